@@ -1,0 +1,534 @@
+//! Dated rules of money: limits, step-up, refunds, new devices, tiers, VAT, tariffs.
+//!
+//! Everything is read and checked at start; a lookup is pure and takes the date of the payment in the city's zone.
+
+use std::path::Path;
+
+use chrono::NaiveDate;
+use platform::dataset::{Day, Document, Fault, Faults, Spanned, read_toml};
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::dated::{self, dated, in_force};
+
+/// How well a citizen can be known: 0 phone proved, 1 citizen identity number proved, 2 proved in person.
+pub const TIERS: [u8; 3] = [0, 1, 2];
+
+/// What money is moved for, as far as rules tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// To another person.
+    Transfer,
+    /// From a bank into the wallet.
+    TopUp,
+    /// From the wallet to a bank.
+    Withdrawal,
+    /// Goods and services, bills and fees.
+    Goods,
+}
+
+/// The class of a payment in the rules on limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitClass {
+    /// Everything that is not essential.
+    General,
+    /// Public services, electricity, water and the like (Circular 41/2025/TT-NHNN).
+    Essential,
+}
+
+/// A proof that a citizen gives for one payment, from weak to strong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// A second factor: PIN, or the device's own check.
+    Pin,
+    /// A passkey, or a face compared with the identity document.
+    Biometric,
+    /// Biometric, and a digital signature or a registered device.
+    Signature,
+}
+
+/// How much one citizen may move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most that one payment may be.
+    pub transaction: i64,
+    /// The most that all payments of one month may be together.
+    pub month: i64,
+}
+
+/// What a device that was bound a short while ago may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoolDown {
+    /// How long the lower limit lasts after the device was bound.
+    pub hours: u32,
+    /// The most that the device may move in a day meanwhile.
+    pub day_maximum: i64,
+}
+
+/// What a utility delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Utility {
+    /// Metered in kWh.
+    Electricity,
+    /// Metered in m³.
+    Water,
+}
+
+impl Utility {
+    fn vat_class(self) -> &'static str {
+        match self {
+            Self::Electricity => "electricity",
+            Self::Water => "water",
+        }
+    }
+}
+
+/// Prices that rise with what was used in the month, before VAT.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tariff {
+    class: String,
+    begins: Spanned<Day>,
+    ends: Option<Spanned<Day>>,
+    source: Spanned<String>,
+    /// Steps without gap or overlap, from 0 up; the last has no upper end.
+    pub steps: Vec<TariffStep>,
+}
+
+/// One step of a [`Tariff`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TariffStep {
+    above: Spanned<u32>,
+    up_to: Option<u32>,
+    price: Spanned<Price>,
+}
+
+impl TariffStep {
+    /// The use above which this step counts.
+    pub fn above(&self) -> u32 {
+        *self.above.get_ref()
+    }
+
+    /// The use up to which this step counts; `None` is without end.
+    pub fn up_to(&self) -> Option<u32> {
+        self.up_to
+    }
+
+    /// The price of one unit, before VAT.
+    pub fn price(&self) -> Decimal {
+        self.price.get_ref().0
+    }
+}
+
+/// A positive decimal number, written as a string so that no float touches money.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Price(Decimal);
+
+impl TryFrom<String> for Price {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match Decimal::from_str_exact(&text) {
+            Ok(value) if value > Decimal::ZERO => Ok(Self(value)),
+            _ => Err(format!("{text:?} is not a positive decimal number")),
+        }
+    }
+}
+
+/// A positive whole amount of minor units, written as a string of digits.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Amount(i64);
+
+impl TryFrom<String> for Amount {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(value) if digits && value > 0 => Ok(Self(value)),
+            _ => Err(format!("{text:?} is not a whole positive amount such as \"150000\"")),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Period {
+    Transaction,
+    Month,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limit {
+    class: LimitClass,
+    tiers: Spanned<Vec<u8>>,
+    period: Period,
+    maximum: Amount,
+    begins: Spanned<Day>,
+    ends: Option<Spanned<Day>>,
+    source: Spanned<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepUp {
+    kinds: Spanned<Vec<Kind>>,
+    rungs: Vec<Rung>,
+    begins: Spanned<Day>,
+    ends: Option<Spanned<Day>>,
+    source: Spanned<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rung {
+    proof: Spanned<Proof>,
+    single_above: Option<Amount>,
+    day_above: Option<Amount>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefundLimit {
+    kinds: Spanned<Vec<Kind>>,
+    gives_back: bool,
+    begins: Spanned<Day>,
+    ends: Option<Spanned<Day>>,
+    source: Spanned<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CoolDownRule {
+    kinds: Spanned<Vec<Kind>>,
+    hours: u32,
+    day_maximum: Amount,
+    begins: Spanned<Day>,
+    ends: Option<Spanned<Day>>,
+    source: Spanned<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tier {
+    level: Spanned<u8>,
+    name: TierName,
+    begins: Spanned<Day>,
+    ends: Option<Spanned<Day>>,
+    source: Spanned<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TierName {
+    vi: String,
+    en: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vat {
+    class: Spanned<String>,
+    percent: Spanned<Price>,
+    begins: Spanned<Day>,
+    ends: Option<Spanned<Day>>,
+    source: Spanned<String>,
+}
+
+fn kinds(kinds: &Spanned<Vec<Kind>>) -> Vec<String> {
+    kinds.get_ref().iter().map(|kind| format!("{kind:?}")).collect()
+}
+
+dated!(Limit, |rule| rule
+    .tiers
+    .get_ref()
+    .iter()
+    .map(|tier| format!("{:?}, tier {tier}, {:?}", rule.class, rule.period))
+    .collect());
+dated!(StepUp, |rule| kinds(&rule.kinds));
+dated!(RefundLimit, |rule| kinds(&rule.kinds));
+dated!(CoolDownRule, |rule| kinds(&rule.kinds));
+dated!(Tier, |rule| vec![format!("tier {}", rule.level.get_ref())]);
+dated!(Vat, |rule| vec![rule.class.get_ref().clone()]);
+dated!(Tariff, |rule| vec![rule.class.clone()]);
+
+macro_rules! file_of {
+    ($file:ident, $key:ident: $rule:ty) => {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct $file {
+            $key: Vec<$rule>,
+        }
+    };
+}
+file_of!(LimitsFile, limit: Limit);
+file_of!(StepUpFile, step_up: StepUp);
+file_of!(RefundFile, refund_limit: RefundLimit);
+file_of!(NewDeviceFile, cool_down: CoolDownRule);
+file_of!(TiersFile, tier: Tier);
+file_of!(VatFile, vat: Vat);
+file_of!(TariffFile, tariff: Tariff);
+
+/// Every rule of a city's folder that the wallet follows.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    limits: Vec<Limit>,
+    step_ups: Vec<StepUp>,
+    refund_limits: Vec<RefundLimit>,
+    cool_downs: Vec<CoolDownRule>,
+    tiers: Vec<Tier>,
+    vat: Vec<Vat>,
+    electricity: Vec<Tariff>,
+    water: Vec<Tariff>,
+}
+
+impl Rules {
+    /// Reads and checks `rules/*.toml` of a city's folder.
+    pub fn load(dir: &Path) -> Result<Self, Faults> {
+        let (rules, faults) = read(dir);
+        if faults.is_empty() { Ok(rules) } else { Err(Faults(faults)) }
+    }
+
+    /// What a citizen of a tier may move on a day; `None` before the first rule begins (then nothing may be moved).
+    ///
+    /// A class without a rule of its own on that day falls under [`LimitClass::General`].
+    pub fn limits_on(&self, date: NaiveDate, tier: u8, class: LimitClass) -> Option<Limits> {
+        let maximum = |period: Period| {
+            self.limit(date, tier, class, period)
+                .or_else(|| self.limit(date, tier, LimitClass::General, period))
+        };
+        Some(Limits { transaction: maximum(Period::Transaction)?, month: maximum(Period::Month)? })
+    }
+
+    fn limit(&self, date: NaiveDate, tier: u8, class: LimitClass, period: Period) -> Option<i64> {
+        let rules = self.limits.iter().filter(|rule| {
+            rule.class == class && rule.period == period && rule.tiers.get_ref().contains(&tier)
+        });
+        in_force(rules, date).map(|rule| rule.maximum.0)
+    }
+
+    /// The amount above which a single payment of a kind needs some proof, if any does.
+    pub fn step_up_threshold(&self, kind: Kind, date: NaiveDate) -> Option<i64> {
+        let rungs = &self.step_up_rule(kind, date)?.rungs;
+        rungs.iter().flat_map(|rung| [rung.single_above, rung.day_above]).flatten().map(|a| a.0).min()
+    }
+
+    /// The proof that a payment needs.
+    ///
+    /// `day_total` is what the citizen moved that day for this kind, this payment included.
+    pub fn step_up_proof(
+        &self,
+        kind: Kind,
+        date: NaiveDate,
+        amount: i64,
+        day_total: i64,
+    ) -> Option<Proof> {
+        let applies = |rung: &&Rung| {
+            rung.single_above.is_some_and(|limit| amount > limit.0)
+                || rung.day_above.is_some_and(|limit| day_total.max(amount) > limit.0)
+        };
+        let rungs = &self.step_up_rule(kind, date)?.rungs;
+        rungs.iter().filter(applies).map(|rung| *rung.proof.get_ref()).max()
+    }
+
+    fn step_up_rule(&self, kind: Kind, date: NaiveDate) -> Option<&StepUp> {
+        in_force(self.step_ups.iter().filter(|rule| rule.kinds.get_ref().contains(&kind)), date)
+    }
+
+    /// Whether a refund gives back the limit that its payment used; without a rule it does not.
+    pub fn refund_gives_back(&self, kind: Kind, date: NaiveDate) -> bool {
+        let rules = self.refund_limits.iter().filter(|rule| rule.kinds.get_ref().contains(&kind));
+        in_force(rules, date).is_some_and(|rule| rule.gives_back)
+    }
+
+    /// The lower limit of a newly bound device, if there is one for this kind.
+    pub fn cool_down(&self, kind: Kind, date: NaiveDate) -> Option<CoolDown> {
+        let rules = self.cool_downs.iter().filter(|rule| rule.kinds.get_ref().contains(&kind));
+        let rule = in_force(rules, date)?;
+        Some(CoolDown { hours: rule.hours, day_maximum: rule.day_maximum.0 })
+    }
+
+    /// The name of a tier in Vietnamese and in English.
+    pub fn tier_name(&self, level: u8, date: NaiveDate) -> Option<(&str, &str)> {
+        let rules = self.tiers.iter().filter(|rule| *rule.level.get_ref() == level);
+        in_force(rules, date).map(|rule| (rule.name.vi.as_str(), rule.name.en.as_str()))
+    }
+
+    /// The tariff of a class of customers (`household`) on a day.
+    pub fn tariff(&self, utility: Utility, class: &str, date: NaiveDate) -> Option<&Tariff> {
+        let tariffs = match utility {
+            Utility::Electricity => &self.electricity,
+            Utility::Water => &self.water,
+        };
+        in_force(tariffs.iter().filter(|rule| rule.class == class), date)
+    }
+
+    /// The value-added tax on what a utility delivers, in percent.
+    pub fn vat_percent(&self, utility: Utility, date: NaiveDate) -> Option<Decimal> {
+        let rules = self.vat.iter().filter(|rule| rule.class.get_ref() == utility.vat_class());
+        in_force(rules, date).map(|rule| rule.percent.get_ref().0)
+    }
+}
+
+pub(super) fn read(dir: &Path) -> (Rules, Vec<Fault>) {
+    let mut reading = Reading { dir: dir.join("rules").into_boxed_path(), faults: Vec::new() };
+    let rules = Rules {
+        limits: reading.file("limits.toml", |file: &LimitsFile| &file.limit, limit_faults),
+        step_ups: reading.file("step-up.toml", |file: &StepUpFile| &file.step_up, step_up_faults),
+        refund_limits: reading.file("refund-limit.toml", |file: &RefundFile| &file.refund_limit, |_| vec![]),
+        cool_downs: reading.file("new-device.toml", |file: &NewDeviceFile| &file.cool_down, |_| vec![]),
+        tiers: reading.file("tiers.toml", |file: &TiersFile| &file.tier, tier_faults),
+        vat: reading.file("vat.toml", |file: &VatFile| &file.vat, vat_faults),
+        electricity: reading.file("electricity.toml", |file: &TariffFile| &file.tariff, tariff_faults),
+        water: reading.file("water.toml", |file: &TariffFile| &file.tariff, tariff_faults),
+    };
+    (rules, reading.faults)
+}
+
+struct Reading {
+    dir: Box<Path>,
+    faults: Vec<Fault>,
+}
+
+impl Reading {
+    fn file<D, R>(
+        &mut self,
+        name: &str,
+        rules: fn(&D) -> &Vec<R>,
+        faults: fn(&Document<D>) -> Vec<Fault>,
+    ) -> Vec<R>
+    where
+        D: DeserializeOwned,
+        R: dated::Dated + Clone,
+    {
+        match read_toml::<D>(&self.dir.join(name)) {
+            Ok(document) => {
+                let rules = rules(&document.value);
+                self.faults.extend(dated::faults(&document, rules));
+                self.faults.extend(faults(&document));
+                rules.clone()
+            }
+            Err(fault) => {
+                self.faults.push(fault);
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn limit_faults(document: &Document<LimitsFile>) -> Vec<Fault> {
+    let limits = &document.value.limit;
+    let mut faults = Vec::new();
+    for limit in limits {
+        for tier in limit.tiers.get_ref().iter().filter(|tier| !TIERS.contains(tier)) {
+            faults.push(document.fault(&limit.tiers, format_args!("tier {tier} is unknown")));
+        }
+        if limit.tiers.get_ref().is_empty() {
+            faults.push(document.fault(&limit.tiers, "the limit names no tier"));
+        }
+    }
+    for tier in TIERS {
+        for period in [Period::Transaction, Period::Month] {
+            let covers = |limit: &&Limit| {
+                limit.class == LimitClass::General
+                    && limit.period == period
+                    && limit.ends.is_none()
+                    && limit.tiers.get_ref().contains(&tier)
+            };
+            if limits.iter().find(covers).is_none() {
+                let message = format!("no general limit without end for tier {tier} and period {period:?}");
+                faults.push(Fault::new(document.file(), 0, message.to_lowercase()));
+            }
+        }
+    }
+    faults
+}
+
+fn step_up_faults(document: &Document<StepUpFile>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for rule in &document.value.step_up {
+        if rule.kinds.get_ref().is_empty() || rule.rungs.is_empty() {
+            faults.push(document.fault(&rule.kinds, "the rule names no kind or has no rung"));
+        }
+        for rung in &rule.rungs {
+            if rung.single_above.is_none() && rung.day_above.is_none() {
+                faults.push(document.fault(&rung.proof, "the rung names no amount"));
+            }
+        }
+        for pair in rule.rungs.windows(2) {
+            let falls = |lower: Option<Amount>, upper: Option<Amount>| {
+                matches!((lower, upper), (Some(lower), Some(upper)) if upper.0 <= lower.0)
+            };
+            if pair[1].proof.get_ref() <= pair[0].proof.get_ref()
+                || falls(pair[0].single_above, pair[1].single_above)
+                || falls(pair[0].day_above, pair[1].day_above)
+            {
+                faults.push(document.fault(&pair[1].proof, "the rungs do not rise in proof and amount"));
+            }
+        }
+    }
+    faults
+}
+
+fn tier_faults(document: &Document<TiersFile>) -> Vec<Fault> {
+    let tiers = &document.value.tier;
+    let mut faults = Vec::new();
+    for tier in tiers {
+        if !TIERS.contains(tier.level.get_ref()) {
+            faults.push(document.fault(&tier.level, format_args!("tier {} is unknown", tier.level.get_ref())));
+        }
+    }
+    for level in TIERS.iter().filter(|level| tiers.iter().all(|tier| tier.level.get_ref() != *level)) {
+        faults.push(Fault::new(document.file(), 0, format_args!("tier {level} is missing")));
+    }
+    faults
+}
+
+fn vat_faults(document: &Document<VatFile>) -> Vec<Fault> {
+    let known = [Utility::Electricity.vat_class(), Utility::Water.vat_class()];
+    let mut faults = Vec::new();
+    for rule in &document.value.vat {
+        if !known.contains(&rule.class.get_ref().as_str()) {
+            faults.push(document.fault(&rule.class, format_args!("class {:?} is unknown", rule.class.get_ref())));
+        }
+        if rule.percent.get_ref().0 >= Decimal::ONE_HUNDRED {
+            faults.push(document.fault(&rule.percent, "the tax is 100 percent or more"));
+        }
+    }
+    faults
+}
+
+fn tariff_faults(document: &Document<TariffFile>) -> Vec<Fault> {
+    document.value.tariff.iter().flat_map(|tariff| step_faults(document, tariff)).collect()
+}
+
+fn step_faults(document: &Document<TariffFile>, tariff: &Tariff) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut reached = Some(0);
+    for step in &tariff.steps {
+        match reached {
+            Some(end) if end == step.above() => {}
+            Some(end) => {
+                let message = format!("the step begins above {}, the one before ends at {end}", step.above());
+                faults.push(document.fault(&step.above, message));
+            }
+            None => faults.push(document.fault(&step.above, "the step before has no end")),
+        }
+        if step.up_to.is_some_and(|end| end <= step.above()) {
+            faults.push(document.fault(&step.above, "the step ends before it begins"));
+        }
+        reached = step.up_to;
+    }
+    if reached.is_some() {
+        faults.push(document.fault(&tariff.begins, "the last step has an end, or there is no step"));
+    }
+    faults
+}

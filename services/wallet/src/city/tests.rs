@@ -1,0 +1,180 @@
+//! The city's folder as it is, and copies of it that were broken on purpose.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::NaiveDate;
+use platform::dataset::Fault;
+
+use super::*;
+
+fn city() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/city/hue")
+}
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().expect("the test writes a date")
+}
+
+/// What is said about a copy of the wallet's files in which one piece of one file was replaced,
+/// each fault with the line of text that it names.
+fn broken(name: &str, file: &str, change: (&str, &str)) -> Vec<(Fault, String)> {
+    let dir = std::env::temp_dir().join(format!("wallet-city-{}-{name}", std::process::id()));
+    fs::create_dir_all(dir.join("rules")).expect("the temporary folder is writable");
+    fs::copy(city().join("banks.csv"), dir.join("banks.csv")).expect("the file can be copied");
+    for entry in fs::read_dir(city().join("rules")).expect("the folder has rules") {
+        let path = entry.expect("the folder can be read").path();
+        let target = dir.join("rules").join(path.file_name().expect("a file has a name"));
+        fs::copy(path, target).expect("the file can be copied");
+    }
+    let path = dir.join(file);
+    let text = fs::read_to_string(&path).expect("the file can be read");
+    assert!(text.contains(change.0), "{file} has no {:?}", change.0);
+    let text = text.replacen(change.0, change.1, 1);
+    fs::write(&path, &text).expect("the file can be written");
+    let line = |fault: &Fault| text.lines().nth((fault.line.max(1) - 1) as usize).unwrap_or_default();
+    let faults = check_city(&dir).into_iter().map(|fault| (fault.clone(), line(&fault).to_owned()));
+    let faults = faults.collect();
+    fs::remove_dir_all(&dir).expect("the copy can be removed");
+    faults
+}
+
+/// Expects a fault of the changed file with this message, on a line that holds `at`.
+fn expect(name: &str, file: &str, change: (&str, &str), at: &str, message: &str) {
+    let faults = broken(name, file, change);
+    let hit = faults.iter().find(|(fault, _)| fault.message.contains(message));
+    let (fault, line) = hit.unwrap_or_else(|| panic!("{name}: nothing says {message:?}: {faults:?}"));
+    assert!(fault.file.ends_with(file), "{name}: {fault}");
+    assert!(fault.line > 0 && line.contains(at), "{name}: {fault} is not the line of {at:?}");
+}
+
+#[test]
+fn the_folder_is_sound() {
+    assert_eq!(check_city(&city()), []);
+    let banks = load_banks(&city()).expect("the banks are sound");
+    assert_eq!(banks.iter().count(), 62);
+    assert_eq!(banks.by_bin("970436").map(|bank| bank.code.as_str()), Some("VCB"));
+    assert_eq!(banks.by_bin("970406").map(|bank| bank.code.as_str()), Some("VIKKI"));
+    assert_eq!(banks.by_code("LPB").map(|bank| bank.short_name.as_str()), Some("LPBank"));
+    assert!(banks.by_bin("000000").is_none());
+}
+
+#[test]
+fn limits_go_by_date_tier_and_class() {
+    let rules = Rules::load(&city()).expect("the rules are sound");
+    let month = |date, tier, class| rules.limits_on(day(date), tier, class).map(|l| l.month);
+    assert_eq!(month("2024-07-16", 1, LimitClass::General), None);
+    assert_eq!(month("2024-07-17", 1, LimitClass::General), Some(100_000_000));
+    assert_eq!(month("2025-11-04", 1, LimitClass::Essential), Some(100_000_000));
+    assert_eq!(month("2025-11-05", 1, LimitClass::Essential), Some(300_000_000));
+    assert_eq!(month("2025-11-05", 0, LimitClass::Essential), Some(20_000_000));
+    let limits = rules.limits_on(day("2026-01-01"), 0, LimitClass::General).expect("there are limits");
+    assert_eq!(limits.transaction, 5_000_000);
+}
+
+#[test]
+fn step_up_follows_the_ladder_of_its_kind() {
+    let rules = Rules::load(&city()).expect("the rules are sound");
+    let date = day("2026-01-01");
+    assert_eq!(rules.step_up_threshold(Kind::Goods, date), Some(5_000_000));
+    assert_eq!(rules.step_up_threshold(Kind::Transfer, date), Some(10_000_000));
+    assert_eq!(rules.step_up_threshold(Kind::TopUp, day("2024-06-30")), None);
+    let proof = |kind, amount, total| rules.step_up_proof(kind, date, amount, total);
+    assert_eq!(proof(Kind::Transfer, 10_000_000, 10_000_000), None);
+    assert_eq!(proof(Kind::Transfer, 10_000_001, 10_000_001), Some(Proof::Biometric));
+    assert_eq!(proof(Kind::Transfer, 1_000_000, 20_000_001), Some(Proof::Biometric));
+    assert_eq!(proof(Kind::Goods, 5_000_000, 5_000_000), None);
+    assert_eq!(proof(Kind::Goods, 10_000, 5_010_000), Some(Proof::Pin));
+    assert_eq!(proof(Kind::Goods, 100_000_001, 0), Some(Proof::Biometric));
+    assert_eq!(proof(Kind::Goods, 1, 1_500_000_001), Some(Proof::Signature));
+}
+
+#[test]
+fn the_other_rules_are_found_by_date() {
+    let rules = Rules::load(&city()).expect("the rules are sound");
+    let vat = |date| rules.vat_percent(Utility::Electricity, day(date)).map(|v| v.to_string());
+    assert_eq!(vat("2026-12-31").as_deref(), Some("8"));
+    assert_eq!(vat("2027-01-01").as_deref(), Some("10"));
+    assert_eq!(vat("2024-06-30"), None);
+    let first = |date| {
+        let tariff = rules.tariff(Utility::Electricity, "household", day(date))?;
+        Some((tariff.steps.len(), tariff.steps[0].price().to_string()))
+    };
+    assert_eq!(first("2025-05-09"), Some((6, "1893".to_owned())));
+    assert_eq!(first("2025-05-10"), Some((6, "1984".to_owned())));
+    assert_eq!(first("2024-10-10"), None);
+    let water = rules.tariff(Utility::Water, "household", day("2025-01-01")).expect("there is a tariff");
+    assert_eq!((water.steps[1].above(), water.steps[3].up_to()), (10, None));
+    assert!(rules.refund_gives_back(Kind::Goods, day("2026-01-01")));
+    assert!(!rules.refund_gives_back(Kind::Transfer, day("2026-01-01")));
+    let cool_down = rules.cool_down(Kind::Goods, day("2026-01-01")).expect("there is a rule");
+    assert_eq!((cool_down.hours, cool_down.day_maximum), (24, 5_000_000));
+    assert_eq!(rules.tier_name(0, day("2026-01-01")).map(|(_, en)| en), Some("Phone proved"));
+}
+
+#[test]
+fn faults_of_banks_are_named() {
+    let check = |name, change: (&str, &str), at, message| expect(name, "banks.csv", change, at, message);
+    check("bin", ("970436,VCB", "97043,VCB"), "97043,VCB", "is not 6 digits");
+    check("letters", ("970436,VCB", "97o436,VCB"), "97o436", "is not 6 digits");
+    check("same-bin", ("970416,ACB", "970415,ACB"), "970415,ACB", "BIN 970415 stands on line");
+    check("same-code", ("970416,ACB", "970416,VCB"), "970436,VCB", "code VCB stands on line");
+    check("no-bin", ("970436,VCB", ",VCB"), ",VCB", "has no BIN");
+    check("code", ("970436,VCB", "970436,vcb"), "970436,vcb", "upper-case");
+    check("swift", ("BFTVVNVX", "BFTV"), "970436,VCB", "SWIFT");
+    check("name", ("970416,ACB,ACB", "970416,ACB,"), "970416", "a name is missing");
+    check("fields", ("970436,VCB,", "970436,VCB,,"), "970436", "fields, the header has 8");
+    check("status", ("yes,current", "yes,gone"), "yes,gone", "unknown variant `gone`");
+    check("former", ("970406,VIKKI", "970499,VIKKI"), "DONGABANK", "no current bank");
+}
+
+#[test]
+fn faults_of_periods_are_named() {
+    let check = |name, change: (&str, &str), message| expect(name, "rules/vat.toml", change, change.1, message);
+    check("bad-date", ("2025-06-30", "2025-06-31"), "");
+    check("backwards", ("ends = 2024-12-31", "ends = 2024-05-31"), "ends before it begins");
+    check("twice", ("begins = 2025-01-01", "begins = 2024-07-01"), "two rules for electricity begin");
+    check("source", ("\"Resolution 174/2024/QH15\"", "\" \""), "names no source");
+    check("key", ("percent = \"5\"", "per_cent = \"5\""), "unknown field `per_cent`");
+    check("class", ("class = \"water\"", "class = \"steam\""), "\"steam\" is unknown");
+    check("percent", ("percent = \"10\"", "percent = \"100\""), "100 percent or more");
+    let begins = |name, to, message| check(name, ("begins = 2025-01-01", to), message);
+    begins("overlap", "begins = 2024-12-31", "overlaps the rule for electricity on line");
+    begins("gap", "begins = 2025-01-02", "no rule for electricity is in force between 2024-12-31");
+}
+
+#[test]
+fn faults_of_limits_and_ladders_are_named() {
+    let limits = "rules/limits.toml";
+    let check = |name, change: (&str, &str), message| expect(name, limits, change, change.1, message);
+    check("tier", ("tiers = [2]", "tiers = [2, 7]"), "tier 7 is unknown");
+    check("no-tier", ("tiers = [2]", "tiers = []"), "names no tier");
+    check("amount", ("\"300000000\"", "\"-3\""), "is not a whole positive amount");
+    check("period", ("\"transaction\"\n", "\"fortnight\"\n"), "unknown variant");
+    let faults = broken("uncovered", limits, ("tiers = [2]", "tiers = [1]"));
+    let uncovered = "no general limit without end for tier 2 and period transaction";
+    assert!(faults.iter().any(|(fault, _)| fault.message == uncovered), "{faults:?}");
+    let check = |name, change: (&str, &str), message| expect(name, "rules/step-up.toml", change, change.1, message);
+    check("rung", ("proof = \"pin\", day_above = \"5000000\"", "proof = \"pin\""), "names no amount");
+    check("fall", ("\"1500000000\"", "\"15\""), "do not rise");
+    check("proof", ("proof = \"signature\"", "proof = \"pin\""), "do not rise");
+    check("kinds", ("kinds = [\"goods\"]", "kinds = []"), "names no kind");
+    expect("level", "rules/tiers.toml", ("level = 2", "level = 9"), "level = 9", "tier 9 is unknown");
+}
+
+#[test]
+fn faults_of_tariffs_are_named() {
+    let check = |name, change: (&str, &str), at, message| expect(name, "rules/electricity.toml", change, at, message);
+    check("step-gap", ("above = 50", "above = 51"), "above = 51", "begins above 51, the one before ends at 50");
+    check("step-back", ("up_to = 100", "up_to = 40"), "up_to = 40", "ends before it begins");
+    check("price", ("\"1893\"", "\"0\""), "\"0\"", "not a positive decimal");
+    check("open", (", up_to = 50", ""), "above = 50", "the step before has no end");
+    check("no-end", ("above = 400, price", "above = 400, up_to = 500, price"), "2024-10-11", "last step has an end");
+}
+
+#[test]
+fn an_absent_folder_is_a_fault_of_each_file() {
+    let faults = check_city(Path::new("/nowhere"));
+    assert_eq!(faults.len(), 9);
+    assert!(faults.iter().all(|fault| fault.line == 0));
+}

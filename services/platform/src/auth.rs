@@ -1,0 +1,60 @@
+//! Who calls: access tokens (RFC 9068 `at+jwt`) checked locally, with a cache and revocations.
+//!
+//! Each process holds the issuer's public keys and the revoked sessions; both come from a [`KeySource`]
+//! (identity by gRPC, or its own database inside identity) and are read again every second, so that a revocation
+//! is in force everywhere within seconds, also while Redis is away.
+//! Invariant: a token is refused when its signature, type, issuer, audience or time is wrong, or its session is revoked;
+//! when keys were never seen the answer is `unavailable`, never "allowed".
+
+mod principal;
+mod source;
+mod verifier;
+
+pub use principal::Principal;
+pub use source::{GrpcKeySource, KeySource, PublicKeys, Revocation, Revocations};
+pub use verifier::{AuthError, Verifier};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The audience that our access tokens carry.
+pub const TOKEN_AUDIENCE: &str = "trangtien";
+/// The `typ` of an access token's header (RFC 9068, section 2.1).
+pub const TOKEN_TYPE: &str = "at+jwt";
+/// How far the clocks of two machines may differ, in seconds.
+pub const LEEWAY_S: i64 = 5;
+
+/// The claims of an access token (RFC 9068, section 2.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Issuer.
+    pub iss: String,
+    /// The citizen, officer or client.
+    pub sub: Uuid,
+    /// Audience; [`TOKEN_AUDIENCE`].
+    pub aud: String,
+    /// The client that asked for the token.
+    pub client_id: String,
+    /// Unix seconds at which it expires.
+    pub exp: i64,
+    /// Unix seconds at which it was issued.
+    pub iat: i64,
+    /// The token's own id.
+    pub jti: Uuid,
+    /// The session.
+    pub sid: Uuid,
+    /// Unix seconds at which the person last proved who they are.
+    pub auth_time: i64,
+    /// Authentication context class.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub acr: String,
+    /// Authentication methods (RFC 8176).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    /// Scopes, separated by spaces.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope: String,
+    /// Roles, for instance `ioc.operator`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+}

@@ -1,0 +1,84 @@
+//! The caller of a request, as handlers see it.
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use chrono::{DateTime, Utc};
+use http::header;
+use http::request::Parts;
+use uuid::Uuid;
+
+use super::verifier::{AuthError, Verifier};
+use crate::problem::{INTERNAL, Problem, UNAUTHENTICATED, UNAVAILABLE};
+
+/// Who calls, proved by a valid access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The citizen, officer or client.
+    pub subject: Uuid,
+    /// The session.
+    pub session: Uuid,
+    /// The client application.
+    pub client: String,
+    /// Roles, for instance `ioc.operator`.
+    pub roles: Vec<String>,
+    /// Scopes.
+    pub scopes: Vec<String>,
+    /// When the person last proved who they are.
+    pub authenticated_at: DateTime<Utc>,
+    /// When the token expires.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Principal {
+    /// Whether the caller has a role.
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|held| held == role)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state)
+            .await?
+            .ok_or_else(|| Problem::new(UNAUTHENTICATED))
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Principal {
+    type Rejection = Problem;
+
+    /// `None` when no token came; a token that came and is not valid is refused all the same.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
+        let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
+        let token = value.to_str().ok().and_then(bearer).ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
+        let verifier = parts
+            .extensions
+            .get::<Verifier>()
+            .ok_or_else(|| Problem::new(INTERNAL).source("no verifier is installed"))?;
+        verifier.verify(token).await.map(Some).map_err(Problem::from)
+    }
+}
+
+/// The token of `Bearer <token>` (RFC 6750, section 2.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Expired => Self::new(UNAUTHENTICATED)
+                .detail("Phiên đăng nhập đã hết hạn.", "The access token has expired.")
+                .with("reason", "expired"),
+            AuthError::Revoked => Self::new(UNAUTHENTICATED)
+                .detail("Phiên đăng nhập đã bị thu hồi.", "The session was revoked.")
+                .with("reason", "revoked"),
+            AuthError::Invalid => Self::new(UNAUTHENTICATED)
+                .detail("Mã truy cập không hợp lệ.", "The access token is not valid.")
+                .with("reason", "invalid"),
+            AuthError::NoKeys => Self::new(UNAVAILABLE).retry_after(1),
+        }
+    }
+}

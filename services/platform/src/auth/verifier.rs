@@ -1,0 +1,271 @@
+//! The token check: signature once, then a cache; time and revocation always.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use chrono::{DateTime, Utc};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Notify, watch};
+use tracing::warn;
+use uuid::Uuid;
+
+use super::source::{KeySource, PublicKeys};
+use super::{Claims, LEEWAY_S, Principal, TOKEN_AUDIENCE, TOKEN_TYPE};
+use crate::clock::Clock;
+use crate::task::Task;
+
+/// Tokens remembered as valid.
+const CACHE_TOKENS: u64 = 100_000;
+/// The longest token looked at, in bytes.
+const MAX_TOKEN: usize = 4_096;
+/// How often revocations are read.
+const REVOCATION_INTERVAL: Duration = Duration::from_secs(1);
+/// How often keys are read when no unknown key asks for it sooner.
+const KEY_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a request waits for keys that its token needs.
+const KEY_WAIT: Duration = Duration::from_millis(1_500);
+
+/// Why a token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// Not a token of ours.
+    #[error("token is not valid")]
+    Invalid,
+    /// Its time is over.
+    #[error("token has expired")]
+    Expired,
+    /// Its session was ended.
+    #[error("session is revoked")]
+    Revoked,
+    /// The issuer's keys are not known yet.
+    #[error("signing keys are not known yet")]
+    NoKeys,
+}
+
+struct Keys {
+    issuer: String,
+    by_id: HashMap<String, (Algorithm, DecodingKey)>,
+}
+
+struct Inner {
+    clock: Clock,
+    source: Box<dyn KeySource>,
+    keys: ArcSwapOption<Keys>,
+    keys_read: watch::Sender<u64>,
+    keys_wanted: Notify,
+    cache: moka::sync::Cache<[u8; 32], Arc<Principal>>,
+    revoked: RwLock<HashMap<Uuid, i64>>,
+    revoked_changed: watch::Sender<()>,
+}
+
+/// Checks access tokens. Cheap to clone; clones share keys, cache and revocations.
+#[derive(Clone)]
+pub struct Verifier(Arc<Inner>);
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Verifier")
+    }
+}
+
+impl Verifier {
+    /// A verifier and the task that keeps its keys and revocations current.
+    pub fn new(source: impl KeySource, clock: Clock) -> (Self, Task) {
+        let verifier = Self(Arc::new(Inner {
+            clock,
+            source: Box::new(source),
+            keys: ArcSwapOption::empty(),
+            keys_read: watch::Sender::new(0),
+            keys_wanted: Notify::new(),
+            cache: moka::sync::Cache::new(CACHE_TOKENS),
+            revoked: RwLock::default(),
+            revoked_changed: watch::Sender::new(()),
+        }));
+        let task = verifier.clone();
+        let task = Task::new("auth-keys", |shutdown| async move {
+            tokio::select! {
+                () = task.follow_keys() => {}
+                () = task.follow_revocations() => {}
+                () = shutdown.cancelled() => {}
+            }
+            Ok(())
+        });
+        (verifier, task)
+    }
+
+    /// Whether the issuer's keys are known.
+    pub fn is_ready(&self) -> bool {
+        self.0.keys.load().is_some()
+    }
+
+    /// Checks a token.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn verify(&self, token: &str) -> Result<Principal, AuthError> {
+        if token.len() > MAX_TOKEN {
+            return Err(AuthError::Invalid);
+        }
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let principal = match self.0.cache.get(&digest) {
+            Some(principal) => principal,
+            None => {
+                let principal = Arc::new(self.check_signature(token).await?);
+                self.check_time(&principal)?;
+                self.0.cache.insert(digest, principal.clone());
+                principal
+            }
+        };
+        self.check_time(&principal)?;
+        if self.is_revoked(principal.session) {
+            return Err(AuthError::Revoked);
+        }
+        Ok(Principal::clone(&principal))
+    }
+
+    /// Refuses the tokens of a session from now on, ahead of the next read.
+    pub fn revoke(&self, session: Uuid, forget_at: i64) {
+        self.0.revoked.write().expect("no holder of the lock panics").insert(session, forget_at);
+        self.0.revoked_changed.send_replace(());
+    }
+
+    /// Waits until the principal's token expires or its session is revoked; ends streams that outlive their session.
+    pub async fn ended(&self, principal: &Principal) {
+        let mut changed = self.0.revoked_changed.subscribe();
+        loop {
+            if self.is_revoked(principal.session) {
+                return;
+            }
+            tokio::select! {
+                () = self.0.clock.sleep_until(principal.expires_at) => return,
+                _ = changed.changed() => {}
+            }
+        }
+    }
+
+    fn is_revoked(&self, session: Uuid) -> bool {
+        self.0.revoked.read().expect("no holder of the lock panics").contains_key(&session)
+    }
+
+    fn check_time(&self, principal: &Principal) -> Result<(), AuthError> {
+        let leeway = chrono::TimeDelta::seconds(LEEWAY_S);
+        if principal.expires_at + leeway <= self.0.clock.now() { Err(AuthError::Expired) } else { Ok(()) }
+    }
+
+    async fn check_signature(&self, token: &str) -> Result<Principal, AuthError> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| AuthError::Invalid)?;
+        if header.typ.as_deref().is_none_or(|typ| !typ.eq_ignore_ascii_case(TOKEN_TYPE)) {
+            return Err(AuthError::Invalid);
+        }
+        let kid = header.kid.ok_or(AuthError::Invalid)?;
+        let keys = self.keys_with(&kid).await?;
+        let (algorithm, key) = keys.by_id.get(&kid).ok_or(AuthError::Invalid)?;
+        if header.alg != *algorithm {
+            return Err(AuthError::Invalid);
+        }
+        let mut validation = Validation::new(*algorithm);
+        // Time is checked against our own clock, on every use and not only on the first.
+        validation.validate_exp = false;
+        validation.set_audience(&[TOKEN_AUDIENCE]);
+        validation.set_issuer(&[&keys.issuer]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| AuthError::Invalid)?.claims;
+        if claims.iat > self.0.clock.now().timestamp() + LEEWAY_S {
+            return Err(AuthError::Invalid);
+        }
+        principal_of(claims)
+    }
+
+    /// The keys, read again (at most once a second) when they lack `kid`.
+    async fn keys_with(&self, kid: &str) -> Result<Arc<Keys>, AuthError> {
+        let mut read = self.0.keys_read.subscribe();
+        let known = self.0.keys.load_full();
+        if known.as_ref().is_some_and(|keys| keys.by_id.contains_key(kid)) {
+            return known.ok_or(AuthError::NoKeys);
+        }
+        self.0.keys_wanted.notify_one();
+        // Runs out when the source is away; then the keys at hand decide.
+        let _ = tokio::time::timeout(KEY_WAIT, read.changed()).await;
+        self.0.keys.load_full().ok_or(AuthError::NoKeys)
+    }
+
+    async fn follow_keys(&self) {
+        loop {
+            match self.0.source.keys().await.and_then(|keys| parse_keys(&keys)) {
+                Ok(keys) => {
+                    self.0.keys.store(Some(Arc::new(keys)));
+                    self.0.keys_read.send_modify(|reads| *reads += 1);
+                    tokio::time::sleep(REVOCATION_INTERVAL).await;
+                    // Runs out in quiet times; an unknown key id asks sooner.
+                    let _ = tokio::time::timeout(KEY_INTERVAL, self.0.keys_wanted.notified()).await;
+                }
+                Err(error) => {
+                    if self.is_ready() {
+                        warn!(%error, "cannot read signing keys");
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn follow_revocations(&self) {
+        let mut position = 0;
+        loop {
+            match self.0.source.revocations(position).await {
+                Ok(found) if !found.items.is_empty() => {
+                    position = found.position;
+                    for item in found.items {
+                        self.revoke(item.session, item.forget_at);
+                    }
+                    continue;
+                }
+                Ok(_) => self.forget_revocations(),
+                Err(error) => {
+                    if self.is_ready() {
+                        warn!(%error, "cannot read revocations");
+                    }
+                }
+            }
+            tokio::time::sleep(REVOCATION_INTERVAL).await;
+        }
+    }
+
+    fn forget_revocations(&self) {
+        let now = self.0.clock.now().timestamp() - LEEWAY_S;
+        self.0.revoked.write().expect("no holder of the lock panics").retain(|_, forget_at| *forget_at >= now);
+    }
+}
+
+fn parse_keys(keys: &PublicKeys) -> Result<Keys, Box<dyn std::error::Error + Send + Sync>> {
+    let set: JwkSet = serde_json::from_str(&keys.jwks_json)?;
+    let mut by_id = HashMap::new();
+    for jwk in &set.keys {
+        let algorithm = match jwk.common.key_algorithm {
+            Some(jsonwebtoken::jwk::KeyAlgorithm::EdDSA) => Algorithm::EdDSA,
+            Some(jsonwebtoken::jwk::KeyAlgorithm::RS256) => Algorithm::RS256,
+            _ => continue,
+        };
+        if let Some(id) = &jwk.common.key_id {
+            by_id.insert(id.clone(), (algorithm, DecodingKey::from_jwk(jwk)?));
+        }
+    }
+    Ok(Keys { issuer: keys.issuer.clone(), by_id })
+}
+
+fn principal_of(claims: Claims) -> Result<Principal, AuthError> {
+    let time = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).ok_or(AuthError::Invalid);
+    Ok(Principal {
+        subject: claims.sub,
+        session: claims.sid,
+        client: claims.client_id,
+        roles: claims.roles,
+        scopes: claims.scope.split_ascii_whitespace().map(str::to_owned).collect(),
+        authenticated_at: time(claims.auth_time)?,
+        expires_at: time(claims.exp)?,
+    })
+}

@@ -1,0 +1,19 @@
+//! The public HTTP side: extractors with problem rejections, the layers around every route, the server loop.
+//!
+//! Order of the layers, outermost first: trace and language → panic guard → deadline → body limit → token verifier → routes.
+//! Everything has a limit: connections, header time, body size, handling time.
+
+mod extract;
+mod idempotent;
+mod language;
+mod layers;
+mod serve;
+
+pub use extract::{Json, Path, Query};
+pub use idempotent::{IdempotencyKey, IdempotentJson};
+pub use language::Language;
+pub use layers::{HttpSettings, finish, instrument};
+pub use serve::{ServeSettings, serve};
+
+/// A router that gathers its OpenAPI description from the handlers.
+pub type ApiRouter<S = ()> = utoipa_axum::router::OpenApiRouter<S>;

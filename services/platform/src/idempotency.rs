@@ -1,0 +1,132 @@
+//! One answer per idempotency key, for requests whose effect is rows of the service itself.
+//!
+//! The key is claimed in the transaction of the work: a crash leaves neither work nor claim.
+//! A concurrent request with the same key waits on the primary key until the first one ends, then replays its answer.
+//! Postings have no record here: the ledger's engine keeps their keys.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+use crate::db::Schema;
+use crate::problem::{IDEMPOTENCY_KEY_REUSED, IN_PROGRESS, Problem};
+
+/// The most rows that one pruning statement removes.
+const PRUNE_BATCH: i64 = 1_000;
+
+/// What a key is unique for, and the request it belongs to.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Whose key it is.
+    pub caller: Uuid,
+    /// Which operation, for instance `merchant.create`.
+    pub operation: &'static str,
+    /// The client's key.
+    pub key: String,
+    /// SHA-256 over the client's request.
+    pub fingerprint: [u8; 32],
+}
+
+/// An answer given before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The HTTP status.
+    pub status: u16,
+    /// The JSON body.
+    pub body: Value,
+}
+
+/// What became of a claim.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// The key is the caller's now: do the work in this transaction, then [`store`] the answer.
+    New,
+    /// The work was done before; answer the same.
+    Replay(Stored),
+}
+
+/// Claims a key inside the transaction of the work.
+///
+/// # Errors
+/// `idempotency-key-reused` when it belongs to another request; `in-progress` when its work left no answer yet;
+/// otherwise what the database answered.
+pub async fn claim(
+    connection: &mut PgConnection,
+    schema: Schema,
+    key: &Key,
+    now: DateTime<Utc>,
+) -> Result<Claim, Problem> {
+    let insert = schema.sql(
+        "INSERT INTO {schema}.idempotency_key (caller, operation, key, fingerprint, claimed_at) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT ON CONSTRAINT idempotency_key_pk DO NOTHING",
+    );
+    let claimed = sqlx::query(AssertSqlSafe(insert))
+        .bind(key.caller)
+        .bind(key.operation)
+        .bind(&key.key)
+        .bind(&key.fingerprint[..])
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
+    if claimed.rows_affected() == 1 {
+        return Ok(Claim::New);
+    }
+    let read = schema.sql(
+        "SELECT fingerprint, status, body FROM {schema}.idempotency_key WHERE caller = $1 AND operation = $2 AND key = $3",
+    );
+    let row: Option<(Vec<u8>, Option<i16>, Option<Value>)> = sqlx::query_as(AssertSqlSafe(read))
+        .bind(key.caller)
+        .bind(key.operation)
+        .bind(&key.key)
+        .fetch_optional(&mut *connection)
+        .await?;
+    match row {
+        Some((fingerprint, _, _)) if fingerprint != key.fingerprint => Err(Problem::new(IDEMPOTENCY_KEY_REUSED)),
+        Some((_, Some(status), Some(body))) => {
+            Ok(Claim::Replay(Stored { status: u16::try_from(status).unwrap_or(200), body }))
+        }
+        // Pruned between the two statements, or claimed without an answer: both pass.
+        Some(_) | None => Err(Problem::new(IN_PROGRESS).retry_after(1)),
+    }
+}
+
+/// Keeps the answer of a claimed key, in the same transaction.
+///
+/// # Errors
+/// What the database answered.
+pub async fn store(
+    connection: &mut PgConnection,
+    schema: Schema,
+    key: &Key,
+    status: u16,
+    body: &(impl Serialize + Sync),
+) -> Result<(), Problem> {
+    let body = serde_json::to_value(body).map_err(|source| Problem::new(crate::problem::INTERNAL).source(source))?;
+    let update = schema.sql(
+        "UPDATE {schema}.idempotency_key SET status = $4, body = $5 WHERE caller = $1 AND operation = $2 AND key = $3",
+    );
+    sqlx::query(AssertSqlSafe(update))
+        .bind(key.caller)
+        .bind(key.operation)
+        .bind(&key.key)
+        .bind(i16::try_from(status).unwrap_or(200))
+        .bind(body)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Removes answers claimed before `before`, at most a batch; says how many.
+///
+/// # Errors
+/// What the database answered.
+pub async fn prune(connection: &mut PgConnection, schema: Schema, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let delete = schema.sql(
+        "DELETE FROM {schema}.idempotency_key WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM {schema}.idempotency_key WHERE claimed_at < $1 LIMIT $2))",
+    );
+    let removed = sqlx::query(AssertSqlSafe(delete)).bind(before).bind(PRUNE_BATCH).execute(connection).await?;
+    Ok(removed.rows_affected())
+}

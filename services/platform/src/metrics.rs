@@ -1,0 +1,93 @@
+//! One Prometheus registry per role.
+//!
+//! Names get the prefix `trangtien_<service>_` and every sample the labels `service` and `instance`.
+//! Labels are bounded sets: never a person, a phone number or an id.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::{Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+/// Buckets for durations of calls, in seconds.
+pub const DURATION_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Buckets for sizes of batches.
+pub const SIZE_BUCKETS: &[f64] =
+    &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
+
+/// The metrics of one role in one process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    service: Arc<str>,
+    instance: Arc<str>,
+    registry: Registry,
+}
+
+impl Metrics {
+    /// A registry for `service` (a role's name) in the process called `instance`.
+    pub fn new(service: &str, instance: &str) -> Self {
+        let labels =
+            HashMap::from([("service".to_owned(), service.to_owned()), ("instance".to_owned(), instance.to_owned())]);
+        let registry = Registry::new_custom(None, Some(labels)).expect("constant label names are valid");
+        Self { service: service.into(), instance: instance.into(), registry }
+    }
+
+    /// The role's name.
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// The process's name.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// A counter family; `name` ends in `_total`.
+    pub fn counter(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(self.opts(name, help), labels).expect("constant names are valid"))
+    }
+
+    /// A gauge family.
+    pub fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(self.opts(name, help), labels).expect("constant names are valid"))
+    }
+
+    /// A histogram family; `name` ends in its base unit, for instance `_seconds`.
+    pub fn histogram(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        let opts = HistogramOpts::from(self.opts(name, help)).buckets(buckets.to_vec());
+        self.register(HistogramVec::new(opts, labels).expect("constant names are valid"))
+    }
+
+    /// The Prometheus text exposition of this role.
+    pub fn encode(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing to memory succeeds");
+        String::from_utf8(text).expect("the exposition is UTF-8")
+    }
+
+    fn opts(&self, name: &str, help: &str) -> Opts {
+        Opts::new(format!("trangtien_{}_{name}", self.service), help)
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.registry.register(Box::new(collector.clone())).expect("each metric of a role is registered once");
+        collector
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_carry_service_and_instance() {
+        let metrics = Metrics::new("wallet", "a:1");
+        metrics.counter("payments_total", "Payments.", &["kind"]).with_label_values(&["payment"]).inc();
+        let text = metrics.encode();
+        assert!(
+            text.contains(r#"trangtien_wallet_payments_total{instance="a:1",kind="payment",service="wallet"} 1"#),
+            "{text}"
+        );
+    }
+}

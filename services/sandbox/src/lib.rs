@@ -1,0 +1,76 @@
+//! The outside world for demos and tests: a bank, an SMS gateway and a push gateway, in memory.
+//!
+//! Services reach it over HTTP only and never link it; the command and the tests start it.
+//!
+//! | module | what it plays |
+//! | --- | --- |
+//! | `bank` | a bank that collects money from its customers' accounts for a partner, and calls back |
+//! | `sms` | an SMS gateway with delivery receipts |
+//! | `push` | a push gateway in the form of FCM's HTTP v1 interface |
+//! | `fault` | what goes wrong with each of them, when a test asks for it |
+//! | `signature` | the signatures of the bank, both ways |
+//!
+//! Invariant: everything is bounded. Lists are rings with a named maximum, waits and retries end.
+//! Invariant: no lock is held across an await.
+//!
+//! The two kinds of routes: those under `/bank/v1/collections` and `/gateways` are what a partner integrates with,
+//! and demand credentials; all others exist for whoever plays with the sandbox, and demand none.
+//! So the sandbox belongs on a loopback address.
+
+mod bank;
+mod callback;
+mod config;
+mod fault;
+mod index;
+mod money;
+mod push;
+mod refusal;
+mod ring;
+mod signature;
+mod sms;
+mod world;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use platform::clock::Clock;
+use platform::task::Shutdown;
+use tokio::net::TcpListener;
+
+pub use bank::{CLOSED_ACCOUNT, OPENING_BALANCE, POOR_ACCOUNT, RICH_ACCOUNTS};
+pub use config::{BankConfig, Config, PushConfig, SmsConfig};
+pub use push::DEAD_TOKEN_PREFIX;
+pub use signature::{MAX_AGE, PARTNER_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+
+/// The largest request body accepted, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// All routes of the sandbox, with a fresh world behind them.
+///
+/// Callbacks run as tasks of the runtime and stop when it does; [`serve`] stops them earlier.
+pub fn router(config: Config, clock: Clock) -> Router {
+    routes(world::World::new(config, clock, &Shutdown::new()))
+}
+
+/// Serves the sandbox on `listener` until `shutdown` begins, then lets callbacks that run at that moment end.
+///
+/// # Errors
+/// What the listener reports.
+pub async fn serve(listener: TcpListener, config: Config, clock: Clock, shutdown: Shutdown) -> std::io::Result<()> {
+    let world = world::World::new(config, clock, &shutdown);
+    let app = routes(world.clone());
+    let token = shutdown.token().clone();
+    axum::serve(listener, app).with_graceful_shutdown(async move { token.cancelled().await }).await?;
+    world.finish().await;
+    Ok(())
+}
+
+fn routes(world: world::World) -> Router {
+    Router::new()
+        .merge(index::routes())
+        .merge(bank::routes())
+        .merge(sms::routes())
+        .merge(push::routes())
+        .fallback(index::unknown_route)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(world)
+}

@@ -1,0 +1,158 @@
+// What the wall knows: the server's last snapshot with every change since.
+// Changes carry whole rows, never differences, so that applying one twice changes nothing.
+import type { Books, Delta, LastPayment, MinuteTally, Overview, Pulse, RoleHealth, Tally } from '../api/client';
+import { follow, type Message } from './stream';
+
+const MINUTE_MS = 60_000;
+const KEPT_MINUTES = 62;
+const KEPT_PAYMENTS = 12;
+const TICK_MS = 250;
+/** No word for this long: the figures are shown as stale. The server speaks every two seconds. */
+const STALE_AFTER_MS = 6_000;
+/** The figures may trail the wallet's own books for this long before that is shown. */
+const BEHIND_AFTER_S = 10;
+
+/** Kinds of movement that count as attempts of a citizen. */
+const MOVEMENTS = new Set(['payment', 'top-up']);
+
+export type Line = 'connecting' | 'live' | 'lost' | 'forbidden';
+
+export interface Bar {
+  readonly minute: number;
+  readonly payments: number;
+  readonly topUps: number;
+  readonly refused: number;
+}
+
+export class Board {
+  line = $state<Line>('connecting');
+  zone = $state('Asia/Ho_Chi_Minh');
+  roles = $state.raw<readonly RoleHealth[]>([]);
+  books = $state.raw<Books | null>(null);
+  payments = $state.raw<readonly LastPayment[]>([]);
+  loaded = $state(false);
+  /** The server's clock, in milliseconds. */
+  now = $state(Date.now());
+
+  #day = '';
+  #today = $state.raw<ReadonlyMap<string, Tally>>(new Map());
+  #minutes = $state.raw<ReadonlyMap<string, MinuteTally>>(new Map());
+  #ahead = 0;
+  #heard = $state(Date.now());
+
+  /** How long nothing was heard, once that is too long; else 0. */
+  readonly silent = $derived(this.now - this.#heard > STALE_AFTER_MS ? this.now - this.#heard : 0);
+  /** Seconds that the figures trail the wallet's books, once that is too long; else 0. */
+  readonly behind = $derived((this.books?.behind_seconds ?? 0) > BEHIND_AFTER_S ? (this.books?.behind_seconds ?? 0) : 0);
+
+  readonly bars = $derived(this.#bars(Math.floor(this.now / MINUTE_MS)));
+  /** Completed payments of the sliding last 60 seconds: this minute's, and the share of the last one's that the window still covers. */
+  readonly perMinute = $derived.by(() => {
+    const elapsed = (this.now % MINUTE_MS) / MINUTE_MS;
+    const [before, current] = [this.bars.at(-2)?.payments ?? 0, this.bars.at(-1)?.payments ?? 0];
+    return Math.round(current + before * (1 - elapsed));
+  });
+  readonly moved = $derived(this.#sum('completed').amount);
+  readonly completed = $derived(this.#sum('completed').count);
+  readonly attempts = $derived(this.completed + this.#sum('rejected').count + this.#sum('failed').count);
+
+  /** Follows the stream until the returned function is called. */
+  start(): () => void {
+    const stop = new AbortController();
+    const clock = setInterval(() => (this.now = Date.now() + this.#ahead), TICK_MS);
+    void follow(
+      '/ioc/v1/stream',
+      {
+        message: (message) => this.take(message),
+        connected: () => (this.line = 'live'),
+        lost: (status) => (this.line = status === 403 ? 'forbidden' : 'lost'),
+      },
+      stop.signal,
+    );
+    return () => {
+      stop.abort();
+      clearInterval(clock);
+    };
+  }
+
+  take({ event, data }: Message): void {
+    if (event === 'snapshot') this.#snapshot(JSON.parse(data) as Overview);
+    else if (event === 'delta') this.#delta(JSON.parse(data) as Delta);
+    else if (event === 'pulse') this.#pulse(JSON.parse(data) as Pulse);
+    else return;
+    this.#heard = this.now;
+  }
+
+  /** Today's completed count of one kind. */
+  count(kind: string): number {
+    return this.#today.get(key(kind, 'completed'))?.count ?? 0;
+  }
+
+  #snapshot(overview: Overview): void {
+    this.zone = overview.timezone;
+    this.#today = new Map();
+    this.#minutes = new Map();
+    this.payments = [];
+    this.#delta(overview);
+    this.#pulse(overview);
+    this.loaded = true;
+  }
+
+  #delta(delta: Delta): void {
+    this.#hear(delta.as_of);
+    const today = delta.day === this.#day ? new Map(this.#today) : new Map<string, Tally>();
+    this.#day = delta.day;
+    for (const tally of delta.today) today.set(key(tally.kind, tally.outcome), tally);
+    this.#today = today;
+
+    const oldest = this.now - KEPT_MINUTES * MINUTE_MS;
+    const minutes = new Map([...this.#minutes].filter(([, tally]) => Date.parse(tally.minute) >= oldest));
+    for (const tally of delta.minutes) minutes.set(`${Date.parse(tally.minute)} ${key(tally.kind, tally.outcome)}`, tally);
+    this.#minutes = minutes;
+
+    const known = new Map(this.payments.map((payment) => [payment.position, payment]));
+    for (const payment of delta.last_payments) known.set(payment.position, payment);
+    this.payments = [...known.values()].sort((a, b) => b.position - a.position).slice(0, KEPT_PAYMENTS);
+  }
+
+  #pulse(pulse: Pick<Pulse, 'as_of' | 'roles' | 'books'>): void {
+    this.#hear(pulse.as_of);
+    this.roles = pulse.roles;
+    this.books = pulse.books;
+  }
+
+  #hear(asOf: string): void {
+    this.#ahead = Date.parse(asOf) - Date.now();
+    this.now = Date.now() + this.#ahead;
+  }
+
+  #bars(current: number): Bar[] {
+    const at = (minute: number, kind: string, outcome: string): number =>
+      this.#minutes.get(`${minute * MINUTE_MS} ${key(kind, outcome)}`)?.count ?? 0;
+    return Array.from({ length: 60 }, (_, index) => {
+      const minute = current - 59 + index;
+      let refused = 0;
+      for (const kind of MOVEMENTS) refused += at(minute, kind, 'rejected') + at(minute, kind, 'failed');
+      return {
+        minute: minute * MINUTE_MS,
+        payments: at(minute, 'payment', 'completed'),
+        topUps: at(minute, 'top-up', 'completed'),
+        refused,
+      };
+    });
+  }
+
+  #sum(outcome: string): { count: number; amount: bigint } {
+    let [count, amount] = [0, 0n];
+    for (const tally of this.#today.values()) {
+      if (tally.outcome !== outcome || !MOVEMENTS.has(tally.kind)) continue;
+      count += tally.count;
+      amount += BigInt(tally.amount.amount);
+    }
+    return { count, amount };
+  }
+}
+
+function key(kind: string, outcome: string): string {
+  return `${kind} ${outcome}`;
+}

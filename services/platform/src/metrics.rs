@@ -3,8 +3,9 @@
 //! Names get the prefix `trangtien_<service>_` and every sample the labels `service` and `instance`.
 //! Labels are bounded sets: never a person, a phone number or an id.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use prometheus::core::Collector;
 use prometheus::{Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -22,7 +23,10 @@ pub struct Metrics {
     service: Arc<str>,
     instance: Arc<str>,
     registry: Registry,
+    families: Arc<Mutex<HashMap<String, Family>>>,
 }
+
+type Family = Box<dyn Any + Send>;
 
 impl Metrics {
     /// A registry for `service` (a role's name) in the process called `instance`.
@@ -30,7 +34,7 @@ impl Metrics {
         let labels =
             HashMap::from([("service".to_owned(), service.to_owned()), ("instance".to_owned(), instance.to_owned())]);
         let registry = Registry::new_custom(None, Some(labels)).expect("constant label names are valid");
-        Self { service: service.into(), instance: instance.into(), registry }
+        Self { service: service.into(), instance: instance.into(), registry, families: Arc::default() }
     }
 
     /// The role's name.
@@ -45,18 +49,18 @@ impl Metrics {
 
     /// A counter family; `name` ends in `_total`.
     pub fn counter(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.register(IntCounterVec::new(self.opts(name, help), labels).expect("constant names are valid"))
+        self.register(name, IntCounterVec::new(self.opts(name, help), labels).expect("constant names are valid"))
     }
 
     /// A gauge family.
     pub fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.register(IntGaugeVec::new(self.opts(name, help), labels).expect("constant names are valid"))
+        self.register(name, IntGaugeVec::new(self.opts(name, help), labels).expect("constant names are valid"))
     }
 
     /// A histogram family; `name` ends in its base unit, for instance `_seconds`.
     pub fn histogram(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
         let opts = HistogramOpts::from(self.opts(name, help)).buckets(buckets.to_vec());
-        self.register(HistogramVec::new(opts, labels).expect("constant names are valid"))
+        self.register(name, HistogramVec::new(opts, labels).expect("constant names are valid"))
     }
 
     /// The Prometheus text exposition of this role.
@@ -70,8 +74,14 @@ impl Metrics {
         Opts::new(format!("trangtien_{}_{name}", self.service), help)
     }
 
-    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
-        self.registry.register(Box::new(collector.clone())).expect("each metric of a role is registered once");
+    /// Registers a family, or gives back the one that was registered under its name before: two relays of a role share theirs.
+    fn register<C: Collector + Clone + Send + 'static>(&self, name: &str, collector: C) -> C {
+        let mut families = self.families.lock().expect("registering never panics while it holds the lock");
+        if let Some(known) = families.get(name) {
+            return known.downcast_ref::<C>().expect("a name has one kind of metric").clone();
+        }
+        self.registry.register(Box::new(collector.clone())).expect("a family's labels never change");
+        families.insert(name.to_owned(), Box::new(collector.clone()));
         collector
     }
 }
@@ -85,9 +95,10 @@ mod tests {
         let metrics = Metrics::new("wallet", "a:1");
         metrics.counter("payments_total", "Payments.", &["kind"]).with_label_values(&["payment"]).inc();
         let text = metrics.encode();
-        assert!(
-            text.contains(r#"trangtien_wallet_payments_total{instance="a:1",kind="payment",service="wallet"} 1"#),
-            "{text}"
-        );
+        let sample =
+            text.lines().find(|line| line.starts_with("trangtien_wallet_payments_total{")).expect("one sample");
+        for label in [r#"instance="a:1""#, r#"kind="payment""#, r#"service="wallet""#] {
+            assert!(sample.contains(label), "{sample}");
+        }
     }
 }

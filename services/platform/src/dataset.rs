@@ -141,17 +141,17 @@ pub fn read_csv_faults<T: DeserializeOwned>(path: &Path) -> (Vec<(u64, T)>, Vec<
     let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
     let headers = match reader.headers() {
         Ok(headers) => headers.clone(),
-        Err(error) => return (Vec::new(), vec![csv_fault(path, &error)]),
+        Err(error) => return (Vec::new(), vec![csv_fault(path, &text, &error)]),
     };
     let (mut rows, mut faults) = (Vec::new(), Vec::new());
     for record in reader.records() {
         let parsed = record.and_then(|record| {
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = record_line(&text, record.position());
             record.deserialize(Some(&headers)).map(|row| (line, row))
         });
         match parsed {
             Ok(row) => rows.push(row),
-            Err(error) => faults.push(csv_fault(path, &error)),
+            Err(error) => faults.push(csv_fault(path, &text, &error)),
         }
         if faults.len() == MAX_FAULTS_PER_FILE {
             break;
@@ -160,8 +160,17 @@ pub fn read_csv_faults<T: DeserializeOwned>(path: &Path) -> (Vec<(u64, T)>, Vec<
     (rows, faults)
 }
 
-fn csv_fault(path: &Path, error: &csv::Error) -> Fault {
-    let line = error.position().map_or(0, csv::Position::line);
+/// The line on which a record begins: the reader's position stands before the comments and empty lines above it.
+fn record_line(text: &str, position: Option<&csv::Position>) -> u64 {
+    let Some(position) = position else { return 0 };
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let above =
+        text.get(start..).unwrap_or_default().lines().take_while(|line| line.is_empty() || line.starts_with('#'));
+    position.line() + above.count() as u64
+}
+
+fn csv_fault(path: &Path, text: &str, error: &csv::Error) -> Fault {
+    let line = record_line(text, error.position());
     let message = match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("has {len} fields, the header has {expected_len}")
@@ -235,11 +244,11 @@ mod tests {
 
     #[test]
     fn every_bad_row_is_named() {
-        let path = file("bad.csv", b"# x\ncode,count\na,1\nb,many\nc,3,4\nd,5\n");
+        let path = file("bad.csv", b"# x\ncode,count\na,1\nb,many\n\n# y\nc,3,4\nd,5\n");
         let (rows, faults) = read_csv_faults::<Row>(&path);
         assert_eq!(rows.len(), 2);
         let lines: Vec<_> = faults.iter().map(|fault| fault.line).collect();
-        assert_eq!(lines, [4, 5]);
+        assert_eq!(lines, [4, 7]);
         assert!(faults[0].to_string().ends_with("bad.csv:4: invalid digit found in string"), "{}", faults[0]);
         assert_eq!(faults[1].message, "has 3 fields, the header has 2");
     }

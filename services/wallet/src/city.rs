@@ -4,13 +4,15 @@
 //! | --- | --- |
 //! | `banks.csv` | [`load_banks`] |
 //! | `rules/*.toml` | [`Rules::load`] |
+//! | `procedures.csv`, `procedure-channels.csv`, `sanitation-fees.csv` | [`check_city`] only |
 //!
 //! Touches only those files, and only at start and in [`check_city`].
 //! Amounts are whole minor units of the city's currency (VND has no minor unit, so đồng).
-//! Invariant: [`load_banks`] and [`Rules::load`] refuse everything that [`check_city`] reports.
+//! Invariant: [`load_banks`] and [`Rules::load`] refuse everything that [`check_city`] reports of their files.
 
 mod bank;
 mod dated;
+mod fee;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -20,14 +22,13 @@ use std::path::Path;
 use platform::dataset::Fault;
 
 pub use bank::{Bank, Banks, load_banks};
-pub use rules::{
-    CoolDown, Kind, LimitClass, Limits, Proof, Rules, TIERS, Tariff, TariffStep, Utility,
-};
+pub use rules::{CoolDown, Kind, LimitClass, Limits, Proof, Rules, TIERS, Tariff, TariffStep, Utility};
 
 /// Every fault of the wallet's files in a city's folder, with file and line.
 pub fn check_city(dir: &Path) -> Vec<Fault> {
     let mut faults = bank::read(dir).1;
     faults.extend(rules::read(dir).1);
+    faults.extend(fee::check(dir));
     faults.sort();
     faults
 }

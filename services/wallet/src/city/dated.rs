@@ -39,10 +39,7 @@ macro_rules! dated {
 pub(super) use dated;
 
 /// The rule in force on a day among the rules of one subject.
-pub(super) fn in_force<'a, R: Dated + 'a>(
-    rules: impl Iterator<Item = &'a R>,
-    date: NaiveDate,
-) -> Option<&'a R> {
+pub(super) fn in_force<'a, R: Dated + 'a>(rules: impl Iterator<Item = &'a R>, date: NaiveDate) -> Option<&'a R> {
     rules
         .filter(|rule| rule.begins().get_ref().0 <= date)
         .max_by_key(|rule| rule.begins().get_ref().0)
@@ -75,12 +72,7 @@ pub(super) fn faults<D, R: Dated>(document: &Document<D>, rules: &[R]) -> Vec<Fa
     faults
 }
 
-fn neighbours<D, R: Dated>(
-    document: &Document<D>,
-    subject: &str,
-    first: &R,
-    second: &R,
-) -> Option<Fault> {
+fn neighbours<D, R: Dated>(document: &Document<D>, subject: &str, first: &R, second: &R) -> Option<Fault> {
     let begins = second.begins().get_ref().0;
     let line = document.line(first.begins().span());
     let fault = |message: fmt::Arguments<'_>| Some(document.fault(second.begins(), message));

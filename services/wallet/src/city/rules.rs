@@ -2,6 +2,8 @@
 //!
 //! Everything is read and checked at start; a lookup is pure and takes the date of the payment in the city's zone.
 
+mod check;
+
 use std::path::Path;
 
 use chrono::NaiveDate;
@@ -302,16 +304,16 @@ impl Rules {
     /// A class without a rule of its own on that day falls under [`LimitClass::General`].
     pub fn limits_on(&self, date: NaiveDate, tier: u8, class: LimitClass) -> Option<Limits> {
         let maximum = |period: Period| {
-            self.limit(date, tier, class, period)
-                .or_else(|| self.limit(date, tier, LimitClass::General, period))
+            self.limit(date, tier, class, period).or_else(|| self.limit(date, tier, LimitClass::General, period))
         };
         Some(Limits { transaction: maximum(Period::Transaction)?, month: maximum(Period::Month)? })
     }
 
     fn limit(&self, date: NaiveDate, tier: u8, class: LimitClass, period: Period) -> Option<i64> {
-        let rules = self.limits.iter().filter(|rule| {
-            rule.class == class && rule.period == period && rule.tiers.get_ref().contains(&tier)
-        });
+        let rules = self
+            .limits
+            .iter()
+            .filter(|rule| rule.class == class && rule.period == period && rule.tiers.get_ref().contains(&tier));
         in_force(rules, date).map(|rule| rule.maximum.0)
     }
 
@@ -324,13 +326,7 @@ impl Rules {
     /// The proof that a payment needs.
     ///
     /// `day_total` is what the citizen moved that day for this kind, this payment included.
-    pub fn step_up_proof(
-        &self,
-        kind: Kind,
-        date: NaiveDate,
-        amount: i64,
-        day_total: i64,
-    ) -> Option<Proof> {
+    pub fn step_up_proof(&self, kind: Kind, date: NaiveDate, amount: i64, day_total: i64) -> Option<Proof> {
         let applies = |rung: &&Rung| {
             rung.single_above.is_some_and(|limit| amount > limit.0)
                 || rung.day_above.is_some_and(|limit| day_total.max(amount) > limit.0)
@@ -381,14 +377,14 @@ impl Rules {
 pub(super) fn read(dir: &Path) -> (Rules, Vec<Fault>) {
     let mut reading = Reading { dir: dir.join("rules").into_boxed_path(), faults: Vec::new() };
     let rules = Rules {
-        limits: reading.file("limits.toml", |file: &LimitsFile| &file.limit, limit_faults),
-        step_ups: reading.file("step-up.toml", |file: &StepUpFile| &file.step_up, step_up_faults),
+        limits: reading.file("limits.toml", |file: &LimitsFile| &file.limit, check::limit_faults),
+        step_ups: reading.file("step-up.toml", |file: &StepUpFile| &file.step_up, check::step_up_faults),
         refund_limits: reading.file("refund-limit.toml", |file: &RefundFile| &file.refund_limit, |_| vec![]),
         cool_downs: reading.file("new-device.toml", |file: &NewDeviceFile| &file.cool_down, |_| vec![]),
-        tiers: reading.file("tiers.toml", |file: &TiersFile| &file.tier, tier_faults),
-        vat: reading.file("vat.toml", |file: &VatFile| &file.vat, vat_faults),
-        electricity: reading.file("electricity.toml", |file: &TariffFile| &file.tariff, tariff_faults),
-        water: reading.file("water.toml", |file: &TariffFile| &file.tariff, tariff_faults),
+        tiers: reading.file("tiers.toml", |file: &TiersFile| &file.tier, check::tier_faults),
+        vat: reading.file("vat.toml", |file: &VatFile| &file.vat, check::vat_faults),
+        electricity: reading.file("electricity.toml", |file: &TariffFile| &file.tariff, check::tariff_faults),
+        water: reading.file("water.toml", |file: &TariffFile| &file.tariff, check::tariff_faults),
     };
     (rules, reading.faults)
 }
@@ -399,12 +395,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn file<D, R>(
-        &mut self,
-        name: &str,
-        rules: fn(&D) -> &Vec<R>,
-        faults: fn(&Document<D>) -> Vec<Fault>,
-    ) -> Vec<R>
+    fn file<D, R>(&mut self, name: &str, rules: fn(&D) -> &Vec<R>, faults: fn(&Document<D>) -> Vec<Fault>) -> Vec<R>
     where
         D: DeserializeOwned,
         R: dated::Dated + Clone,
@@ -422,113 +413,4 @@ impl Reading {
             }
         }
     }
-}
-
-fn limit_faults(document: &Document<LimitsFile>) -> Vec<Fault> {
-    let limits = &document.value.limit;
-    let mut faults = Vec::new();
-    for limit in limits {
-        for tier in limit.tiers.get_ref().iter().filter(|tier| !TIERS.contains(tier)) {
-            faults.push(document.fault(&limit.tiers, format_args!("tier {tier} is unknown")));
-        }
-        if limit.tiers.get_ref().is_empty() {
-            faults.push(document.fault(&limit.tiers, "the limit names no tier"));
-        }
-    }
-    for tier in TIERS {
-        for period in [Period::Transaction, Period::Month] {
-            let covers = |limit: &&Limit| {
-                limit.class == LimitClass::General
-                    && limit.period == period
-                    && limit.ends.is_none()
-                    && limit.tiers.get_ref().contains(&tier)
-            };
-            if limits.iter().find(covers).is_none() {
-                let message = format!("no general limit without end for tier {tier} and period {period:?}");
-                faults.push(Fault::new(document.file(), 0, message.to_lowercase()));
-            }
-        }
-    }
-    faults
-}
-
-fn step_up_faults(document: &Document<StepUpFile>) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for rule in &document.value.step_up {
-        if rule.kinds.get_ref().is_empty() || rule.rungs.is_empty() {
-            faults.push(document.fault(&rule.kinds, "the rule names no kind or has no rung"));
-        }
-        for rung in &rule.rungs {
-            if rung.single_above.is_none() && rung.day_above.is_none() {
-                faults.push(document.fault(&rung.proof, "the rung names no amount"));
-            }
-        }
-        for pair in rule.rungs.windows(2) {
-            let falls = |lower: Option<Amount>, upper: Option<Amount>| {
-                matches!((lower, upper), (Some(lower), Some(upper)) if upper.0 <= lower.0)
-            };
-            if pair[1].proof.get_ref() <= pair[0].proof.get_ref()
-                || falls(pair[0].single_above, pair[1].single_above)
-                || falls(pair[0].day_above, pair[1].day_above)
-            {
-                faults.push(document.fault(&pair[1].proof, "the rungs do not rise in proof and amount"));
-            }
-        }
-    }
-    faults
-}
-
-fn tier_faults(document: &Document<TiersFile>) -> Vec<Fault> {
-    let tiers = &document.value.tier;
-    let mut faults = Vec::new();
-    for tier in tiers {
-        if !TIERS.contains(tier.level.get_ref()) {
-            faults.push(document.fault(&tier.level, format_args!("tier {} is unknown", tier.level.get_ref())));
-        }
-    }
-    for level in TIERS.iter().filter(|level| tiers.iter().all(|tier| tier.level.get_ref() != *level)) {
-        faults.push(Fault::new(document.file(), 0, format_args!("tier {level} is missing")));
-    }
-    faults
-}
-
-fn vat_faults(document: &Document<VatFile>) -> Vec<Fault> {
-    let known = [Utility::Electricity.vat_class(), Utility::Water.vat_class()];
-    let mut faults = Vec::new();
-    for rule in &document.value.vat {
-        if !known.contains(&rule.class.get_ref().as_str()) {
-            faults.push(document.fault(&rule.class, format_args!("class {:?} is unknown", rule.class.get_ref())));
-        }
-        if rule.percent.get_ref().0 >= Decimal::ONE_HUNDRED {
-            faults.push(document.fault(&rule.percent, "the tax is 100 percent or more"));
-        }
-    }
-    faults
-}
-
-fn tariff_faults(document: &Document<TariffFile>) -> Vec<Fault> {
-    document.value.tariff.iter().flat_map(|tariff| step_faults(document, tariff)).collect()
-}
-
-fn step_faults(document: &Document<TariffFile>, tariff: &Tariff) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut reached = Some(0);
-    for step in &tariff.steps {
-        match reached {
-            Some(end) if end == step.above() => {}
-            Some(end) => {
-                let message = format!("the step begins above {}, the one before ends at {end}", step.above());
-                faults.push(document.fault(&step.above, message));
-            }
-            None => faults.push(document.fault(&step.above, "the step before has no end")),
-        }
-        if step.up_to.is_some_and(|end| end <= step.above()) {
-            faults.push(document.fault(&step.above, "the step ends before it begins"));
-        }
-        reached = step.up_to;
-    }
-    if reached.is_some() {
-        faults.push(document.fault(&tariff.begins, "the last step has an end, or there is no step"));
-    }
-    faults
 }

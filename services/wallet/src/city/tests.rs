@@ -21,7 +21,9 @@ fn day(text: &str) -> NaiveDate {
 fn broken(name: &str, file: &str, change: (&str, &str)) -> Vec<(Fault, String)> {
     let dir = std::env::temp_dir().join(format!("wallet-city-{}-{name}", std::process::id()));
     fs::create_dir_all(dir.join("rules")).expect("the temporary folder is writable");
-    fs::copy(city().join("banks.csv"), dir.join("banks.csv")).expect("the file can be copied");
+    for copied in ["banks.csv", "procedures.csv", "procedure-channels.csv", "sanitation-fees.csv"] {
+        fs::copy(city().join(copied), dir.join(copied)).expect("the file can be copied");
+    }
     for entry in fs::read_dir(city().join("rules")).expect("the folder has rules") {
         let path = entry.expect("the folder can be read").path();
         let target = dir.join("rules").join(path.file_name().expect("a file has a name"));
@@ -43,7 +45,8 @@ fn broken(name: &str, file: &str, change: (&str, &str)) -> Vec<(Fault, String)> 
 fn expect(name: &str, file: &str, change: (&str, &str), at: &str, message: &str) {
     let faults = broken(name, file, change);
     let hit = faults.iter().find(|(fault, _)| fault.message.contains(message));
-    let (fault, line) = hit.unwrap_or_else(|| panic!("{name}: nothing says {message:?}: {faults:?}"));
+    assert!(hit.is_some(), "{name}: nothing says {message:?}: {faults:?}");
+    let (fault, line) = hit.expect("asserted above");
     assert!(fault.file.ends_with(file), "{name}: {fault}");
     assert!(fault.line > 0 && line.contains(at), "{name}: {fault} is not the line of {at:?}");
 }
@@ -150,7 +153,7 @@ fn faults_of_limits_and_ladders_are_named() {
     check("tier", ("tiers = [2]", "tiers = [2, 7]"), "tier 7 is unknown");
     check("no-tier", ("tiers = [2]", "tiers = []"), "names no tier");
     check("amount", ("\"300000000\"", "\"-3\""), "is not a whole positive amount");
-    check("period", ("\"transaction\"\n", "\"fortnight\"\n"), "unknown variant");
+    check("period", ("period = \"transaction\"", "period = \"fortnight\""), "unknown variant");
     let faults = broken("uncovered", limits, ("tiers = [2]", "tiers = [1]"));
     let uncovered = "no general limit without end for tier 2 and period transaction";
     assert!(faults.iter().any(|(fault, _)| fault.message == uncovered), "{faults:?}");
@@ -173,8 +176,27 @@ fn faults_of_tariffs_are_named() {
 }
 
 #[test]
+fn faults_of_fees_are_named() {
+    let check = |name, change: (&str, &str), at, message| expect(name, "procedures.csv", change, at, message);
+    check("level-name", (",ward,Hải quan", ",village,Hải quan"), ",village,", "level \"village\" is unknown");
+    check("procedure-twice", ("1.000236,", "1.000232,"), "1.000232,", "procedure 1.000232 stands on line");
+    check("authority", (",Cục quản lý xuất nhập cảnh", ", "), ",bo-cong-an, ", "the authority is blank");
+    check("field", (",Hải quan,", ",,"), "1.000005", "the field or the ministry is missing");
+    let check = |name, change: (&str, &str), message| expect(name, "procedure-channels.csv", change, change.1, message);
+    check("unknown", ("1.000236,online", "1.999999,online"), "procedure 1.999999 is not in procedures.csv");
+    check("fee", ("amount,120000", "amount,"), "a fee of kind amount");
+    check("fee-free", ("1,working-day,free,", "1,working-day,free,5"), "a fee of kind amount");
+    check("channel", ("1.000236,online", "1.000236,pigeon"), "unknown variant `pigeon`");
+    check("duration", ("3,working-day", "3,"), "without its unit");
+    let check = |name, change: (&str, &str), at, message| expect(name, "sanitation-fees.csv", change, at, message);
+    check("zero", ("66000", "0"), "street,,0", "is not positive");
+    check("group", ("street,1,182000", "street,,182000"), "street,,182000", "have a group");
+    check("same", ("alley,,53000", "street,,53000"), "street,,53000", "stand on line");
+}
+
+#[test]
 fn an_absent_folder_is_a_fault_of_each_file() {
     let faults = check_city(Path::new("/nowhere"));
-    assert_eq!(faults.len(), 9);
+    assert_eq!(faults.len(), 12);
     assert!(faults.iter().all(|fault| fault.line == 0));
 }

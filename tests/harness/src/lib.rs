@@ -1,0 +1,10 @@
+//! A private city for tests: servers, clock, faults, people, teardown.
+//!
+//! [`City::all_in_one`] and [`City::split`] run the real program on free ports over private servers;
+//! [`City::finish`] asserts that nothing was left over: debits = credits, no hold, outboxes drained.
+
+pub mod client;
+pub mod proxy;
+
+pub use client::{Answer, Citizen, Shop, Visitor, eventually, money};
+pub use proxy::{Fault, FaultProxy};

@@ -1,0 +1,1 @@
+//! Journeys through the whole city, in both shapes; each lives in `tests/`.

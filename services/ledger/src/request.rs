@@ -1,0 +1,320 @@
+//! What callers ask of the ledger and what it answers.
+//!
+//! Pure: no I/O. A request is all or nothing: its actions are linked, and its rider takes effect only when they all hold.
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::account::{AccountId, AccountSpec, Freeze};
+use crate::hold::{HoldId, HoldPosting, HoldSpec};
+use crate::money::Money;
+use crate::transfer::{Fingerprint, Posting, RequestKey, TransferId};
+
+/// The most actions in one request.
+pub const MAX_ACTIONS: usize = 256;
+/// The most accounts that one request opens.
+pub const MAX_OPENINGS: usize = 64;
+/// The most bytes of an idempotency key.
+pub const MAX_KEY_BYTES: usize = 255;
+
+/// (caller, operation, idempotency key) and the fingerprint of what is asked.
+///
+/// Equal keys get the same answer; an equal key with another fingerprint is a conflict.
+/// The fingerprint is of the client's own words, never of balances or anything else that changes by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Who asks: a user, a merchant, a saga.
+    pub caller: Uuid,
+    /// Which operation.
+    pub operation: &'static str,
+    /// The caller's idempotency key: 1 to 255 bytes.
+    pub key: String,
+    /// SHA-256 of what is asked.
+    pub fingerprint: [u8; 32],
+}
+
+impl Key {
+    /// The key as the ledger stores it.
+    pub fn request_key(&self) -> RequestKey {
+        let mut hash = Sha256::new();
+        hash.update(self.caller.as_bytes());
+        hash.update((self.operation.len() as u64).to_be_bytes());
+        hash.update(self.operation.as_bytes());
+        hash.update(self.key.as_bytes());
+        RequestKey(first_half(hash.finalize().into()))
+    }
+
+    /// The fingerprint as the ledger stores it.
+    pub fn stored_fingerprint(&self) -> Fingerprint {
+        Fingerprint(first_half(self.fingerprint))
+    }
+}
+
+fn first_half(hash: [u8; 32]) -> Uuid {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    Uuid::from_bytes(half)
+}
+
+/// One step of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Moves money at once.
+    Transfer(Posting),
+    /// Sets an amount aside.
+    Hold(HoldSpec),
+    /// Moves what a hold set aside, all or part; the rest is given back.
+    Post(HoldPosting),
+    /// Gives back what a hold set aside.
+    Void(HoldId),
+    /// Says that an outside party is about to be asked about a hold, which from now on doesn't expire.
+    Confirm(HoldId),
+    /// Gives back what a hold set aside because its time is over.
+    Expire(HoldId),
+    /// Sets which way money may not move on an account.
+    Freeze(AccountId, Freeze),
+    /// Closes an empty account for good.
+    Close(AccountId),
+}
+
+/// What a caller asks: accounts to open, then actions in order, all or nothing.
+#[derive(Clone, Debug)]
+pub struct Request<R> {
+    /// Who asks what, once.
+    pub key: Key,
+    /// Accounts to open first; those that are there already are left as they are.
+    pub open: Vec<AccountSpec>,
+    /// The steps, in order; they stand or fall together.
+    pub actions: Vec<Action>,
+    /// What the caller writes in the same transaction.
+    pub rider: Option<R>,
+}
+
+impl<R> Request<R> {
+    /// A request that asks for nothing yet.
+    pub fn new(key: Key) -> Self {
+        Self { key, open: Vec::new(), actions: Vec::new(), rider: None }
+    }
+
+    /// Opens an account first.
+    #[must_use]
+    pub fn open(mut self, spec: AccountSpec) -> Self {
+        self.open.push(spec);
+        self
+    }
+
+    /// Adds a step.
+    #[must_use]
+    pub fn action(mut self, action: Action) -> Self {
+        self.actions.push(action);
+        self
+    }
+
+    /// Adds a transfer.
+    #[must_use]
+    pub fn transfer(self, posting: Posting) -> Self {
+        self.action(Action::Transfer(posting))
+    }
+
+    /// Attaches what the caller writes in the same transaction.
+    #[must_use]
+    pub fn rider(mut self, rider: R) -> Self {
+        self.rider = Some(rider);
+        self
+    }
+
+    /// Whether the request makes sense whatever the books say.
+    ///
+    /// # Errors
+    /// Names what is wrong; such a request is never queued.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.key.key.is_empty() || self.key.key.len() > MAX_KEY_BYTES {
+            return Err(Invalid::Key);
+        }
+        if self.open.len() > MAX_OPENINGS || self.actions.len() > MAX_ACTIONS {
+            return Err(Invalid::TooLarge);
+        }
+        if self.open.is_empty() && self.actions.is_empty() {
+            return Err(Invalid::Empty);
+        }
+        self.actions.iter().try_for_each(check_action)
+    }
+}
+
+fn check_action(action: &Action) -> Result<(), Invalid> {
+    let check = |debit: AccountId, credit: AccountId, amount: Money| {
+        if debit == credit {
+            return Err(Invalid::SameAccount);
+        }
+        if amount.is_positive() { Ok(()) } else { Err(Invalid::Amount) }
+    };
+    match action {
+        Action::Transfer(posting) => check(posting.debit, posting.credit, posting.amount),
+        Action::Hold(hold) => check(hold.debit, hold.credit, hold.amount),
+        Action::Post(HoldPosting { amount: Some(amount), .. }) if !amount.is_positive() => {
+            Err(Invalid::Amount)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why a request makes no sense whatever the books say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// The idempotency key is empty or too long.
+    #[error("the idempotency key must have 1 to {MAX_KEY_BYTES} bytes")]
+    Key,
+    /// Nothing is asked.
+    #[error("the request asks for nothing")]
+    Empty,
+    /// Too many actions or openings.
+    #[error("the request is larger than {MAX_ACTIONS} actions or {MAX_OPENINGS} openings")]
+    TooLarge,
+    /// Money would go from an account to itself.
+    #[error("debit and credit are the same account")]
+    SameAccount,
+    /// A kind's code or name is not what it was before, or its name is not plain.
+    #[error("a kind has one code and one plain name")]
+    Kind,
+    /// An amount of zero or less.
+    #[error("an amount must be greater than zero")]
+    Amount,
+}
+
+/// The final answer to a request; the ledger remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was done; one entry per transfer that was made, in order (transfers and posted holds).
+    Posted(Vec<Posted>),
+    /// Nothing was done: a rule of business refused it.
+    Rejected(Reject),
+}
+
+/// An outcome, and whether it is that of an earlier equal request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Whether an earlier request with this key had brought it about.
+    pub replayed: bool,
+}
+
+/// One transfer that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posted {
+    /// The caller's id.
+    pub transfer: TransferId,
+    /// Its place in the journal.
+    pub sequence: i64,
+    /// The block that seals it.
+    pub block: i64,
+    /// The debited account's balance after it.
+    pub debit_balance: Money,
+    /// The credited account's balance after it.
+    pub credit_balance: Money,
+    /// When it was posted.
+    pub posted_at: DateTime<Utc>,
+}
+
+/// Which rule of business refused a request, and what it was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reject {
+    /// The account's available balance would go below its floor.
+    InsufficientFunds(AccountId),
+    /// The account is frozen in the direction that money would move.
+    AccountFrozen(AccountId),
+    /// The account is closed.
+    AccountClosed(AccountId),
+    /// There is no such account.
+    AccountUnknown(AccountId),
+    /// An account with this id is there, with another owner, kind or currency.
+    AccountExists(AccountId),
+    /// The account can't be closed while anything is on it, held or promised.
+    AccountNotEmpty(AccountId),
+    /// The account holds another currency.
+    CurrencyMismatch(AccountId),
+    /// The account's balance would leave the range of 64 bits.
+    BalanceOverflow(AccountId),
+    /// Another request made a transfer with this id.
+    TransferExists(TransferId),
+    /// Another request made a hold with this id.
+    HoldExists(HoldId),
+    /// There is no such hold.
+    HoldUnknown(HoldId),
+    /// The hold has been posted.
+    HoldPosted(HoldId),
+    /// The hold has been voided.
+    HoldVoided(HoldId),
+    /// The hold's time is over.
+    HoldExpired(HoldId),
+    /// The hold's time is not over, or an outside party has been asked about it.
+    HoldNotDue(HoldId),
+    /// More than the hold set aside.
+    AmountExceedsHold(HoldId),
+}
+
+impl Reject {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        self.parts().0
+    }
+
+    /// The account, transfer or hold it is about.
+    pub fn subject(self) -> Uuid {
+        self.parts().1
+    }
+
+    fn parts(self) -> (&'static str, Uuid) {
+        match self {
+            Self::InsufficientFunds(account) => ("insufficient-funds", account.uuid()),
+            Self::AccountFrozen(account) => ("account-frozen", account.uuid()),
+            Self::AccountClosed(account) => ("account-closed", account.uuid()),
+            Self::AccountUnknown(account) => ("account-unknown", account.uuid()),
+            Self::AccountExists(account) => ("account-exists", account.uuid()),
+            Self::AccountNotEmpty(account) => ("account-not-empty", account.uuid()),
+            Self::CurrencyMismatch(account) => ("currency-mismatch", account.uuid()),
+            Self::BalanceOverflow(account) => ("balance-overflow", account.uuid()),
+            Self::TransferExists(transfer) => ("transfer-exists", transfer.uuid()),
+            Self::HoldExists(hold) => ("hold-exists", hold.uuid()),
+            Self::HoldUnknown(hold) => ("hold-unknown", hold.uuid()),
+            Self::HoldPosted(hold) => ("hold-posted", hold.uuid()),
+            Self::HoldVoided(hold) => ("hold-voided", hold.uuid()),
+            Self::HoldExpired(hold) => ("hold-expired", hold.uuid()),
+            Self::HoldNotDue(hold) => ("hold-not-due", hold.uuid()),
+            Self::AmountExceedsHold(hold) => ("amount-exceeds-hold", hold.uuid()),
+        }
+    }
+
+    /// The reject that was stored as a code and a subject.
+    pub fn from_stored(code: &str, subject: Uuid) -> Option<Self> {
+        let (account, hold) = (AccountId::from(subject), HoldId::from(subject));
+        let every = [
+            Self::InsufficientFunds(account),
+            Self::AccountFrozen(account),
+            Self::AccountClosed(account),
+            Self::AccountUnknown(account),
+            Self::AccountExists(account),
+            Self::AccountNotEmpty(account),
+            Self::CurrencyMismatch(account),
+            Self::BalanceOverflow(account),
+            Self::TransferExists(TransferId::from(subject)),
+            Self::HoldExists(hold),
+            Self::HoldUnknown(hold),
+            Self::HoldPosted(hold),
+            Self::HoldVoided(hold),
+            Self::HoldExpired(hold),
+            Self::HoldNotDue(hold),
+            Self::AmountExceedsHold(hold),
+        ];
+        every.into_iter().find(|reject| reject.code() == code)
+    }
+}
+
+impl std::fmt::Display for Reject {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.code())
+    }
+}

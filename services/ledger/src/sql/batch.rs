@@ -1,0 +1,216 @@
+//! What a batch reads under the shard's lock.
+//!
+//! The connection belongs to the engine alone ([`SESSION`]), so that its plans always go by index and are made once.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+use super::row::{AccountRow, Head, HeadRow, HoldRow, reject};
+use crate::account::{Account, AccountId};
+use crate::fold::Remembered;
+use crate::hold::{Hold, HoldId};
+use crate::money::{Currency, Money};
+use crate::request::{Outcome, Posted};
+use crate::transfer::{Fingerprint, RequestKey, TransferId};
+
+/// Settings of the engine's connection.
+///
+/// Plans are made once and go by index, also while a table is small or its statistics are old.
+/// A replica that hangs with the lock is cut off by the server.
+pub(crate) const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
+     SET lock_timeout = '4s'; SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '4s'";
+
+/// Begins the batch's transaction and takes the shard's lock, in one round trip.
+///
+/// Two statements: what the batch reads afterwards has a snapshot taken once the lock is held.
+pub(crate) fn begin_and_lock(shard: i16) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM ledger.shard WHERE shard = {shard} FOR UPDATE"
+    ))
+}
+
+/// The head of the shard and the accounts that are there of `ids`.
+pub(crate) async fn accounts(
+    tx: &mut PgConnection,
+    shard: i16,
+    ids: &[Uuid],
+) -> Result<(Head, HashMap<AccountId, Account>), sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT s.sequence AS head_sequence, s.block AS head_block, s.posted_at AS head_posted_at, s.hash AS head_hash,
+                  a.id AS "id?", a.owner AS "owner?", a.kind AS "kind?", a.currency AS "currency?", a.floor AS "floor?",
+                  a.opened_block AS "opened_block?", a.opened_at AS "opened_at?", a.posted AS "posted?", a.held AS "held?",
+                  a.promised AS "promised?", a.frozen AS "frozen?", a.closed AS "closed?", a.sequence AS "sequence?"
+           FROM ledger.shard AS s
+           LEFT JOIN ledger.account AS a ON a.shard = s.shard AND a.id = ANY($2)
+           WHERE s.shard = $1"#,
+        shard,
+        ids,
+    )
+    .fetch_all(tx)
+    .await?;
+    let mut head = None;
+    let mut accounts = HashMap::with_capacity(rows.len());
+    for row in rows {
+        if head.is_none() {
+            let (sequence, block) = (row.head_sequence, row.head_block);
+            let stored = HeadRow { sequence, block, posted_at: row.head_posted_at, hash: row.head_hash };
+            head = Some(stored.read()?);
+        }
+        let account = (|| {
+            Some(AccountRow {
+                id: row.id?,
+                owner: row.owner?,
+                kind: row.kind?,
+                currency: row.currency?,
+                floor: row.floor,
+                opened_block: row.opened_block?,
+                opened_at: row.opened_at?,
+                posted: row.posted?,
+                held: row.held?,
+                promised: row.promised?,
+                frozen: row.frozen?,
+                closed: row.closed?,
+                sequence: row.sequence?,
+            })
+        })();
+        if let Some(account) = account {
+            let account = account.read()?;
+            accounts.insert(account.id, account);
+        }
+    }
+    Ok((head.ok_or(sqlx::Error::RowNotFound)?, accounts))
+}
+
+/// The holds that are there of `ids`.
+pub(crate) async fn holds(tx: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<HoldId, Hold>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        HoldRow,
+        "SELECT id, debit, credit, amount, currency, kind, reference, expires_at, opened_block, opened_at,
+                confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer
+         FROM ledger.hold
+         WHERE id = ANY($1)",
+        ids,
+    )
+    .fetch_all(tx)
+    .await?;
+    let mut holds = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let hold = row.read()?;
+        holds.insert(hold.id, hold);
+    }
+    Ok(holds)
+}
+
+/// What the keys have been answered, and which transfer ids exist.
+pub(crate) struct Past {
+    pub(crate) remembered: HashMap<RequestKey, Remembered>,
+    pub(crate) used: HashSet<TransferId>,
+}
+
+/// Reads what `keys` have been answered and which of `transfers` exist.
+pub(crate) async fn past(tx: &mut PgConnection, keys: &[Uuid], transfers: &[Uuid]) -> Result<Past, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        PastRow,
+        r#"SELECT f.request_key AS "key?", f.fingerprint AS "fingerprint?", t.id AS "transfer?", t.sequence AS "sequence?",
+                  t.block AS "block?", t.debit_balance AS "debit_balance?", t.credit_balance AS "credit_balance?",
+                  t.currency AS "currency?", t.posted_at AS "posted_at?", NULL::text AS "reject?", NULL::uuid AS "subject?"
+           FROM ledger.transfer AS f
+           JOIN ledger.transfer AS t
+             ON t.shard = f.shard AND t.sequence >= f.sequence AND t.sequence < f.sequence + f.request_size
+           WHERE f.request_key = ANY($1)
+           UNION ALL
+           SELECT request_key, fingerprint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, reject, subject
+           FROM ledger.request
+           WHERE request_key = ANY($1)
+           UNION ALL
+           SELECT NULL, NULL, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+           FROM ledger.transfer
+           WHERE id = ANY($2)"#,
+        keys,
+        transfers,
+    )
+    .fetch_all(tx)
+    .await?;
+    let mut past = Past { remembered: HashMap::new(), used: HashSet::new() };
+    for row in rows {
+        past.add(row)?;
+    }
+    for remembered in past.remembered.values_mut() {
+        if let Outcome::Posted(posted) = &mut remembered.outcome {
+            posted.sort_unstable_by_key(|posted| posted.sequence);
+        }
+    }
+    Ok(past)
+}
+
+/// A transfer of a remembered request, a request without transfers, or a transfer id that exists.
+struct PastRow {
+    key: Option<Uuid>,
+    fingerprint: Option<Uuid>,
+    transfer: Option<Uuid>,
+    sequence: Option<i64>,
+    block: Option<i64>,
+    debit_balance: Option<i64>,
+    credit_balance: Option<i64>,
+    currency: Option<i16>,
+    posted_at: Option<chrono::DateTime<chrono::Utc>>,
+    reject: Option<String>,
+    subject: Option<Uuid>,
+}
+
+impl PastRow {
+    fn posted(&self) -> Option<Posted> {
+        let currency = Currency::from_numeric(self.currency?)?;
+        Some(Posted {
+            transfer: self.transfer?.into(),
+            sequence: self.sequence?,
+            block: self.block?,
+            debit_balance: Money::from_minor(self.debit_balance?, currency),
+            credit_balance: Money::from_minor(self.credit_balance?, currency),
+            posted_at: self.posted_at?,
+        })
+    }
+}
+
+impl Past {
+    fn add(&mut self, row: PastRow) -> Result<(), sqlx::Error> {
+        let (Some(key), Some(fingerprint)) = (row.key, row.fingerprint) else {
+            self.used.extend(row.transfer.map(TransferId::from));
+            return Ok(());
+        };
+        let outcome = match reject(row.reject.as_deref(), row.subject)? {
+            Some(reject) => Outcome::Rejected(reject),
+            None => Outcome::Posted(Vec::new()),
+        };
+        let fingerprint = Fingerprint(fingerprint);
+        let remembered =
+            self.remembered.entry(RequestKey(key)).or_insert(Remembered { fingerprint, outcome });
+        if let (Outcome::Posted(list), Some(posted)) = (&mut remembered.outcome, row.posted()) {
+            list.push(posted);
+        }
+        Ok(())
+    }
+}
+
+/// The names of the kinds that are there: accounts', then transfers'.
+pub(crate) async fn kinds(
+    tx: &mut PgConnection,
+    shard: i16,
+) -> Result<(HashMap<i16, String>, HashMap<i16, String>), sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT TRUE AS "of_account!", code AS "code!", name AS "name!" FROM ledger.account_kind WHERE shard = $1
+           UNION ALL
+           SELECT FALSE, code, name FROM ledger.transfer_kind WHERE shard = $1"#,
+        shard,
+    )
+    .fetch_all(tx)
+    .await?;
+    let (mut accounts, mut transfers) = (HashMap::new(), HashMap::new());
+    for row in rows {
+        let names = if row.of_account { &mut accounts } else { &mut transfers };
+        names.insert(row.code, row.name);
+    }
+    Ok((accounts, transfers))
+}

@@ -1,0 +1,286 @@
+//! What the journal, statements and exports read: single rows, or pages by sequence, each in one short statement.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::row::{AccountRow, BlockRow, TransferRow};
+use crate::account::{Account, AccountId};
+use crate::block::{Block, Hash};
+use crate::hold::HoldId;
+use crate::transfer::{Transfer, TransferId};
+
+/// One account.
+pub(crate) async fn account(pool: &PgPool, id: AccountId) -> Result<Option<Account>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        AccountRow,
+        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence
+         FROM ledger.account
+         WHERE id = $1",
+        id.uuid(),
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(AccountRow::read).transpose()?)
+}
+
+/// The accounts of an owner, by id.
+pub(crate) async fn accounts_of(pool: &PgPool, owner: Uuid, limit: i64) -> Result<Vec<Account>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        AccountRow,
+        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence
+         FROM ledger.account
+         WHERE owner = $1
+         ORDER BY id
+         LIMIT $2",
+        owner,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(|row| Ok(row.read()?)).collect()
+}
+
+/// One transfer.
+pub(crate) async fn transfer(pool: &PgPool, id: TransferId) -> Result<Option<Transfer>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        TransferRow,
+        "SELECT shard, sequence, block, posted_at, id, debit, credit, amount, currency, kind, reference, debit_balance, credit_balance,
+                request_size, request_key, fingerprint
+         FROM ledger.transfer
+         WHERE id = $1",
+        id.uuid(),
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(TransferRow::read).transpose()?)
+}
+
+/// The transfers of a shard from one sequence to another, both included.
+pub(crate) async fn transfers(pool: &PgPool, shard: i16, first: i64, last: i64) -> Result<Vec<TransferRow>, sqlx::Error> {
+    sqlx::query_as!(
+        TransferRow,
+        "SELECT shard, sequence, block, posted_at, id, debit, credit, amount, currency, kind, reference, debit_balance, credit_balance,
+                request_size, request_key, fingerprint
+         FROM ledger.transfer
+         WHERE shard = $1 AND sequence BETWEEN $2 AND $3
+         ORDER BY sequence",
+        shard,
+        first,
+        last,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// One block and its stored hash.
+pub(crate) async fn block(pool: &PgPool, shard: i16, number: i64) -> Result<Option<(Block, Hash)>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        BlockRow,
+        "SELECT shard, number, first_sequence, posted_at, transfers, records, transfer_root, record_root, previous_hash, hash
+         FROM ledger.block
+         WHERE shard = $1 AND number = $2",
+        shard,
+        number,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(BlockRow::read).transpose()?)
+}
+
+/// The sequence of the last transfer of a shard up to a time; 0 when there is none.
+pub(crate) async fn sequence_at(pool: &PgPool, shard: i16, at: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+    // Blocks' times never go back, so that the last block up to a time is found by walking from the newest.
+    sqlx::query_scalar!(
+        r#"SELECT COALESCE(MAX(first_sequence + transfers - 1), 0) AS "sequence!"
+           FROM ledger.block
+           WHERE shard = $1 AND posted_at <= $2"#,
+        shard,
+        at,
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// A transfer with the names and owners that readers of the journal want.
+pub(crate) struct JournalRecord {
+    pub(crate) shard: i16,
+    pub(crate) sequence: i64,
+    pub(crate) block: i64,
+    pub(crate) posted_at: DateTime<Utc>,
+    pub(crate) id: Uuid,
+    pub(crate) debit: Uuid,
+    pub(crate) debit_owner: Uuid,
+    pub(crate) debit_kind: String,
+    pub(crate) credit: Uuid,
+    pub(crate) credit_owner: Uuid,
+    pub(crate) credit_kind: String,
+    pub(crate) amount: i64,
+    pub(crate) currency: i16,
+    pub(crate) kind: i16,
+    pub(crate) kind_name: String,
+    pub(crate) reference: Uuid,
+    pub(crate) debit_balance: i64,
+    pub(crate) credit_balance: i64,
+}
+
+/// A page of the journal after a sequence.
+pub(crate) async fn journal(pool: &PgPool, shard: i16, after: i64, limit: i64) -> Result<Vec<JournalRecord>, sqlx::Error> {
+    sqlx::query_as!(
+        JournalRecord,
+        r#"SELECT t.shard, t.sequence, t.block, t.posted_at, t.id, t.debit, d.owner AS debit_owner, dk.name AS debit_kind,
+                  t.credit, c.owner AS credit_owner, ck.name AS credit_kind, t.amount, t.currency, t.kind, k.name AS kind_name,
+                  t.reference, t.debit_balance, t.credit_balance
+           FROM (
+               SELECT shard, sequence, block, posted_at, id, debit, credit, amount, currency, kind, reference, debit_balance, credit_balance
+               FROM ledger.transfer
+               WHERE shard = $1 AND sequence > $2
+               ORDER BY sequence
+               LIMIT $3
+           ) AS t
+           JOIN ledger.account AS d ON d.id = t.debit
+           JOIN ledger.account AS c ON c.id = t.credit
+           JOIN ledger.account_kind AS dk ON dk.shard = t.shard AND dk.code = d.kind
+           JOIN ledger.account_kind AS ck ON ck.shard = t.shard AND ck.code = c.kind
+           JOIN ledger.transfer_kind AS k ON k.shard = t.shard AND k.code = t.kind
+           ORDER BY t.sequence"#,
+        shard,
+        after,
+        limit,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// One side of a transfer, as an account's statement shows it.
+pub(crate) struct StatementRecord {
+    pub(crate) sequence: i64,
+    pub(crate) posted_at: DateTime<Utc>,
+    pub(crate) id: Uuid,
+    pub(crate) other: Uuid,
+    pub(crate) amount: i64,
+    pub(crate) balance: i64,
+    pub(crate) currency: i16,
+    pub(crate) kind_name: String,
+    pub(crate) reference: Uuid,
+}
+
+/// A page of an account's transfers after a sequence, oldest first; debits are negative.
+pub(crate) async fn statement(
+    pool: &PgPool,
+    account: AccountId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<StatementRecord>, sqlx::Error> {
+    sqlx::query_as!(
+        StatementRecord,
+        r#"SELECT s.sequence AS "sequence!", s.posted_at AS "posted_at!", s.id AS "id!", s.other AS "other!", s.amount AS "amount!",
+                  s.balance AS "balance!", s.currency AS "currency!", k.name AS "kind_name!", s.reference AS "reference!"
+           FROM (
+               (SELECT shard, sequence, posted_at, id, credit AS other, -amount AS amount, debit_balance AS balance, currency, kind, reference
+                FROM ledger.transfer
+                WHERE debit = $1 AND sequence > $2
+                ORDER BY sequence
+                LIMIT $3)
+               UNION ALL
+               (SELECT shard, sequence, posted_at, id, debit AS other, amount, credit_balance AS balance, currency, kind, reference
+                FROM ledger.transfer
+                WHERE credit = $1 AND sequence > $2
+                ORDER BY sequence
+                LIMIT $3)
+           ) AS s
+           JOIN ledger.transfer_kind AS k ON k.shard = s.shard AND k.code = s.kind
+           ORDER BY s.sequence
+           LIMIT $3"#,
+        account.uuid(),
+        after,
+        limit,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// An account's balance after its last transfer up to a sequence; `None` when it had none by then.
+pub(crate) async fn balance_up_to(pool: &PgPool, account: AccountId, sequence: i64) -> Result<Option<i64>, sqlx::Error> {
+    let balance = sqlx::query_scalar!(
+        r#"SELECT s.balance AS "balance!"
+           FROM (
+               (SELECT sequence, debit_balance AS balance FROM ledger.transfer
+                WHERE debit = $1 AND sequence <= $2 ORDER BY sequence DESC LIMIT 1)
+               UNION ALL
+               (SELECT sequence, credit_balance AS balance FROM ledger.transfer
+                WHERE credit = $1 AND sequence <= $2 ORDER BY sequence DESC LIMIT 1)
+           ) AS s
+           ORDER BY s.sequence DESC
+           LIMIT 1"#,
+        account.uuid(),
+        sequence,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(balance)
+}
+
+/// Balances added up by kind of account and currency.
+pub(crate) struct TotalRecord {
+    pub(crate) kind_name: String,
+    pub(crate) currency: i16,
+    pub(crate) accounts: i64,
+    pub(crate) debit: String,
+    pub(crate) credit: String,
+    pub(crate) held: String,
+}
+
+/// The totals of all accounts, in one snapshot. Sums are text because they may pass 64 bits.
+pub(crate) async fn totals(pool: &PgPool) -> Result<Vec<TotalRecord>, sqlx::Error> {
+    sqlx::query_as!(
+        TotalRecord,
+        r#"SELECT k.name AS kind_name, a.currency, COUNT(*) AS "accounts!",
+                  COALESCE(SUM(-a.posted::numeric) FILTER (WHERE a.posted < 0), 0)::text AS "debit!",
+                  COALESCE(SUM(a.posted::numeric) FILTER (WHERE a.posted > 0), 0)::text AS "credit!",
+                  SUM(a.held::numeric)::text AS "held!"
+           FROM ledger.account AS a
+           JOIN ledger.account_kind AS k ON k.shard = a.shard AND k.code = a.kind
+           GROUP BY k.name, a.currency
+           ORDER BY a.currency, k.name"#,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// The holds of a shard whose time is over and which nobody outside was asked about.
+pub(crate) async fn due_holds(pool: &PgPool, shard: i16, now: DateTime<Utc>, limit: i64) -> Result<Vec<HoldId>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        "SELECT id
+         FROM ledger.hold
+         WHERE shard = $1 AND ended_block IS NULL AND confirming_block IS NULL AND expires_at IS NOT NULL AND expires_at <= $2
+         ORDER BY expires_at
+         LIMIT $3",
+        shard,
+        now,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(ids.into_iter().map(HoldId::from).collect())
+}
+
+/// How many holds of a shard are open.
+pub(crate) async fn open_holds(pool: &PgPool, shard: i16) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT COUNT(*) AS "holds!" FROM ledger.hold WHERE shard = $1 AND ended_block IS NULL"#,
+        shard,
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// The sequence of the last transfer of a shard.
+pub(crate) async fn last_sequence(pool: &PgPool, shard: i16) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!("SELECT sequence FROM ledger.shard WHERE shard = $1", shard).fetch_one(pool).await
+}
+
+/// The shards.
+pub(crate) async fn shards(pool: &PgPool) -> Result<Vec<i16>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT shard FROM ledger.shard ORDER BY shard").fetch_all(pool).await
+}

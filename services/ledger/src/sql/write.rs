@@ -1,0 +1,366 @@
+//! What a batch writes: set-based, one statement per table, arrays in binary.
+//!
+//! The statement of the hot path ([`journal`]) writes balances, transfers, block, head and notification at once: one round trip for a batch that only moves money.
+
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::row::{Head, ending_name};
+use crate::account::{Account, AccountChange};
+use crate::block::Block;
+use crate::fold::StoredRequest;
+use crate::hold::{Ending, Hold};
+use crate::transfer::{Origin, Transfer};
+
+/// Writes the new balances of accounts, the transfers, the block and the shard's head, and tells listeners of `channel`.
+///
+/// Gives how many accounts were changed.
+pub(crate) async fn journal(
+    tx: &mut PgConnection,
+    accounts: &[&Account],
+    transfers: &[Transfer],
+    block: &Block,
+    channel: &str,
+) -> Result<usize, sqlx::Error> {
+    let a = AccountColumns::of(accounts);
+    let t = TransferColumns::of(transfers);
+    let head = Head {
+        sequence: block.last_sequence(),
+        block: block.number,
+        posted_at: block.posted_at,
+        hash: block.hash(),
+    };
+    let done = sqlx::query!(
+        r#"WITH moved AS (
+               UPDATE ledger.account AS a
+               SET posted = n.posted, held = n.held, promised = n.promised, sequence = n.sequence, frozen = n.frozen, closed = n.closed
+               FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::smallint[], $7::boolean[])
+                 AS n (id, posted, held, promised, sequence, frozen, closed)
+               WHERE a.id = n.id
+               RETURNING 1
+           ), added AS (
+               INSERT INTO ledger.transfer (shard, block, posted_at, sequence, amount, debit_balance, credit_balance, currency, kind,
+                                            request_size, id, debit, credit, reference, request_key, fingerprint)
+               SELECT $8, $9, $10, $11::bigint + n.place - 1, n.amount, n.debit_balance, n.credit_balance, n.currency, n.kind,
+                      n.request_size, n.id, n.debit, n.credit, n.reference, n.request_key, n.fingerprint
+               FROM UNNEST($12::bigint[], $13::bigint[], $14::bigint[], $15::smallint[], $16::smallint[], $17::smallint[],
+                           $18::uuid[], $19::uuid[], $20::uuid[], $21::uuid[], $22::uuid[], $23::uuid[])
+                 WITH ORDINALITY
+                 AS n (amount, debit_balance, credit_balance, currency, kind, request_size, id, debit, credit, reference, request_key, fingerprint, place)
+           ), sealed AS (
+               INSERT INTO ledger.block (shard, number, posted_at, first_sequence, transfers, records, transfer_root, record_root, previous_hash, hash)
+               VALUES ($8, $9, $10, $11, $24, $25, $26, $27, $28, $29)
+           ), headed AS (
+               UPDATE ledger.shard SET sequence = $30, block = $9, posted_at = $10, hash = $29 WHERE shard = $8
+           )
+           SELECT (SELECT COUNT(*) FROM moved) AS "changed!", pg_notify($31, $8::text)::text AS told"#,
+        &a.id,
+        &a.posted,
+        &a.held,
+        &a.promised,
+        &a.sequence,
+        &a.frozen,
+        &a.closed,
+        block.shard,
+        block.number,
+        block.posted_at,
+        block.first_sequence,
+        &t.amount,
+        &t.debit_balance,
+        &t.credit_balance,
+        &t.currency,
+        &t.kind,
+        &t.request_size,
+        &t.id,
+        &t.debit,
+        &t.credit,
+        &t.reference,
+        &t.request_key as &[Option<Uuid>],
+        &t.fingerprint as &[Option<Uuid>],
+        block.transfers,
+        block.records,
+        &block.transfer_root.0[..],
+        &block.record_root.0[..],
+        &block.previous_hash.0[..],
+        &head.hash.0[..],
+        head.sequence,
+        channel,
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(usize::try_from(done.changed).expect("a count is not negative"))
+}
+
+#[derive(Default)]
+struct AccountColumns {
+    id: Vec<Uuid>,
+    posted: Vec<i64>,
+    held: Vec<i64>,
+    promised: Vec<i64>,
+    sequence: Vec<i64>,
+    frozen: Vec<i16>,
+    closed: Vec<bool>,
+}
+
+impl AccountColumns {
+    fn of(accounts: &[&Account]) -> Self {
+        let mut columns = Self::default();
+        for account in accounts {
+            columns.id.push(account.id.uuid());
+            columns.posted.push(account.posted);
+            columns.held.push(account.held);
+            columns.promised.push(account.promised);
+            columns.sequence.push(account.sequence);
+            columns.frozen.push(account.freeze.number());
+            columns.closed.push(account.closed);
+        }
+        columns
+    }
+}
+
+#[derive(Default)]
+struct TransferColumns {
+    amount: Vec<i64>,
+    debit_balance: Vec<i64>,
+    credit_balance: Vec<i64>,
+    currency: Vec<i16>,
+    kind: Vec<i16>,
+    request_size: Vec<i16>,
+    id: Vec<Uuid>,
+    debit: Vec<Uuid>,
+    credit: Vec<Uuid>,
+    reference: Vec<Uuid>,
+    request_key: Vec<Option<Uuid>>,
+    fingerprint: Vec<Option<Uuid>>,
+}
+
+impl TransferColumns {
+    fn of(transfers: &[Transfer]) -> Self {
+        let mut columns = Self::default();
+        for transfer in transfers {
+            columns.amount.push(transfer.amount);
+            columns.debit_balance.push(transfer.debit_balance);
+            columns.credit_balance.push(transfer.credit_balance);
+            columns.currency.push(transfer.currency.numeric());
+            columns.kind.push(transfer.kind);
+            columns.id.push(transfer.id.uuid());
+            columns.debit.push(transfer.debit.uuid());
+            columns.credit.push(transfer.credit.uuid());
+            columns.reference.push(transfer.reference);
+            let (size, key, fingerprint) = match transfer.request {
+                Origin::First { key, fingerprint, transfers } => (transfers, Some(key.0), Some(fingerprint.0)),
+                Origin::Further => (0, None, None),
+            };
+            columns.request_size.push(size);
+            columns.request_key.push(key);
+            columns.fingerprint.push(fingerprint);
+        }
+        columns
+    }
+}
+
+/// Adds new accounts with their balances after the batch.
+pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &[&Account]) -> Result<(), sqlx::Error> {
+    let a = AccountColumns::of(accounts);
+    let owner: Vec<Uuid> = accounts.iter().map(|account| account.owner).collect();
+    let kind: Vec<i16> = accounts.iter().map(|account| account.kind).collect();
+    let currency: Vec<i16> = accounts.iter().map(|account| account.currency.numeric()).collect();
+    let floor: Vec<Option<i64>> = accounts.iter().map(|account| account.floor).collect();
+    let block: Vec<i64> = accounts.iter().map(|account| account.opened_block).collect();
+    let at: Vec<_> = accounts.iter().map(|account| account.opened_at).collect();
+    sqlx::query!(
+        "INSERT INTO ledger.account (shard, id, posted, held, promised, sequence, frozen, closed, owner, kind, currency, floor, opened_block, opened_at)
+         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.frozen, n.closed, n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at
+         FROM UNNEST($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::smallint[], $8::boolean[],
+                     $9::uuid[], $10::smallint[], $11::smallint[], $12::bigint[], $13::bigint[], $14::timestamptz[])
+           AS n (id, posted, held, promised, sequence, frozen, closed, owner, kind, currency, floor, opened_block, opened_at)",
+        shard,
+        &a.id,
+        &a.posted,
+        &a.held,
+        &a.promised,
+        &a.sequence,
+        &a.frozen,
+        &a.closed,
+        &owner,
+        &kind,
+        &currency,
+        &floor as &[Option<i64>],
+        &block,
+        &at,
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
+}
+
+/// Adds new holds as they are after the batch.
+pub(crate) async fn open_holds(tx: &mut PgConnection, shard: i16, holds: &[&Hold]) -> Result<(), sqlx::Error> {
+    let id: Vec<Uuid> = holds.iter().map(|hold| hold.id.uuid()).collect();
+    let debit: Vec<Uuid> = holds.iter().map(|hold| hold.debit.uuid()).collect();
+    let credit: Vec<Uuid> = holds.iter().map(|hold| hold.credit.uuid()).collect();
+    let amount: Vec<i64> = holds.iter().map(|hold| hold.amount).collect();
+    let currency: Vec<i16> = holds.iter().map(|hold| hold.currency.numeric()).collect();
+    let kind: Vec<i16> = holds.iter().map(|hold| hold.kind).collect();
+    let reference: Vec<Uuid> = holds.iter().map(|hold| hold.reference).collect();
+    let expires_at: Vec<_> = holds.iter().map(|hold| hold.expires_at).collect();
+    let opened_block: Vec<i64> = holds.iter().map(|hold| hold.opened.block).collect();
+    let opened_at: Vec<_> = holds.iter().map(|hold| hold.opened.at).collect();
+    sqlx::query!(
+        "INSERT INTO ledger.hold (shard, id, debit, credit, amount, currency, kind, reference, expires_at, opened_block, opened_at)
+         SELECT $1, n.id, n.debit, n.credit, n.amount, n.currency, n.kind, n.reference, n.expires_at, n.opened_block, n.opened_at
+         FROM UNNEST($2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::smallint[], $8::uuid[],
+                     $9::timestamptz[], $10::bigint[], $11::timestamptz[])
+           AS n (id, debit, credit, amount, currency, kind, reference, expires_at, opened_block, opened_at)",
+        shard,
+        &id,
+        &debit,
+        &credit,
+        &amount,
+        &currency,
+        &kind,
+        &reference,
+        &expires_at as &[Option<chrono::DateTime<chrono::Utc>>],
+        &opened_block,
+        &opened_at,
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
+}
+
+/// Writes the steps that holds took. Gives how many holds were changed.
+pub(crate) async fn move_holds(tx: &mut PgConnection, holds: &[&Hold]) -> Result<usize, sqlx::Error> {
+    let id: Vec<Uuid> = holds.iter().map(|hold| hold.id.uuid()).collect();
+    let confirming_block: Vec<_> = holds.iter().map(|hold| hold.confirming.map(|stamp| stamp.block)).collect();
+    let confirming_at: Vec<_> = holds.iter().map(|hold| hold.confirming.map(|stamp| stamp.at)).collect();
+    let ended_block: Vec<_> = holds.iter().map(|hold| hold.ended.map(|(_, stamp)| stamp.block)).collect();
+    let ended_at: Vec<_> = holds.iter().map(|hold| hold.ended.map(|(_, stamp)| stamp.at)).collect();
+    let ending: Vec<_> =
+        holds.iter().map(|hold| hold.ended.map(|(ending, _)| ending_name(&ending).to_owned())).collect();
+    let posted = holds.iter().map(|hold| match hold.ended {
+        Some((Ending::Posted { transfer, amount }, _)) => (Some(transfer.uuid()), Some(amount)),
+        _ => (None, None),
+    });
+    let (transfer, posted_amount): (Vec<_>, Vec<_>) = posted.unzip();
+    let done = sqlx::query!(
+        "UPDATE ledger.hold AS h
+         SET confirming_block = n.confirming_block, confirming_at = n.confirming_at, ended_block = n.ended_block,
+             ended_at = n.ended_at, ending = n.ending, transfer = n.transfer, posted_amount = n.posted_amount
+         FROM UNNEST($1::uuid[], $2::bigint[], $3::timestamptz[], $4::bigint[], $5::timestamptz[], $6::text[], $7::uuid[], $8::bigint[])
+           AS n (id, confirming_block, confirming_at, ended_block, ended_at, ending, transfer, posted_amount)
+         WHERE h.id = n.id",
+        &id,
+        &confirming_block as &[Option<i64>],
+        &confirming_at as &[Option<chrono::DateTime<chrono::Utc>>],
+        &ended_block as &[Option<i64>],
+        &ended_at as &[Option<chrono::DateTime<chrono::Utc>>],
+        &ending as &[Option<String>],
+        &transfer as &[Option<Uuid>],
+        &posted_amount as &[Option<i64>],
+    )
+    .execute(tx)
+    .await?;
+    Ok(usize::try_from(done.rows_affected()).expect("a count fits"))
+}
+
+/// Remembers requests that made no transfer.
+pub(crate) async fn requests(
+    tx: &mut PgConnection,
+    shard: i16,
+    block: i64,
+    requests: &[StoredRequest],
+) -> Result<(), sqlx::Error> {
+    let key: Vec<Uuid> = requests.iter().map(|request| request.key.0).collect();
+    let fingerprint: Vec<Uuid> = requests.iter().map(|request| request.fingerprint.0).collect();
+    let reject: Vec<_> =
+        requests.iter().map(|request| request.reject.map(|reject| reject.code().to_owned())).collect();
+    let subject: Vec<_> = requests.iter().map(|request| request.reject.map(|reject| reject.subject())).collect();
+    sqlx::query!(
+        "INSERT INTO ledger.request (shard, block, request_key, fingerprint, reject, subject)
+         SELECT $1, $2, n.request_key, n.fingerprint, n.reject, n.subject
+         FROM UNNEST($3::uuid[], $4::uuid[], $5::text[], $6::uuid[]) AS n (request_key, fingerprint, reject, subject)",
+        shard,
+        block,
+        &key,
+        &fingerprint,
+        &reject as &[Option<String>],
+        &subject as &[Option<Uuid>],
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
+}
+
+/// Adds freezes and closings to the history.
+pub(crate) async fn changes(
+    tx: &mut PgConnection,
+    shard: i16,
+    block: i64,
+    changes: &[AccountChange],
+) -> Result<(), sqlx::Error> {
+    let account: Vec<Uuid> = changes.iter().map(|change| change.account.uuid()).collect();
+    let frozen: Vec<i16> = changes.iter().map(|change| change.freeze.number()).collect();
+    let closed: Vec<bool> = changes.iter().map(|change| change.closed).collect();
+    sqlx::query!(
+        "INSERT INTO ledger.account_change (shard, block, ordinal, account, frozen, closed)
+         SELECT $1, $2, n.ordinal, n.account, n.frozen, n.closed
+         FROM UNNEST($3::uuid[], $4::smallint[], $5::boolean[]) WITH ORDINALITY AS n (account, frozen, closed, ordinal)",
+        shard,
+        block,
+        &account,
+        &frozen,
+        &closed,
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
+}
+
+/// Names kinds of accounts on their first use.
+pub(crate) async fn account_kinds(
+    tx: &mut PgConnection,
+    shard: i16,
+    block: i64,
+    kinds: &[(i16, Arc<str>)],
+) -> Result<(), sqlx::Error> {
+    let (code, name) = kind_columns(kinds);
+    sqlx::query!(
+        "INSERT INTO ledger.account_kind (shard, block, code, name)
+         SELECT $1, $2, n.code, n.name FROM UNNEST($3::smallint[], $4::text[]) AS n (code, name)",
+        shard,
+        block,
+        &code,
+        &name,
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
+}
+
+/// Names kinds of transfers on their first use.
+pub(crate) async fn transfer_kinds(
+    tx: &mut PgConnection,
+    shard: i16,
+    block: i64,
+    kinds: &[(i16, Arc<str>)],
+) -> Result<(), sqlx::Error> {
+    let (code, name) = kind_columns(kinds);
+    sqlx::query!(
+        "INSERT INTO ledger.transfer_kind (shard, block, code, name)
+         SELECT $1, $2, n.code, n.name FROM UNNEST($3::smallint[], $4::text[]) AS n (code, name)",
+        shard,
+        block,
+        &code,
+        &name,
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
+}
+
+fn kind_columns(kinds: &[(i16, Arc<str>)]) -> (Vec<i16>, Vec<String>) {
+    kinds.iter().map(|(code, name)| (*code, name.to_string())).unzip()
+}

@@ -1,4 +1,4 @@
--- The runtime role may use the schema; its tables grant what it needs one by one.
+-- Platform's own tables stand in this schema already; field reports add theirs in later migrations.
 SET LOCAL lock_timeout = '5s';
 
-GRANT USAGE ON SCHEMA reports TO trangtien_reports;
+COMMENT ON SCHEMA reports IS 'Field reports: what citizens tell the city, where, and who must act.';

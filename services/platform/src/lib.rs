@@ -14,6 +14,7 @@
 //! | [`page`] | cursor pagination |
 //! | [`outbox`] and [`events`] | events out of a transaction, over Redis Streams, into another, exactly once in effect |
 //! | [`job`] | timers, retries and sagas: a due-table with leases and fencing |
+//! | [`redis`] and [`retry`] | connections to Redis, which may be away; how often and with what pauses something is tried again |
 //! | [`telemetry`] and [`trace`] | logs, trace context, OTLP |
 //! | [`metrics`] | one registry per role |
 //! | [`task`] and [`service`] | what a role is made of, and how it stops |
@@ -27,15 +28,21 @@ pub mod config;
 pub mod dataset;
 pub mod db;
 pub mod embedded;
+pub mod events;
 pub mod http;
 pub mod id;
 pub mod idempotency;
+pub mod job;
+mod lease;
 pub mod metrics;
+pub mod outbox;
 pub mod page;
 pub mod problem;
 pub mod redis;
+pub mod retry;
 pub mod rpc;
 pub mod service;
 pub mod task;
 pub mod telemetry;
 pub mod trace;
+mod wake;

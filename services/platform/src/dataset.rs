@@ -3,6 +3,7 @@
 //! Touches nothing but the file it is given.
 //! Lines are counted from 1; line 0 means the file as a whole.
 //! Lines that begin with `#` are comments in CSV files, as they are in TOML.
+//! Both say above their content where it comes from: `# Origin: …`; a file that doesn't is at fault.
 //! Unknown columns and keys are refused by the types that callers read into (`deny_unknown_fields`).
 
 use std::fmt;
@@ -143,7 +144,7 @@ pub fn read_csv_faults<T: DeserializeOwned>(path: &Path) -> (Vec<(u64, T)>, Vec<
         Ok(headers) => headers.clone(),
         Err(error) => return (Vec::new(), vec![csv_fault(path, &text, &error)]),
     };
-    let (mut rows, mut faults) = (Vec::new(), Vec::new());
+    let (mut rows, mut faults) = (Vec::new(), Vec::from_iter(origin_fault(path, &text)));
     for record in reader.records() {
         let parsed = record.and_then(|record| {
             let line = record_line(&text, record.position());
@@ -158,6 +159,12 @@ pub fn read_csv_faults<T: DeserializeOwned>(path: &Path) -> (Vec<(u64, T)>, Vec<
         }
     }
     (rows, faults)
+}
+
+fn origin_fault(path: &Path, text: &str) -> Option<Fault> {
+    let mut comments = text.lines().take_while(|line| line.starts_with('#'));
+    let named = comments.any(|line| line.strip_prefix("# Origin: ").is_some_and(|origin| !origin.trim().is_empty()));
+    (!named).then(|| Fault::new(path, 1, "no comment above the content says `# Origin: …`"))
 }
 
 /// The line on which a record begins: the reader's position stands before the comments and empty lines above it.
@@ -188,6 +195,9 @@ pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<Document<T>, Fault>
         let line = error.span().map_or(0, |span| Document::new(path, &text, ()).line(span));
         Fault::new(path, line, error.message())
     })?;
+    if let Some(fault) = origin_fault(path, &text) {
+        return Err(fault);
+    }
     Ok(Document::new(path, &text, value))
 }
 
@@ -236,7 +246,7 @@ mod tests {
 
     #[test]
     fn comments_are_skipped_and_lines_counted() {
-        let path = file("good.csv", "# where it came from\n# licence\ncode,count\na,1\n\n# note\nb,2\n".as_bytes());
+        let path = file("good.csv", "# Origin: here\n# licence\ncode,count\na,1\n\n# note\nb,2\n".as_bytes());
         let rows = read_csv::<Row>(&path).expect("the file is good");
         let seen: Vec<_> = rows.iter().map(|(line, row)| (*line, row.code.as_str(), row.count)).collect();
         assert_eq!(seen, [(4, "a", 1), (7, "b", 2)]);
@@ -244,7 +254,7 @@ mod tests {
 
     #[test]
     fn every_bad_row_is_named() {
-        let path = file("bad.csv", b"# x\ncode,count\na,1\nb,many\n\n# y\nc,3,4\nd,5\n");
+        let path = file("bad.csv", b"# Origin: x\ncode,count\na,1\nb,many\n\n# y\nc,3,4\nd,5\n");
         let (rows, faults) = read_csv_faults::<Row>(&path);
         assert_eq!(rows.len(), 2);
         let lines: Vec<_> = faults.iter().map(|fault| fault.line).collect();
@@ -255,7 +265,7 @@ mod tests {
 
     #[test]
     fn unknown_columns_and_broken_text_are_refused() {
-        let extra = file("extra.csv", b"code,count,more\na,1,2\n");
+        let extra = file("extra.csv", b"# Origin: x\ncode,count,more\na,1,2\n");
         let fault = read_csv::<Row>(&extra).expect_err("a column is unknown");
         assert!(fault.message.contains("unknown field `more`"), "{fault}");
         let broken = file("broken.csv", b"code,count\na,1\n\xff,2\n");
@@ -266,8 +276,19 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_is_named_above_the_content() {
+        for content in ["code,count\na,1\n", "# Origin: \ncode,count\na,1\n", "code,count\n# Origin: late\na,1\n"] {
+            let path = file("no-origin.csv", content.as_bytes());
+            let (rows, faults) = read_csv_faults::<Row>(&path);
+            assert_eq!((rows.len(), faults.len(), faults[0].line), (1, 1, 1), "{content}");
+        }
+        let path = file("no-origin.toml", b"[[rule]]\nbegins = 2025-01-01\n");
+        assert_eq!(read_toml::<Rules>(&path).expect_err("no origin").line, 1);
+    }
+
+    #[test]
     fn toml_values_know_their_line() {
-        let path = file("good.toml", b"# x\n[[rule]]\nbegins = 2025-01-01\n\n[[rule]]\nbegins = 2025-02-01\n");
+        let path = file("good.toml", b"# Origin: x\n[[rule]]\nbegins = 2025-01-01\n\n[[rule]]\nbegins = 2025-02-01\n");
         let rules = read_toml::<Rules>(&path).expect("the file is good");
         let fault = rules.fault(&rules.value.rule[1].begins, "is late");
         assert_eq!((fault.line, fault.message.as_str()), (6, "is late"));

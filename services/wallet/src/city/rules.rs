@@ -4,7 +4,8 @@
 
 mod check;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
 use platform::dataset::{Day, Document, Fault, Faults, Spanned, read_toml};
@@ -375,7 +376,7 @@ impl Rules {
 }
 
 pub(super) fn read(dir: &Path) -> (Rules, Vec<Fault>) {
-    let mut reading = Reading { dir: dir.join("rules").into_boxed_path(), faults: Vec::new() };
+    let mut reading = Reading { dir: dir.join("rules"), read: Vec::new(), faults: Vec::new() };
     let rules = Rules {
         limits: reading.file("limits.toml", |file: &LimitsFile| &file.limit, check::limit_faults),
         step_ups: reading.file("step-up.toml", |file: &StepUpFile| &file.step_up, check::step_up_faults),
@@ -386,21 +387,33 @@ pub(super) fn read(dir: &Path) -> (Rules, Vec<Fault>) {
         electricity: reading.file("electricity.toml", |file: &TariffFile| &file.tariff, check::tariff_faults),
         water: reading.file("water.toml", |file: &TariffFile| &file.tariff, check::tariff_faults),
     };
+    reading.unread();
     (rules, reading.faults)
 }
 
 struct Reading {
-    dir: Box<Path>,
+    dir: PathBuf,
+    read: Vec<PathBuf>,
     faults: Vec<Fault>,
 }
 
 impl Reading {
+    /// A rule in a file that nobody reads would be believed to hold.
+    fn unread(&mut self) {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return };
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| !self.read.contains(path)) {
+            self.faults.push(Fault::new(&path, 0, "no rule file of this name is read"));
+        }
+    }
+
     fn file<D, R>(&mut self, name: &str, rules: fn(&D) -> &Vec<R>, faults: fn(&Document<D>) -> Vec<Fault>) -> Vec<R>
     where
         D: DeserializeOwned,
         R: dated::Dated + Clone,
     {
-        match read_toml::<D>(&self.dir.join(name)) {
+        let path = self.dir.join(name);
+        self.read.push(path.clone());
+        match read_toml::<D>(&path) {
             Ok(document) => {
                 let rules = rules(&document.value);
                 self.faults.extend(dated::faults(&document, rules));

@@ -195,6 +195,18 @@ fn faults_of_fees_are_named() {
 }
 
 #[test]
+fn a_rule_file_that_nobody_reads_is_a_fault() {
+    let dir = std::env::temp_dir().join(format!("wallet-city-{}-unread", std::process::id()));
+    fs::create_dir_all(dir.join("rules")).expect("the temporary folder is writable");
+    fs::write(dir.join("rules/limit.toml"), "# Origin: a typing error\n").expect("the file can be written");
+    let faults = check_city(&dir);
+    fs::remove_dir_all(&dir).expect("the folder can be removed");
+    let unread: Vec<_> = faults.iter().filter(|fault| fault.message.starts_with("no rule file")).collect();
+    assert_eq!(unread.len(), 1);
+    assert!(unread[0].file.ends_with("rules/limit.toml"));
+}
+
+#[test]
 fn an_absent_folder_is_a_fault_of_each_file() {
     let faults = check_city(Path::new("/nowhere"));
     assert_eq!(faults.len(), 12);

@@ -1,0 +1,255 @@
+//! Compares what the centre has counted with the wallet's own books, at one and the same journal position.
+//!
+//! Partitions are consumed at their own pace, so that the newest entry consumed says nothing about its predecessors. Journal entries
+//! therefore wait in `ioc.book_entry` until the journal is without a gap up to them; only then they are summed, and the sum is exact at
+//! that position. The wallet is asked for its totals at that position: any difference is a fault, not a delay.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use platform::clock::Clock;
+use platform::metrics::Metrics;
+use platform::rpc::Channel;
+use platform::task::Shutdown;
+use prometheus::IntGaugeVec;
+use proto::wallet::v1::wallet_service_client::WalletServiceClient;
+use proto::wallet::v1::{GetTotalsRequest, GetTotalsResponse};
+use sqlx::PgPool;
+use tokio::sync::watch;
+use tracing::{debug, error};
+
+use crate::overview::{Books, BooksState};
+use crate::sql;
+use crate::tally::{Entry, Sum};
+
+/// How often the books are compared.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
+/// The longest time that a call to the wallet may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most rounds of folding in one comparison.
+const MAX_ROUNDS: usize = 20;
+/// How long minutes are kept; days are kept for ever.
+const MINUTES_KEPT: TimeDelta = TimeDelta::days(35);
+
+/// The task that keeps the comparison current.
+pub(crate) struct Comparer {
+    pool: PgPool,
+    clock: Clock,
+    wallet: WalletServiceClient<Channel>,
+    result: watch::Sender<Books>,
+    lag: Lag,
+    difference: IntGaugeVec,
+    position: IntGaugeVec,
+}
+
+impl Comparer {
+    pub(crate) fn new(pool: PgPool, clock: Clock, metrics: &Metrics, wallet: Channel) -> Self {
+        Self {
+            pool,
+            clock,
+            wallet: WalletServiceClient::new(wallet),
+            result: watch::Sender::new(Books::default()),
+            lag: Lag::default(),
+            difference: metrics.gauge(
+                "books_difference",
+                "Absolute difference between the centre's totals and the wallet's at the same journal position, summed over kinds; 0 when equal.",
+                &["of"],
+            ),
+            position: metrics.gauge("books_position", "Journal position: included here, newest in the wallet.", &["of"]),
+        }
+    }
+
+    /// Where the newest result is seen.
+    pub(crate) fn watch(&self) -> watch::Receiver<Books> {
+        self.result.subscribe()
+    }
+
+    /// Compares until shutdown.
+    pub(crate) async fn run(mut self, shutdown: Shutdown) {
+        for of in ["amount", "count"] {
+            self.difference.with_label_values(&[of]).set(0);
+        }
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = shutdown.cancelled() => return,
+            }
+            let compared = tokio::select! {
+                compared = self.compare() => compared,
+                () = shutdown.cancelled() => return,
+            };
+            if let Err(reason) = compared {
+                debug!(error = %reason, "books not compared");
+                self.result.send_modify(|books| books.state = BooksState::Unknown);
+            }
+        }
+    }
+
+    async fn compare(&mut self) -> Result<(), CompareError> {
+        let now = self.clock.now();
+        sql::forget_minutes(&self.pool, now - MINUTES_KEPT).await?;
+        for _ in 0..MAX_ROUNDS {
+            if !self.fold().await? {
+                break;
+            }
+        }
+        let mut tx = sql::snapshot(&self.pool).await?;
+        let position = sql::head(&mut tx).await?.book_position;
+        let own = sql::book_totals(&mut tx).await?;
+        tx.commit().await?;
+        let newest = self.ask(0).await?;
+        let newest_position = newest.position;
+        let theirs = match position {
+            // Asked about position 0, the wallet would tell its newest totals.
+            0 => GetTotalsResponse::default(),
+            position if position == newest.position => newest,
+            position => self.ask(position).await?,
+        };
+        let difference = difference(&own, &sums(theirs));
+        self.report(position, newest_position, difference, now);
+        Ok(())
+    }
+
+    /// Sums the entries that have no gap before them; answers whether there may be more.
+    async fn fold(&self) -> Result<bool, sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        let position = sql::lock_books(&mut tx).await?;
+        let entries = sql::entries_after(&mut tx, position).await?;
+        let (reached, sums) = without_gap(position, &entries);
+        if reached > position {
+            sql::fold_entries(&mut tx, reached, &sums).await?;
+            tx.commit().await?;
+        }
+        Ok(reached - position == sql::MAX_FOLDED)
+    }
+
+    /// The wallet's totals at a position; at its newest for 0.
+    async fn ask(&mut self, position: i64) -> Result<GetTotalsResponse, CompareError> {
+        let call = self.wallet.get_totals(GetTotalsRequest { position });
+        let answer = tokio::time::timeout(CALL_TIMEOUT, call).await.map_err(|_| CompareError::Slow)??;
+        Ok(answer.into_inner())
+    }
+
+    fn report(&mut self, position: i64, newest: i64, difference: Sum, now: DateTime<Utc>) {
+        self.difference.with_label_values(&["amount"]).set(difference.amount);
+        self.difference.with_label_values(&["count"]).set(difference.count);
+        self.position.with_label_values(&["included"]).set(position);
+        self.position.with_label_values(&["newest"]).set(newest);
+        let state = if difference == Sum::default() { BooksState::Equal } else { BooksState::Different };
+        if state == BooksState::Different && self.result.borrow().state != BooksState::Different {
+            error!(position, difference.count, difference.amount, "books differ from the wallet's");
+        }
+        let behind_seconds = self.lag.observe(position, newest, now);
+        self.result.send_replace(Books { state, position, newest, behind_seconds, checked_at: Some(now) });
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CompareError {
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the wallet did not answer: {0}")]
+    Wallet(#[from] tonic::Status),
+    #[error("the wallet did not answer in time")]
+    Slow,
+}
+
+/// How far the entries reach from `position` without a gap, and their sums by kind.
+fn without_gap(position: i64, entries: &[Entry]) -> (i64, BTreeMap<String, Sum>) {
+    let mut reached = position;
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+    for entry in entries {
+        if entry.position != reached + 1 {
+            break;
+        }
+        let sum = sums.entry(entry.kind.clone()).or_default();
+        let Some(amount) = sum.amount.checked_add(entry.amount) else { break };
+        *sum = Sum { count: sum.count + 1, amount };
+        reached = entry.position;
+    }
+    (reached, sums)
+}
+
+fn sums(totals: GetTotalsResponse) -> BTreeMap<String, Sum> {
+    let sum = |count, amount: Option<proto::money::v1::Money>| Sum {
+        count,
+        amount: amount.map_or(0, |amount| amount.minor_units),
+    };
+    totals.totals.into_iter().map(|total| (total.kind, sum(total.count, total.amount))).collect()
+}
+
+fn difference(own: &BTreeMap<String, Sum>, theirs: &BTreeMap<String, Sum>) -> Sum {
+    let mut whole = Sum::default();
+    let kinds: std::collections::BTreeSet<&String> = own.keys().chain(theirs.keys()).collect();
+    for kind in kinds {
+        let [one, other] = [own, theirs].map(|sums| sums.get(kind).copied().unwrap_or_default());
+        let apart = |one: i64, other: i64| i64::try_from(one.abs_diff(other)).unwrap_or(i64::MAX);
+        whole.count = whole.count.saturating_add(apart(one.count, other.count));
+        whole.amount = whole.amount.saturating_add(apart(one.amount, other.amount));
+    }
+    whole
+}
+
+/// Since when something that the wallet had is missing here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lag(Option<(i64, DateTime<Utc>)>);
+
+impl Lag {
+    /// Seconds that `position` has been behind.
+    fn observe(&mut self, position: i64, newest: i64, now: DateTime<Utc>) -> i64 {
+        self.0 = match self.0 {
+            _ if position >= newest => None,
+            Some((seen, since)) if position < seen => Some((seen, since)),
+            _ => Some((newest, now)),
+        };
+        self.0.map_or(0, |(_, since)| (now - since).num_seconds().max(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(position: i64, kind: &str, amount: i64) -> Entry {
+        Entry { position, kind: kind.to_owned(), amount }
+    }
+
+    #[test]
+    fn sums_stop_before_the_first_gap() {
+        let entries = [entry(4, "payment", 10), entry(5, "top-up", 7), entry(6, "payment", 5), entry(8, "payment", 1)];
+        let (reached, sums) = without_gap(3, &entries);
+        assert_eq!(reached, 6);
+        assert_eq!(sums["payment"], Sum { count: 2, amount: 15 });
+        assert_eq!(sums["top-up"], Sum { count: 1, amount: 7 });
+        assert_eq!(without_gap(2, &entries), (2, BTreeMap::new()));
+        assert_eq!(without_gap(2, &[]), (2, BTreeMap::new()));
+    }
+
+    #[test]
+    fn a_difference_is_never_cancelled_by_another_kind() {
+        let sums = |payment: i64, top_up: i64| {
+            BTreeMap::from([
+                ("payment".to_owned(), Sum { count: 1, amount: payment }),
+                ("top-up".to_owned(), Sum { count: 1, amount: top_up }),
+            ])
+        };
+        assert_eq!(difference(&sums(5, 5), &sums(5, 5)), Sum::default());
+        assert_eq!(difference(&sums(6, 4), &sums(4, 6)), Sum { count: 0, amount: 4 });
+        assert_eq!(difference(&sums(1, 2), &BTreeMap::new()), Sum { count: 2, amount: 3 });
+    }
+
+    #[test]
+    fn lag_is_counted_from_what_is_missing_longest() {
+        let at = |second: i64| DateTime::from_timestamp(1_000 + second, 0).expect("a time");
+        let mut lag = Lag::default();
+        assert_eq!(lag.observe(5, 5, at(0)), 0);
+        assert_eq!(lag.observe(5, 9, at(2)), 0);
+        assert_eq!(lag.observe(7, 12, at(6)), 4);
+        assert_eq!(lag.observe(9, 14, at(8)), 0);
+        assert_eq!(lag.observe(9, 20, at(11)), 3);
+        assert_eq!(lag.observe(20, 20, at(12)), 0);
+    }
+}

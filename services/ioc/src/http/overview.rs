@@ -1,0 +1,40 @@
+//! The wall's numbers at one moment.
+
+use axum::extract::State;
+use platform::http::Json;
+use platform::problem::Problem;
+
+use super::Desk;
+use crate::overview::{Overview, Roles};
+
+/// Everything that the wall shows, read at one moment, with the source positions that it includes.
+///
+/// Answers inside the city's network only, unless the wall is public.
+#[utoipa::path(
+    get,
+    path = "/ioc/v1/overview",
+    tag = "ioc",
+    responses(
+        (status = 200, description = "The numbers", body = Overview),
+        (status = 403, description = "`internal-only`: the caller is outside", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>, Problem> {
+    Ok(Json(desk.board.overview().await?))
+}
+
+/// The health of every role of every process.
+///
+/// Answers inside the city's network only, unless the wall is public.
+#[utoipa::path(
+    get,
+    path = "/ioc/v1/roles",
+    tag = "ioc",
+    responses(
+        (status = 200, description = "The roles", body = Roles),
+        (status = 403, description = "`internal-only`: the caller is outside", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn roles(State(desk): State<Desk>) -> Json<Roles> {
+    Json(desk.board.roles().await)
+}

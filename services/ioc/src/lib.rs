@@ -1,0 +1,112 @@
+//! The operations centre: what happens in the city, counted, shown live, and checked against the wallet's own books.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `city` | the name on the wall, the zone of its days, its currency |
+//! | `tally` | from events to what is counted. Pure |
+//! | `consume` | the streams of the other services into the tallies, in the consumer's transaction |
+//! | `sql` | every statement |
+//! | `board` | what changed, at most four times a second, to every wall of this process |
+//! | `books` | the comparison with the wallet's totals at one journal position |
+//! | `metrics` | the Prometheus text format: read strictly, joined, written. Pure |
+//! | `expose` | the shared metrics endpoint's text |
+//! | [`role`] and [`peers`] | how roles of this process and of others are asked |
+//! | `http` | routes, and who may ask |
+//! | `web` | the embedded pages |
+//!
+//! Lock order: the leases of the consumed stream, then the row of `ioc.board`; nothing else is locked, and readers lock nothing.
+//!
+//! Invariants:
+//! - Revisions grow in the order of commits; a wall that has seen one misses exactly the rows with a greater one.
+//! - Nothing stored or shown here names a citizen.
+//! - Every replica may consume, compare and show: the database alone is shared.
+
+pub mod city;
+pub mod metrics;
+pub mod network;
+pub mod overview;
+pub mod peers;
+pub mod role;
+
+mod board;
+mod books;
+mod config;
+mod consume;
+mod error;
+mod expose;
+mod http;
+mod sql;
+mod tally;
+mod web;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use platform::dataset::Fault;
+use platform::db::Schema;
+use platform::events::Consumer;
+use platform::service::Service;
+use platform::task::Task;
+
+pub use self::config::Config;
+pub use self::error::{BuildError, Error};
+
+/// The schema of the operations centre.
+pub const SCHEMA: Schema = Schema::new("ioc");
+/// Its migrations.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// What the operations centre needs from the program.
+pub struct Deps {
+    /// What every role gets.
+    pub context: platform::service::Context,
+    /// The wallet, for its totals.
+    pub wallet: platform::rpc::Channel,
+    /// The roles of this process.
+    pub roles: Arc<dyn role::RoleStatus>,
+}
+
+impl std::fmt::Debug for Deps {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Deps").field("context", &self.context).finish_non_exhaustive()
+    }
+}
+
+/// Builds the role.
+///
+/// # Errors
+/// When the city's folder or a peer's address is not usable.
+pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
+    let Deps { context, wallet, roles } = deps;
+    let city = Arc::new(city::City::read(&context.city)?);
+    let peers = peers::HttpPeers::new(config.peers.clone())?;
+    let roles: Arc<dyn role::RoleStatus> = Arc::new(role::Every(vec![roles, Arc::new(peers)]));
+    let (pool, clock, metrics) = (context.pool.clone(), context.clock.clone(), context.metrics.clone());
+
+    let comparer = books::Comparer::new(pool.clone(), clock.clone(), &metrics, wallet);
+    let sources = board::Sources { roles: roles.clone(), books: comparer.watch() };
+    let board = Arc::new(board::Board::new((pool, clock, &metrics), city.clone(), sources, config.max_walls));
+    let gatherer = Arc::new(expose::Gatherer::new(roles, &metrics));
+    let desk = http::Desk { board: board.clone(), gatherer, scraping: Arc::new(tokio::sync::Semaphore::new(1)) };
+
+    let mut tasks = vec![
+        Task::new("board", move |shutdown| async move {
+            board.run(&shutdown).await;
+            Ok(())
+        }),
+        Task::new("books", move |shutdown| async move {
+            comparer.run(shutdown).await;
+            Ok(())
+        }),
+    ];
+    for stream in consume::STREAMS {
+        let tallier = consume::Tallier { stream, city: city.clone() };
+        tasks.push(Consumer::new(&context, SCHEMA, stream, Arc::new(tallier)).into_task());
+    }
+    Ok(Service { http: http::routes(Arc::new(config), desk), grpc: None, tasks, ready: Vec::new(), metrics })
+}
+
+/// What is wrong with the files of a city's folder that the centre reads.
+pub fn check_city(dir: &Path) -> Vec<Fault> {
+    city::City::read(dir).err().into_iter().collect()
+}

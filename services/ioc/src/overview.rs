@@ -1,0 +1,187 @@
+//! What the wall is told: the whole picture, and what changed in it.
+//!
+//! Changes carry whole rows, never differences: applying one twice, or one that overlaps the picture, changes nothing.
+//! Nothing here names a citizen.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::city::Name;
+use crate::role::RoleHealth;
+
+/// An exact amount of money.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Money)]
+pub struct Amount {
+    /// A decimal number.
+    #[schema(example = "150000")]
+    pub amount: String,
+    /// ISO 4217 code.
+    #[schema(example = "VND")]
+    pub currency: String,
+}
+
+/// How often a kind of thing ended in a way, and for how much.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Tally {
+    /// `payment`, `top-up`, `session`, `otp`, `citizen`, `message-push`, …
+    pub kind: String,
+    /// `completed`, `rejected`, `failed`, `started`, …
+    pub outcome: String,
+    /// How often.
+    pub count: i64,
+    /// The sum; 0 for what is not money.
+    pub amount: Amount,
+}
+
+/// The tally of one minute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MinuteTally {
+    /// The beginning of the minute.
+    pub minute: DateTime<Utc>,
+    /// What is counted.
+    #[serde(flatten)]
+    pub tally: Tally,
+}
+
+/// The newest position of a stream's partition that the numbers include.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SourcePosition {
+    /// `journal`, `wallet`, `identity` or `notifications`.
+    pub stream: String,
+    /// 0 to 15.
+    pub partition: i16,
+    /// The position in the source's order.
+    pub position: i64,
+}
+
+/// A payment without its payer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LastPayment {
+    /// Its place in the journal, which also tells it from others.
+    pub position: i64,
+    /// When it was made.
+    pub at: DateTime<Utc>,
+    /// The merchant's public name.
+    pub merchant: String,
+    /// What was paid.
+    pub amount: Amount,
+}
+
+/// How the numbers compare with the wallet's own books.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BooksState {
+    /// Not compared yet, or the wallet did not answer.
+    #[default]
+    Unknown,
+    /// Equal to the last unit at `position`.
+    Equal,
+    /// Not equal at `position`: someone must act.
+    Different,
+}
+
+/// The comparison with the wallet's own books.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Books {
+    /// The result at `position`.
+    pub state: BooksState,
+    /// The journal position up to which nothing is missing here; what is compared.
+    pub position: i64,
+    /// The wallet's newest position, when it last answered.
+    pub newest: i64,
+    /// For how many seconds `position` has been behind what the wallet had.
+    pub behind_seconds: i64,
+    /// When the comparison was made.
+    pub checked_at: Option<DateTime<Utc>>,
+}
+
+/// One kind of transfer in the books.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BookTotal {
+    /// The kind of transfer.
+    pub kind: String,
+    /// How many up to the books' position.
+    pub count: i64,
+    /// Their sum.
+    pub amount: Amount,
+}
+
+/// The city as the wall shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CitySummary {
+    /// Its name.
+    pub name: Name,
+    /// The zone that days are counted in.
+    #[schema(example = "Asia/Ho_Chi_Minh")]
+    pub time_zone: String,
+}
+
+/// Everything that the wall shows, read at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Overview {
+    /// Grows with each change.
+    pub revision: i64,
+    /// When it was read.
+    pub as_of: DateTime<Utc>,
+    /// Whose numbers these are.
+    pub city: CitySummary,
+    /// The city's day that `today` covers.
+    pub day: NaiveDate,
+    /// What the numbers include.
+    pub sources: Vec<SourcePosition>,
+    /// Sums since the beginning.
+    pub totals: Vec<Tally>,
+    /// Sums of the day.
+    pub today: Vec<Tally>,
+    /// The last 61 minutes, oldest first.
+    pub minutes: Vec<MinuteTally>,
+    /// The newest payments, newest first.
+    pub last_payments: Vec<LastPayment>,
+    /// The totals of the journal up to `books.position`, exactly.
+    pub book_totals: Vec<BookTotal>,
+    /// The comparison with the wallet's books.
+    pub books: Books,
+    /// Every role of every process.
+    pub roles: Vec<RoleHealth>,
+}
+
+/// Rows that changed: each replaces the one before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Delta {
+    /// The revision that the picture has with these rows.
+    pub revision: i64,
+    /// When they were read.
+    pub as_of: DateTime<Utc>,
+    /// The day that `today` covers; a new one begins empty.
+    pub day: NaiveDate,
+    /// Changed sums of the day.
+    pub today: Vec<Tally>,
+    /// Changed minutes.
+    pub minutes: Vec<MinuteTally>,
+    /// New payments, newest first.
+    pub last_payments: Vec<LastPayment>,
+}
+
+/// Says that the line is alive, and how everything is; sent every two seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pulse {
+    /// The server's time.
+    pub as_of: DateTime<Utc>,
+    /// The city's day.
+    pub day: NaiveDate,
+    /// The comparison with the wallet's books.
+    pub books: Books,
+    /// Every role of every process.
+    pub roles: Vec<RoleHealth>,
+}
+
+/// The health of every role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Roles {
+    /// The server's time.
+    pub as_of: DateTime<Utc>,
+    /// Every role of every process.
+    pub roles: Vec<RoleHealth>,
+}

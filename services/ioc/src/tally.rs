@@ -1,0 +1,292 @@
+//! From events to what is counted: pure, no I/O.
+//!
+//! Everything counted has a `kind` and an `outcome`, both from bounded sets, and an amount that is 0 for what is not money.
+//! Nothing that names a person leaves this module: of a payment only its merchant's public name, its amount and its time.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, DurationRound as _, NaiveDate, TimeDelta, Utc};
+use platform::events::Event;
+use prost::{DecodeError, Message as _, Name};
+use proto::identity::v1::{CitizenRegistered, OtpRequested, SessionRevoked, SessionStarted, TierChanged};
+use proto::money::v1::Money;
+use proto::notifications::v1::MessageSettled;
+use proto::wallet::v1::{PaymentCompleted, PaymentRejected, TopUpCompleted, TopUpFailed};
+
+use crate::city::City;
+
+/// The stream of all that moved money; its positions are those of the wallet's books.
+pub(crate) const JOURNAL: &str = "journal";
+/// A journal entry of a type that this version does not know; it makes the books differ instead of vanishing.
+const UNKNOWN: &str = "unknown";
+/// Kinds of movement that a refusal may name; any other is counted as `other`.
+const MOVEMENTS: [&str; 6] = ["payment", "top-up", "transfer", "withdrawal", "refund", "bill"];
+const CHANNELS: [&str; 4] = ["in-app", "push", "sms", "email"];
+const OUTCOMES: [&str; 3] = ["delivered", "failed", "suppressed"];
+const OTHER: &str = "other";
+
+/// Why an event can't be counted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TallyError {
+    /// The payload is not what its type says.
+    #[error("the payload is malformed")]
+    Malformed(#[from] DecodeError),
+    /// An amount is missing, negative or in another currency than the city's books.
+    #[error("the amount is not one of the city's currency")]
+    Amount,
+    /// A sum left the range of 64 bits.
+    #[error("a sum is too large")]
+    Overflow,
+}
+
+/// What is counted together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Label {
+    /// What it was.
+    pub(crate) kind: String,
+    /// How it ended.
+    pub(crate) outcome: String,
+}
+
+/// How often, and for how much in minor units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    /// How often.
+    pub(crate) count: i64,
+    /// The sum of the amounts, in minor units.
+    pub(crate) amount: i64,
+}
+
+/// A payment as the wall shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Payment {
+    /// Its place in the journal.
+    pub(crate) position: i64,
+    /// When it was made.
+    pub(crate) paid_at: DateTime<Utc>,
+    /// The merchant's public name.
+    pub(crate) merchant: String,
+    /// In minor units.
+    pub(crate) amount: i64,
+}
+
+/// An entry of the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its place in the journal.
+    pub(crate) position: i64,
+    /// The kind of transfer.
+    pub(crate) kind: String,
+    /// In minor units.
+    pub(crate) amount: i64,
+}
+
+/// What a batch of events adds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// By minute.
+    pub(crate) minutes: BTreeMap<(DateTime<Utc>, Label), Sum>,
+    /// By day of the city.
+    pub(crate) days: BTreeMap<(NaiveDate, Label), Sum>,
+    /// Payments among them, oldest first.
+    pub(crate) payments: Vec<Payment>,
+    /// Journal entries among them.
+    pub(crate) entries: Vec<Entry>,
+    /// The newest position of each partition.
+    pub(crate) positions: BTreeMap<i16, i64>,
+}
+
+/// One thing that an event counts as.
+struct Counted {
+    kind: String,
+    outcome: &'static str,
+    amount: i64,
+    merchant: Option<String>,
+}
+
+impl Counted {
+    fn new(kind: impl Into<String>, outcome: &'static str) -> Self {
+        Self { kind: kind.into(), outcome, amount: 0, merchant: None }
+    }
+
+    fn money(mut self, amount: i64) -> Self {
+        self.amount = amount;
+        self
+    }
+}
+
+impl Batch {
+    /// Counts one event of `stream`.
+    ///
+    /// # Errors
+    /// When the event can't be counted; the batch is then of no use.
+    pub(crate) fn add(&mut self, stream: &str, city: &City, event: &Event) -> Result<(), TallyError> {
+        let partition = i16::try_from(event.partition()).expect("there are sixteen partitions");
+        let position = self.positions.entry(partition).or_default();
+        *position = event.position.max(*position);
+        let counted = count(event, &city.currency)?;
+        if stream == JOURNAL {
+            let (kind, amount) =
+                counted.as_ref().map_or((UNKNOWN, 0), |counted| (counted.kind.as_str(), counted.amount));
+            self.entries.push(Entry { position: event.position, kind: kind.to_owned(), amount });
+        }
+        let Some(counted) = counted else { return Ok(()) };
+        if let Some(merchant) = counted.merchant {
+            let paid_at = event.time;
+            self.payments.push(Payment { position: event.position, paid_at, merchant, amount: counted.amount });
+        }
+        let label = Label { kind: counted.kind, outcome: counted.outcome.to_owned() };
+        let minute = event.time.duration_trunc(TimeDelta::minutes(1)).map_err(|_| TallyError::Overflow)?;
+        self.minutes.entry((minute, label.clone())).or_default().add(counted.amount)?;
+        self.days.entry((city.day(event.time), label)).or_default().add(counted.amount)
+    }
+}
+
+impl Sum {
+    fn add(&mut self, amount: i64) -> Result<(), TallyError> {
+        self.count += 1;
+        self.amount = self.amount.checked_add(amount).ok_or(TallyError::Overflow)?;
+        Ok(())
+    }
+}
+
+/// What an event counts as; `None` for types that the wall does not show.
+fn count(event: &Event, currency: &str) -> Result<Option<Counted>, TallyError> {
+    let is = |name: String| event.kind == name;
+    let counted = if is(PaymentCompleted::full_name()) {
+        let event = PaymentCompleted::decode(event.data.clone())?;
+        let amount = minor_units(event.amount, currency)?;
+        Counted { merchant: Some(event.merchant_name), ..Counted::new("payment", "completed").money(amount) }
+    } else if is(TopUpCompleted::full_name()) {
+        let event = TopUpCompleted::decode(event.data.clone())?;
+        Counted::new("top-up", "completed").money(minor_units(event.amount, currency)?)
+    } else if is(TopUpFailed::full_name()) {
+        let event = TopUpFailed::decode(event.data.clone())?;
+        Counted::new("top-up", "failed").money(minor_units(event.amount, currency)?)
+    } else if is(PaymentRejected::full_name()) {
+        let event = PaymentRejected::decode(event.data.clone())?;
+        let amount = minor_units(event.amount, currency)?;
+        Counted::new(bounded(&event.kind, &MOVEMENTS), "rejected").money(amount)
+    } else if is(SessionStarted::full_name()) {
+        Counted::new("session", "started")
+    } else if is(SessionRevoked::full_name()) {
+        Counted::new("session", "revoked")
+    } else if is(CitizenRegistered::full_name()) {
+        Counted::new("citizen", "registered")
+    } else if is(TierChanged::full_name()) {
+        Counted::new("citizen", "tier-changed")
+    } else if is(OtpRequested::full_name()) {
+        Counted::new("otp", "requested")
+    } else if is(MessageSettled::full_name()) {
+        let event = MessageSettled::decode(event.data.clone())?;
+        Counted::new(format!("message-{}", bounded(&event.channel, &CHANNELS)), bounded(&event.outcome, &OUTCOMES))
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(counted))
+}
+
+fn bounded(word: &str, known: &[&'static str]) -> &'static str {
+    known.iter().copied().find(|known| *known == word).unwrap_or(OTHER)
+}
+
+fn minor_units(money: Option<Money>, currency: &str) -> Result<i64, TallyError> {
+    let money = money.ok_or(TallyError::Amount)?;
+    if money.currency == currency && money.minor_units >= 0 { Ok(money.minor_units) } else { Err(TallyError::Amount) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hue() -> City {
+        City {
+            name: crate::city::Name::default(),
+            zone: chrono_tz::Asia::Ho_Chi_Minh,
+            currency: "VND".to_owned(),
+            minor_digits: 0,
+        }
+    }
+
+    fn event<M: prost::Message + Name>(position: i64, time: &str, message: &M) -> Event {
+        Event {
+            id: platform::id::new(),
+            source: JOURNAL.to_owned(),
+            position,
+            kind: M::full_name(),
+            subject: platform::id::new(),
+            time: time.parse().expect("a time"),
+            traceparent: None,
+            data: message.encode_to_vec().into(),
+        }
+    }
+
+    fn payment(amount: i64, currency: &str) -> PaymentCompleted {
+        let amount = Some(Money { minor_units: amount, currency: currency.to_owned() });
+        PaymentCompleted { merchant_name: "Bún bò".to_owned(), amount, ..PaymentCompleted::default() }
+    }
+
+    fn label(kind: &str, outcome: &str) -> Label {
+        Label { kind: kind.to_owned(), outcome: outcome.to_owned() }
+    }
+
+    #[test]
+    fn a_day_is_a_day_of_the_city() {
+        let mut batch = Batch::default();
+        for (position, time) in
+            [(1, "2025-11-22T16:59:59.9Z"), (2, "2025-11-22T17:00:00Z"), (3, "2025-11-22T17:00:59Z")]
+        {
+            batch.add(JOURNAL, &hue(), &event(position, time, &payment(50_000, "VND"))).expect("counted");
+        }
+        let paid = label("payment", "completed");
+        let day = |day: &str| batch.days[&(day.parse().expect("a day"), paid.clone())];
+        assert_eq!(day("2025-11-22"), Sum { count: 1, amount: 50_000 });
+        assert_eq!(day("2025-11-23"), Sum { count: 2, amount: 100_000 });
+        let minute = "2025-11-22T17:00:00Z".parse().expect("a time");
+        assert_eq!(batch.minutes[&(minute, paid)], Sum { count: 2, amount: 100_000 });
+        assert_eq!(batch.entries.len(), 3);
+        assert_eq!(batch.payments[1].merchant, "Bún bò");
+        assert_eq!(batch.positions.values().max(), Some(&3));
+    }
+
+    #[test]
+    fn amounts_of_another_currency_are_refused() {
+        let time = "2025-11-22T17:00:00Z";
+        for faulty in [payment(1, "USD"), payment(-1, "VND"), PaymentCompleted::default()] {
+            let refused = Batch::default().add(JOURNAL, &hue(), &event(1, time, &faulty));
+            assert!(matches!(refused, Err(TallyError::Amount)));
+        }
+        let mut sums = Batch::default();
+        sums.add(JOURNAL, &hue(), &event(1, time, &payment(i64::MAX, "VND"))).expect("fits");
+        let refused = sums.add(JOURNAL, &hue(), &event(2, time, &payment(1, "VND")));
+        assert!(matches!(refused, Err(TallyError::Overflow)));
+    }
+
+    #[test]
+    fn unknown_types_count_in_the_books_only() {
+        let stranger = Event {
+            kind: "trangtien.wallet.v9.Strange".to_owned(),
+            ..event(7, "2025-11-22T17:00:00Z", &OtpRequested::default())
+        };
+        let mut batch = Batch::default();
+        batch.add(JOURNAL, &hue(), &stranger).expect("counted");
+        assert_eq!(batch.entries, [Entry { position: 7, kind: UNKNOWN.to_owned(), amount: 0 }]);
+        assert!(batch.minutes.is_empty());
+        let mut batch = Batch::default();
+        batch.add("wallet", &hue(), &stranger).expect("counted");
+        assert!(batch.entries.is_empty());
+    }
+
+    #[test]
+    fn words_of_other_services_stay_bounded() {
+        let mut batch = Batch::default();
+        let message =
+            MessageSettled { channel: "pigeon".to_owned(), outcome: "eaten".to_owned(), ..MessageSettled::default() };
+        batch.add("notifications", &hue(), &event(1, "2025-11-22T17:00:00Z", &message)).expect("counted");
+        let amount = Some(Money { minor_units: 5, currency: "VND".to_owned() });
+        let refusal = PaymentRejected { kind: "payment".to_owned(), amount, ..PaymentRejected::default() };
+        batch.add("wallet", &hue(), &event(2, "2025-11-22T17:00:00Z", &refusal)).expect("counted");
+        let labels: Vec<_> = batch.minutes.keys().map(|(_, label)| label.clone()).collect();
+        assert_eq!(labels, [label("message-other", "other"), label("payment", "rejected")]);
+    }
+}

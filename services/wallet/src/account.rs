@@ -1,0 +1,107 @@
+//! Whose money stands where in the ledger: account ids derived from their owners, kinds of accounts and of transfers.
+//!
+//! Ids are derived, never looked up: a posting names the accounts of both sides and opens those that are not there yet.
+
+use ledger::money::Currency;
+use ledger::{AccountId, AccountKind, AccountSpec, Floor, TransferId, TransferKind};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::merchant::MerchantId;
+use crate::top_up::TopUpId;
+
+/// The one currency of the wallet.
+pub(crate) const CURRENCY: Currency = Currency::Vnd;
+
+/// A citizen's wallet.
+const CITIZEN: AccountKind = AccountKind { code: 1, name: "citizen", floor: Floor::Zero };
+/// What the city owes a merchant.
+const MERCHANT: AccountKind = AccountKind { code: 2, name: "merchant", floor: Floor::Zero };
+/// Our money at a bank, seen from the bank: it goes below zero as money comes in.
+const NOSTRO: AccountKind = AccountKind { code: 3, name: "nostro", floor: Floor::None };
+
+/// Money from a bank account into a wallet.
+pub(crate) const TOP_UP: TransferKind = TransferKind { code: 1, name: "top_up" };
+/// A citizen pays a merchant.
+pub(crate) const PAYMENT: TransferKind = TransferKind { code: 2, name: "payment" };
+
+/// Every kind of transfer that the wallet makes.
+pub(crate) const TRANSFER_KINDS: [TransferKind; 2] = [TOP_UP, PAYMENT];
+
+/// The name of a kind in HTTP, gRPC and events.
+pub(crate) fn kind_name(code: i16) -> Option<&'static str> {
+    match code {
+        code if code == TOP_UP.code => Some("top-up"),
+        code if code == PAYMENT.code => Some("payment"),
+        _ => None,
+    }
+}
+
+/// The wallet of a citizen.
+pub(crate) fn citizen(user: Uuid) -> AccountSpec {
+    spec("citizen", user, CITIZEN)
+}
+
+/// What the city owes a merchant.
+pub(crate) fn merchant(merchant: MerchantId) -> AccountSpec {
+    spec("merchant", merchant.uuid(), MERCHANT)
+}
+
+/// Our account at a bank.
+pub(crate) fn nostro(bank_code: &str) -> AccountSpec {
+    spec("nostro", derive("bank", bank_code.as_bytes()), NOSTRO)
+}
+
+/// The transfer of a top-up: the same each time it is derived.
+pub(crate) fn top_up_transfer(top_up: TopUpId) -> TransferId {
+    TransferId::from(derive("top-up", top_up.uuid().as_bytes()))
+}
+
+/// The id of the event that a transfer is.
+pub(crate) fn event_of_transfer(transfer: TransferId) -> Uuid {
+    derive("transfer-event", transfer.uuid().as_bytes())
+}
+
+fn spec(noun: &str, owner: Uuid, kind: AccountKind) -> AccountSpec {
+    AccountSpec { id: AccountId::from(derive(noun, owner.as_bytes())), owner, kind, currency: CURRENCY }
+}
+
+/// A UUIDv8 (RFC 9562, section 5.8): the first 122 bits of a SHA-256 over noun and name.
+fn derive(noun: &str, name: &[u8]) -> Uuid {
+    let digest = Sha256::new().chain_update("trangtien\0").chain_update(noun).chain_update([0]).chain_update(name).finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{TRANSFER_KINDS, citizen, kind_name, merchant, nostro, top_up_transfer};
+    use crate::merchant::MerchantId;
+    use crate::top_up::TopUpId;
+
+    #[test]
+    fn derived_ids_never_change_their_meaning() {
+        // Written down once: books that exist depend on them.
+        assert_eq!(citizen(Uuid::nil()).id.to_string(), "9af66b56-f9b5-8a21-8f3e-65c8b2e1a7d0");
+    }
+
+    #[test]
+    fn nouns_keep_ids_apart() {
+        let one = Uuid::from_u128(1);
+        assert_ne!(citizen(one).id, merchant(MerchantId::from(one)).id);
+        assert_ne!(nostro("VCB").id, nostro("ACB").id);
+        assert_eq!(top_up_transfer(TopUpId::from(one)), top_up_transfer(TopUpId::from(one)));
+        assert_eq!(citizen(one).id.uuid().get_version_num(), 8);
+    }
+
+    #[test]
+    fn every_kind_has_a_name() {
+        for kind in TRANSFER_KINDS {
+            assert_eq!(kind_name(kind.code).map(|name| name.replace('-', "_")), Some(kind.name.to_owned()));
+        }
+        assert_eq!(kind_name(0), None);
+    }
+}

@@ -1,0 +1,49 @@
+//! How well each citizen is known: the wallet's own copy, from identity's events. Limits are decided from it, never from a token.
+
+use async_trait::async_trait;
+use platform::events::{Event, HandleError, Handler};
+use proto::identity::v1::{CitizenRegistered, TierChanged};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::city::TIERS;
+
+/// The citizen's tier; the lowest while identity's event is on its way.
+pub(crate) async fn tier(connection: &mut PgConnection, user: Uuid) -> Result<u8, sqlx::Error> {
+    let tier = sqlx::query_scalar!("SELECT tier FROM wallet.citizen WHERE user_id = $1", user).fetch_optional(connection).await?;
+    Ok(tier.and_then(|tier| u8::try_from(tier).ok()).unwrap_or(TIERS[0]))
+}
+
+async fn store(connection: &mut PgConnection, user: Uuid, tier: i16, at: chrono::DateTime<chrono::Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO wallet.citizen (user_id, tier, updated_at) VALUES ($1, $2, $3)
+         ON CONFLICT ON CONSTRAINT citizen_pk DO UPDATE SET tier = excluded.tier, updated_at = excluded.updated_at",
+        user,
+        tier,
+        at,
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+/// Keeps the copy. Events of one citizen come in order.
+pub(crate) struct TierKeeper;
+
+#[async_trait]
+impl Handler for TierKeeper {
+    async fn handle(&self, transaction: &mut PgConnection, events: &[Event]) -> Result<(), HandleError> {
+        for event in events {
+            let (user, tier) = match (event.decode::<CitizenRegistered>(), event.decode::<TierChanged>()) {
+                (Some(registered), _) => registered.map(|message| (message.user_id, message.tier))?,
+                (_, Some(changed)) => changed.map(|message| (message.user_id, message.tier))?,
+                (None, None) => continue,
+            };
+            let user = user.parse().map_err(|_| HandleError::poison("user_id is not a UUID"))?;
+            let tier = i16::try_from(tier).ok().filter(|tier| TIERS.iter().any(|known| i16::from(*known) == *tier));
+            let tier = tier.ok_or_else(|| HandleError::poison("the tier is not known"))?;
+            store(transaction, user, tier, event.time).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! Settings of the wallet. Secrets come from files or the environment, never from here.
+
+use std::collections::BTreeMap;
+
+use platform::config::Secret;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Settings of the wallet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The origin where banks reach us; without it, the origin that clients see.
+    pub callback_base_url: Option<Url>,
+    /// The banks that money comes from, by their code in the city's list.
+    pub banks: BTreeMap<String, BankConfig>,
+    /// Code of the bank that holds the merchants' virtual accounts; without it, the first of `banks`.
+    pub virtual_account_bank: Option<String>,
+    /// What every virtual account number begins with: 1–6 upper-case letters and digits.
+    pub virtual_account_prefix: String,
+    /// Longest wait for a bank's answer, in milliseconds.
+    pub bank_timeout_ms: u64,
+    /// How long a bank may take to call back before it is asked, in milliseconds.
+    pub first_status_query_ms: u64,
+    /// Longest time between two status queries, in milliseconds.
+    pub last_status_query_ms: u64,
+    /// The ledger's own settings.
+    pub ledger: ledger::Config,
+}
+
+/// How one bank is reached, and how it proves itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BankConfig {
+    /// Origin of the bank's API.
+    pub url: Url,
+    /// What the bank calls us.
+    pub partner: String,
+    /// Signs what we send.
+    pub secret: Secret,
+    /// Signs what the bank sends.
+    pub callback_secret: Secret,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            callback_base_url: None,
+            banks: BTreeMap::new(),
+            virtual_account_bank: None,
+            virtual_account_prefix: "TT".to_owned(),
+            bank_timeout_ms: 10_000,
+            first_status_query_ms: 10_000,
+            last_status_query_ms: 300_000,
+            ledger: ledger::Config::default(),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A citizen's transactions: the journal as one account sees it, with who was on the other side.
+//!
+//! Reads only. The journal is the ledger's; what a transfer was for is the wallet's.
+
+use chrono::{DateTime, Utc};
+use ledger::AccountId;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// One transfer as an account sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) id: Uuid,
+    pub(crate) sequence: i64,
+    pub(crate) kind: i16,
+    pub(crate) incoming: bool,
+    pub(crate) amount: i64,
+    /// The account's balance after it.
+    pub(crate) balance: i64,
+    pub(crate) posted_at: DateTime<Utc>,
+    /// Of a payment.
+    pub(crate) merchant_name: Option<String>,
+    pub(crate) note: Option<String>,
+    /// Of a top-up.
+    pub(crate) bank_code: Option<String>,
+}
+
+/// An account's transfers before a place in the journal, newest first.
+pub(crate) async fn before(
+    connection: &mut PgConnection,
+    account: AccountId,
+    sequence: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Line>, sqlx::Error> {
+    sqlx::query_as!(
+        Line,
+        r#"SELECT line.id AS "id!", line.sequence AS "sequence!", line.kind AS "kind!", line.incoming AS "incoming!", line.amount AS "amount!",
+                  line.balance AS "balance!", line.posted_at AS "posted_at!",
+                  payment.merchant_name AS "merchant_name?", payment.note AS "note?", top_up.bank_code AS "bank_code?"
+           FROM (
+               (SELECT id, sequence, kind, FALSE AS incoming, amount, debit_balance AS balance, posted_at
+                FROM ledger.transfer WHERE debit = $1 AND ($2::bigint IS NULL OR sequence < $2) ORDER BY sequence DESC LIMIT $3)
+               UNION ALL
+               (SELECT id, sequence, kind, TRUE, amount, credit_balance, posted_at
+                FROM ledger.transfer WHERE credit = $1 AND ($2::bigint IS NULL OR sequence < $2) ORDER BY sequence DESC LIMIT $3)
+           ) AS line
+           LEFT JOIN wallet.payment ON payment.id = line.id
+           LEFT JOIN wallet.top_up ON top_up.transfer_id = line.id
+           ORDER BY line.sequence DESC LIMIT $3"#,
+        account.uuid(),
+        sequence,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The transfer, if it touched the account.
+pub(crate) async fn one(connection: &mut PgConnection, account: AccountId, id: Uuid) -> Result<Option<Line>, sqlx::Error> {
+    sqlx::query_as!(
+        Line,
+        r#"SELECT line.id, line.sequence, line.kind, line.credit = $1 AS "incoming!", line.amount,
+                  CASE WHEN line.credit = $1 THEN line.credit_balance ELSE line.debit_balance END AS "balance!", line.posted_at,
+                  payment.merchant_name AS "merchant_name?", payment.note AS "note?", top_up.bank_code AS "bank_code?"
+           FROM ledger.transfer AS line
+           LEFT JOIN wallet.payment ON payment.id = line.id
+           LEFT JOIN wallet.top_up ON top_up.transfer_id = line.id
+           WHERE line.id = $2 AND (line.debit = $1 OR line.credit = $1)"#,
+        account.uuid(),
+        id,
+    )
+    .fetch_optional(connection)
+    .await
+}

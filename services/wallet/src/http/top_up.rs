@@ -1,0 +1,116 @@
+//! Top-ups: asked for here, carried on by a job, ended by the bank.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use http::{HeaderValue, StatusCode, header};
+use ledger::money::Money;
+use platform::auth::Principal;
+use platform::http::{IdempotentJson, Json, Path};
+use platform::problem::Problem;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::App;
+use crate::account::CURRENCY;
+use crate::error::Error;
+use crate::top_up::{self, NewTopUp, State as TopUpState, TopUp, TopUpId};
+
+/// A top-up.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TopUpView {
+    id: TopUpId,
+    /// `requested` → `submitted` → `completed` or `failed`; `unknown` while the bank's answer is not known.
+    state: TopUpState,
+    bank_code: String,
+    amount: Money,
+    /// The bank's own reference, once it gave one.
+    bank_reference: Option<String>,
+    /// Why it failed: the bank's code.
+    reason: Option<String>,
+    /// The transaction in the wallet, once completed.
+    transaction_id: Option<Uuid>,
+    requested_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<TopUp> for TopUpView {
+    fn from(top_up: TopUp) -> Self {
+        Self {
+            id: top_up.id,
+            state: top_up.state,
+            bank_code: top_up.bank_code,
+            amount: Money::from_minor(top_up.amount, CURRENCY),
+            bank_reference: top_up.bank_reference,
+            reason: top_up.reason,
+            transaction_id: top_up.transfer_id,
+            requested_at: top_up.requested_at,
+            updated_at: top_up.updated_at,
+        }
+    }
+}
+
+/// A top-up that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TopUpAccepted {
+    id: TopUpId,
+    /// `requested`: ask for the top-up to see how it goes on.
+    state: TopUpState,
+    bank_code: String,
+    amount: Money,
+    requested_at: DateTime<Utc>,
+}
+
+/// Asks a bank for money.
+///
+/// The answer is the same however often it is asked with one key; what became of the money is told by `GET /wallet/v1/top-ups/{id}`.
+#[utoipa::path(
+    post,
+    path = "/wallet/v1/top-ups",
+    tag = "wallet",
+    operation_id = "createTopUp",
+    params(("Idempotency-Key" = String, Header, description = "One per top-up")),
+    request_body = NewTopUp,
+    responses(
+        (status = 202, body = TopUpAccepted),
+        (status = 403, description = "step-up-required"),
+        (status = 422, description = "bank-unknown, amount-above-limit, currency-unsupported, invalid-body, idempotency-key-reused"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn begin(
+    State(wallet): State<App>,
+    principal: Principal,
+    request: IdempotentJson<NewTopUp>,
+) -> Result<Response, Problem> {
+    let saved = top_up::begin(&wallet, principal.subject, &request.key, &request.fingerprint, &request.body).await?;
+    let location = HeaderValue::from_str(&format!("/wallet/v1/top-ups/{}", saved.id)).expect("a UUID is ASCII");
+    let accepted = TopUpAccepted {
+        id: saved.id,
+        state: TopUpState::Requested,
+        bank_code: saved.bank_code,
+        amount: Money::from_minor(saved.amount, CURRENCY),
+        requested_at: saved.requested_at,
+    };
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(accepted)).into_response())
+}
+
+/// One of the caller's top-ups.
+#[utoipa::path(
+    get,
+    path = "/wallet/v1/top-ups/{top_up_id}",
+    tag = "wallet",
+    operation_id = "getTopUp",
+    params(("top_up_id" = Uuid, Path)),
+    responses((status = 200, body = TopUpView), (status = 404, description = "not-found")),
+    security(("bearer" = []))
+)]
+pub(super) async fn show(
+    State(wallet): State<App>,
+    principal: Principal,
+    Path(id): Path<TopUpId>,
+) -> Result<Json<TopUpView>, Problem> {
+    let found = top_up::find_own(&mut *wallet.pool.acquire().await?, principal.subject, id).await?;
+    Ok(Json(found.ok_or(Error::NotFound)?.into()))
+}

@@ -1,0 +1,141 @@
+//! The caller's wallet: what is in it and what happened to it.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use ledger::money::{Currency, Money};
+use platform::auth::Principal;
+use platform::http::{Json, Language, Path, Query};
+use platform::page::{Page, PageQuery};
+use platform::problem::Problem;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::App;
+use crate::account::{self, CURRENCY, kind_name};
+use crate::error::Error;
+use crate::history::{self, Line};
+use crate::{Wallet, citizen};
+
+/// The caller's wallet.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WalletView {
+    /// What is booked.
+    balance: Money,
+    /// What can be spent: the balance less what is set aside.
+    available: Money,
+    currency: Currency,
+    tier: TierView,
+}
+
+/// How well the citizen is known.
+#[derive(Debug, Serialize, ToSchema)]
+struct TierView {
+    /// 0 = phone proved, 1 = citizen number proved, 2 = proved in person.
+    level: u8,
+    /// In the request's language.
+    name: Option<String>,
+    /// The most that one transaction may be.
+    transaction_maximum: Option<Money>,
+}
+
+/// One transaction.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TransactionView {
+    id: Uuid,
+    /// `top-up`, `payment`, …
+    kind: &'static str,
+    /// `in` or `out`.
+    direction: &'static str,
+    amount: Money,
+    /// The wallet's balance right after it.
+    balance: Money,
+    /// Who was on the other side: a merchant's name, a bank's short name.
+    counterparty: Option<String>,
+    note: Option<String>,
+    /// Its place in the journal.
+    sequence: i64,
+    time: DateTime<Utc>,
+}
+
+fn view(line: Line, wallet: &Wallet) -> TransactionView {
+    let bank = |code: String| wallet.directory.by_code(&code).map_or(code, |bank| bank.short_name.clone());
+    TransactionView {
+        id: line.id,
+        kind: kind_name(line.kind).unwrap_or("other"),
+        direction: if line.incoming { "in" } else { "out" },
+        amount: Money::from_minor(line.amount, CURRENCY),
+        balance: Money::from_minor(line.balance, CURRENCY),
+        counterparty: line.merchant_name.or_else(|| line.bank_code.map(bank)),
+        note: line.note,
+        sequence: line.sequence,
+        time: line.posted_at,
+    }
+}
+
+/// What is in the caller's wallet.
+#[utoipa::path(
+    get,
+    path = "/wallet/v1/wallet",
+    tag = "wallet",
+    operation_id = "getWallet",
+    responses((status = 200, body = WalletView)),
+    security(("bearer" = []))
+)]
+pub(super) async fn show(State(wallet): State<App>, principal: Principal, language: Language) -> Result<Json<WalletView>, Problem> {
+    let balance = wallet.ledger.balance(account::citizen(principal.subject).id).await?;
+    let level = citizen::tier(&mut *wallet.pool.acquire().await?, principal.subject).await?;
+    let day = wallet.place.day(wallet.clock.now());
+    let name = wallet.rules.tier_name(level, day).map(|(vi, en)| match language {
+        Language::Vi => vi.to_owned(),
+        Language::En => en.to_owned(),
+    });
+    let limits = wallet.rules.limits_on(day, level, crate::city::LimitClass::General);
+    Ok(Json(WalletView {
+        balance: balance.map_or(Money::zero(CURRENCY), |balance| balance.posted),
+        available: balance.map_or(Money::zero(CURRENCY), |balance| balance.available),
+        currency: CURRENCY,
+        tier: TierView { level, name, transaction_maximum: limits.map(|limits| Money::from_minor(limits.transaction, CURRENCY)) },
+    }))
+}
+
+/// What happened to the caller's wallet, newest first.
+#[utoipa::path(
+    get,
+    path = "/wallet/v1/transactions",
+    tag = "wallet",
+    operation_id = "listTransactions",
+    params(PageQuery),
+    responses((status = 200, body = Page<TransactionView>)),
+    security(("bearer" = []))
+)]
+pub(super) async fn transactions(
+    State(wallet): State<App>,
+    principal: Principal,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<Page<TransactionView>>, Problem> {
+    let (limit, before) = (page.limit()?, page.after::<i64>()?);
+    let account = account::citizen(principal.subject).id;
+    let rows = history::before(&mut *wallet.pool.acquire().await?, account, before, limit + 1).await?;
+    Ok(Json(Page::from_rows(rows, limit, |line| line.sequence).map(|line| view(line, &wallet))))
+}
+
+/// One of the caller's transactions.
+#[utoipa::path(
+    get,
+    path = "/wallet/v1/transactions/{transaction_id}",
+    tag = "wallet",
+    operation_id = "getTransaction",
+    params(("transaction_id" = Uuid, Path)),
+    responses((status = 200, body = TransactionView), (status = 404, description = "not-found")),
+    security(("bearer" = []))
+)]
+pub(super) async fn transaction(
+    State(wallet): State<App>,
+    principal: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Json<TransactionView>, Problem> {
+    let account = account::citizen(principal.subject).id;
+    let line = history::one(&mut *wallet.pool.acquire().await?, account, id).await?.ok_or(Error::NotFound)?;
+    Ok(Json(view(line, &wallet)))
+}

@@ -1,0 +1,137 @@
+//! The ledger's journal as the wallet's outbox of all that moved money: stream `journal`, position = sequence.
+//!
+//! Invariant: every transfer yields exactly one entry, the same each time it is read: nothing of it ever changes.
+//! The rows that say what a transfer was for were written in its own batch, so they are there whenever it is.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use ledger::journal::{self, JournalRow};
+use platform::outbox::{Backlog, Entry, Source, SourceError};
+use prost::{Message, Name};
+use proto::wallet::v1::{PaymentCompleted, TopUpCompleted};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::account::{PAYMENT, TOP_UP, event_of_transfer};
+use crate::event::money;
+use crate::payment::{self, Payment};
+use crate::top_up;
+
+/// The stream.
+pub const STREAM: &str = "journal";
+
+/// Reads the journal of one shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    pub(crate) pool: PgPool,
+    pub(crate) shard: i16,
+}
+
+/// A transfer that the wallet can't explain.
+#[derive(Debug, thiserror::Error)]
+#[error("transfer {sequence} of kind {kind} has no row that says what it was for")]
+struct Unexplained {
+    sequence: i64,
+    kind: i16,
+}
+
+#[async_trait]
+impl Source for Journal {
+    fn channel(&self) -> String {
+        journal::CHANNEL.to_owned()
+    }
+
+    async fn read(&self, after: i64, limit: i64) -> Result<Vec<Entry>, SourceError> {
+        let limit = u32::try_from(limit).unwrap_or(journal::MAX_ROWS);
+        let rows = journal::read(&self.pool, self.shard, after, limit).await?;
+        let mut connection = self.pool.acquire().await?;
+        let payments = payment::sql::find_all(&mut connection, &ids(&rows, PAYMENT.code)).await?;
+        let payments: HashMap<Uuid, Payment> = payments.into_iter().map(|payment| (payment.id.uuid(), payment)).collect();
+        let banks = top_up::banks_of(&mut connection, &ids(&rows, TOP_UP.code)).await?;
+        rows.iter().map(|row| entry(row, &payments, &banks).map_err(SourceError::from)).collect()
+    }
+
+    async fn backlog(&self, after: i64) -> Result<Backlog, SourceError> {
+        let last = journal::last_sequence(&self.pool, self.shard).await?;
+        let oldest = self.posted_at(after.saturating_add(1)).await?;
+        Ok(Backlog { rows: last.saturating_sub(after).max(0), oldest })
+    }
+
+    /// Halves its way to the place, because times grow with sequences: some 60 reads by primary key at most.
+    async fn position_before(&self, time: DateTime<Utc>) -> Result<i64, SourceError> {
+        let (mut before, mut not_before) = (0, journal::last_sequence(&self.pool, self.shard).await? + 1);
+        while not_before - before > 1 {
+            let middle = before + (not_before - before) / 2;
+            if self.posted_at(middle).await?.is_some_and(|posted_at| posted_at < time) {
+                before = middle;
+            } else {
+                not_before = middle;
+            }
+        }
+        Ok(before)
+    }
+}
+
+impl Journal {
+    async fn posted_at(&self, sequence: i64) -> Result<Option<DateTime<Utc>>, SourceError> {
+        let row = journal::read(&self.pool, self.shard, sequence.saturating_sub(1), 1).await?.into_iter().next();
+        Ok(row.filter(|row| row.sequence == sequence).map(|row| row.posted_at))
+    }
+}
+
+/// Transfers of one kind.
+fn ids(rows: &[JournalRow], kind: i16) -> Vec<Uuid> {
+    rows.iter().filter(|row| row.kind == kind).map(|row| row.transfer.uuid()).collect()
+}
+
+fn entry(row: &JournalRow, payments: &HashMap<Uuid, Payment>, banks: &HashMap<Uuid, String>) -> Result<Entry, Unexplained> {
+    let id = row.transfer.uuid();
+    let unexplained = || Unexplained { sequence: row.sequence, kind: row.kind };
+    if row.kind == PAYMENT.code {
+        let payment = payments.get(&id).ok_or_else(unexplained)?;
+        Ok(of(row, payment.payer_user_id, &payment_completed(row, payment)))
+    } else if row.kind == TOP_UP.code {
+        let bank_code = banks.get(&id).ok_or_else(unexplained)?;
+        Ok(of(row, row.credit.owner, &top_up_completed(row, bank_code)))
+    } else {
+        Err(unexplained())
+    }
+}
+
+fn payment_completed(row: &JournalRow, payment: &Payment) -> PaymentCompleted {
+    PaymentCompleted {
+        payment_id: row.transfer.to_string(),
+        payer_user_id: payment.payer_user_id.to_string(),
+        merchant_id: payment.merchant_id.to_string(),
+        merchant_name: payment.merchant_name.clone(),
+        merchant_owner_user_id: payment.merchant_owner_user_id.to_string(),
+        till_id: payment.till_id.to_string(),
+        amount: Some(money(row.amount)),
+        payer_balance: Some(money(row.debit.balance)),
+    }
+}
+
+fn top_up_completed(row: &JournalRow, bank_code: &str) -> TopUpCompleted {
+    TopUpCompleted {
+        top_up_id: row.reference.to_string(),
+        transfer_id: row.transfer.to_string(),
+        user_id: row.credit.owner.to_string(),
+        amount: Some(money(row.amount)),
+        balance: Some(money(row.credit.balance)),
+        bank_code: bank_code.to_owned(),
+    }
+}
+
+fn of<M: Message + Name>(row: &JournalRow, subject: Uuid, message: &M) -> Entry {
+    Entry {
+        position: row.sequence,
+        id: event_of_transfer(row.transfer),
+        kind: M::full_name(),
+        subject,
+        time: row.posted_at,
+        traceparent: None,
+        data: message.encode_to_vec().into(),
+    }
+}

@@ -1,0 +1,265 @@
+//! The e-wallet: top-ups, merchants, payments; the only user of the ledger.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`config`] | settings; secrets have no defaults |
+//! | [`qr`] | payment QR codes, EMVCo and VietQR (pure) |
+//! | [`city`], `place` | what the city's folder says: banks, dated rules, name, zone |
+//! | [`top_up`] | money from a bank: a saga with a pure state machine, a job, signed calls and callbacks |
+//! | `merchant` | merchants, stores, tills and their codes |
+//! | `payment` | a citizen pays a merchant: one request to the ledger |
+//! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
+//! | `allowance`, `citizen` | rules on amounts; tiers from identity's events |
+//! | `history`, `journal`, `feed` | the journal as a citizen sees it, as an event stream, as a wake-up for live streams |
+//! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
+//! | `metrics`, [`error`], `event`, `text` | counts; stable codes; protobuf values; parsed texts |
+//!
+//! Round trips of a payment: those of the ledger's batch, shared with all payments of the moment, and none of its own.
+//!
+//! Lock order: the ledger's shard, top-up, job, outbox head. Nothing that holds a later one waits for an earlier one.
+//!
+//! Invariants:
+//! - Money moves in the ledger's batches only; what else a movement changes rides in the same batch.
+//! - An outside party is asked only after the intent is saved, and never again before its status is known.
+//! - Another citizen's things do not exist: they answer `not-found`.
+//! - No log, metric or event carries an account number at a bank or a token.
+
+mod account;
+mod allowance;
+mod citizen;
+pub mod city;
+pub mod config;
+pub mod error;
+mod event;
+mod feed;
+mod grpc;
+mod history;
+mod http;
+mod journal;
+mod merchant;
+mod metrics;
+mod payment;
+mod place;
+pub mod qr;
+mod rider;
+mod text;
+pub mod top_up;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::{Engine, Ledger};
+use platform::auth::Verifier;
+use platform::clock::Clock;
+use platform::config::Secret;
+use platform::dataset::{Fault, Faults};
+use platform::db::Schema;
+use platform::events::Consumer;
+use platform::job::Runner;
+use platform::outbox::Relay;
+use platform::rpc::Channel;
+use platform::service::{Context, DatabaseReady, KeysReady, Service};
+use platform::task::Task;
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+use url::Url;
+
+pub use city::check_city;
+pub use config::Config;
+pub use journal::STREAM as JOURNAL_STREAM;
+
+use merchant::{Payee, TillId, VirtualAccounts};
+use rider::{Rider, WalletRiders};
+use top_up::{BankConnector, HttpBank, TopUpJob};
+
+/// Where the wallet keeps its tables.
+pub const SCHEMA: Schema = Schema::new("wallet");
+/// The stream of what the wallet tells beside the journal.
+pub const STREAM: &str = "wallet";
+/// The wallet's own migrations.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Identity's stream.
+const IDENTITY_STREAM: &str = "identity";
+/// Tills whose payee is remembered.
+const MAX_PAYEES: u64 = 100_000;
+/// Live streams of one process.
+const MAX_STREAMS: usize = 10_000;
+/// How often open top-ups are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// What the wallet is given.
+pub struct Deps {
+    /// Database, Redis, clock, metrics, token checks.
+    pub context: Context,
+    /// The way to identity.
+    pub identity: Channel,
+}
+
+impl std::fmt::Debug for Deps {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Deps").field("context", &self.context).finish_non_exhaustive()
+    }
+}
+
+/// Why the wallet can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A setting is out of bounds.
+    #[error("{0}")]
+    Config(String),
+    /// A file of the city's folder is wrong.
+    #[error(transparent)]
+    City(#[from] Faults),
+    /// `city.toml` is wrong.
+    #[error(transparent)]
+    Place(#[from] Fault),
+    /// The HTTP client can't be set up.
+    #[error("the client for banks can't be set up")]
+    Client(#[from] reqwest::Error),
+}
+
+/// A connected bank.
+pub(crate) struct Bank {
+    connector: Box<dyn BankConnector>,
+    callback_secret: Secret,
+}
+
+/// When a bank is asked for a status.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    first_status_query: Duration,
+    last_status_query: Duration,
+}
+
+/// The service: what every use case needs.
+pub(crate) struct Wallet {
+    pool: PgPool,
+    clock: Clock,
+    verifier: Verifier,
+    metrics: metrics::WalletMetrics,
+    ledger: Ledger<Rider>,
+    shard: i16,
+    rules: city::Rules,
+    directory: city::Banks,
+    place: place::Place,
+    banks: HashMap<String, Bank>,
+    virtual_accounts: Option<VirtualAccounts>,
+    timing: Timing,
+    payees: moka::sync::Cache<TillId, Arc<Payee>>,
+    feed: feed::Feed,
+    stream_places: Arc<Semaphore>,
+}
+
+impl Wallet {
+    /// The connected bank of a code.
+    fn bank(&self, code: &str) -> Result<&Bank, error::Error> {
+        self.banks.get(code).ok_or(error::Error::BankUnknown)
+    }
+}
+
+/// Builds the role. Nothing is reached yet: database, Redis and banks may be away when the process starts.
+///
+/// # Errors
+/// When a setting is out of bounds or a file of the city's folder is wrong.
+pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
+    let Deps { context, identity: _ } = deps;
+    let directory = city::load_banks(&context.city)?;
+    let riders = WalletRiders { clock: context.clock.clone() };
+    let (ledger, mut tasks) = Engine::start(context.pool.clone(), context.clock.clone(), &context.metrics, config.ledger.clone(), riders);
+    let (feed, feed_task) = feed::Feed::start(&context.pool);
+    let wallet = Arc::new(Wallet {
+        pool: context.pool.clone(),
+        clock: context.clock.clone(),
+        verifier: context.verifier.clone(),
+        metrics: metrics::WalletMetrics::new(&context.metrics),
+        ledger,
+        shard: config.ledger.shard,
+        rules: city::Rules::load(&context.city)?,
+        place: place::Place::load(&context.city)?,
+        banks: connect(&config, &context, &directory)?,
+        virtual_accounts: virtual_accounts(&config, &directory)?,
+        directory,
+        timing: Timing {
+            first_status_query: Duration::from_millis(config.first_status_query_ms),
+            last_status_query: Duration::from_millis(config.last_status_query_ms),
+        },
+        payees: moka::sync::Cache::new(MAX_PAYEES),
+        feed,
+        stream_places: Arc::new(Semaphore::new(MAX_STREAMS)),
+    });
+    let journal = journal::Journal { pool: context.pool.clone(), shard: wallet.shard };
+    tasks.extend([
+        feed_task,
+        Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
+        Relay::new(&context, SCHEMA, journal::STREAM, journal).into_task(),
+        Consumer::new(&context, SCHEMA, IDENTITY_STREAM, Arc::new(citizen::TierKeeper)).into_task(),
+        Runner::new(&context, SCHEMA).on(top_up::JOB, TopUpJob { wallet: wallet.clone() }).into_task(),
+        count_task(wallet.clone()),
+    ]);
+    Ok(Service {
+        http: http::router(wallet.clone()),
+        grpc: Some(grpc::routes(wallet)),
+        tasks,
+        ready: vec![Arc::new(DatabaseReady(context.pool.clone())), Arc::new(KeysReady(context.verifier.clone()))],
+        metrics: context.metrics,
+    })
+}
+
+fn connect(config: &Config, context: &Context, directory: &city::Banks) -> Result<HashMap<String, Bank>, BuildError> {
+    let origin = config.callback_base_url.as_ref().unwrap_or(&context.public_url);
+    let timeout = Duration::from_millis(config.bank_timeout_ms);
+    let mut banks = HashMap::new();
+    for (code, settings) in &config.banks {
+        if directory.by_code(code).is_none() {
+            return Err(BuildError::Config(format!("wallet: `{code}` is no bank of the city's list")));
+        }
+        if settings.secret.expose().is_empty() || settings.callback_secret.expose().is_empty() {
+            return Err(BuildError::Config(format!("wallet: bank `{code}` has an empty secret")));
+        }
+        let connector = HttpBank::try_new(settings, callback_url(origin, code)?, timeout, context.clock.clone())?;
+        banks.insert(code.clone(), Bank { connector: Box::new(connector), callback_secret: settings.callback_secret.clone() });
+    }
+    Ok(banks)
+}
+
+fn callback_url(origin: &Url, code: &str) -> Result<Url, BuildError> {
+    let joined = origin.join(&format!("/wallet/v1/bank-callbacks/{code}"));
+    joined.map_err(|_| BuildError::Config("wallet: callback_base_url is not an origin".to_owned()))
+}
+
+/// The bank of the merchants' accounts; none when no bank is connected.
+fn virtual_accounts(config: &Config, directory: &city::Banks) -> Result<Option<VirtualAccounts>, BuildError> {
+    let Some(code) = config.virtual_account_bank.as_ref().or_else(|| config.banks.keys().next()) else { return Ok(None) };
+    let prefix = config.virtual_account_prefix.clone();
+    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    if prefix.is_empty() || prefix.len() > 6 || !prefix.bytes().all(plain) {
+        return Err(BuildError::Config("wallet: virtual_account_prefix is not 1 to 6 upper-case letters and digits".to_owned()));
+    }
+    let bank = directory.by_code(code).filter(|bank| bank.receives);
+    let Some(bin) = bank.and_then(|bank| bank.bin.clone()) else {
+        return Err(BuildError::Config(format!("wallet: bank `{code}` can't be paid by VietQR")));
+    };
+    Ok(Some(VirtualAccounts { bank_code: code.clone(), bin, prefix }))
+}
+
+/// Counts open top-ups for the metrics.
+fn count_task(wallet: Arc<Wallet>) -> Task {
+    Task::new("top-up-count", move |shutdown| async move {
+        loop {
+            let counted = async {
+                let mut connection = wallet.pool.acquire().await?;
+                top_up::count_open(&mut connection).await
+            };
+            match counted.await {
+                Ok(counts) => wallet.metrics.open_top_ups(&counts),
+                Err(error) => tracing::warn!(%error, "open top-ups were not counted"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(COUNT_INTERVAL) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    })
+}

@@ -1,0 +1,49 @@
+//! What the wallet counts. Labels are bounded sets: kinds, codes and states, never a person or an id.
+
+use ledger::TransferKind;
+use platform::metrics::Metrics;
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use crate::account::kind_name;
+use crate::top_up::State;
+
+/// The wallet's own metrics; the ledger adds its own to the same registry.
+#[derive(Clone, Debug)]
+pub(crate) struct WalletMetrics {
+    payments: IntCounterVec,
+    top_ups: IntCounterVec,
+    top_ups_open: IntGaugeVec,
+}
+
+impl WalletMetrics {
+    /// Registers the wallet's metrics.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            payments: metrics.counter("payments_total", "Payments by kind and outcome: completed, or the code of the refusal.", &["kind", "outcome"]),
+            top_ups: metrics.counter("top_ups_total", "Top-ups by the state that they reached.", &["state"]),
+            top_ups_open: metrics.gauge("top_ups_open", "Top-ups that have not ended, by state.", &["state"]),
+        }
+    }
+
+    /// A payment ended in some way.
+    pub(crate) fn payment(&self, kind: TransferKind, outcome: &str) {
+        self.payments.with_label_values(&[name(kind), outcome]).inc();
+    }
+
+    /// A top-up reached a state.
+    pub(crate) fn top_up(&self, state: State) {
+        self.top_ups.with_label_values(&[state.name()]).inc();
+    }
+
+    /// How many top-ups have not ended; states that are not named have none.
+    pub(crate) fn open_top_ups(&self, counts: &[(State, i64)]) {
+        for state in [State::Requested, State::Unknown, State::Submitted] {
+            let count = counts.iter().find(|(named, _)| *named == state).map_or(0, |(_, count)| *count);
+            self.top_ups_open.with_label_values(&[state.name()]).set(count);
+        }
+    }
+}
+
+fn name(kind: TransferKind) -> &'static str {
+    kind_name(kind.code).unwrap_or("other")
+}

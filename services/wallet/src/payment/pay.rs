@@ -1,0 +1,194 @@
+//! The use case: read the code, check the rules, post once.
+//!
+//! Round trips: none for a till that was paid lately and an amount that every tier may pay, but for the posting itself.
+
+use std::sync::Arc;
+
+use ledger::money::{Money, PositiveMoney};
+use ledger::{Action, Answer, Key, Outcome, Posted, Posting, Request};
+use platform::id;
+use platform::outbox;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{PaymentId, sql};
+use crate::account::{self, CURRENCY};
+use crate::city::Kind;
+use crate::error::{AmountFault, Error};
+use crate::merchant::{self, Payee, TillId};
+use crate::rider::{Rider, payment_rejected};
+use crate::text::Label;
+use crate::{SCHEMA, Wallet, allowance, qr};
+
+/// The operation under which the ledger knows the postings.
+const OPERATION: &str = "payment";
+
+/// A payment that a citizen makes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPayment {
+    /// What was scanned. Either this or `till_id`.
+    #[schema(max_length = 512)]
+    qr_payload: Option<String>,
+    /// The till to pay. Either this or `qr_payload`.
+    #[schema(value_type = Option<String>, format = Uuid)]
+    till_id: Option<TillId>,
+    /// How much; needed unless the code says it, and then it must be the same.
+    #[schema(value_type = Option<Money>)]
+    amount: Option<PositiveMoney>,
+    /// A word to the merchant.
+    #[schema(value_type = Option<String>, max_length = 140)]
+    note: Option<Label<140>>,
+}
+
+/// A payment that was made.
+#[derive(Debug)]
+pub(crate) struct Paid {
+    pub(crate) payee: Arc<Payee>,
+    pub(crate) amount: Money,
+    pub(crate) note: Option<String>,
+    pub(crate) posted: Posted,
+}
+
+/// What a request comes to before any rule is asked.
+struct Order {
+    payee: Arc<Payee>,
+    amount: Money,
+}
+
+/// Pays, once per key.
+///
+/// # Errors
+/// A fault of the code, a rule about the amount, the ledger's refusal (remembered under the key), or that the outcome is not known.
+pub(crate) async fn pay(wallet: &Wallet, payer: Uuid, key: String, fingerprint: [u8; 32], new: &NewPayment) -> Result<Paid, Error> {
+    let order = order(wallet, new).await?;
+    let key = Key { caller: payer, operation: OPERATION, key, fingerprint };
+    let result = attempt(wallet, payer, key, &order, new).await;
+    count(wallet, &result);
+    match result?.outcome {
+        Outcome::Posted(transfers) => {
+            let posted = transfers.into_iter().next().ok_or_else(|| Error::Broken("a payment made no transfer".to_owned()))?;
+            let note = new.note.as_ref().map(|note| note.as_str().to_owned());
+            Ok(Paid { payee: order.payee, amount: order.amount, note, posted })
+        }
+        Outcome::Rejected(reject) => Err(Error::Rejected(reject)),
+    }
+}
+
+/// Each payment counts once, however often its answer is given.
+fn count(wallet: &Wallet, result: &Result<Answer, Error>) {
+    let outcome = match result {
+        Ok(Answer { replayed: true, .. }) => return,
+        Ok(Answer { outcome: Outcome::Posted(_), .. }) => "completed",
+        Ok(Answer { outcome: Outcome::Rejected(reject), .. }) => Error::Rejected(*reject).name(),
+        Err(error) => error.name(),
+    };
+    wallet.metrics.payment(account::PAYMENT, outcome);
+}
+
+/// Whom and how much, from the code or the till.
+async fn order(wallet: &Wallet, new: &NewPayment) -> Result<Order, Error> {
+    let given = new.amount.map(PositiveMoney::money);
+    let (till, amount) = match (&new.qr_payload, new.till_id) {
+        (Some(payload), None) => {
+            let code = qr::decode(payload)?;
+            let till = code.till().map(TillId::from).ok_or(Error::PayeeUnknown)?;
+            (till, agreed(code.amount.map(|amount| Money::from_minor(amount, CURRENCY)), given)?)
+        }
+        (None, Some(till)) => (till, agreed(None, given)?),
+        _ => return Err(Error::PayeeRequired),
+    };
+    if amount.currency() != CURRENCY {
+        return Err(AmountFault::Currency.into());
+    }
+    let payee = payee(wallet, till).await?.ok_or(Error::PayeeUnknown)?;
+    Ok(Order { payee, amount })
+}
+
+fn agreed(asked: Option<Money>, given: Option<Money>) -> Result<Money, AmountFault> {
+    match (asked, given) {
+        (Some(asked), Some(given)) if asked != given => Err(AmountFault::Mismatch(asked)),
+        (Some(amount), _) | (None, Some(amount)) => Ok(amount),
+        (None, None) => Err(AmountFault::Required),
+    }
+}
+
+/// Tills never change, so what was read once stays right.
+async fn payee(wallet: &Wallet, till: TillId) -> Result<Option<Arc<Payee>>, sqlx::Error> {
+    if let Some(payee) = wallet.payees.get(&till) {
+        return Ok(Some(payee));
+    }
+    let payee = merchant::sql::payee(&mut *wallet.pool.acquire().await?, till).await?.map(Arc::new);
+    if let Some(payee) = &payee {
+        wallet.payees.insert(till, payee.clone());
+    }
+    Ok(payee)
+}
+
+/// Checks the rules and posts. A request that was answered before is answered the same, though rules may have changed since.
+async fn attempt(wallet: &Wallet, payer: Uuid, key: Key, order: &Order, new: &NewPayment) -> Result<Answer, Error> {
+    let Err(error) = allowance::check(wallet, payer, Kind::Goods, order.amount).await else {
+        return Ok(wallet.ledger.answer(request(payer, key, order, new)).await?);
+    };
+    if let Error::Amount(_) = error {
+        if let Some(outcome) = sql::answered(&mut *wallet.pool.acquire().await?, &key).await? {
+            return Ok(Answer { outcome, replayed: true });
+        }
+        tell_rejected(wallet, payer, order.amount, error.name()).await;
+    }
+    Err(error)
+}
+
+fn request(payer: Uuid, key: Key, order: &Order, new: &NewPayment) -> Request<Rider> {
+    let (citizen, merchant) = (account::citizen(payer), account::merchant(order.payee.merchant));
+    let id = PaymentId::from(id::new());
+    let posting = Posting {
+        id: ledger::TransferId::from(id.uuid()),
+        debit: citizen.id,
+        credit: merchant.id,
+        amount: order.amount,
+        kind: account::PAYMENT,
+        reference: id.uuid(),
+    };
+    Request {
+        key,
+        open: vec![citizen, merchant],
+        actions: vec![Action::Transfer(posting)],
+        rider: Some(Rider::Payment {
+            payer,
+            payee: order.payee.clone(),
+            amount: order.amount.minor(),
+            note: new.note.as_ref().map(|note| note.as_str().to_owned()),
+        }),
+    }
+}
+
+/// Tells the city that a rule refused a payment. The answer to the citizen does not depend on it.
+async fn tell_rejected(wallet: &Wallet, payer: Uuid, amount: Money, code: &'static str) {
+    let written = async {
+        let mut connection = wallet.pool.acquire().await?;
+        outbox::append(&mut connection, SCHEMA, wallet.clock.now(), &[payment_rejected(payer, amount, code)]).await
+    };
+    if let Err(error) = written.await {
+        tracing::warn!(%error, code, "refusal of a payment was not told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::money::Money;
+
+    use super::agreed;
+    use crate::error::AmountFault;
+
+    #[test]
+    fn the_amount_of_the_code_is_the_amount() {
+        let (ten, twenty) = (Money::vnd(10), Money::vnd(20));
+        assert_eq!(agreed(Some(ten), None), Ok(ten));
+        assert_eq!(agreed(Some(ten), Some(ten)), Ok(ten));
+        assert_eq!(agreed(None, Some(twenty)), Ok(twenty));
+        assert_eq!(agreed(Some(ten), Some(twenty)), Err(AmountFault::Mismatch(ten)));
+        assert_eq!(agreed(None, None), Err(AmountFault::Required));
+    }
+}

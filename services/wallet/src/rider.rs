@@ -1,0 +1,128 @@
+//! What the wallet writes in the batch of the ledger that posts: the other half of a payment, the end of a top-up.
+//!
+//! Locks: the ledger holds its shard's row; here follow rows of `wallet.top_up`, then the outbox's head.
+//! Nothing that holds one of those ever waits for the shard.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ledger::money::Money;
+use ledger::{Posted, Refusal, Ride, RiderError, Riders};
+use platform::clock::Clock;
+use platform::outbox::{self, NewEvent};
+use proto::wallet::v1::PaymentRejected;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::account::{CURRENCY, PAYMENT, kind_name};
+use crate::error::Error;
+use crate::merchant::Payee;
+use crate::payment::{self, Payment, PaymentId};
+use crate::top_up::{self, TopUpId};
+use crate::{SCHEMA, event};
+
+/// What rides with a posting.
+#[derive(Clone, Debug)]
+pub(crate) enum Rider {
+    /// The top-up whose money is posted.
+    TopUp {
+        id: TopUpId,
+        bank_reference: Option<String>,
+    },
+    /// What the payment is for.
+    Payment {
+        payer: Uuid,
+        payee: Arc<Payee>,
+        amount: i64,
+        note: Option<String>,
+    },
+}
+
+/// Writes riders.
+#[derive(Clone, Debug)]
+pub(crate) struct WalletRiders {
+    pub(crate) clock: Clock,
+}
+
+/// A rider whose request did not make the one transfer that it rides on.
+#[derive(Debug, thiserror::Error)]
+#[error("a rider has {0} transfers instead of one")]
+struct WrongRide(usize);
+
+/// Rows of the riders of one batch.
+#[derive(Default)]
+struct Rows {
+    payments: Vec<Payment>,
+    top_ups: Vec<Uuid>,
+    transfers: Vec<Uuid>,
+    references: Vec<Option<String>>,
+}
+
+impl Rows {
+    fn add(&mut self, rider: &Rider, posted: &Posted) {
+        match rider {
+            Rider::TopUp { id, bank_reference } => {
+                self.top_ups.push(id.uuid());
+                self.transfers.push(posted.transfer.uuid());
+                self.references.push(bank_reference.clone());
+            }
+            Rider::Payment { payer, payee, amount, note } => self.payments.push(Payment {
+                id: PaymentId::from(posted.transfer.uuid()),
+                sequence: posted.sequence,
+                payer_user_id: *payer,
+                merchant_id: payee.merchant,
+                merchant_owner_user_id: payee.merchant_owner,
+                merchant_name: payee.merchant_name.clone(),
+                till_id: payee.till,
+                amount: *amount,
+                note: note.clone(),
+                paid_at: posted.posted_at,
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Riders<Rider> for WalletRiders {
+    async fn apply(&self, tx: &mut PgConnection, riders: &[Ride<'_, Rider>]) -> Result<(), RiderError> {
+        let mut rows = Rows::default();
+        for ride in riders {
+            let [posted] = ride.posted else { return Err(RiderError::Other(Box::new(WrongRide(ride.posted.len())))) };
+            rows.add(ride.rider, posted);
+        }
+        if !rows.top_ups.is_empty() {
+            top_up::complete(tx, &rows.top_ups, &rows.transfers, &rows.references, self.clock.now()).await?;
+        }
+        if !rows.payments.is_empty() {
+            payment::sql::insert(tx, &rows.payments).await?;
+        }
+        Ok(())
+    }
+
+    async fn refused(&self, tx: &mut PgConnection, riders: &[Refusal<'_, Rider>]) -> Result<(), RiderError> {
+        let events: Vec<NewEvent> = riders.iter().filter_map(rejected).collect();
+        if !events.is_empty() {
+            outbox::append(tx, SCHEMA, self.clock.now(), &events).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The event of a refused payment. A refused top-up stays open and tells nobody.
+fn rejected(refusal: &Refusal<'_, Rider>) -> Option<NewEvent> {
+    let Rider::Payment { payer, amount, .. } = refusal.rider else { return None };
+    let code = Error::Rejected(refusal.reject).name();
+    Some(payment_rejected(*payer, Money::from_minor(*amount, CURRENCY), code))
+}
+
+/// The event that a business rule refused a payment.
+pub(crate) fn payment_rejected(payer: Uuid, amount: Money, code: &str) -> NewEvent {
+    let kind = kind_name(PAYMENT.code).unwrap_or_default();
+    let message = PaymentRejected {
+        kind: kind.to_owned(),
+        user_id: payer.to_string(),
+        amount: Some(event::money(amount)),
+        code: code.to_owned(),
+    };
+    NewEvent::new(payer, &message)
+}

@@ -1,0 +1,77 @@
+//! The first step: the intent and its job are saved in one transaction, before anybody outside is asked.
+
+use ledger::money::{Money, PositiveMoney};
+use platform::id;
+use platform::job::{self, NewJob};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::job::JOB;
+use super::{TopUpId, sql};
+use crate::city::Kind;
+use crate::error::Error;
+use crate::text::BankAccount;
+use crate::{SCHEMA, Wallet, allowance};
+
+/// A top-up that a citizen asks for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewTopUp {
+    /// Code of a connected bank, from the city's list.
+    #[schema(max_length = 16, example = "VCB")]
+    pub(crate) bank_code: String,
+    /// The citizen's account number at that bank.
+    #[schema(value_type = String, min_length = 6, max_length = 19, example = "1000000001")]
+    pub(crate) account: BankAccount,
+    /// How much.
+    #[schema(value_type = Money)]
+    pub(crate) amount: PositiveMoney,
+}
+
+/// Saves the intent, or finds the one that this key saved before.
+///
+/// # Errors
+/// When the bank is not connected, a rule refuses the amount, or the key belongs to another request.
+pub(crate) async fn begin(
+    wallet: &Wallet,
+    user: Uuid,
+    key: &str,
+    fingerprint: &[u8; 32],
+    new: &NewTopUp,
+) -> Result<sql::TopUp, Error> {
+    let saved = sql::find_by_key(&mut *wallet.pool.acquire().await?, user, key).await?;
+    if let Some(saved) = saved {
+        return same(saved, fingerprint);
+    }
+    let (bank_code, _) = wallet.banks.get_key_value(&new.bank_code).ok_or(Error::BankUnknown)?;
+    let amount = new.amount.money();
+    allowance::check(wallet, user, Kind::TopUp, amount).await?;
+    let now = wallet.clock.now();
+    let id = TopUpId::from(id::new());
+    let mut tx = wallet.pool.begin().await?;
+    let intent = sql::Intent {
+        id,
+        user_id: user,
+        idempotency_key: key,
+        fingerprint,
+        bank_code,
+        account: new.account.as_str(),
+        amount: amount.minor(),
+        requested_at: now,
+    };
+    let fresh = sql::insert(&mut tx, &intent).await?;
+    if fresh {
+        job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, id.to_string(), now)).await?;
+    }
+    let saved = sql::find_by_key(&mut tx, user, key).await?;
+    tx.commit().await?;
+    if fresh {
+        wallet.metrics.top_up(super::State::Requested);
+    }
+    same(saved.ok_or_else(|| Error::Broken("a top-up just saved is not there".to_owned()))?, fingerprint)
+}
+
+fn same(saved: sql::TopUp, fingerprint: &[u8; 32]) -> Result<sql::TopUp, Error> {
+    if saved.fingerprint == fingerprint { Ok(saved) } else { Err(Error::KeyReused) }
+}

@@ -1,0 +1,141 @@
+//! What the bank says, booked: by its callback, its answer or its status. Every path comes through [`settle`].
+//!
+//! Safe to repeat and to run at the same time: a state changes only from the state that was decided on,
+//! and the money has one transfer id, which the ledger posts once.
+
+use ledger::money::Money;
+use ledger::{Action, Key, Outcome, Posting, Request};
+use platform::outbox::{self, NewEvent};
+use proto::wallet::v1::TopUpFailed;
+use sha2::{Digest as _, Sha256};
+
+use super::bank::Report;
+use super::sql::{self, Transition};
+use super::{Answer, Change, State, TopUp, TopUpId};
+use crate::account::{self, CURRENCY};
+use crate::error::Error;
+use crate::rider::Rider;
+use crate::{SCHEMA, Wallet, event};
+
+/// Rounds of "read, decide, write" when others write in between.
+const MAX_ROUNDS: usize = 5;
+/// Keys tried for one posting. A reject is remembered under its key, though what caused it may pass (a frozen account), so a later try needs another.
+const MAX_POSTING_KEYS: usize = 32;
+/// The operation under which the ledger knows the postings.
+const OPERATION: &str = "top-up";
+
+/// What a report has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settlement {
+    /// Where the top-up stands now.
+    pub(crate) state: State,
+}
+
+/// Brings a top-up to where a report of the bank leads.
+///
+/// # Errors
+/// `NotFound`; `CallbackAmount` when the bank speaks of another amount (nothing is booked, a person must look);
+/// what the ledger or the database answered. All but `CallbackAmount` may pass: say it again later.
+pub(crate) async fn settle(wallet: &Wallet, id: TopUpId, report: &Report) -> Result<Settlement, Error> {
+    for _ in 0..MAX_ROUNDS {
+        let top_up = sql::find(&mut *wallet.pool.acquire().await?, id).await?.ok_or(Error::NotFound)?;
+        let amount = Money::from_minor(top_up.amount, CURRENCY);
+        let missing = report.answer == Answer::Succeeded && report.amount.is_none();
+        if missing || report.amount.is_some_and(|said| said != amount) {
+            tracing::error!(top_up.id = %id, said = ?report.amount, expected = %amount, "bank speaks of another amount than was asked for");
+            return Err(Error::CallbackAmount);
+        }
+        match top_up.state.on(report.answer) {
+            Change::Stay => return Ok(Settlement { state: top_up.state }),
+            Change::Contradiction => {
+                tracing::error!(top_up.id = %id, state = top_up.state.name(), answer = ?report.answer, "bank contradicts itself; nothing was changed");
+                return Ok(Settlement { state: top_up.state });
+            }
+            Change::Move(to) => {
+                if move_to(wallet, &top_up, to, report).await? {
+                    return Ok(Settlement { state: to });
+                }
+            }
+            Change::Credit => {
+                credit(wallet, &top_up, report).await?;
+                return Ok(Settlement { state: State::Completed });
+            }
+            Change::CreditAfterContradiction => {
+                tracing::error!(top_up.id = %id, "bank took money that it had said it did not take; it is credited");
+                credit(wallet, &top_up, report).await?;
+                return Ok(Settlement { state: State::Completed });
+            }
+        }
+    }
+    Err(Error::Unavailable("a top-up keeps changing".into()))
+}
+
+/// Marks that the bank is about to be asked; `false` when somebody else changed the top-up.
+pub(super) async fn mark_sending(wallet: &Wallet, top_up: &TopUp) -> Result<bool, Error> {
+    let silent = Report { answer: Answer::Lost, reference: None, reason: None, amount: None };
+    move_to(wallet, top_up, State::Unknown, &silent).await
+}
+
+async fn move_to(wallet: &Wallet, top_up: &TopUp, to: State, report: &Report) -> Result<bool, Error> {
+    let now = wallet.clock.now();
+    let reason = (to == State::Failed).then(|| report.reason.as_deref().unwrap_or("bank-failed"));
+    let change = Transition { id: top_up.id, from: top_up.state, to, bank_reference: report.reference.as_deref(), reason, at: now };
+    let mut tx = wallet.pool.begin().await?;
+    if !sql::transition(&mut tx, &change).await? {
+        return Ok(false);
+    }
+    if let Some(reason) = reason {
+        let failed = TopUpFailed {
+            top_up_id: top_up.id.to_string(),
+            user_id: top_up.user_id.to_string(),
+            amount: Some(event::money(Money::from_minor(top_up.amount, CURRENCY))),
+            reason: reason.to_owned(),
+        };
+        outbox::append(&mut tx, SCHEMA, now, &[NewEvent::new(top_up.user_id, &failed)]).await?;
+    }
+    tx.commit().await?;
+    wallet.metrics.top_up(to);
+    Ok(true)
+}
+
+/// Posts the money. The batch that posts it marks the row completed.
+async fn credit(wallet: &Wallet, top_up: &TopUp, report: &Report) -> Result<(), Error> {
+    for attempt in 0..MAX_POSTING_KEYS {
+        let answer = wallet.ledger.answer(request(top_up, report, attempt)).await?;
+        match answer.outcome {
+            Outcome::Posted(_) => {
+                if !answer.replayed {
+                    wallet.metrics.top_up(State::Completed);
+                }
+                return Ok(());
+            }
+            Outcome::Rejected(ledger::Reject::TransferExists(_)) => return Ok(()),
+            Outcome::Rejected(_) if answer.replayed => {}
+            Outcome::Rejected(reject) => {
+                tracing::error!(top_up.id = %top_up.id, code = reject.code(), "money that the bank took can't be credited");
+                return Err(Error::Rejected(reject));
+            }
+        }
+    }
+    Err(Error::Broken("a top-up was rejected under every key".to_owned()))
+}
+
+fn request(top_up: &TopUp, report: &Report, attempt: usize) -> Request<Rider> {
+    let (bank, citizen) = (account::nostro(&top_up.bank_code), account::citizen(top_up.user_id));
+    let posting = Posting {
+        id: account::top_up_transfer(top_up.id),
+        debit: bank.id,
+        credit: citizen.id,
+        amount: Money::from_minor(top_up.amount, CURRENCY),
+        kind: account::TOP_UP,
+        reference: top_up.id.uuid(),
+    };
+    let fingerprint = Sha256::new().chain_update(top_up.id.uuid()).chain_update(top_up.amount.to_be_bytes()).finalize().into();
+    let key = if attempt == 0 { top_up.id.to_string() } else { format!("{}:{attempt}", top_up.id) };
+    Request {
+        key: Key { caller: top_up.user_id, operation: OPERATION, key, fingerprint },
+        open: vec![bank, citizen],
+        actions: vec![Action::Transfer(posting)],
+        rider: Some(Rider::TopUp { id: top_up.id, bank_reference: report.reference.clone() }),
+    }
+}

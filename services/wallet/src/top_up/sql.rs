@@ -1,0 +1,166 @@
+//! Statements about top-ups. A state is changed only from the state that the decision was made on.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{State, TopUpId};
+
+/// A top-up as saved.
+#[derive(Clone, Debug)]
+pub(crate) struct TopUp {
+    pub(crate) id: TopUpId,
+    pub(crate) user_id: Uuid,
+    pub(crate) fingerprint: Vec<u8>,
+    pub(crate) bank_code: String,
+    pub(crate) account: String,
+    pub(crate) amount: i64,
+    pub(crate) state: State,
+    pub(crate) bank_reference: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) transfer_id: Option<Uuid>,
+    pub(crate) requested_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+/// The intent of a new top-up.
+#[derive(Debug)]
+pub(super) struct Intent<'a> {
+    pub(super) id: TopUpId,
+    pub(super) user_id: Uuid,
+    pub(super) idempotency_key: &'a str,
+    pub(super) fingerprint: &'a [u8; 32],
+    pub(super) bank_code: &'a str,
+    pub(super) account: &'a str,
+    pub(super) amount: i64,
+    pub(super) requested_at: DateTime<Utc>,
+}
+
+/// Saves an intent; `false` when the citizen's key is taken. Waits for a concurrent request with the same key.
+pub(super) async fn insert(connection: &mut PgConnection, intent: &Intent<'_>) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "INSERT INTO wallet.top_up (id, user_id, idempotency_key, fingerprint, bank_code, account, amount, state, requested_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'requested', $8, $8)
+         ON CONFLICT ON CONSTRAINT top_up_key_uq DO NOTHING",
+        intent.id.uuid(),
+        intent.user_id,
+        intent.idempotency_key,
+        &intent.fingerprint[..],
+        intent.bank_code,
+        intent.account,
+        intent.amount,
+        intent.requested_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The top-up that a citizen's key belongs to.
+pub(super) async fn find_by_key(connection: &mut PgConnection, user: Uuid, key: &str) -> Result<Option<TopUp>, sqlx::Error> {
+    sqlx::query_as!(
+        TopUp,
+        r#"SELECT id, user_id, fingerprint, bank_code, account, amount, state AS "state: State", bank_reference, reason, transfer_id,
+                  requested_at, updated_at
+           FROM wallet.top_up WHERE user_id = $1 AND idempotency_key = $2"#,
+        user,
+        key,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// The top-up.
+pub(crate) async fn find(connection: &mut PgConnection, id: TopUpId) -> Result<Option<TopUp>, sqlx::Error> {
+    sqlx::query_as!(
+        TopUp,
+        r#"SELECT id, user_id, fingerprint, bank_code, account, amount, state AS "state: State", bank_reference, reason, transfer_id,
+                  requested_at, updated_at
+           FROM wallet.top_up WHERE id = $1"#,
+        id.uuid(),
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// The top-up, if it is the citizen's.
+pub(crate) async fn find_own(connection: &mut PgConnection, user: Uuid, id: TopUpId) -> Result<Option<TopUp>, sqlx::Error> {
+    Ok(find(connection, id).await?.filter(|top_up| top_up.user_id == user))
+}
+
+/// Where a top-up goes.
+#[derive(Debug)]
+pub(super) struct Transition<'a> {
+    pub(super) id: TopUpId,
+    pub(super) from: State,
+    pub(super) to: State,
+    /// Kept from before when absent.
+    pub(super) bank_reference: Option<&'a str>,
+    /// Only for `failed`.
+    pub(super) reason: Option<&'a str>,
+    pub(super) at: DateTime<Utc>,
+}
+
+/// Changes the state unless somebody else changed it first.
+pub(super) async fn transition(connection: &mut PgConnection, change: &Transition<'_>) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE wallet.top_up SET state = $3, bank_reference = coalesce($4, bank_reference), reason = $5, updated_at = $6
+         WHERE id = $1 AND state = $2",
+        change.id.uuid(),
+        change.from.name(),
+        change.to.name(),
+        change.bank_reference,
+        change.reason,
+        change.at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Marks top-ups completed in the batch that posts their money. Says how many rows that were not completed before there were.
+pub(crate) async fn complete(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    transfers: &[Uuid],
+    references: &[Option<String>],
+    at: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE wallet.top_up SET state = 'completed', reason = NULL, transfer_id = done.transfer_id,
+                bank_reference = coalesce(done.bank_reference, top_up.bank_reference), updated_at = $4
+         FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS done (id, transfer_id, bank_reference)
+         WHERE top_up.id = done.id AND top_up.state <> 'completed'",
+        ids,
+        transfers,
+        references as &[Option<String>],
+        at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// The banks that completed top-ups came from, by transfer.
+pub(crate) async fn banks_of(connection: &mut PgConnection, transfers: &[Uuid]) -> Result<HashMap<Uuid, String>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT transfer_id AS "transfer_id!", bank_code FROM wallet.top_up WHERE transfer_id = ANY($1)"#,
+        transfers,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.transfer_id, row.bank_code)).collect())
+}
+
+/// How many top-ups are in each state that is not an end.
+pub(crate) async fn count_open(connection: &mut PgConnection) -> Result<Vec<(State, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT state AS "state: State", count(*) AS "count!" FROM wallet.top_up
+           WHERE state NOT IN ('completed', 'failed') GROUP BY state"#
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
+}

@@ -1,6 +1,8 @@
 //! Public routes of field reports.
 
 mod category;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

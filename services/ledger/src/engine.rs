@@ -39,6 +39,9 @@ const MAX_YIELDS: u32 = 8;
 /// The longest time a caller is told to wait before it asks again.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
+/// How often the gauges that need a look into the database are set.
+const GAUGE_PERIOD: Duration = Duration::from_secs(10);
+
 /// Limits of the engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -208,13 +211,32 @@ impl Engine {
         let meter = Arc::new(Meter::new(metrics));
         let kinds = Arc::new(Kinds::default());
         let session = Session::new(pool.clone(), clock, config.shard, riders, (kinds.clone(), meter.clone()));
+        let shard = config.shard;
         let run = Run { jobs, session, config, meter: meter.clone() };
-        let task = Task::new("ledger", |shutdown| async move {
+        let posting = Task::new("ledger", |shutdown| async move {
             run.run(shutdown).await;
             Ok(())
         });
-        (Ledger { queue, pool, meter, kinds }, vec![task])
+        let counting = count_holds(pool.clone(), shard, meter.clone());
+        (Ledger { queue, pool, meter, kinds }, vec![posting, counting])
     }
+}
+
+/// Keeps the gauge of open holds.
+fn count_holds(pool: PgPool, shard: i16, meter: Arc<Meter>) -> Task {
+    Task::new("ledger-gauges", move |shutdown| async move {
+        while !shutdown.is_cancelled() {
+            match sql::books::open_holds(&pool, shard).await {
+                Ok(holds) => meter.holds_open(holds),
+                Err(error) => warn!(error = %error, "open holds not counted"),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(GAUGE_PERIOD) => {}
+            }
+        }
+        Ok(())
+    })
 }
 
 struct Run<R, S> {
@@ -360,16 +382,6 @@ fn reply_all<R>(batch: Vec<Job<R>>, error: &PostError) {
     for job in batch {
         job.answer.send(Err(error.clone())).ok();
     }
-}
-
-/// Makes replays of a request's own earlier attempt its own outcome again.
-fn own(mut verdicts: Vec<Verdict>, undecided: Option<&[bool]>) -> Vec<Verdict> {
-    for (verdict, decided) in verdicts.iter_mut().zip(undecided.unwrap_or_default()) {
-        if let (Verdict::Replayed(outcome), true) = (&*verdict, decided) {
-            *verdict = Verdict::Fresh(outcome.clone());
-        }
-    }
-    verdicts
 }
 
 impl<R> Job<R> {

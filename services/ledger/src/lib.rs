@@ -32,6 +32,7 @@
 pub mod account;
 mod batch;
 pub mod block;
+pub mod book;
 pub mod engine;
 pub mod fold;
 pub mod hold;
@@ -43,6 +44,7 @@ pub mod request;
 pub mod rider;
 mod sql;
 pub mod transfer;
+pub mod verify;
 
 pub use account::{Account, AccountId, AccountKind, AccountSpec, Balance, Floor, Freeze};
 pub use engine::{Config, Engine, Ledger, PostError};

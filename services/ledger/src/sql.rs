@@ -11,6 +11,7 @@
 //! Lock order: the shard's row first, always, in a statement of its own; accounts, holds and riders' rows after it.
 //! READ COMMITTED: a statement that waited for a lock still sees its older snapshot, so that nothing is read in the statement that locks.
 
+pub(crate) mod audit;
 pub(crate) mod batch;
 pub(crate) mod books;
 pub(crate) mod row;

@@ -24,6 +24,13 @@ pub(crate) async fn account(pool: &PgPool, id: AccountId) -> Result<Option<Accou
     Ok(row.map(AccountRow::read).transpose()?)
 }
 
+/// One account and its shard.
+pub(crate) async fn account_and_shard(pool: &PgPool, id: AccountId) -> Result<Option<(i16, Account)>, sqlx::Error> {
+    let shard = sqlx::query_scalar!("SELECT shard FROM ledger.account WHERE id = $1", id.uuid());
+    let (shard, account) = (shard.fetch_optional(pool).await?, account(pool, id).await?);
+    Ok(shard.zip(account))
+}
+
 /// The accounts of an owner, by id.
 pub(crate) async fn accounts_of(pool: &PgPool, owner: Uuid, limit: i64) -> Result<Vec<Account>, sqlx::Error> {
     let rows = sqlx::query_as!(
@@ -283,4 +290,11 @@ pub(crate) async fn last_sequence(pool: &PgPool, shard: i16) -> Result<i64, sqlx
 /// The shards.
 pub(crate) async fn shards(pool: &PgPool) -> Result<Vec<i16>, sqlx::Error> {
     sqlx::query_scalar!("SELECT shard FROM ledger.shard ORDER BY shard").fetch_all(pool).await
+}
+
+/// The block of a transfer; `None` for sequence 0.
+pub(crate) async fn block_of(pool: &PgPool, shard: i16, sequence: i64) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT block FROM ledger.transfer WHERE shard = $1 AND sequence = $2", shard, sequence)
+        .fetch_optional(pool)
+        .await
 }

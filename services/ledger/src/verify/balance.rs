@@ -1,0 +1,127 @@
+//! Balances: running ones on transfers, and then those of the accounts.
+
+use std::collections::HashMap;
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::chain::Transfers;
+use super::{End, Fault, Findings};
+use crate::account::AccountId;
+use crate::sql::audit::{self, StateRow};
+use crate::sql::books;
+use crate::transfer::Transfer;
+
+/// Accounts read at once.
+const ACCOUNT_PAGE: i64 = 1_000;
+
+/// The balances of one share of the accounts, as transfers bring them about.
+pub(super) struct Balances {
+    shares: u64,
+    share: u64,
+    accounts: HashMap<AccountId, Running>,
+}
+
+/// Where an account stands.
+#[derive(Clone, Copy, Default)]
+struct Running {
+    balance: i64,
+    sequence: i64,
+}
+
+impl Balances {
+    /// An empty share: number `share` of `shares`.
+    pub(super) fn new(shares: u64, share: u64) -> Self {
+        Self { shares, share, accounts: HashMap::new() }
+    }
+
+    fn is_ours(&self, account: Uuid) -> bool {
+        let (_, low) = account.as_u64_pair();
+        low % self.shares == self.share
+    }
+
+    /// Follows a transfer; says whether both balances on it follow from those before.
+    pub(super) fn take(&mut self, transfer: &Transfer) -> bool {
+        let debit = transfer.amount.checked_neg().map(|amount| (transfer.debit, amount, transfer.debit_balance));
+        let credit = (transfer.credit, transfer.amount, transfer.credit_balance);
+        let mut follows = debit.is_some() && transfer.amount > 0;
+        for (account, amount, balance) in debit.into_iter().chain([credit]) {
+            if self.is_ours(account.uuid()) {
+                let running = self.accounts.entry(account).or_default();
+                follows &= running.balance.checked_add(amount) == Some(balance);
+                // Goes on from what is written, so that one forged balance is found once.
+                *running = Running { balance, sequence: transfer.sequence };
+            }
+        }
+        follows
+    }
+
+    /// Follows all transfers again for a further share of accounts; what else is wrong with them was found before.
+    pub(super) async fn walk(
+        &mut self,
+        pool: &PgPool,
+        shard: i16,
+        end: &End,
+        findings: &mut Findings,
+    ) -> Result<(), sqlx::Error> {
+        let mut transfers = Transfers::new(pool, shard, end.sequence);
+        while let Some(row) = transfers.next_up_to(end.sequence).await? {
+            let Ok(transfer) = row.read() else { continue };
+            if !self.take(&transfer) {
+                findings.add(Some(transfer.block), Fault::RunningBalance);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the accounts of this share with what history says; gives how many there are.
+    pub(super) async fn compare(
+        mut self,
+        pool: &PgPool,
+        end: &End,
+        findings: &mut Findings,
+    ) -> Result<i64, sqlx::Error> {
+        let (shard, mut after, mut compared) = (findings.shard, Uuid::nil(), 0);
+        loop {
+            let page = audit::states(pool, shard, after, end.sequence, ACCOUNT_PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            for row in page.into_iter().filter(|row| self.is_ours(row.id)).collect::<Vec<_>>() {
+                compared += 1;
+                let running = self.accounts.remove(&row.id.into()).unwrap_or_default();
+                for fault in faults(&row, running) {
+                    let block = books::block_of(pool, shard, running.sequence).await?;
+                    findings.add_account(block, row.id, fault);
+                }
+            }
+        }
+        for (account, running) in self.accounts {
+            let block = books::block_of(pool, shard, running.sequence).await?;
+            findings.add_account(block, account.uuid(), Fault::AccountMissing);
+        }
+        Ok(compared)
+    }
+}
+
+/// What does not hold of an account.
+fn faults(row: &StateRow, running: Running) -> Vec<Fault> {
+    let same = |text: &str, number: i64| text.parse::<i128>() == Ok(number.into());
+    let later = row.later.parse::<i128>();
+    let posted = later.map(|later| later + i128::from(running.balance));
+    let sequence = row.later_sequence.max(running.sequence);
+    let mut faults = Vec::new();
+    if posted != Ok(row.posted.into()) || row.sequence != sequence {
+        faults.push(Fault::Balance);
+    }
+    if !same(&row.holds_held, row.held) || !same(&row.holds_promised, row.promised) {
+        faults.push(Fault::Held);
+    }
+    if (row.frozen, row.closed) != (row.last_frozen, row.last_closed) {
+        faults.push(Fault::AccountState);
+    }
+    let available = i128::from(row.posted) - i128::from(row.held);
+    if row.floor.is_some_and(|floor| available < i128::from(floor)) {
+        faults.push(Fault::Floor);
+    }
+    faults
+}

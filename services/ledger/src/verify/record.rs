@@ -1,0 +1,74 @@
+//! The records of a group of blocks, in the order of their leaves.
+
+use std::collections::VecDeque;
+
+use sqlx::PgPool;
+
+use crate::block::{Block, Record, Tree};
+use crate::sql::audit::{self, Blocks};
+use crate::sql::row::{AccountRow, ChangeRow, HoldRow, KindRow, RequestRow, Unreadable};
+
+/// What is left of the records, each list in order of blocks.
+pub(super) struct Records {
+    account_kinds: VecDeque<KindRow>,
+    transfer_kinds: VecDeque<KindRow>,
+    opened: VecDeque<AccountRow>,
+    changes: VecDeque<ChangeRow>,
+    holds_opened: VecDeque<HoldRow>,
+    holds_confirming: VecDeque<HoldRow>,
+    holds_ended: VecDeque<HoldRow>,
+    requests: VecDeque<RequestRow>,
+}
+
+impl Records {
+    pub(super) async fn read(pool: &PgPool, range: Blocks) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            account_kinds: audit::account_kinds(pool, range).await?.into(),
+            transfer_kinds: audit::transfer_kinds(pool, range).await?.into(),
+            opened: audit::opened(pool, range).await?.into(),
+            changes: audit::changes(pool, range).await?.into(),
+            holds_opened: audit::holds_opened(pool, range).await?.into(),
+            holds_confirming: audit::holds_confirming(pool, range).await?.into(),
+            holds_ended: audit::holds_ended(pool, range).await?.into(),
+            requests: audit::requests(pool, range).await?.into(),
+        })
+    }
+
+    /// The tree over the records of `block`, which is the next one.
+    pub(super) fn tree(&mut self, block: &Block) -> Result<Tree, Unreadable> {
+        let (shard, number) = (block.shard, block.number);
+        let mut tree = Tree::default();
+        for row in take(&mut self.account_kinds, |row| row.block <= number) {
+            tree.push(Record::AccountKind(row.code, &row.name).leaf(shard, number));
+        }
+        for row in take(&mut self.transfer_kinds, |row| row.block <= number) {
+            tree.push(Record::TransferKind(row.code, &row.name).leaf(shard, number));
+        }
+        for row in take(&mut self.opened, |row| row.opened_block <= number) {
+            tree.push(Record::AccountOpened(&row.read()?).leaf(shard, number));
+        }
+        for row in take(&mut self.changes, |row| row.block <= number) {
+            tree.push(Record::AccountChanged(&row.read()?).leaf(shard, number));
+        }
+        for row in take(&mut self.holds_opened, |row| row.opened_block <= number) {
+            tree.push(Record::HoldOpened(&row.read()?).leaf(shard, number));
+        }
+        let up_to = |block: Option<i64>| block.is_some_and(|block| block <= number);
+        for row in take(&mut self.holds_confirming, |row| up_to(row.confirming_block)) {
+            tree.push(Record::HoldConfirming(&row.read()?).leaf(shard, number));
+        }
+        for row in take(&mut self.holds_ended, |row| up_to(row.ended_block)) {
+            tree.push(Record::HoldEnded(&row.read()?).leaf(shard, number));
+        }
+        for row in take(&mut self.requests, |row| row.block <= number) {
+            tree.push(Record::Request(&row.read()?).leaf(shard, number));
+        }
+        Ok(tree)
+    }
+}
+
+/// Takes the rows from the front that belong to a block.
+fn take<T>(rows: &mut VecDeque<T>, belongs: impl Fn(&T) -> bool) -> Vec<T> {
+    let count = rows.iter().take_while(|row| belongs(row)).count();
+    rows.drain(..count).collect()
+}

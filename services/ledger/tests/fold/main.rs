@@ -1,0 +1,101 @@
+//! The fold against a slow, obvious model: whatever batches a stream of requests is cut into, answers and books are the model's.
+
+mod model;
+mod store;
+mod world;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ledger::Currency;
+use ledger::fold::{Effects, Verdict};
+use ledger::hold::Stamp;
+use model::{Model, Said};
+use proptest::prelude::*;
+use store::Store;
+use world::Asked;
+
+/// Requests that share a moment.
+type Moment = Vec<Asked>;
+
+fn at(moment: usize) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::minutes(i64::try_from(moment).expect("few moments"))
+}
+
+/// Runs the real fold over the moments, cutting each into batches of the given sizes in turn.
+fn run(moments: &[Moment], sizes: &[usize]) -> (Vec<Verdict>, Store) {
+    let mut store = Store::default();
+    let (mut verdicts, mut block) = (Vec::new(), 0);
+    let mut sizes = sizes.iter().copied().cycle();
+    for (moment, requests) in moments.iter().enumerate() {
+        let mut rest = requests.as_slice();
+        while !rest.is_empty() {
+            let size = sizes.next().expect("sizes repeat").clamp(1, rest.len());
+            let (batch, later) = rest.split_at(size);
+            rest = later;
+            block += 1;
+            let effects = store.put(batch, Stamp { block, at: at(moment) });
+            check(&store, &effects);
+            verdicts.extend(effects.verdicts);
+        }
+    }
+    (verdicts, store)
+}
+
+/// What must hold after every batch.
+fn check(store: &Store, effects: &Effects) {
+    for currency in Currency::ALL {
+        let accounts = store.accounts.values().filter(|account| account.currency == currency);
+        let sum: i128 = accounts.map(|account| i128::from(account.posted)).sum();
+        assert_eq!(sum, 0, "money of {currency} is conserved");
+    }
+    for account in store.accounts.values() {
+        assert!(account.floor.is_none_or(|floor| account.available() >= floor), "floor of {account:?}");
+        let open = |hold: &&ledger::hold::Hold| hold.ended.is_none();
+        let held: i64 = store.holds.values().filter(open).filter(|hold| hold.debit == account.id).map(|hold| hold.amount).sum();
+        let promised: i64 =
+            store.holds.values().filter(open).filter(|hold| hold.credit == account.id).map(|hold| hold.amount).sum();
+        assert_eq!((account.held, account.promised), (held, promised), "holds of {account:?}");
+        assert!(!account.closed || (account.posted, held, promised) == (0, 0, 0), "closed {account:?}");
+    }
+    let first = store.sequence + 1 - effects.transfers.len() as i64;
+    for (sequence, transfer) in (first..).zip(&effects.transfers) {
+        assert_eq!(transfer.sequence, sequence, "sequences have no gap");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn answers_and_books_are_those_of_the_model(
+        moments in prop::collection::vec(prop::collection::vec(world::asked(), 0..16), 1..6),
+        sizes in prop::collection::vec(1_usize..12, 1..6),
+    ) {
+        let (verdicts, store) = run(&moments, &sizes);
+        let mut model = Model::default();
+        let mut said = Vec::new();
+        for (moment, requests) in moments.iter().enumerate() {
+            for request in requests {
+                said.push(model.ask(request, at(moment)));
+            }
+        }
+        let answered: Vec<Said> = verdicts.iter().map(Said::of).collect();
+        prop_assert_eq!(answered, said);
+        for account in store.accounts.values() {
+            prop_assert_eq!(account.posted, model.balance(account.id));
+            prop_assert_eq!(account.held, model.held(account.id));
+        }
+        prop_assert_eq!(store.accounts.len(), model.accounts());
+    }
+
+    #[test]
+    fn any_cut_into_batches_ends_the_same(
+        moments in prop::collection::vec(prop::collection::vec(world::asked(), 0..16), 1..6),
+        sizes in prop::collection::vec(1_usize..12, 1..6),
+    ) {
+        let (one_by_one, lone) = run(&moments, &[1]);
+        let (together, batched) = run(&moments, &sizes);
+        let said = |verdicts: &[Verdict]| verdicts.iter().map(Said::of).collect::<Vec<_>>();
+        prop_assert_eq!(said(&one_by_one), said(&together));
+        prop_assert_eq!(lone.without_blocks(), batched.without_blocks());
+    }
+}

@@ -1,0 +1,104 @@
+//! A small world of accounts, keys and ids, so that random requests meet each other.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ledger::hold::HoldSpec;
+use ledger::transfer::{Fingerprint, RequestKey};
+use ledger::{
+    AccountId, AccountKind, AccountSpec, Action, Currency, Floor, Freeze, HoldId, HoldPosting, Money, Posting, TransferId,
+    TransferKind,
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+const CUSTOMER: AccountKind = AccountKind { code: 1, name: "customer", floor: Floor::Zero };
+const NOSTRO: AccountKind = AccountKind { code: 2, name: "nostro", floor: Floor::None };
+const PAYMENT: TransferKind = TransferKind { code: 1, name: "payment" };
+
+/// One random request.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) key: RequestKey,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) open: Vec<AccountSpec>,
+    pub(crate) actions: Vec<Action>,
+}
+
+fn id(space: u128, number: u8) -> Uuid {
+    Uuid::from_u128(space << 64 | u128::from(number))
+}
+
+/// Accounts 0 and 1 are customers, 2 and 3 may go below zero, 4 and 5 hold dollars.
+fn spec(number: u8) -> AccountSpec {
+    AccountSpec {
+        id: AccountId::from(id(1, number)),
+        owner: id(2, number),
+        kind: if number.is_multiple_of(4) || number == 1 { CUSTOMER } else { NOSTRO },
+        currency: if number < 4 { Currency::Vnd } else { Currency::Usd },
+    }
+}
+
+fn account() -> impl Strategy<Value = AccountId> {
+    prop_oneof![12 => 0_u8..4, 1 => 4_u8..7].prop_map(|number| AccountId::from(id(1, number)))
+}
+
+fn opening() -> impl Strategy<Value = AccountSpec> {
+    (0_u8..6, prop::bool::weighted(0.03)).prop_map(|(number, other)| {
+        let spec = spec(number);
+        if other { AccountSpec { owner: Uuid::nil(), ..spec } } else { spec }
+    })
+}
+
+fn hold() -> impl Strategy<Value = HoldId> {
+    (0_u8..8).prop_map(|number| HoldId::from(id(4, number)))
+}
+
+fn transfer() -> impl Strategy<Value = TransferId> {
+    (0_u8..60).prop_map(|number| TransferId::from(id(3, number)))
+}
+
+fn amount() -> impl Strategy<Value = Money> {
+    let minor = prop_oneof![20 => 1_i64..100, 1 => Just(i64::MAX), 1 => Just(i64::MAX / 2)];
+    (minor, prop::bool::weighted(0.04))
+        .prop_map(|(minor, dollars)| Money::from_minor(minor, if dollars { Currency::Usd } else { Currency::Vnd }))
+}
+
+fn parties() -> impl Strategy<Value = (AccountId, AccountId)> {
+    (account(), account()).prop_filter("money moves between two accounts", |(debit, credit)| debit != credit)
+}
+
+fn expiry() -> impl Strategy<Value = Option<DateTime<Utc>>> {
+    prop::option::of((0_i64..5).prop_map(|minutes| DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)))
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let kind = PAYMENT;
+    let reference = Uuid::nil();
+    prop_oneof![
+        10 => (transfer(), parties(), amount()).prop_map(move |(id, (debit, credit), amount)| {
+            Action::Transfer(Posting { id, debit, credit, amount, kind, reference })
+        }),
+        6 => (hold(), parties(), amount(), expiry()).prop_map(move |(id, (debit, credit), amount, expires_at)| {
+            Action::Hold(HoldSpec { id, debit, credit, amount, kind, reference, expires_at })
+        }),
+        5 => (hold(), transfer(), prop::option::of(amount()))
+            .prop_map(|(hold, transfer, amount)| Action::Post(HoldPosting { hold, transfer, amount })),
+        2 => hold().prop_map(Action::Void),
+        2 => hold().prop_map(Action::Confirm),
+        2 => hold().prop_map(Action::Expire),
+        1 => (account(), prop_oneof![2 => Just(Freeze::Nothing), 1 => Just(Freeze::In), 1 => Just(Freeze::Out), 1 => Just(Freeze::Both)])
+            .prop_map(|(account, freeze)| Action::Freeze(account, freeze)),
+        1 => account().prop_map(Action::Close),
+    ]
+}
+
+/// A random request: often under a fresh key, sometimes under one that was used.
+pub(crate) fn asked() -> impl Strategy<Value = Asked> {
+    let open = prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(opening(), 1..4)];
+    let actions = prop_oneof![5 => prop::collection::vec(action(), 1..2), 2 => prop::collection::vec(action(), 0..5)];
+    (0_u8..60, prop::bool::weighted(0.1), open, actions).prop_map(|(key, other, open, actions)| Asked {
+        key: RequestKey(id(5, key)),
+        fingerprint: Fingerprint(id(6, u8::from(other))),
+        open,
+        actions,
+    })
+}

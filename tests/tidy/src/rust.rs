@@ -50,7 +50,7 @@ pub fn is_test(path: &str) -> bool {
     path.starts_with("tests/")
         || path.contains("/tests/")
         || path.contains("/benches/")
-        || path.rsplit('/').next().is_some_and(|name| name == "tests.rs" || name.ends_with("_tests.rs"))
+        || path.rsplit('/').next().is_some_and(|name| matches!(name, "tests.rs" | "testing.rs"))
 }
 
 fn tests_from(code: &str) -> Option<usize> {

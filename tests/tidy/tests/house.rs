@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use cargo_metadata::MetadataCommand;
+use cargo_metadata::{DependencyKind, MetadataCommand};
+use tidy::layer::Purpose;
 use tidy::tree::{self, File};
 use tidy::{Breach, layer, rust, source, sql, word};
 
@@ -46,8 +47,12 @@ fn dependencies_point_down() -> Result<()> {
         .packages
         .iter()
         .map(|package| {
-            let used = package.dependencies.iter().map(|dependency| dependency.name.to_string());
-            (package.name.to_string(), used.filter(|name| ours.contains(name)).collect())
+            let ours = package.dependencies.iter().filter(|dependency| ours.contains(&dependency.name.to_string()));
+            let used = ours.map(|dependency| {
+                let in_tests = dependency.kind == DependencyKind::Development;
+                (dependency.name.to_string(), if in_tests { Purpose::Tests } else { Purpose::Program })
+            });
+            (package.name.to_string(), used.collect())
         })
         .collect();
     assert!(uses.contains_key("wallet"), "the metadata lists our crates");

@@ -32,6 +32,7 @@ pub use self::{
     find::{OLDEST_POSTGRES, postgres_folder, redis_program},
     port::free as free_port,
     postgres::{Durability, Postgres, PostgresOptions},
+    process::{Child, Environment, Launch, log_end},
     redis::{Persistence, Redis, RedisOptions},
 };
 

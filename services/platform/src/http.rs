@@ -12,7 +12,7 @@ mod serve;
 pub use extract::{Json, Path, Query};
 pub use idempotent::{IdempotencyKey, IdempotentJson};
 pub use language::Language;
-pub use layers::{HttpSettings, finish, instrument};
+pub use layers::{HttpSettings, finish, instrument, scoped};
 pub use serve::{ServeSettings, serve};
 
 /// A router that gathers its OpenAPI description from the handlers.

@@ -19,7 +19,7 @@ use super::{
     Error,
     account::{self, Account},
     find, port,
-    process::{self, Child, Launch},
+    process::{self, Child, Environment, Launch},
     secret_file,
 };
 
@@ -119,6 +119,25 @@ impl Postgres {
         let cluster = prepare(cluster, options.durability).await?;
         let (child, port) = start_on_free_port(&cluster, &options).await?;
         Ok(Self { cluster, options, port, child: Mutex::new(Some(child)), _lock: lock })
+    }
+
+    /// Removes all that a server keeps in `dir` and in the place its account can reach.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while a server runs there.
+    pub fn remove(dir: &Path) -> Result<(), Error> {
+        if !dir.exists() {
+            return Ok(());
+        }
+        let account = account::for_postgres()?;
+        let place = account::place(dir, account.as_ref())?;
+        let dir = dir.canonicalize().map_err(Error::io("cannot resolve", dir))?;
+        let _lock = super::lock_folder(&dir)?;
+        std::fs::remove_dir_all(&dir).map_err(Error::io("cannot remove", &dir))?;
+        if place.exists() {
+            std::fs::remove_dir_all(&place).map_err(Error::io("cannot remove", &place))?;
+        }
+        Ok(())
     }
 
     /// The port on 127.0.0.1. It stays the same through [`Postgres::restart`] and [`Postgres::kill`].
@@ -396,15 +415,15 @@ async fn start_on(cluster: &Cluster, options: &PostgresOptions, port: u16) -> Re
     loop {
         let log = cluster.log();
         let log_from = log.metadata().map_or(0, |meta| meta.len());
-        let child = Child::start(Launch {
+        let launch = Launch {
             program: cluster.programs.join("postgres"),
             args: options.arguments(&cluster.data(), port),
             dir: &cluster.place,
             log: &log,
-            account: cluster.account.as_ref(),
+            environment: Environment::Plain,
             on_our_death: Signal::SIGINT,
-        })
-        .map_err(StartFailure::Other)?;
+        };
+        let child = Child::start_as(launch, cluster.account.as_ref()).map_err(StartFailure::Other)?;
         let Err(reason) = until_ready(cluster, &child, end).await else { return Ok(child) };
         let said = said_since(&log, log_from);
         let error = Error::DidNotStart { program: PROGRAM, reason, log: process::log_end(&log) };
@@ -432,7 +451,7 @@ async fn until_ready(cluster: &Cluster, child: &Child, end: Instant) -> Result<(
             return Err(how);
         }
         // A killed server leaves its file behind: it counts only when it names our child.
-        if Status::read(&cluster.pid_file()).is_some_and(|status| status.ready && child.is(status.pid)) {
+        if Status::read(&cluster.pid_file()).is_some_and(|status| status.ready && child.pid() == Some(status.pid)) {
             return Ok(());
         }
         if Instant::now() >= end {

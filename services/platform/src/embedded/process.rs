@@ -35,29 +35,51 @@ const ORPHAN_STOP: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
 /// What to start and how.
-pub(super) struct Launch<'a> {
-    pub(super) program: PathBuf,
-    pub(super) args: Vec<String>,
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
     /// The working folder.
-    pub(super) dir: &'a Path,
-    pub(super) log: &'a Path,
-    pub(super) account: Option<&'a Account>,
+    pub dir: &'a Path,
+    /// Where standard output and error are appended.
+    pub log: &'a Path,
+    /// What the child sees of our environment.
+    pub environment: Environment,
     /// Sent by the kernel when we are gone.
-    pub(super) on_our_death: Signal,
+    pub on_our_death: Signal,
+}
+
+/// What a child sees of our environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// Only `PATH`: settings of the caller's own servers (`PGPORT`, …) must not leak in.
+    Plain,
+    /// All of it.
+    Ours,
 }
 
 /// A running, or ended, child.
 #[derive(Debug)]
-pub(super) struct Child {
+pub struct Child {
     pid: Arc<Mutex<Option<Pid>>>,
     exit: watch::Receiver<Option<String>>,
 }
 
 impl Child {
     /// Starts the program in a process group of its own, so that a Ctrl-C in the terminal reaches us and not it.
-    pub(super) fn start(launch: Launch<'_>) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// When the program or its log can't be opened.
+    pub fn start(launch: Launch<'_>) -> Result<Self, Error> {
+        Self::start_as(launch, None)
+    }
+
+    /// The same, under another account.
+    pub(super) fn start_as(launch: Launch<'_>, account: Option<&Account>) -> Result<Self, Error> {
         let path = launch.program.clone();
-        let command = command(launch)?;
+        let command = command(launch, account)?;
         let (started, wait_started) = mpsc::channel();
         let (exited, exit) = watch::channel(None);
         let pid = Arc::new(Mutex::new(None));
@@ -70,13 +92,20 @@ impl Child {
         Ok(Self { pid, exit })
     }
 
+    /// The process's id while it lives.
+    #[must_use]
+    pub fn pid(&self) -> Option<i32> {
+        self.pid.lock().unwrap_or_else(PoisonError::into_inner).map(Pid::as_raw)
+    }
+
     /// How it ended, if it has.
-    pub(super) fn exit(&self) -> Option<String> {
+    #[must_use]
+    pub fn exit(&self) -> Option<String> {
         self.exit.borrow().clone()
     }
 
     /// Sends a signal; nothing happens when the child has ended.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pid) = *pid {
             // It can only fail because the child is ending, which is what every caller waits for next.
@@ -84,13 +113,8 @@ impl Child {
         }
     }
 
-    /// Whether it is alive and this is its pid.
-    pub(super) fn is(&self, pid: i32) -> bool {
-        *self.pid.lock().unwrap_or_else(PoisonError::into_inner) == Some(Pid::from_raw(pid))
-    }
-
     /// Waits for the end; false when it has not come in time.
-    pub(super) async fn ended_within(&self, limit: Duration) -> bool {
+    pub async fn ended_within(&self, limit: Duration) -> bool {
         let mut exit = self.exit.clone();
         let ended = tokio::time::timeout(limit, exit.wait_for(Option::is_some)).await;
         matches!(ended, Ok(Ok(_)))
@@ -133,7 +157,7 @@ fn keep(
     exited.send_replace(Some(how));
 }
 
-fn command(launch: Launch<'_>) -> Result<Command, Error> {
+fn command(launch: Launch<'_>, account: Option<&Account>) -> Result<Command, Error> {
     let log = open_log(launch.log)?;
     let log_again = log.try_clone().map_err(Error::io("cannot open", launch.log))?;
     let mut command = match find::on_path("setpriv") {
@@ -151,12 +175,14 @@ fn command(launch: Launch<'_>) -> Result<Command, Error> {
         .stdout(log)
         .stderr(log_again)
         .process_group(0);
-    plain_environment(&mut command);
-    run_as(&mut command, launch.account);
+    if launch.environment == Environment::Plain {
+        plain_environment(&mut command);
+    }
+    run_as(&mut command, account);
     Ok(command)
 }
 
-/// Leaves only what a server needs: settings of the caller's own PostgreSQL (`PGPORT`, …) must not leak in.
+/// Leaves only what a server needs.
 pub(super) fn plain_environment(command: &mut Command) {
     command.env_clear().env("LC_ALL", "C");
     for name in ["PATH", "LD_LIBRARY_PATH"] {
@@ -182,7 +208,8 @@ fn open_log(path: &Path) -> Result<File, Error> {
 }
 
 /// The end of a log, for an error message.
-pub(super) fn log_end(path: &Path) -> String {
+#[must_use]
+pub fn log_end(path: &Path) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();

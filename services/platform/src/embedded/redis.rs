@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     Error, account, find, port,
-    process::{self, Child, Launch},
+    process::{self, Child, Environment, Launch},
     secret_file,
 };
 
@@ -230,7 +230,7 @@ async fn start_on(folder: &Folder, options: &RedisOptions, port: u16) -> Result<
         args: vec![configuration.display().to_string()],
         dir: &folder.data(),
         log: &folder.log(),
-        account: None,
+        environment: Environment::Plain,
         on_our_death: Signal::SIGTERM,
     })?;
     let end = Instant::now() + START_LIMIT;

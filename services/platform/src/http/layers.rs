@@ -49,6 +49,11 @@ pub fn finish(router: Router, settings: HttpSettings, verifier: Verifier) -> Rou
         .layer(middleware::from_fn(scope))
 }
 
+/// Puts only what a proxy needs around its routes: trace, language, panic guard.
+pub fn scoped(router: Router) -> Router {
+    router.layer(CatchPanicLayer::custom(answer_panic)).layer(middleware::from_fn(scope))
+}
+
 /// Measures the routes of one role: `http_request_duration_seconds{route,method,status}`.
 pub fn instrument(router: Router, metrics: &Metrics) -> Router {
     let durations = metrics.histogram(

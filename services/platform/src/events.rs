@@ -83,7 +83,8 @@ impl Event {
         }
     }
 
-    pub(crate) fn partition(&self) -> usize {
+    /// The partition that the event's subject belongs to, below [`PARTITIONS`].
+    pub fn partition(&self) -> usize {
         partition_of(self.subject)
     }
 }

@@ -235,9 +235,12 @@ impl RawEntry {
 
     /// What can be kept of a malformed entry of a stream, for the dead letters.
     pub(super) fn salvage(&self, stream: &str) -> Event {
-        let id = self.text("id").and_then(|id| id.parse().ok());
+        let id = match self.text("id").map(str::parse) {
+            Some(Ok(id)) => id,
+            Some(Err(_)) | None => crate::id::new(),
+        };
         Event {
-            id: id.map_or_else(crate::id::new, |id| id),
+            id,
             source: self.text("source").unwrap_or(stream).to_owned(),
             position: self.position,
             kind: self.text("type").unwrap_or_default().to_owned(),

@@ -1,0 +1,6 @@
+//! Events and jobs on real servers: nothing is lost, nothing happens twice, order per subject holds, whatever dies.
+
+mod delivery;
+mod jobs;
+mod outages;
+mod stage;

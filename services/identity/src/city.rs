@@ -1,15 +1,16 @@
-//! What identity takes from the city's folder: telephone prefixes (`phone-prefixes.csv`).
+//! What identity takes from the city's folder: telephone prefixes (`phone-prefixes.csv`) and the region of numbers (`city.toml`).
 //!
-//! Touches only that file, and only at start and in [`check_city`].
+//! Touches only those files, and only at start and in [`check_city`].
 //! Invariant: [`Prefixes::load`] refuses everything that [`check_city`] reports.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use platform::dataset::{Fault, Faults, read_csv_faults};
+use platform::dataset::{Fault, Faults, read_csv_faults, read_toml};
 use serde::Deserialize;
 
 const FILE: &str = "phone-prefixes.csv";
+const CITY_FILE: &str = "city.toml";
 const MIN_DIGITS: usize = 2;
 const MAX_DIGITS: usize = 6;
 
@@ -70,6 +71,15 @@ impl Prefixes {
     }
 }
 
+/// The region (ISO 3166-1) by which the city's people write telephone numbers, from `city.toml`.
+pub(crate) fn phone_region(dir: &Path) -> Result<String, Fault> {
+    #[derive(Deserialize)]
+    struct CityFile {
+        phone_region: String,
+    }
+    Ok(read_toml::<CityFile>(&dir.join(CITY_FILE))?.value.phone_region)
+}
+
 /// Every fault of identity's file in a city's folder, with file and line.
 pub fn check_city(dir: &Path) -> Vec<Fault> {
     read(dir).1
@@ -120,7 +130,8 @@ mod tests {
     fn faults(name: &str, rows: &str) -> Vec<String> {
         let dir = std::env::temp_dir().join(format!("identity-city-{}-{name}", std::process::id()));
         fs::create_dir_all(&dir).expect("the temporary folder is writable");
-        fs::write(dir.join(FILE), format!("# origin\nprefix,holder,kind\n{rows}")).expect("the file can be written");
+        fs::write(dir.join(FILE), format!("# Origin: a test\nprefix,holder,kind\n{rows}"))
+            .expect("the file can be written");
         let faults = check_city(&dir);
         fs::remove_dir_all(&dir).expect("the folder can be removed");
         let file = dir.join(FILE).display().to_string();

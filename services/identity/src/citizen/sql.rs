@@ -1,0 +1,93 @@
+//! Statements on citizens.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{CitizenId, Row};
+use crate::vault::Digest;
+
+/// The citizen, unlocked.
+pub(super) async fn find(conn: &mut PgConnection, id: CitizenId) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: CitizenId", data_key, phone, display_name, language, tier, version, created_at,
+            EXISTS (SELECT 1 FROM identity.pin p WHERE p.citizen_id = c.id) AS "pin_set!"
+        FROM identity.citizen c WHERE id = $1"#,
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The citizen with a number, unlocked.
+pub(super) async fn find_by_phone(conn: &mut PgConnection, phone: &Digest) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: CitizenId", data_key, phone, display_name, language, tier, version, created_at,
+            EXISTS (SELECT 1 FROM identity.pin p WHERE p.citizen_id = c.id) AS "pin_set!"
+        FROM identity.citizen c WHERE phone_digest = $1"#,
+        phone.as_slice(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The citizen, locked for a change.
+pub(crate) async fn lock(conn: &mut PgConnection, id: CitizenId) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: CitizenId", data_key, phone, display_name, language, tier, version, created_at,
+            EXISTS (SELECT 1 FROM identity.pin p WHERE p.citizen_id = c.id) AS "pin_set!"
+        FROM identity.citizen c WHERE id = $1 FOR NO KEY UPDATE"#,
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The citizen with a number, locked for a change.
+pub(super) async fn lock_by_phone(conn: &mut PgConnection, phone: &Digest) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: CitizenId", data_key, phone, display_name, language, tier, version, created_at,
+            EXISTS (SELECT 1 FROM identity.pin p WHERE p.citizen_id = c.id) AS "pin_set!"
+        FROM identity.citizen c WHERE phone_digest = $1 FOR NO KEY UPDATE"#,
+        phone.as_slice(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Adds a citizen; `false` when the number has one.
+pub(super) async fn insert(conn: &mut PgConnection, row: &Row, phone: &Digest) -> Result<bool, sqlx::Error> {
+    let result = sqlx::query!(
+        "INSERT INTO identity.citizen (id, phone_digest, data_key, phone, language, tier, version, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) ON CONFLICT ON CONSTRAINT citizen_phone_key DO NOTHING",
+        row.id.uuid(),
+        phone.as_slice(),
+        row.data_key,
+        row.phone,
+        row.language,
+        row.tier,
+        row.version,
+        row.created_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Stores a changed profile.
+pub(super) async fn update(conn: &mut PgConnection, row: &Row, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.citizen SET display_name = $2, language = $3, version = $4, updated_at = $5 WHERE id = $1",
+        row.id.uuid(),
+        row.display_name.as_deref(),
+        row.language,
+        row.version,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Devices that a citizen signed in on.
+//!
+//! A device holds one session of the app: signing in again on it ends the former one, and a citizen has at most
+//! [`MAX_DEVICES`], so that sessions are bounded too; the one unused for longest gives way.
+
+mod public_key;
+mod sql;
+
+use chrono::{DateTime, Utc};
+use platform::typed_id;
+use sqlx::PgConnection;
+
+pub(crate) use public_key::parse as parse_public_key;
+pub(crate) use sql::is_known;
+
+use crate::Identity;
+use crate::citizen::CitizenId;
+use crate::error::Error;
+use crate::session::{EndReason, SessionId};
+
+/// The most devices a citizen has.
+pub(crate) const MAX_DEVICES: i64 = 20;
+/// The longest name of a device, in characters.
+const MAX_NAME: usize = 64;
+
+typed_id! {
+    /// A device, as its app names it.
+    pub struct DeviceId;
+}
+
+/// What an app says of the device it runs on.
+#[derive(Clone, Debug)]
+pub(crate) struct Announcement {
+    /// Its id.
+    pub id: DeviceId,
+    /// What its owner calls it.
+    pub name: DeviceName,
+    /// SubjectPublicKeyInfo (DER) of the key in its secure store.
+    pub public_key: Option<Vec<u8>>,
+}
+
+/// A device as its citizen sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    pub id: DeviceId,
+    pub name: String,
+    pub has_key: bool,
+    pub created_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    /// The live session on it.
+    pub session: Option<SessionId>,
+}
+
+/// A name of 1 to 64 characters without control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceName(String);
+
+impl DeviceName {
+    /// Trims and checks a name.
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let name = text.trim();
+        if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+            return Err(Error::Field {
+                field: "device.name",
+                vi: "Tên thiết bị dài từ 1 đến 64 ký tự.",
+                en: "A device name has 1 to 64 characters.",
+            });
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The name.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Remembers a device under the lock of its citizen; tells whether it is new to them and which devices gave way.
+pub(crate) async fn remember(
+    tx: &mut PgConnection,
+    citizen: CitizenId,
+    device: &Announcement,
+    now: DateTime<Utc>,
+) -> Result<(bool, Vec<DeviceId>), Error> {
+    let new = !sql::touch(tx, citizen, device, now).await?;
+    if !new {
+        return Ok((false, Vec::new()));
+    }
+    sql::insert(tx, citizen, device, now).await?;
+    Ok((true, sql::delete_beyond(tx, citizen, device.id, MAX_DEVICES - 1).await?))
+}
+
+impl Identity {
+    /// A citizen's devices, the one used last first.
+    pub(crate) async fn devices(&self, citizen: CitizenId) -> Result<Vec<Device>, Error> {
+        Ok(sql::list(&mut *self.pool.acquire().await?, citizen).await?)
+    }
+
+    /// Forgets a device and ends its session.
+    pub(crate) async fn remove_device(&self, citizen: CitizenId, device: DeviceId) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.pool.begin().await?;
+        crate::citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
+        if !sql::delete(&mut tx, citizen, device).await? {
+            return Err(Error::NotFound);
+        }
+        let ended = self.end_device_sessions(&mut tx, citizen, &[device], EndReason::DeviceRemoved, now).await?;
+        tx.commit().await?;
+        self.forget_now(&ended);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_trimmed_and_bounded() {
+        assert_eq!(
+            DeviceName::parse("  Điện thoại của Hương ").map(|name| name.0).ok().as_deref(),
+            Some("Điện thoại của Hương")
+        );
+        for name in ["", "   ", "a\nb", &"x".repeat(65)] {
+            assert!(DeviceName::parse(name).is_err(), "{name}");
+        }
+        assert!(DeviceName::parse(&"ế".repeat(64)).is_ok());
+    }
+}

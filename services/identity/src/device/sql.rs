@@ -1,0 +1,116 @@
+//! Statements on devices. The lock of the citizen is held by whoever writes.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{Announcement, Device, DeviceId};
+use crate::citizen::CitizenId;
+use crate::vault::Digest;
+
+/// Whether a citizen with this number has signed in on the device.
+pub(crate) async fn is_known(conn: &mut PgConnection, phone: &Digest, device: DeviceId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+            SELECT 1 FROM identity.device d JOIN identity.citizen c ON c.id = d.citizen_id
+            WHERE c.phone_digest = $1 AND d.id = $2
+        ) AS "known!""#,
+        phone.as_slice(),
+        device.uuid(),
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Updates a known device; `false` when it is not known. A key once given stays until another comes.
+pub(super) async fn touch(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    device: &Announcement,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let result = sqlx::query!(
+        "UPDATE identity.device SET name = $3, public_key = COALESCE($4, public_key), last_seen_at = $5 WHERE citizen_id = $1 AND id = $2",
+        citizen.uuid(),
+        device.id.uuid(),
+        device.name.as_str(),
+        device.public_key.as_deref(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    device: &Announcement,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO identity.device (citizen_id, id, name, public_key, created_at, last_seen_at) VALUES ($1, $2, $3, $4, $5, $5)",
+        citizen.uuid(),
+        device.id.uuid(),
+        device.name.as_str(),
+        device.public_key.as_deref(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes all but `keep` and the `spared` others seen last.
+pub(super) async fn delete_beyond(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    keep: DeviceId,
+    spared: i64,
+) -> Result<Vec<DeviceId>, sqlx::Error> {
+    let gone = sqlx::query_scalar!(
+        "DELETE FROM identity.device WHERE citizen_id = $1 AND id IN (
+            SELECT id FROM identity.device WHERE citizen_id = $1 AND id <> $2 ORDER BY last_seen_at DESC, id OFFSET $3
+        ) RETURNING id",
+        citizen.uuid(),
+        keep.uuid(),
+        spared,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(gone.into_iter().map(DeviceId::from).collect())
+}
+
+pub(super) async fn delete(conn: &mut PgConnection, citizen: CitizenId, device: DeviceId) -> Result<bool, sqlx::Error> {
+    let result =
+        sqlx::query!("DELETE FROM identity.device WHERE citizen_id = $1 AND id = $2", citizen.uuid(), device.uuid())
+            .execute(conn)
+            .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+pub(super) async fn list(conn: &mut PgConnection, citizen: CitizenId) -> Result<Vec<Device>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT d.id, d.name, d.public_key IS NOT NULL AS "has_key!", d.created_at,
+            GREATEST(d.last_seen_at, s.rotated_at) AS "last_seen_at!", s.id AS "session?"
+        FROM identity.device d
+        LEFT JOIN identity.session s ON s.citizen_id = d.citizen_id AND s.device_id = d.id AND s.ended_at IS NULL AND s.client = 'app'
+        WHERE d.citizen_id = $1
+        ORDER BY "last_seen_at!" DESC, d.id
+        LIMIT $2"#,
+        citizen.uuid(),
+        super::MAX_DEVICES,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Device {
+            id: row.id.into(),
+            name: row.name,
+            has_key: row.has_key,
+            created_at: row.created_at,
+            last_seen_at: row.last_seen_at,
+            session: row.session.map(Into::into),
+        })
+        .collect())
+}

@@ -1,0 +1,359 @@
+//! What can go wrong for a caller, and the stable code of each.
+//!
+//! Invariant: no variant carries a phone number, name, code, PIN or token; a source is logged once, by platform.
+
+use chrono::{DateTime, Utc};
+use platform::problem::{
+    Code, INTERNAL, INVALID_BODY, NOT_FOUND, OVERLOADED, PRECONDITION_FAILED, Problem, UNAVAILABLE,
+};
+
+use crate::phone::PhoneFault;
+use crate::pin::strength::PinFault;
+use crate::vault::Unsealable;
+
+/// The text is no phone number.
+pub const PHONE_INVALID: Code =
+    Code::new("phone-invalid", 422, "Số điện thoại không hợp lệ", "Not a valid phone number");
+/// The number can't receive messages.
+pub const PHONE_NOT_MOBILE: Code =
+    Code::new("phone-not-mobile", 422, "Cần số di động để nhận mã", "A mobile number is needed to receive a code");
+/// Numbers of that country can't sign in.
+pub const PHONE_NOT_SERVED: Code = Code::new(
+    "phone-not-served",
+    422,
+    "Chưa hỗ trợ số điện thoại của nước này",
+    "Numbers of this country are not supported",
+);
+/// The last code was sent moments ago.
+pub const OTP_TOO_SOON: Code = Code::new(
+    "otp-too-soon",
+    429,
+    "Mã vừa được gửi, vui lòng đợi rồi thử lại",
+    "A code was just sent, please wait before asking again",
+);
+/// Too many codes were asked for.
+pub const OTP_TOO_MANY: Code = Code::new(
+    "otp-too-many",
+    429,
+    "Đã yêu cầu quá nhiều mã, vui lòng thử lại sau",
+    "Too many codes were asked for, please try again later",
+);
+/// Codes can't be counted now, so none are sent.
+pub const SIGN_IN_UNAVAILABLE: Code = Code::new(
+    "sign-in-unavailable",
+    503,
+    "Tạm thời chưa gửi được mã, vui lòng thử lại sau ít phút",
+    "Codes can't be sent right now, please try again in a few minutes",
+);
+/// No such challenge for this device and purpose.
+pub const OTP_UNKNOWN: Code = Code::new(
+    "otp-unknown",
+    422,
+    "Không có mã nào đang chờ, hãy yêu cầu mã mới",
+    "No such code is waiting, please ask for a new one",
+);
+/// The code is wrong.
+pub const OTP_WRONG: Code = Code::new("otp-wrong", 422, "Mã không đúng", "The code is wrong");
+/// No try is left.
+pub const OTP_EXHAUSTED: Code = Code::new(
+    "otp-exhausted",
+    422,
+    "Đã nhập sai quá nhiều lần, hãy yêu cầu mã mới",
+    "Too many wrong codes, please ask for a new one",
+);
+/// The code's time is over.
+pub const OTP_EXPIRED: Code = Code::new(
+    "otp-expired",
+    422,
+    "Mã đã hết hạn, hãy yêu cầu mã mới",
+    "The code has expired, please ask for a new one",
+);
+/// The code was used before.
+pub const OTP_USED: Code = Code::new("otp-used", 409, "Mã đã được sử dụng", "The code was used before");
+/// The refresh token is not, or no longer, good.
+pub const REFRESH_TOKEN_INVALID: Code = Code::new(
+    "refresh-token-invalid",
+    401,
+    "Phiên đăng nhập đã kết thúc, vui lòng đăng nhập lại",
+    "The session has ended, please sign in again",
+);
+/// The refresh token was used before; its session was ended.
+pub const REFRESH_TOKEN_REPLAYED: Code = Code::new(
+    "refresh-token-replayed",
+    401,
+    "Phiên đăng nhập đã bị khóa vì mã làm mới bị dùng lại",
+    "The session was ended because its refresh token was used twice",
+);
+/// Easy to guess.
+pub const PIN_WEAK: Code = Code::new(
+    "pin-weak",
+    422,
+    "Mã PIN quá dễ đoán, hãy chọn mã khác",
+    "This PIN is too easy to guess, please choose another",
+);
+/// Not six digits.
+pub const PIN_MALFORMED: Code =
+    Code::new("pin-malformed", 422, "Mã PIN gồm đúng 6 chữ số", "A PIN has exactly 6 digits");
+/// The current PIN is wrong.
+pub const PIN_WRONG: Code = Code::new("pin-wrong", 403, "Mã PIN không đúng", "The PIN is wrong");
+/// Too many wrong PINs; wait.
+pub const PIN_DELAYED: Code = Code::new(
+    "pin-delayed",
+    429,
+    "Nhập sai PIN nhiều lần, vui lòng đợi rồi thử lại",
+    "Too many wrong PINs, please wait before trying again",
+);
+/// A PIN exists: prove it, or reset it.
+pub const PIN_PROOF_REQUIRED: Code = Code::new(
+    "pin-proof-required",
+    422,
+    "Cần mã PIN hiện tại hoặc mã xác nhận để đổi PIN",
+    "Changing the PIN needs the current one, or a one-time code",
+);
+/// There is no PIN to prove.
+pub const PIN_NOT_SET: Code = Code::new("pin-not-set", 409, "Chưa đặt mã PIN", "No PIN is set");
+/// The PIN was changed at the same time.
+pub const PIN_CHANGED: Code =
+    Code::new("pin-changed", 409, "Mã PIN vừa được thay đổi", "The PIN was changed meanwhile");
+/// The first PIN needs a recent sign-in.
+pub const SESSION_NOT_FRESH: Code =
+    Code::new("session-not-fresh", 403, "Hãy đăng nhập lại để đặt mã PIN", "Please sign in again to set a PIN");
+
+/// All codes of this service, for the documentation.
+pub const ALL: &[Code] = &[
+    PHONE_INVALID,
+    PHONE_NOT_MOBILE,
+    PHONE_NOT_SERVED,
+    OTP_TOO_SOON,
+    OTP_TOO_MANY,
+    SIGN_IN_UNAVAILABLE,
+    OTP_UNKNOWN,
+    OTP_WRONG,
+    OTP_EXHAUSTED,
+    OTP_EXPIRED,
+    OTP_USED,
+    REFRESH_TOKEN_INVALID,
+    REFRESH_TOKEN_REPLAYED,
+    PIN_WEAK,
+    PIN_MALFORMED,
+    PIN_WRONG,
+    PIN_DELAYED,
+    PIN_PROOF_REQUIRED,
+    PIN_NOT_SET,
+    PIN_CHANGED,
+    SESSION_NOT_FRESH,
+];
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What can go wrong for a caller.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A number that may not sign in.
+    #[error(transparent)]
+    Phone(#[from] PhoneFault),
+    /// The pause after the last code is not over.
+    #[error("a code was sent moments ago")]
+    CodeTooSoon {
+        /// Seconds left.
+        retry_s: u64,
+    },
+    /// A cap was reached.
+    #[error("a cap on one-time codes was reached")]
+    CodeCapped {
+        /// Seconds until the next is allowed.
+        retry_s: u64,
+    },
+    /// Redis is away, so caps can't be kept.
+    #[error("caps on one-time codes can't be checked")]
+    CapsAway(#[source] BoxError),
+    /// No such challenge for this device and purpose.
+    #[error("no such challenge")]
+    ChallengeUnknown,
+    /// Wrong code.
+    #[error("wrong one-time code")]
+    CodeWrong {
+        /// Tries that are left.
+        left: u8,
+    },
+    /// No try is left.
+    #[error("no try is left")]
+    CodeExhausted,
+    /// Too late.
+    #[error("the one-time code has expired")]
+    CodeExpired,
+    /// It was used before.
+    #[error("the one-time code was used before")]
+    CodeUsed,
+    /// Not a token of a live session.
+    #[error("the refresh token is not good")]
+    RefreshInvalid,
+    /// A token that was used before; its family is dead now.
+    #[error("the refresh token was replayed")]
+    RefreshReplayed,
+    /// Not a PIN, or a weak one.
+    #[error(transparent)]
+    Pin(#[from] PinFault),
+    /// The current PIN is wrong.
+    #[error("wrong PIN")]
+    PinWrong {
+        /// When the next try is allowed, if not at once.
+        retry_at: Option<DateTime<Utc>>,
+    },
+    /// No try before a time.
+    #[error("PIN tries are delayed")]
+    PinDelayed {
+        /// Seconds left.
+        retry_s: u64,
+    },
+    /// A PIN exists and nothing proved the right to change it.
+    #[error("the current PIN or a one-time code is needed")]
+    PinProofRequired,
+    /// No PIN exists.
+    #[error("no PIN is set")]
+    PinNotSet,
+    /// Somebody else changed it in between.
+    #[error("the PIN was changed meanwhile")]
+    PinChanged,
+    /// Too many PINs are being hashed.
+    #[error("too many PIN checks at once")]
+    PinBusy,
+    /// The sign-in is too long ago.
+    #[error("the session is not fresh")]
+    NotFresh,
+    /// No such thing of this citizen.
+    #[error("not found")]
+    NotFound,
+    /// The profile changed since it was read.
+    #[error("the version does not match")]
+    VersionMismatch,
+    /// A field of a request breaks its rule.
+    #[error("field {field} is not valid")]
+    Field {
+        /// Its path in the body.
+        field: &'static str,
+        /// The rule, in Vietnamese.
+        vi: &'static str,
+        /// The rule, in English.
+        en: &'static str,
+    },
+    /// No key signs tokens yet.
+    #[error("no signing key is at hand")]
+    NoSigningKey,
+    /// A token could not be signed.
+    #[error("signing failed")]
+    Signing(#[from] jsonwebtoken::errors::Error),
+    /// A stored value does not open.
+    #[error(transparent)]
+    Unsealable(#[from] Unsealable),
+    /// A hash could not be made or read.
+    #[error("hashing failed: {0}")]
+    Hashing(String),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// Platform refused.
+    #[error(transparent)]
+    Platform(#[from] Problem),
+}
+
+impl Error {
+    /// The stable code.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Phone(PhoneFault::Invalid) => PHONE_INVALID,
+            Self::Phone(PhoneFault::NotMobile) => PHONE_NOT_MOBILE,
+            Self::Phone(PhoneFault::NotServed) => PHONE_NOT_SERVED,
+            Self::CodeTooSoon { .. } => OTP_TOO_SOON,
+            Self::CodeCapped { .. } => OTP_TOO_MANY,
+            Self::CapsAway(_) => SIGN_IN_UNAVAILABLE,
+            Self::ChallengeUnknown => OTP_UNKNOWN,
+            Self::CodeWrong { .. } => OTP_WRONG,
+            Self::CodeExhausted => OTP_EXHAUSTED,
+            Self::CodeExpired => OTP_EXPIRED,
+            Self::CodeUsed => OTP_USED,
+            Self::RefreshInvalid => REFRESH_TOKEN_INVALID,
+            Self::RefreshReplayed => REFRESH_TOKEN_REPLAYED,
+            Self::Pin(PinFault::Malformed) => PIN_MALFORMED,
+            Self::Pin(PinFault::Weak) => PIN_WEAK,
+            Self::PinWrong { .. } => PIN_WRONG,
+            Self::PinDelayed { .. } => PIN_DELAYED,
+            Self::PinProofRequired => PIN_PROOF_REQUIRED,
+            Self::PinNotSet => PIN_NOT_SET,
+            Self::PinChanged => PIN_CHANGED,
+            Self::PinBusy => OVERLOADED,
+            Self::NotFresh => SESSION_NOT_FRESH,
+            Self::NotFound => NOT_FOUND,
+            Self::VersionMismatch => PRECONDITION_FAILED,
+            Self::Field { .. } => INVALID_BODY,
+            Self::NoSigningKey => UNAVAILABLE,
+            Self::Signing(_) | Self::Unsealable(_) | Self::Hashing(_) | Self::Database(_) | Self::Platform(_) => {
+                INTERNAL
+            }
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let problem = Self::new(error.code());
+        match error {
+            Error::CodeTooSoon { retry_s } | Error::CodeCapped { retry_s } | Error::PinDelayed { retry_s } => {
+                problem.with("retry_after", retry_s).retry_after(retry_s)
+            }
+            Error::CapsAway(source) => problem.retry_after(30).source(source),
+            Error::CodeWrong { left } => problem
+                .detail(
+                    format!("Mã không đúng, bạn còn {left} lần thử."),
+                    format!("The code is wrong; {left} tries are left."),
+                )
+                .with("tries_left", left),
+            Error::PinWrong { retry_at: Some(retry_at) } => problem.with("retry_at", retry_at),
+            Error::Field { field, vi, en } => problem.detail(vi, en).with("field", field),
+            Error::PinBusy | Error::NoSigningKey => problem.retry_after(1),
+            Error::Database(source) => source.into(),
+            Error::Platform(inner) => inner,
+            source @ (Error::Signing(_) | Error::Unsealable(_) | Error::Hashing(_)) => problem.source(source),
+            _ => problem,
+        }
+    }
+}
+
+/// Whole seconds from `now` until `then`, at least 1.
+pub(crate) fn seconds_until(then: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
+    let milliseconds = (then - now).num_milliseconds().max(1);
+    u64::try_from(milliseconds).unwrap_or(1).div_ceil(1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use chrono::TimeDelta;
+    use platform::http::Language;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_speak_both_languages() {
+        let codes: HashSet<&str> = ALL.iter().map(Code::code).collect();
+        assert_eq!(codes.len(), ALL.len());
+        for code in ALL {
+            assert_ne!(code.title(Language::Vi), code.title(Language::En));
+        }
+    }
+
+    #[test]
+    fn a_wrong_code_says_how_many_tries_are_left() {
+        let problem = Problem::from(Error::CodeWrong { left: 3 });
+        let body = problem.body(Language::En);
+        assert_eq!((problem.status(), &body["code"], &body["tries_left"]), (422, &"otp-wrong".into(), &3.into()));
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up() {
+        let now = DateTime::UNIX_EPOCH;
+        assert_eq!(seconds_until(now + TimeDelta::milliseconds(1_001), now), 2);
+        assert_eq!(seconds_until(now, now), 1);
+    }
+}

@@ -1,0 +1,110 @@
+//! What other roles ask of identity. The transport says who asks; each method names who may.
+
+use std::sync::Arc;
+
+use platform::problem::Problem;
+use platform::rpc::require_peer;
+use proto::auth::v1::key_service_server::{KeyService, KeyServiceServer};
+use proto::auth::v1::{GetKeysRequest, GetKeysResponse, ListRevocationsRequest, ListRevocationsResponse, Revocation};
+use proto::identity::v1::identity_service_server::{IdentityService, IdentityServiceServer};
+use proto::identity::v1::{
+    FindCitizenRequest, FindCitizenResponse, GetContactRequest, GetContactResponse, TakeOtpCodeRequest,
+    TakeOtpCodeResponse,
+};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::{Identity, citizen, key, session};
+
+/// The largest page of revocations.
+const MAX_REVOCATIONS: i64 = 1_000;
+
+/// Identity's gRPC services.
+pub(crate) fn routes(identity: Arc<Identity>) -> Routes {
+    Routes::new(KeyServiceServer::new(Keys(identity.clone())))
+        .add_service(IdentityServiceServer::new(Citizens(identity)))
+}
+
+struct Keys(Arc<Identity>);
+
+#[tonic::async_trait]
+impl KeyService for Keys {
+    async fn get_keys(&self, _: Request<GetKeysRequest>) -> Result<Response<GetKeysResponse>, Status> {
+        self.0.signer().await.map_err(status)?;
+        let jwks = key::jwks(&self.0.pool, self.0.now()).await.map_err(|error| status(error.into()))?;
+        Ok(Response::new(GetKeysResponse { jwks_json: jwks.to_string(), issuer: self.0.issuer.clone() }))
+    }
+
+    async fn list_revocations(
+        &self,
+        request: Request<ListRevocationsRequest>,
+    ) -> Result<Response<ListRevocationsResponse>, Status> {
+        let after = request.get_ref().after_position;
+        let (revoked, position) = session::list_revocations(&self.0.pool, after, MAX_REVOCATIONS)
+            .await
+            .map_err(|error| status(error.into()))?;
+        let revocations = revoked
+            .into_iter()
+            .map(|one| Revocation {
+                position: one.position,
+                session_id: one.session.to_string(),
+                forget_at: one.forget_at.timestamp(),
+            })
+            .collect();
+        Ok(Response::new(ListRevocationsResponse { revocations, position }))
+    }
+}
+
+struct Citizens(Arc<Identity>);
+
+#[tonic::async_trait]
+impl IdentityService for Citizens {
+    async fn take_otp_code(
+        &self,
+        request: Request<TakeOtpCodeRequest>,
+    ) -> Result<Response<TakeOtpCodeResponse>, Status> {
+        require_peer(&request, &["notifications"])?;
+        let id = parse_id(&request.get_ref().challenge_id)?;
+        let taken = self.0.take_code(id.into()).await.map_err(status)?;
+        Ok(Response::new(TakeOtpCodeResponse {
+            phone: taken.phone.e164().to_owned(),
+            code: taken.code.expose().to_owned(),
+            language: taken.language.tag().to_owned(),
+            expires_at: taken.expires_at.timestamp(),
+            purpose: taken.purpose.as_str().to_owned(),
+        }))
+    }
+
+    async fn get_contact(&self, request: Request<GetContactRequest>) -> Result<Response<GetContactResponse>, Status> {
+        require_peer(&request, &["notifications"])?;
+        let id = parse_id(&request.get_ref().user_id)?;
+        let citizen = self.0.citizen(id.into()).await.map_err(status)?;
+        Ok(Response::new(GetContactResponse {
+            phone: citizen.phone.e164().to_owned(),
+            language: citizen.language.tag().to_owned(),
+        }))
+    }
+
+    async fn find_citizen(
+        &self,
+        request: Request<FindCitizenRequest>,
+    ) -> Result<Response<FindCitizenResponse>, Status> {
+        require_peer(&request, &["wallet"])?;
+        let phone = self.0.numbering.parse(&request.get_ref().phone).map_err(|fault| status(fault.into()))?;
+        let citizen = self.0.citizen_by_phone(&phone).await.map_err(status)?.ok_or_else(|| status(Error::NotFound))?;
+        Ok(Response::new(FindCitizenResponse {
+            user_id: citizen.id.to_string(),
+            masked_name: citizen.display_name.as_deref().map(citizen::mask_name).unwrap_or_default(),
+        }))
+    }
+}
+
+fn parse_id(text: &str) -> Result<Uuid, Status> {
+    text.parse().map_err(|_| status(Error::NotFound))
+}
+
+fn status(error: Error) -> Status {
+    Problem::from(error).into()
+}

@@ -1,0 +1,79 @@
+//! Public routes of identity.
+//!
+//! Anyone may call `otp`, `sessions`, `sessions/refresh` and `/.well-known/jwks.json`; the rest needs an access token and
+//! speaks of its subject only, so that no path names another citizen.
+//! Answers that carry tokens or personal data are never cached.
+
+mod address;
+mod device;
+mod hidden;
+mod me;
+mod otp;
+mod pin;
+mod session;
+mod well_known;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use platform::http::{ApiRouter, Json, Language};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use crate::Identity;
+
+/// What every handler gets.
+type App = State<Arc<Identity>>;
+
+/// Identity's routes and their description.
+pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
+    ApiRouter::<Arc<Identity>>::new()
+        .routes(routes!(otp::ask))
+        .routes(routes!(session::open))
+        .routes(routes!(session::refresh))
+        .routes(routes!(session::sign_out))
+        .routes(routes!(me::show, me::edit))
+        .routes(routes!(pin::set))
+        .routes(routes!(device::list))
+        .routes(routes!(device::remove))
+        .routes(routes!(well_known::jwks))
+        .with_state(identity)
+}
+
+/// A language that the product speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LanguageTag {
+    /// Vietnamese.
+    Vi,
+    /// English.
+    En,
+}
+
+impl From<Language> for LanguageTag {
+    fn from(language: Language) -> Self {
+        match language {
+            Language::Vi => Self::Vi,
+            Language::En => Self::En,
+        }
+    }
+}
+
+impl From<LanguageTag> for Language {
+    fn from(tag: LanguageTag) -> Self {
+        match tag {
+            LanguageTag::Vi => Self::Vi,
+            LanguageTag::En => Self::En,
+        }
+    }
+}
+
+/// A JSON answer that nobody may keep.
+fn private<T: Serialize>(status: StatusCode, body: T) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

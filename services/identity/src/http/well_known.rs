@@ -1,0 +1,25 @@
+//! `GET /.well-known/jwks.json`
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, header};
+use platform::http::Json;
+use platform::problem::Problem;
+
+use super::App;
+use crate::key::{self, JWKS_MAX_AGE_S};
+
+/// Show the keys that verify access tokens
+///
+/// An RFC 7517 key set. Keys appear well before they sign and stay until no token of theirs can be alive.
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "identity",
+    responses((status = 200, description = "The key set", body = serde_json::Value))
+)]
+pub(super) async fn jwks(State(identity): App) -> Result<Response, Problem> {
+    identity.signer().await?;
+    let mut response = Json(key::jwks(&identity.pool, identity.now()).await?).into_response();
+    let age = format!("public, max-age={JWKS_MAX_AGE_S}");
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_str(&age).expect("ASCII is a header value"));
+    Ok(response)
+}

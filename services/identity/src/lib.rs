@@ -1,0 +1,174 @@
+//! Who a citizen is: phone sign-in, sessions, PIN and tokens.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`config`] | settings; secrets have no defaults |
+//! | `phone` | numbers as people write them, kept as E.164 (pure) |
+//! | `challenge` | one-time codes: asked for, taken once by notifications, answered; `challenge::rule` is pure |
+//! | `caps` | how many codes may be asked for: buckets in Redis, one script |
+//! | `citizen`, `device` | people and what they sign in on |
+//! | `session` | refresh rotation (`session::rule`, pure), access tokens, revocations |
+//! | `key` | signing keys, their rotation, the JWKS |
+//! | `pin` | strength and delay (pure), argon2id |
+//! | `vault` | everything that a configured key protects |
+//! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
+//! | `prune`, `meter`, `error` | what is over goes; metrics; stable codes |
+//!
+//! Lock order: challenge, citizen, session, PIN, revocation head, outbox head.
+//!
+//! Invariants:
+//! - A phone number, a name, a code, a PIN and a token never reach a log, a metric, an error or an event.
+//! - A challenge is consumed once; a refresh token rotates once; a replay ends its own family only.
+//! - Nothing in the database gives access without the keys of the configuration.
+//! - When Redis is away no code is sent; everything else goes on.
+
+mod caps;
+mod challenge;
+mod citizen;
+pub mod city;
+pub mod config;
+mod device;
+pub mod error;
+mod grpc;
+mod http;
+mod key;
+mod meter;
+mod phone;
+mod pin;
+mod prune;
+mod session;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod vault;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use platform::auth::Verifier;
+use platform::clock::Clock;
+use platform::db::Schema;
+use platform::outbox::Relay;
+use platform::redis::RedisLink;
+use platform::service::{Context, DatabaseReady, KeysReady, Service};
+use sqlx::PgPool;
+use url::Url;
+
+pub use challenge::{ChallengeId, Purpose};
+pub use citizen::CitizenId;
+pub use city::check_city;
+pub use config::Config;
+pub use device::DeviceId;
+pub use key::{DatabaseKeySource, Urgency};
+pub use session::SessionId;
+pub use vault::KeyError;
+
+/// Where identity keeps its tables.
+pub const SCHEMA: Schema = Schema::new("identity");
+/// The stream of identity's events.
+pub const STREAM: &str = "identity";
+/// Identity's own migrations.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// What identity is given.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// Database, Redis, clock, metrics, token checks.
+    pub context: Context,
+}
+
+/// Why identity can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A setting is out of bounds.
+    #[error("{0}")]
+    Config(String),
+    /// A secret is missing or weak.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+/// The service: what every use case needs.
+pub(crate) struct Identity {
+    pub config: Config,
+    pub issuer: String,
+    pub numbering: phone::Numbering,
+    pub vault: vault::Vault,
+    pub pool: PgPool,
+    pub redis: RedisLink,
+    pub clock: Clock,
+    pub verifier: Verifier,
+    pub meter: meter::Meter,
+    pub ring: key::Ring,
+    pub hasher: pin::Hasher,
+}
+
+impl Identity {
+    /// The time, as exactly as PostgreSQL keeps it.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now().trunc_subsecs(6)
+    }
+
+    fn try_new(config: Config, context: &Context) -> Result<Self, BuildError> {
+        config.check().map_err(BuildError::Config)?;
+        Ok(Self {
+            issuer: config.issuer_for(&context.public_url),
+            numbering: numbering(&config, &context.city)?,
+            vault: vault::Vault::try_new(&config.keys)?,
+            pool: context.pool.clone(),
+            redis: context.redis.clone(),
+            clock: context.clock.clone(),
+            verifier: context.verifier.clone(),
+            meter: meter::Meter::new(&context.metrics),
+            ring: key::Ring::default(),
+            hasher: pin::Hasher::new(config.pin_hashes_at_once),
+            config,
+        })
+    }
+}
+
+/// Builds the role. Nothing is reached yet: the database and Redis may be away when the process starts.
+///
+/// # Errors
+/// When a setting is out of bounds or a secret is missing.
+pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
+    let Deps { context } = deps;
+    let identity = Arc::new(Identity::try_new(config, &context)?);
+    Ok(Service {
+        http: http::router(identity.clone()),
+        grpc: Some(grpc::routes(identity.clone())),
+        tasks: vec![identity.key_task(), identity.prune_task(), Relay::of_outbox(&context, SCHEMA, STREAM).into_task()],
+        ready: vec![Arc::new(DatabaseReady(context.pool.clone())), Arc::new(KeysReady(context.verifier.clone()))],
+        metrics: context.metrics,
+    })
+}
+
+/// Lets the next signing key take over, for operators. Tells whether it did.
+///
+/// # Errors
+/// When a setting is wrong or the database does not answer.
+pub async fn rotate_keys(config: Config, deps: Deps, urgency: Urgency) -> Result<bool, platform::problem::Problem> {
+    let identity = Identity::try_new(config, &deps.context)
+        .map_err(|error| platform::problem::Problem::new(platform::problem::INTERNAL).source(error))?;
+    Ok(identity.rotate_keys(urgency).await?)
+}
+
+/// Which numbers may sign in: the configured region, else the city's.
+fn numbering(config: &Config, city: &Path) -> Result<phone::Numbering, BuildError> {
+    let region = match &config.region {
+        Some(region) => region.clone(),
+        None => city::phone_region(city).map_err(|fault| BuildError::Config(fault.to_string()))?,
+    };
+    let served = config.served_regions.clone().unwrap_or_else(|| vec![region.clone()]);
+    phone::Numbering::try_new(&region, &served)
+        .map_err(|name| BuildError::Config(format!("identity: `{name}` is not a region (ISO 3166-1 alpha-2)")))
+}
+
+impl Config {
+    /// The `iss` of tokens: the configured issuer, else the public URL, without a slash at the end.
+    pub fn issuer_for(&self, public_url: &Url) -> String {
+        self.issuer.as_ref().unwrap_or(public_url).as_str().trim_end_matches('/').to_owned()
+    }
+}

@@ -1,0 +1,76 @@
+//! The service's metrics: `trangtien_identity_…`. Labels are bounded sets; no person appears.
+
+use platform::metrics::Metrics;
+use prometheus::IntCounterVec;
+
+/// Counters of the service.
+pub(crate) struct Meter {
+    otp_sent: IntCounterVec,
+    otp_refused: IntCounterVec,
+    otp_checks: IntCounterVec,
+    sessions: IntCounterVec,
+    sessions_ended: IntCounterVec,
+    refreshes: IntCounterVec,
+    pin_checks: IntCounterVec,
+    key_rotations: IntCounterVec,
+}
+
+impl Meter {
+    /// Registers them.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            otp_sent: metrics.counter("otp_sent_total", "One-time codes handed over for sending.", &["purpose"]),
+            otp_refused: metrics.counter(
+                "otp_refused_total",
+                "Requests for a one-time code that were refused.",
+                &["reason"],
+            ),
+            otp_checks: metrics.counter("otp_checks_total", "Answers to one-time codes.", &["purpose", "outcome"]),
+            sessions: metrics.counter("sessions_issued_total", "Sessions started.", &["citizen"]),
+            sessions_ended: metrics.counter("sessions_ended_total", "Sessions ended before their time.", &["reason"]),
+            refreshes: metrics.counter("refreshes_total", "Uses of refresh tokens.", &["outcome"]),
+            pin_checks: metrics.counter("pin_checks_total", "Checks of PINs.", &["outcome"]),
+            key_rotations: metrics.counter("key_rotations_total", "Signing keys that took over.", &[]),
+        }
+    }
+
+    /// A code was asked for and an event says so.
+    pub(crate) fn otp_sent(&self, purpose: &str) {
+        self.otp_sent.with_label_values(&[purpose]).inc();
+    }
+
+    /// A code was refused.
+    pub(crate) fn otp_refused(&self, reason: &str) {
+        self.otp_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// A code was answered.
+    pub(crate) fn otp_check(&self, purpose: &str, outcome: &str) {
+        self.otp_checks.with_label_values(&[purpose, outcome]).inc();
+    }
+
+    /// A session began, of a `new` or `known` citizen.
+    pub(crate) fn session(&self, citizen: &str) {
+        self.sessions.with_label_values(&[citizen]).inc();
+    }
+
+    /// Sessions were ended.
+    pub(crate) fn sessions_ended(&self, reason: &str, count: usize) {
+        self.sessions_ended.with_label_values(&[reason]).inc_by(count as u64);
+    }
+
+    /// A refresh token was used.
+    pub(crate) fn refresh(&self, outcome: &str) {
+        self.refreshes.with_label_values(&[outcome]).inc();
+    }
+
+    /// A PIN was checked.
+    pub(crate) fn pin_check(&self, outcome: &str) {
+        self.pin_checks.with_label_values(&[outcome]).inc();
+    }
+
+    /// A signing key took over.
+    pub(crate) fn key_rotation(&self) {
+        self.key_rotations.with_label_values::<&str>(&[]).inc();
+    }
+}

@@ -1,0 +1,142 @@
+//! The payment PIN: set, changed, reset and checked.
+//!
+//! A check is counted in its own short transaction before the hash is computed, so that checks at the same time can't
+//! share a count and no lock is held while hashing. The third wrong PIN starts a wait that doubles.
+//! The first PIN needs a recent sign-in; another one needs the current PIN, or a one-time code to the citizen's own number,
+//! after which the PIN cools down for a day.
+
+mod delay;
+mod hash;
+mod sql;
+pub(crate) mod strength;
+
+use chrono::{DateTime, Utc};
+use platform::auth::Principal;
+
+use self::delay::Tally;
+pub(crate) use self::hash::Hasher;
+use self::strength::Pin;
+use crate::Identity;
+use crate::challenge::{Attempt, ChallengeId, Code, Purpose};
+use crate::citizen::{self, CitizenId};
+use crate::config::Lifetimes;
+use crate::error::{Error, seconds_until};
+
+/// What gives the right to set a PIN.
+#[derive(Clone, Debug)]
+pub(crate) enum Proof {
+    /// A recent sign-in; for the first PIN only.
+    FreshSession,
+    /// The PIN that holds now.
+    Current(Pin),
+    /// A one-time code for `pin-reset`, sent to the citizen's own number.
+    Code(ChallengeId, Code),
+}
+
+/// A PIN that was set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PinSet {
+    pub set_at: DateTime<Utc>,
+    pub cooling_until: Option<DateTime<Utc>>,
+}
+
+/// A PIN as it is stored.
+struct Row {
+    hash: String,
+    tally: Tally,
+}
+
+impl Identity {
+    /// Sets the PIN of the caller.
+    pub(crate) async fn set_pin(&self, caller: &Principal, pin: &Pin, proof: Proof) -> Result<PinSet, Error> {
+        let citizen = CitizenId::from(caller.subject);
+        match proof {
+            Proof::FreshSession => self.set_first_pin(caller, citizen, pin).await,
+            Proof::Current(current) => self.change_pin(citizen, &current, pin).await,
+            Proof::Code(challenge, code) => self.reset_pin(caller, citizen, pin, (challenge, code)).await,
+        }
+    }
+
+    async fn set_first_pin(&self, caller: &Principal, citizen: CitizenId, pin: &Pin) -> Result<PinSet, Error> {
+        let mut conn = self.pool.acquire().await?;
+        if sql::exists(&mut conn, citizen).await? {
+            return Err(Error::PinProofRequired);
+        }
+        drop(conn);
+        let now = self.now();
+        if caller.authenticated_at + Lifetimes::span(self.config.lifetimes.fresh_seconds) <= now {
+            return Err(Error::NotFresh);
+        }
+        let hash = self.hasher.hash(self.vault.pepper_pin(citizen.uuid(), pin.expose())).await?;
+        if !sql::insert(&mut *self.pool.acquire().await?, citizen, &hash, now).await? {
+            return Err(Error::PinProofRequired);
+        }
+        Ok(PinSet { set_at: now, cooling_until: None })
+    }
+
+    async fn change_pin(&self, citizen: CitizenId, current: &Pin, pin: &Pin) -> Result<PinSet, Error> {
+        let old_hash = self.check_pin(citizen, current).await?;
+        let hash = self.hasher.hash(self.vault.pepper_pin(citizen.uuid(), pin.expose())).await?;
+        let now = self.now();
+        let cooling_until = sql::replace(&mut *self.pool.acquire().await?, citizen, &old_hash, &hash, now).await?;
+        Ok(PinSet { set_at: now, cooling_until: cooling_until.ok_or(Error::PinChanged)? })
+    }
+
+    async fn reset_pin(
+        &self,
+        caller: &Principal,
+        citizen: CitizenId,
+        pin: &Pin,
+        proof: (ChallengeId, Code),
+    ) -> Result<PinSet, Error> {
+        let device = self.session_device(citizen, caller.session.into()).await?;
+        let own_digest = self.vault.phone_digest(self.citizen(citizen).await?.phone.e164());
+        // Hashed first, so that no lock is held meanwhile.
+        let hash = self.hasher.hash(self.vault.pepper_pin(citizen.uuid(), pin.expose())).await?;
+        let now = self.now();
+        let attempt = Attempt { challenge: proof.0, purpose: Purpose::PinReset, device: Some(device), code: proof.1 };
+        let mut tx = self.pool.begin().await?;
+        match self.answer_code(&mut tx, &attempt, now).await {
+            Ok(proved) if proved.phone_digest == own_digest => {}
+            // Proved another number than the citizen's own.
+            Ok(_) => return Err(Error::ChallengeUnknown),
+            Err(error) => {
+                tx.commit().await?;
+                return Err(error);
+            }
+        }
+        citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
+        let cooling_until = now + Lifetimes::span(self.config.lifetimes.pin_cooling_seconds);
+        sql::reset(&mut tx, citizen, &hash, cooling_until, now).await?;
+        tx.commit().await?;
+        Ok(PinSet { set_at: now, cooling_until: Some(cooling_until) })
+    }
+
+    /// Checks a PIN, counting the check before it is made. Gives the stored hash that it was right for.
+    pub(crate) async fn check_pin(&self, citizen: CitizenId, pin: &Pin) -> Result<String, Error> {
+        // A place is taken first: a check that can't be made is not counted.
+        let place = self.hasher.place().await?;
+        let reserved = self.reserve_check(citizen).await?;
+        let right = place.verify(self.vault.pepper_pin(citizen.uuid(), pin.expose()), reserved.hash.clone()).await?;
+        if !right {
+            self.meter.pin_check("wrong");
+            return Err(Error::PinWrong { retry_at: reserved.tally.retry_at });
+        }
+        self.meter.pin_check("right");
+        sql::clear_tally(&mut *self.pool.acquire().await?, citizen, &reserved.hash).await?;
+        Ok(reserved.hash)
+    }
+
+    async fn reserve_check(&self, citizen: CitizenId) -> Result<Row, Error> {
+        let now = self.now();
+        let mut tx = self.pool.begin().await?;
+        let row = sql::lock(&mut tx, citizen).await?.ok_or(Error::PinNotSet)?;
+        let tally = delay::reserve(row.tally, now).map_err(|retry_at| {
+            self.meter.pin_check("delayed");
+            Error::PinDelayed { retry_s: seconds_until(retry_at, now) }
+        })?;
+        sql::set_tally(&mut tx, citizen, tally).await?;
+        tx.commit().await?;
+        Ok(Row { hash: row.hash, tally })
+    }
+}

@@ -1,0 +1,362 @@
+//! Sessions: started by a one-time code, kept alive by refresh tokens that rotate, ended by their citizen or by a replay.
+//!
+//! | step | round trips |
+//! | --- | --- |
+//! | refresh | 1: a conditional UPDATE … RETURNING; only a token that is not the newest needs a second look, under the lock |
+//! | start | one transaction: challenge, citizen, device, session, events |
+//! | end | one transaction: session, revocation, event |
+//!
+//! Lock order: challenge, citizen, session, revocation head, outbox. Signing happens before the commit, so that an
+//! answer without a token never leaves a session behind.
+//! Invariants: a family has one newest token; a replay ends that family and no other; every session that ends before its
+//! time has a revocation until its last access token has expired.
+
+mod access_token;
+mod refresh_token;
+mod rule;
+mod sql;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use platform::auth::LEEWAY_S;
+use platform::outbox::{self, NewEvent};
+use platform::typed_id;
+use proto::identity::v1::{CitizenRegistered, SessionRevoked, SessionStarted};
+use sqlx::PgConnection;
+use tracing::{info, warn};
+
+use self::refresh_token::{RefreshToken, Salt};
+use self::rule::{Decision, Family};
+pub(crate) use self::sql::{list_revocations, prune};
+use crate::challenge::{Attempt, ChallengeId, Code, Proved, Purpose};
+use crate::citizen::{Citizen, CitizenId};
+use crate::config::Lifetimes;
+use crate::device::{self, Announcement, DeviceId, DeviceName};
+use crate::error::Error;
+use crate::{Identity, SCHEMA, vault};
+
+typed_id! {
+    /// A session; `sid` in tokens.
+    pub struct SessionId;
+}
+
+/// The client of first-party apps.
+const APP: &str = "app";
+/// What an app's token may be used for.
+const APP_SCOPE: &str = "app";
+/// Authentication context class of a sign-in by one-time code.
+const ACR_CODE: &str = "urn:trangtien:acr:otp";
+/// Authentication methods of a sign-in by one-time code over SMS (RFC 8176).
+const AMR_CODE: [&str; 2] = ["otp", "sms"];
+
+/// Why a session ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndReason {
+    SignedOut,
+    DeviceRemoved,
+    /// Another sign-in on the same device.
+    Replaced,
+    /// A refresh token came twice.
+    Replayed,
+}
+
+impl EndReason {
+    /// As it is stored and counted.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::SignedOut => "signed-out",
+            Self::DeviceRemoved => "device-removed",
+            Self::Replaced => "replaced",
+            Self::Replayed => "replayed",
+        }
+    }
+}
+
+/// A sign-in by one-time code.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
+    pub challenge: ChallengeId,
+    pub code: Code,
+    /// The device that asked for the code, when the app does not say.
+    pub device: Option<DeviceId>,
+    pub device_name: DeviceName,
+    pub public_key: Option<Vec<u8>>,
+}
+
+/// Tokens for a client.
+pub(crate) struct Tokens {
+    pub access: String,
+    pub refresh: String,
+    pub expires_in_s: u32,
+}
+
+/// A session that began.
+pub(crate) struct Opened {
+    pub tokens: Tokens,
+    pub citizen: Citizen,
+    pub new_citizen: bool,
+}
+
+/// A session as its tokens need it.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub id: SessionId,
+    pub citizen: CitizenId,
+    pub device: DeviceId,
+    pub client: String,
+    pub scope: String,
+    pub acr: String,
+    pub amr: Vec<String>,
+    pub salt: Salt,
+    pub generation: u32,
+    pub authenticated_at: DateTime<Utc>,
+    pub rotated_at: DateTime<Utc>,
+    pub idle_expires_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub ended: bool,
+}
+
+/// A session that was ended, for whoever checks tokens in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Revoked {
+    pub session: SessionId,
+    pub position: i64,
+    pub forget_at: DateTime<Utc>,
+}
+
+impl Identity {
+    /// Starts a session.
+    pub(crate) async fn open_session(&self, opening: Opening) -> Result<Opened, Error> {
+        let now = self.now();
+        // Looked for first: without it the code would be used up for nothing.
+        let signer = self.signer().await?;
+        let attempt = Attempt {
+            challenge: opening.challenge,
+            purpose: Purpose::SignIn,
+            device: opening.device,
+            code: opening.code.clone(),
+        };
+        let mut tx = self.pool.begin().await?;
+        let proved = match self.answer_code(&mut tx, &attempt, now).await {
+            Ok(proved) => proved,
+            Err(error) => {
+                tx.commit().await?;
+                return Err(error);
+            }
+        };
+        let (citizen, new_citizen) = self.find_or_register(&mut tx, &proved, now).await?;
+        let (session, mut events, ended) = self.start(&mut tx, &citizen, &proved, &opening, now).await?;
+        if new_citizen {
+            let registered = CitizenRegistered {
+                user_id: citizen.id.to_string(),
+                tier: citizen.tier.number().into(),
+                language: citizen.language.tag().to_owned(),
+            };
+            events.insert(0, NewEvent::new(citizen.id.uuid(), &registered));
+        }
+        outbox::append(&mut tx, SCHEMA, now, &events).await?;
+        let tokens = self.tokens(&signer, &session, now)?;
+        tx.commit().await?;
+        self.forget_now(&ended);
+        self.meter.session(if new_citizen { "new" } else { "known" });
+        info!(session.id = %session.id, citizen.id = %citizen.id, new_citizen, "session started");
+        Ok(Opened { tokens, citizen, new_citizen })
+    }
+
+    /// Device, former session of the device, new session; under the citizen's lock.
+    async fn start(
+        &self,
+        tx: &mut PgConnection,
+        citizen: &Citizen,
+        proved: &Proved,
+        opening: &Opening,
+        now: DateTime<Utc>,
+    ) -> Result<(Session, Vec<NewEvent>, Vec<Revoked>), Error> {
+        let announced = Announcement {
+            id: proved.device,
+            name: opening.device_name.clone(),
+            public_key: opening.public_key.clone(),
+        };
+        let (new_device, crowded_out) = device::remember(tx, citizen.id, &announced, now).await?;
+        let replaced = sql::end_on_devices(tx, citizen.id, &[proved.device], EndReason::Replaced, now).await?;
+        let removed = sql::end_on_devices(tx, citizen.id, &crowded_out, EndReason::DeviceRemoved, now).await?;
+        self.meter.sessions_ended(EndReason::Replaced.as_str(), replaced.len());
+        self.meter.sessions_ended(EndReason::DeviceRemoved.as_str(), removed.len());
+        let session = self.new_session(citizen.id, proved.device, now);
+        sql::insert(tx, &session).await?;
+        let (ended, mut events) = self.revoke(tx, citizen.id, &[replaced, removed].concat(), now).await?;
+        let started = SessionStarted {
+            user_id: citizen.id.to_string(),
+            session_id: session.id.to_string(),
+            device_id: proved.device.to_string(),
+            new_device,
+        };
+        events.push(NewEvent::new(citizen.id.uuid(), &started));
+        Ok((session, events, ended))
+    }
+
+    fn new_session(&self, citizen: CitizenId, device: DeviceId, now: DateTime<Utc>) -> Session {
+        let lifetimes = &self.config.lifetimes;
+        let expires_at = now + Lifetimes::span(lifetimes.session_seconds);
+        Session {
+            id: SessionId::generate(),
+            citizen,
+            device,
+            client: APP.to_owned(),
+            scope: APP_SCOPE.to_owned(),
+            acr: ACR_CODE.to_owned(),
+            amr: AMR_CODE.map(str::to_owned).to_vec(),
+            salt: vault::random(),
+            generation: 0,
+            authenticated_at: now,
+            rotated_at: now,
+            idle_expires_at: expires_at.min(now + Lifetimes::span(lifetimes.refresh_idle_seconds)),
+            expires_at,
+            ended: false,
+        }
+    }
+
+    /// Exchanges a refresh token for its successor and a new access token.
+    pub(crate) async fn refresh(&self, text: &str) -> Result<Tokens, Error> {
+        let (outcome, result) = match self.try_refresh(text).await {
+            Ok((tokens, Decision::Repeat)) => ("repeated", Ok(tokens)),
+            Ok((tokens, _)) => ("rotated", Ok(tokens)),
+            Err(Error::RefreshReplayed) => ("replayed", Err(Error::RefreshReplayed)),
+            Err(Error::RefreshInvalid) => ("invalid", Err(Error::RefreshInvalid)),
+            Err(error) => ("error", Err(error)),
+        };
+        self.meter.refresh(outcome);
+        result
+    }
+
+    async fn try_refresh(&self, text: &str) -> Result<(Tokens, Decision), Error> {
+        let token = RefreshToken::decode(text, &self.vault).ok_or(Error::RefreshInvalid)?;
+        let signer = self.signer().await?;
+        let now = self.now();
+        let idle = now + Lifetimes::span(self.config.lifetimes.refresh_idle_seconds);
+        let rotated = sql::rotate(&mut *self.pool.acquire().await?, &token, idle, now).await?;
+        if let Some(session) = rotated {
+            return Ok((self.tokens(&signer, &session, now)?, Decision::Rotate));
+        }
+        let mut tx = self.pool.begin().await?;
+        let session = sql::lock(&mut tx, token.session).await?.filter(|session| session.salt == token.salt);
+        let session = session.ok_or(Error::RefreshInvalid)?;
+        let grace = Lifetimes::span(self.config.lifetimes.refresh_grace_seconds);
+        match rule::decide(&session.family(), token.generation, grace, now) {
+            // The UPDATE above waited for somebody who then gave up: the token is the newest after all.
+            Decision::Rotate => {
+                let session = sql::rotate(&mut tx, &token, idle, now).await?.ok_or(Error::RefreshInvalid)?;
+                tx.commit().await?;
+                Ok((self.tokens(&signer, &session, now)?, Decision::Rotate))
+            }
+            Decision::Repeat => Ok((self.tokens(&signer, &session, now)?, Decision::Repeat)),
+            Decision::Replay => {
+                let ended = self.end_locked(&mut tx, &session, EndReason::Replayed, now).await?;
+                tx.commit().await?;
+                self.forget_now(&ended);
+                warn!(session.id = %session.id, citizen.id = %session.citizen, "refresh token replayed, session ended");
+                Err(Error::RefreshReplayed)
+            }
+            Decision::Ended | Decision::Expired | Decision::Ahead => Err(Error::RefreshInvalid),
+        }
+    }
+
+    fn tokens(&self, signer: &crate::key::Signer, session: &Session, now: DateTime<Utc>) -> Result<Tokens, Error> {
+        let lifetime_s = self.config.lifetimes.access_token_seconds;
+        let access = access_token::sign(signer, session, &self.issuer, lifetime_s, now)?;
+        let refresh = RefreshToken { session: session.id, generation: session.generation, salt: session.salt };
+        Ok(Tokens { access, refresh: refresh.encode(&self.vault), expires_in_s: lifetime_s })
+    }
+
+    /// Ends a session at its citizen's wish; nothing happens when it has ended before.
+    pub(crate) async fn sign_out(&self, citizen: CitizenId, id: SessionId) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.pool.begin().await?;
+        let session = sql::lock(&mut tx, id).await?.filter(|session| session.citizen == citizen && !session.ended);
+        let Some(session) = session else { return Ok(()) };
+        let ended = self.end_locked(&mut tx, &session, EndReason::SignedOut, now).await?;
+        tx.commit().await?;
+        self.forget_now(&ended);
+        Ok(())
+    }
+
+    /// The device that a session runs on.
+    pub(crate) async fn session_device(&self, citizen: CitizenId, id: SessionId) -> Result<DeviceId, Error> {
+        let device = sql::device_of(&mut *self.pool.acquire().await?, citizen, id).await?;
+        device.ok_or(Error::NotFound)
+    }
+
+    /// Ends the sessions on some devices of a citizen and writes what others must know of it.
+    pub(crate) async fn end_device_sessions(
+        &self,
+        tx: &mut PgConnection,
+        citizen: CitizenId,
+        devices: &[DeviceId],
+        reason: EndReason,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Revoked>, Error> {
+        let ended = sql::end_on_devices(tx, citizen, devices, reason, now).await?;
+        self.meter.sessions_ended(reason.as_str(), ended.len());
+        let (revoked, events) = self.revoke(tx, citizen, &ended, now).await?;
+        outbox::append(tx, SCHEMA, now, &events).await?;
+        Ok(revoked)
+    }
+
+    async fn end_locked(
+        &self,
+        tx: &mut PgConnection,
+        session: &Session,
+        reason: EndReason,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Revoked>, Error> {
+        sql::end(tx, session.id, reason, now).await?;
+        self.meter.sessions_ended(reason.as_str(), 1);
+        let (revoked, events) = self.revoke(tx, session.citizen, &[session.id], now).await?;
+        outbox::append(tx, SCHEMA, now, &events).await?;
+        Ok(revoked)
+    }
+
+    /// Gives each ended session its place among the revocations and the event that tells of it.
+    async fn revoke(
+        &self,
+        tx: &mut PgConnection,
+        citizen: CitizenId,
+        sessions: &[SessionId],
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<Revoked>, Vec<NewEvent>), Error> {
+        if sessions.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let last_token_ends = now + Lifetimes::span(self.config.lifetimes.access_token_seconds);
+        let forget_at = last_token_ends + TimeDelta::seconds(2 * LEEWAY_S);
+        let revoked = sql::revoke(tx, sessions, forget_at, now).await?;
+        let event = |revoked: &Revoked| {
+            let event = SessionRevoked {
+                user_id: citizen.to_string(),
+                session_id: revoked.session.to_string(),
+                position: revoked.position,
+                forget_at: revoked.forget_at.timestamp(),
+            };
+            NewEvent::new(citizen.uuid(), &event)
+        };
+        let events = revoked.iter().map(event).collect();
+        Ok((revoked, events))
+    }
+
+    /// Refuses the tokens of ended sessions in this process at once.
+    pub(crate) fn forget_now(&self, revoked: &[Revoked]) {
+        for one in revoked {
+            self.verifier.revoke(one.session.uuid(), one.forget_at.timestamp());
+        }
+    }
+}
+
+impl Session {
+    fn family(&self) -> Family {
+        Family {
+            generation: self.generation,
+            rotated_at: self.rotated_at,
+            expires_at: self.idle_expires_at,
+            ended: self.ended,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Statements on sessions and revocations.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{EndReason, RefreshToken, Revoked, Session, SessionId};
+use crate::citizen::CitizenId;
+use crate::device::DeviceId;
+
+/// How long the row of a session that is over is kept, so that its replays still show as such.
+const KEPT: TimeDelta = TimeDelta::days(1);
+
+struct Row {
+    id: Uuid,
+    citizen_id: Uuid,
+    device_id: Uuid,
+    client: String,
+    scope: String,
+    acr: String,
+    amr: Vec<String>,
+    salt: Vec<u8>,
+    generation: i32,
+    authenticated_at: DateTime<Utc>,
+    rotated_at: DateTime<Utc>,
+    idle_expires_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    ended: bool,
+}
+
+impl From<Row> for Session {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.into(),
+            citizen: row.citizen_id.into(),
+            device: row.device_id.into(),
+            client: row.client,
+            scope: row.scope,
+            acr: row.acr,
+            amr: row.amr,
+            salt: row.salt.try_into().expect("a CHECK holds salts to 16 bytes"),
+            generation: u32::try_from(row.generation).expect("a CHECK holds generations above 0"),
+            authenticated_at: row.authenticated_at,
+            rotated_at: row.rotated_at,
+            idle_expires_at: row.idle_expires_at,
+            expires_at: row.expires_at,
+            ended: row.ended,
+        }
+    }
+}
+
+/// Rotates the family if the token is its newest: the whole decision in one statement.
+pub(super) async fn rotate(
+    conn: &mut PgConnection,
+    token: &RefreshToken,
+    idle_expires_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Option<Session>, sqlx::Error> {
+    let Ok(generation) = i32::try_from(token.generation) else { return Ok(None) };
+    let row = sqlx::query_as!(
+        Row,
+        r#"UPDATE identity.session
+        SET generation = generation + 1, rotated_at = $5, idle_expires_at = LEAST($4, expires_at)
+        WHERE id = $1 AND generation = $2 AND salt = $3 AND ended_at IS NULL AND idle_expires_at > $5
+        RETURNING id, citizen_id, device_id, client, scope, acr, amr, salt, generation, authenticated_at, rotated_at,
+            idle_expires_at, expires_at, ended_at IS NOT NULL AS "ended!""#,
+        token.session.uuid(),
+        generation,
+        token.salt.as_slice(),
+        idle_expires_at,
+        now,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(Into::into))
+}
+
+/// A session, locked until the transaction ends.
+pub(super) async fn lock(conn: &mut PgConnection, id: SessionId) -> Result<Option<Session>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"SELECT id, citizen_id, device_id, client, scope, acr, amr, salt, generation, authenticated_at, rotated_at,
+            idle_expires_at, expires_at, ended_at IS NOT NULL AS "ended!"
+        FROM identity.session WHERE id = $1 FOR UPDATE"#,
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(Into::into))
+}
+
+/// The device of a session that has not ended.
+pub(super) async fn device_of(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    id: SessionId,
+) -> Result<Option<DeviceId>, sqlx::Error> {
+    let device = sqlx::query_scalar!(
+        "SELECT device_id FROM identity.session WHERE id = $1 AND citizen_id = $2 AND ended_at IS NULL",
+        id.uuid(),
+        citizen.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(device.map(DeviceId::from))
+}
+
+pub(super) async fn insert(conn: &mut PgConnection, session: &Session) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO identity.session
+            (id, citizen_id, device_id, client, scope, acr, amr, salt, authenticated_at, rotated_at, idle_expires_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        session.id.uuid(),
+        session.citizen.uuid(),
+        session.device.uuid(),
+        session.client,
+        session.scope,
+        session.acr,
+        &session.amr,
+        session.salt.as_slice(),
+        session.authenticated_at,
+        session.rotated_at,
+        session.idle_expires_at,
+        session.expires_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends one session.
+pub(super) async fn end(
+    conn: &mut PgConnection,
+    id: SessionId,
+    reason: EndReason,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.session SET ended_at = $2, end_reason = $3 WHERE id = $1 AND ended_at IS NULL",
+        id.uuid(),
+        now,
+        reason.as_str(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends the sessions on some devices of a citizen, oldest first, and tells which.
+pub(super) async fn end_on_devices(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    devices: &[DeviceId],
+    reason: EndReason,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    let devices: Vec<Uuid> = devices.iter().map(|device| device.uuid()).collect();
+    let mut ended = sqlx::query_scalar!(
+        "UPDATE identity.session SET ended_at = $3, end_reason = $4
+        WHERE citizen_id = $1 AND device_id = ANY ($2) AND ended_at IS NULL RETURNING id",
+        citizen.uuid(),
+        &devices,
+        now,
+        reason.as_str(),
+    )
+    .fetch_all(conn)
+    .await?;
+    ended.sort_unstable();
+    Ok(ended.into_iter().map(SessionId::from).collect())
+}
+
+/// Records revocations at the next positions, under the head's lock.
+pub(super) async fn revoke(
+    conn: &mut PgConnection,
+    sessions: &[SessionId],
+    forget_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Revoked>, sqlx::Error> {
+    let ids: Vec<Uuid> = sessions.iter().map(|session| session.uuid()).collect();
+    let count = i64::try_from(ids.len()).expect("a citizen has few sessions");
+    let head =
+        sqlx::query_scalar!("UPDATE identity.revocation_head SET position = position + $1 RETURNING position", count)
+            .fetch_one(&mut *conn)
+            .await?;
+    let first = head - count + 1;
+    sqlx::query!(
+        "INSERT INTO identity.revocation (position, session_id, revoked_at, forget_at)
+        SELECT $1 + listed.place - 1, listed.id, $3, $4 FROM unnest($2::uuid[]) WITH ORDINALITY AS listed (id, place)",
+        first,
+        &ids,
+        now,
+        forget_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(sessions
+        .iter()
+        .zip(first..)
+        .map(|(session, position)| Revoked { session: *session, position, forget_at })
+        .collect())
+}
+
+/// Revocations after a position in order, and the newest position there is.
+pub(crate) async fn list_revocations(
+    pool: &PgPool,
+    after: i64,
+    limit: i64,
+) -> Result<(Vec<Revoked>, i64), sqlx::Error> {
+    // The head is read first: a revocation between the two reads is then in the list or above the head, never lost.
+    let head = sqlx::query_scalar!("SELECT position FROM identity.revocation_head").fetch_one(pool).await?;
+    let rows = sqlx::query!(
+        "SELECT position, session_id, forget_at FROM identity.revocation WHERE position > $1 ORDER BY position LIMIT $2",
+        after,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    let revoked = rows
+        .into_iter()
+        .map(|row| Revoked { session: row.session_id.into(), position: row.position, forget_at: row.forget_at })
+        .collect();
+    Ok((revoked, head))
+}
+
+/// Removes revocations that no longer matter and sessions that are over. At most `batch` rows of each.
+pub(crate) async fn prune(pool: &PgPool, now: DateTime<Utc>, batch: i64) -> Result<u64, sqlx::Error> {
+    let revocations = sqlx::query!(
+        "DELETE FROM identity.revocation WHERE position IN (
+            SELECT position FROM identity.revocation WHERE forget_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        now,
+        batch,
+    )
+    .execute(pool)
+    .await?;
+    let expired = sqlx::query!(
+        "DELETE FROM identity.session WHERE id IN (
+            SELECT id FROM identity.session WHERE idle_expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        now - KEPT,
+        batch,
+    )
+    .execute(pool)
+    .await?;
+    let ended = sqlx::query!(
+        "DELETE FROM identity.session WHERE id IN (
+            SELECT id FROM identity.session WHERE ended_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        now - KEPT,
+        batch,
+    )
+    .execute(pool)
+    .await?;
+    Ok(revocations.rows_affected().max(expired.rows_affected()).max(ended.rows_affected()))
+}

@@ -1,0 +1,110 @@
+//! Signing keys: made once, rotated without a gap, removed when over.
+
+use chrono::TimeDelta;
+use futures::future::join_all;
+use platform::auth::AuthError;
+
+use crate::device::DeviceId;
+use crate::key::jwks;
+use crate::testing::{Stage, config};
+use crate::{Identity, Urgency};
+
+const PHONE: &str = "0912345678";
+
+async fn published(identity: &Identity) -> usize {
+    let jwks = jwks(&identity.pool, identity.clock.now()).await.expect("a key set");
+    jwks["keys"].as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test]
+async fn replicas_that_start_together_make_one_pair() {
+    let stage = Stage::new().await;
+    sqlx::query("DELETE FROM identity.signing_key").execute(&stage.admin()).await.expect("none left");
+    let replicas: Vec<_> = (0..6).map(|_| stage.replica()).collect();
+    let signers = join_all(replicas.iter().map(|replica| replica.signer())).await;
+    let kids: std::collections::HashSet<String> =
+        signers.into_iter().map(|signer| signer.expect("a key").kid.clone()).collect();
+    assert_eq!(kids.len(), 1);
+    assert_eq!((stage.count("signing_key").await, published(&stage.identity).await), (2, 2));
+}
+
+#[tokio::test]
+async fn tokens_outlive_a_rotation_and_keys_do_not_outlive_their_tokens() {
+    let stage = Stage::new().await;
+    let before = stage.sign_in(PHONE, DeviceId::generate()).await;
+    let first_kid = stage.identity.signer().await.expect("a key").kid.clone();
+    let next_kid: String = sqlx::query_scalar("SELECT kid FROM identity.signing_key WHERE state = 'next'")
+        .fetch_one(&stage.admin())
+        .await
+        .expect("a next key");
+    let behind = stage.replica();
+    behind.signer().await.expect("a key");
+    assert!(stage.identity.rotate_keys(Urgency::Now).await.expect("rotated"));
+    assert_eq!(stage.identity.signer().await.expect("a key").kid, next_kid, "the one that was published takes over");
+    assert_eq!(published(&stage.identity).await, 3);
+    let after = stage.sign_in(PHONE, DeviceId::generate()).await;
+    let late = behind.refresh(&after.tokens.refresh).await.expect("a replica that is behind signs with the old key");
+    for token in [&before.tokens.access, &after.tokens.access, &late.access] {
+        stage.context.verifier.verify(token).await.expect("valid");
+    }
+    assert_eq!(jsonwebtoken::decode_header(&late.access).expect("a header").kid, Some(first_kid));
+    let destroyed: bool =
+        sqlx::query_scalar("SELECT private_key IS NULL FROM identity.signing_key WHERE state = 'retired'")
+            .fetch_one(&stage.admin())
+            .await
+            .expect("one");
+    assert!(destroyed);
+    stage.clock.advance(TimeDelta::seconds(660));
+    assert_eq!(published(&stage.identity).await, 2, "no token of it can be alive");
+}
+
+#[tokio::test]
+async fn a_key_rotates_by_age_once_its_successor_is_well_known() {
+    let mut config = config();
+    config.lifetimes.signing_key_seconds = 3_600;
+    let stage = Stage::with(config).await;
+    assert!(!stage.identity.rotate_keys(Urgency::WhenDue).await.expect("looked"), "too young");
+    stage.clock.advance(TimeDelta::hours(1));
+    let replicas = [stage.replica(), stage.replica(), stage.replica()];
+    let rotated = join_all(replicas.iter().map(|replica| replica.rotate_keys(Urgency::WhenDue))).await;
+    assert_eq!(
+        rotated.into_iter().filter(|rotated| *rotated.as_ref().expect("looked")).count(),
+        1,
+        "one replica rotates"
+    );
+}
+
+#[tokio::test]
+async fn keys_survive_a_restart_but_not_another_secret() {
+    let stage = Stage::new().await;
+    let kid = stage.identity.signer().await.expect("a key").kid.clone();
+    assert_eq!(stage.replica().signer().await.expect("a key").kid, kid);
+    let mut other = stage.identity.config.clone();
+    other.keys.encryption = platform::config::Secret::new("another-0123456789abcdef0123456789abcdef");
+    let mut context = stage.context.clone();
+    context.metrics = platform::metrics::Metrics::new("identity", "other");
+    let other = Identity::try_new(other, &context).expect("valid");
+    assert!(other.signer().await.is_err(), "the private key does not open");
+}
+
+#[tokio::test]
+async fn changed_tokens_are_refused() {
+    let stage = Stage::new().await;
+    let token = stage.sign_in(PHONE, DeviceId::generate()).await.tokens.access;
+    stage.principal(&token).await;
+    let parts: Vec<&str> = token.split('.').collect();
+    let none =
+        base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, r#"{"alg":"none","typ":"at+jwt"}"#);
+    let flipped =
+        if parts[2].starts_with('A') { parts[2].replacen('A', "B", 1) } else { format!("A{}", &parts[2][1..]) };
+    for forged in [
+        format!("{none}.{}.", parts[1]),
+        format!("{}.{}.{flipped}", parts[0], parts[1]),
+        format!("{}.{}", parts[0], parts[1]),
+        String::new(),
+    ] {
+        assert_eq!(stage.context.verifier.verify(&forged).await, Err(AuthError::Invalid), "{forged}");
+    }
+    stage.clock.advance(TimeDelta::seconds(606));
+    assert_eq!(stage.context.verifier.verify(&token).await, Err(AuthError::Expired));
+}

@@ -1,0 +1,11 @@
+//! Tests on a private PostgreSQL and Redis.
+#![allow(clippy::panic)]
+
+mod device;
+mod grpc;
+mod http;
+mod key;
+mod otp;
+mod pin;
+mod prune;
+mod session;

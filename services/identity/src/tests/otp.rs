@@ -1,0 +1,197 @@
+//! One-time codes: same answers, caps, races, hand-out.
+
+use chrono::TimeDelta;
+use futures::future::join_all;
+use proto::identity::v1::OtpRequested;
+
+use crate::challenge::Purpose;
+use crate::config::Cap;
+use crate::device::DeviceId;
+use crate::error::Error;
+use crate::testing::{Stage, config, opening, wrong};
+
+const PHONE: &str = "0912345678";
+
+#[tokio::test]
+async fn a_code_leaves_only_by_being_taken() {
+    let stage = Stage::new().await;
+    let asked = stage.ask(PHONE, DeviceId::generate()).await.expect("sent");
+    let events = stage.events::<OtpRequested>().await;
+    assert_eq!(events, [OtpRequested { challenge_id: asked.id.to_string() }]);
+    let taken = stage.identity.take_code(asked.id).await.expect("waits");
+    assert_eq!(taken.phone.e164(), "+84912345678");
+    assert_eq!((taken.purpose, taken.expires_at), (Purpose::SignIn, asked.expires_at));
+    // Neither number nor code stands anywhere in the database as it is.
+    let dump: String = sqlx::query_scalar(
+        "SELECT string_agg(t::text, ' ') FROM (SELECT c::text AS t FROM identity.challenge c UNION ALL SELECT s::text FROM identity.sending s UNION ALL SELECT o::text FROM identity.outbox o) AS all_rows",
+    )
+    .fetch_one(&stage.admin())
+    .await
+    .expect("a dump");
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for secret in ["912345678", &hex("912345678"), &hex(taken.code.expose())] {
+        assert!(!dump.contains(secret));
+    }
+}
+
+#[tokio::test]
+async fn known_and_unknown_numbers_get_the_same() {
+    let stage = Stage::new().await;
+    stage.sign_in(PHONE, DeviceId::generate()).await;
+    let known = stage.ask(PHONE, DeviceId::generate()).await.expect("sent");
+    let unknown = stage.ask("0987654321", DeviceId::generate()).await.expect("sent");
+    assert_eq!(known.resend_after_s, unknown.resend_after_s);
+    assert!((known.expires_at - unknown.expires_at).abs() < TimeDelta::seconds(5));
+    let known = stage.ask_for(PHONE, DeviceId::generate(), Purpose::PinReset).await;
+    let unknown = stage.ask_for("0987654321", DeviceId::generate(), Purpose::PinReset).await;
+    assert!(known.is_ok() && unknown.is_ok());
+}
+
+#[tokio::test]
+async fn a_code_is_taken_once_and_again_for_a_minute() {
+    let stage = Stage::new().await;
+    let asked = stage.ask(PHONE, DeviceId::generate()).await.expect("sent");
+    let first = stage.identity.take_code(asked.id).await.expect("waits");
+    stage.clock.advance(TimeDelta::seconds(50));
+    let again = stage.identity.take_code(asked.id).await.expect("the answer may have been lost");
+    assert!(first.code == again.code);
+    stage.clock.advance(TimeDelta::seconds(11));
+    assert!(matches!(stage.identity.take_code(asked.id).await, Err(Error::NotFound)));
+    let late = stage.ask(PHONE, DeviceId::generate()).await.expect("sent");
+    stage.clock.advance(TimeDelta::seconds(300));
+    assert!(matches!(stage.identity.take_code(late.id).await, Err(Error::NotFound)));
+}
+
+#[tokio::test]
+async fn the_pause_binds_one_device_and_not_the_owner() {
+    let mut config = config();
+    config.lifetimes.otp_resend_seconds = 60;
+    let stage = Stage::with(config).await;
+    let device = DeviceId::generate();
+    stage.ask(PHONE, device).await.expect("sent");
+    let Err(Error::CodeTooSoon { retry_s }) = stage.ask("+84 912 345 678", device).await else {
+        panic!("the same number")
+    };
+    assert!((58..=60).contains(&retry_s), "{retry_s}");
+    stage.ask(PHONE, DeviceId::generate()).await.expect("another device");
+    stage.ask("0987654321", device).await.expect("another number");
+    stage.clock.advance(TimeDelta::seconds(60));
+    stage.ask(PHONE, device).await.expect("the pause is over");
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_send_one_code() {
+    let mut config = config();
+    config.lifetimes.otp_resend_seconds = 60;
+    let stage = Stage::with(config).await;
+    let device = DeviceId::generate();
+    let answers = join_all((0..20).map(|_| stage.ask(PHONE, device))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    assert!(
+        answers.iter().flat_map(|answer| answer.as_ref().err()).all(|error| matches!(error, Error::CodeTooSoon { .. }))
+    );
+    assert_eq!(stage.count("challenge").await, 1);
+    assert_eq!(stage.count("outbox").await, 1);
+}
+
+#[tokio::test]
+async fn a_number_is_capped_across_devices_and_replicas_but_not_for_its_owner() {
+    let mut config = config();
+    config.caps.number = Cap { burst: 5, refill_seconds: 360 };
+    let stage = Stage::with(config).await;
+    let own_device = DeviceId::generate();
+    stage.sign_in(PHONE, own_device).await;
+    let replicas = [stage.identity.clone(), stage.replica(), stage.replica()];
+    let asks = (0..30).map(|index| {
+        let ask = stage.ask_of(PHONE, DeviceId::generate(), Purpose::SignIn);
+        let replica = replicas[index % 3].clone();
+        async move { replica.ask_code(ask).await }
+    });
+    let answers = join_all(asks).await;
+    // The sign-in above took one of five.
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 4);
+    assert!(
+        answers.iter().flat_map(|answer| answer.as_ref().err()).all(|error| matches!(error, Error::CodeCapped { .. }))
+    );
+    stage.ask(PHONE, own_device).await.expect("the owner is not locked out");
+    stage.ask("0987654321", DeviceId::generate()).await.expect("nor is anybody else");
+    stage.clock.advance(TimeDelta::seconds(361));
+    stage.ask(PHONE, DeviceId::generate()).await.expect("the bucket has room for one");
+    assert!(stage.ask(PHONE, DeviceId::generate()).await.is_err());
+}
+
+#[tokio::test]
+async fn devices_and_addresses_are_capped_and_a_refusal_costs_nothing() {
+    let mut config = config();
+    config.caps.device = Cap { burst: 3, refill_seconds: 100 };
+    config.caps.address = Cap { burst: 4, refill_seconds: 100 };
+    let stage = Stage::with(config).await;
+    let ask = |phone: u32, device, address: &str| {
+        let mut ask = stage.ask_of(&format!("09{phone:08}"), device, Purpose::SignIn);
+        ask.address = Some(address.parse().expect("an address"));
+        let identity = stage.identity.clone();
+        async move { identity.ask_code(ask).await }
+    };
+    let device = DeviceId::generate();
+    for phone in 0..3 {
+        ask(10_000_000 + phone, device, "2001:db8::1").await.expect("within the cap");
+    }
+    for _ in 0..5 {
+        let Err(Error::CodeCapped { retry_s }) = ask(10_000_009, device, "2001:db8::2").await else {
+            panic!("the device is capped")
+        };
+        assert!((98..=100).contains(&retry_s), "{retry_s}");
+    }
+    // The refusals above took nothing from the network's bucket.
+    ask(10_000_004, DeviceId::generate(), "2001:db8::ffff").await.expect("the fourth from this network");
+    assert!(matches!(ask(10_000_005, DeviceId::generate(), "2001:db8::3").await, Err(Error::CodeCapped { .. })));
+    ask(10_000_005, DeviceId::generate(), "2001:db8:0:1::3").await.expect("another network");
+}
+
+#[tokio::test]
+async fn without_redis_nothing_is_sent_and_nothing_is_written() {
+    let stage = Stage::new().await;
+    let (challenge, code) = stage.code(PHONE, DeviceId::generate(), Purpose::SignIn).await;
+    stage.redis.kill().await;
+    assert!(matches!(stage.ask(PHONE, DeviceId::generate()).await, Err(Error::CapsAway(_))));
+    assert_eq!(stage.count("challenge").await, 1);
+    // A code that is out is good all the same.
+    stage.identity.open_session(opening(challenge, code)).await.expect("a session");
+    stage.redis.restart().await.expect("Redis comes back");
+    stage.ask(PHONE, DeviceId::generate()).await.expect("sent again");
+}
+
+#[tokio::test]
+async fn wrong_answers_at_the_same_time_are_all_counted() {
+    let stage = Stage::new().await;
+    let (challenge, code) = stage.code(PHONE, DeviceId::generate(), Purpose::SignIn).await;
+    let answers = join_all((0..20).map(|_| stage.identity.open_session(opening(challenge, wrong(&code))))).await;
+    let mut left: Vec<u8> = Vec::new();
+    let mut exhausted = 0;
+    for answer in answers {
+        match answer.err().expect("wrong") {
+            Error::CodeWrong { left: tries } => left.push(tries),
+            Error::CodeExhausted => exhausted += 1,
+            error => panic!("{error}"),
+        }
+    }
+    left.sort_unstable();
+    assert_eq!((left.as_slice(), exhausted), ([0, 1, 2, 3, 4].as_slice(), 15));
+    let late = stage.identity.open_session(opening(challenge, code)).await;
+    assert!(matches!(late, Err(Error::CodeExhausted)), "the right code comes too late");
+    assert_eq!(stage.count("citizen").await, 0);
+}
+
+#[tokio::test]
+async fn a_code_is_bound_to_device_purpose_and_time() {
+    let stage = Stage::new().await;
+    let (challenge, code) = stage.code(PHONE, DeviceId::generate(), Purpose::SignIn).await;
+    let mut foreign = opening(challenge, code.clone());
+    foreign.device = Some(DeviceId::generate());
+    assert!(matches!(stage.identity.open_session(foreign).await, Err(Error::ChallengeUnknown)));
+    let (reset, reset_code) = stage.code(PHONE, DeviceId::generate(), Purpose::PinReset).await;
+    assert!(matches!(stage.identity.open_session(opening(reset, reset_code)).await, Err(Error::ChallengeUnknown)));
+    stage.clock.advance(TimeDelta::seconds(300));
+    assert!(matches!(stage.identity.open_session(opening(challenge, code)).await, Err(Error::CodeExpired)));
+    assert_eq!(stage.count("citizen").await, 0);
+}

@@ -1,0 +1,118 @@
+//! The PIN: first, changed, reset, guessed.
+
+use chrono::TimeDelta;
+use futures::future::join_all;
+use platform::auth::Principal;
+
+use crate::challenge::Purpose;
+use crate::citizen::CitizenId;
+use crate::device::DeviceId;
+use crate::error::Error;
+use crate::pin::Proof;
+use crate::pin::strength::Pin;
+use crate::testing::{Stage, wrong};
+
+const PHONE: &str = "0912345678";
+
+fn pin(text: &str) -> Pin {
+    Pin::parse(text).expect("six digits")
+}
+
+async fn signed_in(stage: &Stage, device: DeviceId) -> Principal {
+    let opened = stage.sign_in(PHONE, device).await;
+    stage.principal(&opened.tokens.access).await
+}
+
+#[tokio::test]
+async fn the_first_pin_needs_a_fresh_session_and_the_next_the_current_one() {
+    let stage = Stage::new().await;
+    let device = DeviceId::generate();
+    let stale = signed_in(&stage, device).await;
+    stage.clock.advance(TimeDelta::seconds(900));
+    let refused = stage.identity.set_pin(&stale, &pin("502917"), Proof::FreshSession).await;
+    assert!(matches!(refused, Err(Error::NotFresh)));
+    let caller = signed_in(&stage, device).await;
+    let citizen = CitizenId::from(caller.subject);
+    assert!(matches!(stage.identity.check_pin(citizen, &pin("502917")).await, Err(Error::PinNotSet)));
+    let absent = stage.identity.set_pin(&caller, &pin("502917"), Proof::Current(pin("271828"))).await;
+    assert!(matches!(absent, Err(Error::PinNotSet)));
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+    assert!(stage.identity.citizen(citizen).await.expect("a citizen").pin_set);
+    stage.identity.check_pin(citizen, &pin("502917")).await.expect("right");
+    let unproved = stage.identity.set_pin(&caller, &pin("271828"), Proof::FreshSession).await;
+    assert!(matches!(unproved, Err(Error::PinProofRequired)));
+    let guessed = stage.identity.set_pin(&caller, &pin("271828"), Proof::Current(pin("483920"))).await;
+    assert!(matches!(guessed, Err(Error::PinWrong { .. })));
+    stage.identity.set_pin(&caller, &pin("271828"), Proof::Current(pin("502917"))).await.expect("changed");
+    stage.identity.check_pin(citizen, &pin("271828")).await.expect("right");
+    let hash: String =
+        sqlx::query_scalar("SELECT hash FROM identity.pin").fetch_one(&stage.admin()).await.expect("one PIN");
+    assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+}
+
+#[tokio::test]
+async fn guesses_at_the_same_time_are_all_counted() {
+    let stage = Stage::new().await;
+    let caller = signed_in(&stage, DeviceId::generate()).await;
+    let citizen = CitizenId::from(caller.subject);
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+    let guesses: Vec<Pin> = (0..12).map(|number| pin(&format!("48392{}", number % 10))).collect();
+    let answers = join_all(guesses.iter().map(|guess| stage.identity.check_pin(citizen, guess))).await;
+    let wrong = answers.iter().filter(|answer| matches!(answer, Err(Error::PinWrong { .. }))).count();
+    let delayed = answers.iter().filter(|answer| matches!(answer, Err(Error::PinDelayed { .. }))).count();
+    assert_eq!((wrong, delayed), (3, 9), "the third starts the wait");
+    assert!(
+        matches!(stage.identity.check_pin(citizen, &pin("502917")).await, Err(Error::PinDelayed { .. })),
+        "also for the right one"
+    );
+    stage.clock.advance(TimeDelta::seconds(30));
+    stage.identity.check_pin(citizen, &pin("502917")).await.expect("right after the wait");
+    assert!(
+        matches!(stage.identity.check_pin(citizen, &pin("483920")).await, Err(Error::PinWrong { retry_at: None })),
+        "and the count begins again"
+    );
+}
+
+#[tokio::test]
+async fn the_wait_grows_with_every_wrong_pin() {
+    let stage = Stage::new().await;
+    let caller = signed_in(&stage, DeviceId::generate()).await;
+    let citizen = CitizenId::from(caller.subject);
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+    for expected_s in [0, 0, 30, 60, 120] {
+        let now = stage.clock.now();
+        let Err(Error::PinWrong { retry_at }) = stage.identity.check_pin(citizen, &pin("483920")).await else {
+            panic!("wrong")
+        };
+        let wait = retry_at.map_or(TimeDelta::zero(), |retry_at| retry_at - now);
+        assert_eq!(wait.num_seconds(), expected_s);
+        stage.clock.advance(wait + TimeDelta::milliseconds(10));
+    }
+}
+
+#[tokio::test]
+async fn a_forgotten_pin_is_reset_by_a_code_to_the_own_number_and_cools_down() {
+    let stage = Stage::new().await;
+    let device = DeviceId::generate();
+    let caller = signed_in(&stage, device).await;
+    let citizen = CitizenId::from(caller.subject);
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+    for _ in 0..3 {
+        assert!(stage.identity.check_pin(citizen, &pin("483920")).await.is_err());
+    }
+    let (challenge, code) = stage.code("0987654321", device, Purpose::PinReset).await;
+    let foreign = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, code)).await;
+    assert!(matches!(foreign, Err(Error::ChallengeUnknown)), "a code to another number proves nothing");
+    let (challenge, code) = stage.code(PHONE, DeviceId::generate(), Purpose::PinReset).await;
+    let foreign = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, code)).await;
+    assert!(matches!(foreign, Err(Error::ChallengeUnknown)), "nor does one asked for on another device");
+    let (challenge, code) = stage.code(PHONE, device, Purpose::PinReset).await;
+    let mistyped = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, wrong(&code))).await;
+    assert!(matches!(mistyped, Err(Error::CodeWrong { left: 4 })));
+    let set = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, code)).await.expect("reset");
+    assert_eq!(set.cooling_until, Some(set.set_at + TimeDelta::days(1)));
+    stage.identity.check_pin(citizen, &pin("271828")).await.expect("the wait is over too");
+    let changed =
+        stage.identity.set_pin(&caller, &pin("314159"), Proof::Current(pin("271828"))).await.expect("changed");
+    assert!(changed.cooling_until.is_some(), "a change does not end the cooling");
+}

@@ -1,0 +1,151 @@
+//! Devices that take push messages.
+//!
+//! Invariant: a token belongs to one citizen, the one who registered it last; a citizen has at most [`MAX_DEVICES`].
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// Devices of one citizen at most.
+pub(crate) const MAX_DEVICES: i64 = 20;
+/// Characters of a token at most.
+const MAX_TOKEN: usize = 4_096;
+/// Characters of a name at most.
+const MAX_NAME: usize = 100;
+
+platform::typed_id! {
+    /// One device of a citizen.
+    pub(crate) struct DeviceId;
+}
+
+/// A device as its owner sees it. The token is not shown again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
+    pub(crate) name: String,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// A device to register. Invariant: token and name are within their bounds.
+#[derive(Clone, Debug)]
+pub(crate) struct NewDevice {
+    token: String,
+    name: String,
+}
+
+impl NewDevice {
+    /// Checks token and name.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`].
+    pub(crate) fn try_new(token: String, name: String) -> Result<Self, Error> {
+        let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
+        if token.is_empty() || token.len() > MAX_TOKEN || !visible {
+            return Err(Error::InvalidField { field: "token", min: 1, max: MAX_TOKEN });
+        }
+        let name = name.trim().to_owned();
+        if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+            return Err(Error::InvalidField { field: "name", min: 1, max: MAX_NAME });
+        }
+        Ok(Self { token, name })
+    }
+}
+
+/// Registers a device, or renames the one that has the token and makes it this citizen's. Call it in a transaction.
+///
+/// # Errors
+/// [`Error::TooManyDevices`].
+pub(crate) async fn register(
+    connection: &mut PgConnection,
+    user: Uuid,
+    device: &NewDevice,
+    now: DateTime<Utc>,
+) -> Result<Device, Error> {
+    // Two registrations of one citizen are counted one after the other.
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('device:' || $1::text, 0))", user.to_string())
+        .execute(&mut *connection)
+        .await?;
+    // A device that changes hands is a new device: its new owner must not learn the old id.
+    let registered = sqlx::query_as!(
+        Device,
+        r#"INSERT INTO notifications.device (id, user_id, platform, token, name, created_at)
+           VALUES ($1, $2, 'fcm', $3, $4, $5)
+           ON CONFLICT ON CONSTRAINT device_token_is_unique DO UPDATE
+               SET id = CASE WHEN device.user_id = excluded.user_id THEN device.id ELSE excluded.id END,
+                   created_at = CASE WHEN device.user_id = excluded.user_id THEN device.created_at ELSE excluded.created_at END,
+                   user_id = excluded.user_id, name = excluded.name
+           RETURNING id AS "id: DeviceId", name, created_at"#,
+        platform::id::new(),
+        user,
+        device.token,
+        device.name,
+        now
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let count =
+        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM notifications.device WHERE user_id = $1"#, user);
+    if count.fetch_one(connection).await? > MAX_DEVICES {
+        return Err(Error::TooManyDevices(MAX_DEVICES));
+    }
+    Ok(registered)
+}
+
+/// A citizen's devices after an id, oldest first, at most `limit`.
+pub(crate) async fn list(
+    pool: &PgPool,
+    user: Uuid,
+    after: Option<DeviceId>,
+    limit: i64,
+) -> Result<Vec<Device>, sqlx::Error> {
+    sqlx::query_as!(
+        Device,
+        r#"SELECT id AS "id: DeviceId", name, created_at FROM notifications.device
+           WHERE user_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3"#,
+        user,
+        after.map(DeviceId::uuid),
+        limit
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Removes a citizen's device.
+///
+/// # Errors
+/// [`Error::NotFound`] when this citizen has no such device.
+pub(crate) async fn remove(pool: &PgPool, user: Uuid, device: DeviceId) -> Result<(), Error> {
+    let removed = sqlx::query!("DELETE FROM notifications.device WHERE id = $1 AND user_id = $2", device.uuid(), user);
+    if removed.execute(pool).await?.rows_affected() == 0 { Err(Error::NotFound) } else { Ok(()) }
+}
+
+/// Removes devices whose token the gateway called dead, unless it was registered again meanwhile under another id.
+pub(crate) async fn remove_dead(pool: &PgPool, devices: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM notifications.device WHERE id = ANY ($1)", devices).execute(pool).await?;
+    Ok(())
+}
+
+/// Where a push message still has to go.
+pub(crate) struct Target {
+    pub(crate) id: Uuid,
+    pub(crate) token: String,
+}
+
+/// A citizen's devices that no attempt for this message has reached yet.
+pub(crate) async fn unreached(pool: &PgPool, user: Uuid, message: Uuid) -> Result<Vec<Target>, sqlx::Error> {
+    sqlx::query_as!(
+        Target,
+        "SELECT id, token FROM notifications.device
+         WHERE user_id = $1 AND NOT EXISTS (
+             SELECT FROM notifications.attempt
+             WHERE attempt.message_id = $2 AND attempt.device_id = device.id AND attempt.outcome = 'delivered')
+         ORDER BY id LIMIT $3",
+        user,
+        message,
+        MAX_DEVICES
+    )
+    .fetch_all(pool)
+    .await
+}

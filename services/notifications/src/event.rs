@@ -1,0 +1,236 @@
+//! What events call for which messages, and the consumer that makes them.
+//!
+//! | event | lane | to whom, over which channel |
+//! | --- | --- | --- |
+//! | `OtpRequested` | security | the number that asked: SMS |
+//! | `PaymentCompleted` | payment | the payer and the merchant's owner: in-app and push |
+//! | `TopUpCompleted`, `TopUpFailed` | payment | the citizen: in-app and push |
+//!
+//! Everything else is of no concern here. [`drafts`] is pure; the handler only inserts rows.
+
+use async_trait::async_trait;
+use platform::clock::Clock;
+use platform::events::{Event, HandleError, Handler};
+use proto::identity::v1::OtpRequested;
+use proto::money::v1::Money;
+use proto::wallet::v1::{PaymentCompleted, TopUpCompleted, TopUpFailed};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::lane::{Channel, Lane};
+use crate::message::{self, Draft};
+use crate::meter::Meter;
+use crate::template::{self, Template};
+
+/// The streams that call for messages.
+pub(crate) const STREAMS: [&str; 3] = ["identity", "journal", "wallet"];
+
+/// Turns events into messages, in the consumer's transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    pub(crate) clock: Clock,
+    pub(crate) meter: Meter,
+}
+
+#[async_trait]
+impl Handler for Writer {
+    async fn handle(&self, transaction: &mut PgConnection, events: &[Event]) -> Result<(), HandleError> {
+        let mut all = Vec::new();
+        for event in events {
+            all.extend(drafts(event)?);
+        }
+        for made in message::enqueue(transaction, &all, self.clock.now()).await? {
+            self.meter.made(&made);
+        }
+        Ok(())
+    }
+}
+
+/// The messages that an event calls for; none for kinds of no concern.
+///
+/// # Errors
+/// Poison when a payload of a known kind can't be read.
+pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
+    if let Some(requested) = event.decode::<OtpRequested>() {
+        otp(event, &requested?)
+    } else if let Some(completed) = event.decode::<PaymentCompleted>() {
+        payment(event, &completed?)
+    } else if let Some(completed) = event.decode::<TopUpCompleted>() {
+        top_up_completed(event, &completed?)
+    } else if let Some(failed) = event.decode::<TopUpFailed>() {
+        top_up_failed(event, &failed?)
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+fn otp(event: &Event, requested: &OtpRequested) -> Result<Vec<Draft>, HandleError> {
+    Ok(vec![Draft {
+        event_id: event.id,
+        recipient: id(&requested.challenge_id)?,
+        lane: Lane::Security,
+        channel: Channel::Sms,
+        template: template::OTP,
+        parameters: json!({}),
+    }])
+}
+
+fn payment(event: &Event, completed: &PaymentCompleted) -> Result<Vec<Draft>, HandleError> {
+    let payer = id(&completed.payer_user_id)?;
+    let owner = id(&completed.merchant_owner_user_id)?;
+    let sent = json!({
+        "payment_id": completed.payment_id,
+        "amount": money(completed.amount.as_ref())?,
+        "balance": money(completed.payer_balance.as_ref())?,
+        "merchant": completed.merchant_name,
+    });
+    let received = json!({
+        "payment_id": completed.payment_id,
+        "amount": money(completed.amount.as_ref())?,
+        "merchant": completed.merchant_name,
+        "merchant_id": completed.merchant_id,
+        "till_id": completed.till_id,
+    });
+    let mut drafts = in_app_and_push(event, payer, template::PAYMENT_SENT, &sent);
+    drafts.extend(in_app_and_push(event, owner, template::PAYMENT_RECEIVED, &received));
+    Ok(drafts)
+}
+
+fn top_up_completed(event: &Event, completed: &TopUpCompleted) -> Result<Vec<Draft>, HandleError> {
+    let parameters = json!({
+        "top_up_id": completed.top_up_id,
+        "transfer_id": completed.transfer_id,
+        "amount": money(completed.amount.as_ref())?,
+        "balance": money(completed.balance.as_ref())?,
+        "bank": completed.bank_code.to_uppercase(),
+    });
+    Ok(in_app_and_push(event, id(&completed.user_id)?, template::TOP_UP_COMPLETED, &parameters))
+}
+
+fn top_up_failed(event: &Event, failed: &TopUpFailed) -> Result<Vec<Draft>, HandleError> {
+    let parameters = json!({
+        "top_up_id": failed.top_up_id,
+        "amount": money(failed.amount.as_ref())?,
+        "reason": failed.reason,
+    });
+    Ok(in_app_and_push(event, id(&failed.user_id)?, template::TOP_UP_FAILED, &parameters))
+}
+
+fn in_app_and_push(event: &Event, recipient: Uuid, template: Template, parameters: &Value) -> Vec<Draft> {
+    let draft = |channel| Draft {
+        event_id: event.id,
+        recipient,
+        lane: Lane::Payment,
+        channel,
+        template,
+        parameters: parameters.clone(),
+    };
+    vec![draft(Channel::InApp), draft(Channel::Push)]
+}
+
+fn id(text: &str) -> Result<Uuid, HandleError> {
+    text.parse().map_err(|_| HandleError::poison("an id is not a UUID"))
+}
+
+fn money(money: Option<&Money>) -> Result<Value, HandleError> {
+    let money = money.ok_or_else(|| HandleError::poison("an amount is missing"))?;
+    Ok(json!({ "amount": money.minor_units.to_string(), "currency": money.currency }))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use chrono::Utc;
+    use platform::http::Language;
+    use prost::{Message, Name};
+
+    use super::*;
+
+    pub(crate) fn event<M: Message + Name>(subject: Uuid, message: &M) -> Event {
+        Event {
+            id: platform::id::new(),
+            source: "test".to_owned(),
+            position: 1,
+            kind: M::full_name(),
+            subject,
+            time: Utc::now(),
+            traceparent: None,
+            data: message.encode_to_vec().into(),
+        }
+    }
+
+    pub(crate) fn dong(amount: i64) -> Option<Money> {
+        Some(Money { minor_units: amount, currency: "VND".to_owned() })
+    }
+
+    pub(crate) fn payment_of(payer: Uuid, owner: Uuid) -> PaymentCompleted {
+        PaymentCompleted {
+            payment_id: platform::id::new().to_string(),
+            payer_user_id: payer.to_string(),
+            merchant_id: platform::id::new().to_string(),
+            merchant_name: "Cà phê Muối".to_owned(),
+            merchant_owner_user_id: owner.to_string(),
+            till_id: platform::id::new().to_string(),
+            amount: dong(25_000),
+            payer_balance: dong(175_000),
+        }
+    }
+
+    #[test]
+    fn a_payment_tells_both_sides() {
+        let (payer, owner) = (platform::id::new(), platform::id::new());
+        let made = drafts(&event(payer, &payment_of(payer, owner))).expect("well formed");
+        let to: Vec<_> = made.iter().map(|draft| (draft.recipient, draft.channel)).collect();
+        use Channel::{InApp, Push};
+        assert_eq!(to, [(payer, InApp), (payer, Push), (owner, InApp), (owner, Push)]);
+        for draft in &made {
+            assert_eq!(draft.lane, Lane::Payment);
+            for language in [Language::Vi, Language::En] {
+                draft.template.text(language, &draft.parameters).expect("the parameters fill the template");
+            }
+        }
+    }
+
+    #[test]
+    fn top_ups_fill_their_templates() {
+        let user = platform::id::new();
+        let completed = TopUpCompleted {
+            top_up_id: platform::id::new().to_string(),
+            transfer_id: platform::id::new().to_string(),
+            user_id: user.to_string(),
+            amount: dong(200_000),
+            balance: dong(200_000),
+            bank_code: "vcb".to_owned(),
+        };
+        let failed = TopUpFailed {
+            top_up_id: platform::id::new().to_string(),
+            user_id: user.to_string(),
+            amount: dong(1),
+            reason: "bank-timeout".to_owned(),
+        };
+        for event in [event(user, &completed), event(user, &failed)] {
+            let made = drafts(&event).expect("well formed");
+            assert_eq!(made.len(), 2);
+            made[0].template.text(Language::En, &made[0].parameters).expect("the parameters fill the template");
+        }
+    }
+
+    #[test]
+    fn a_code_request_stores_nothing_but_the_challenge() {
+        let challenge = platform::id::new();
+        let made =
+            drafts(&event(challenge, &OtpRequested { challenge_id: challenge.to_string() })).expect("well formed");
+        assert_eq!((made.len(), made[0].recipient, &made[0].parameters), (1, challenge, &json!({})));
+        assert_eq!((made[0].lane, made[0].channel), (Lane::Security, Channel::Sms));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_poison_and_what_is_foreign_is_skipped() {
+        let user = platform::id::new();
+        let broken = PaymentCompleted { payer_user_id: "x".to_owned(), ..payment_of(user, user) };
+        assert!(matches!(drafts(&event(user, &broken)), Err(HandleError::Poison(_))));
+        let amountless = PaymentCompleted { amount: None, ..payment_of(user, user) };
+        assert!(matches!(drafts(&event(user, &amountless)), Err(HandleError::Poison(_))));
+        assert!(drafts(&event(user, &Money::default())).expect("skipped").is_empty());
+    }
+}

@@ -1,0 +1,154 @@
+//! Firebase Cloud Messaging, HTTP v1: `POST {url}/v1/projects/{project}/messages:send`.
+//!
+//! Errors are read by FCM's own `errorCode` first, by the status when there is none
+//! (<https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode>).
+
+use async_trait::async_trait;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::{Breaker, DEFAULT_RETRY_AFTER, GatewayError, Push, PushGateway, Reference, client, guarded, retry_after};
+use crate::config::PushConfig;
+
+/// The gateway of [`PushConfig`].
+pub(crate) struct FcmGateway {
+    client: reqwest::Client,
+    url: Url,
+    token: platform::config::Secret,
+    breaker: Breaker,
+}
+
+/// Why the gateway can't be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FcmSetupError {
+    /// The URL can't have a path.
+    #[error("the push gateway's url can't be a base")]
+    Url,
+    /// The HTTP client can't be made.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+}
+
+#[derive(Deserialize)]
+struct Sent {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Failure {
+    error: FailureBody,
+}
+
+#[derive(Default, Deserialize)]
+struct FailureBody {
+    #[serde(default)]
+    details: Vec<Detail>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail {
+    error_code: Option<String>,
+}
+
+impl FcmGateway {
+    /// A gateway as configured.
+    pub(crate) fn try_new(config: PushConfig) -> Result<Self, FcmSetupError> {
+        let client = client(config.timeout_ms)?;
+        let mut url = config.url;
+        url.path_segments_mut().map_err(|()| FcmSetupError::Url)?.pop_if_empty().extend([
+            "v1",
+            "projects",
+            &config.project,
+            "messages:send",
+        ]);
+        Ok(Self { client, url, token: config.token, breaker: Breaker::default() })
+    }
+
+    async fn post(&self, token: &str, push: &Push<'_>) -> Result<Reference, GatewayError> {
+        let request = self.client.post(self.url.clone()).bearer_auth(self.token.expose()).json(&body(token, push));
+        let response = request.send().await.map_err(|error| GatewayError::of_transport(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if !status.is_success() {
+            let failure: Failure = response.json().await.unwrap_or_default();
+            return Err(classify(status, &headers, &failure));
+        }
+        let sent: Sent = response.json().await.map_err(|error| GatewayError::of_transport(&error))?;
+        Ok(sent.name)
+    }
+}
+
+fn body(token: &str, push: &Push<'_>) -> Value {
+    let data: Map<_, _> =
+        push.data.iter().map(|(name, value)| ((*name).to_owned(), Value::String(value.clone()))).collect();
+    let priority = if push.urgent { "HIGH" } else { "NORMAL" };
+    json!({ "message": {
+        "token": token,
+        "notification": { "title": push.title, "body": push.body },
+        "data": data,
+        "android": { "priority": priority },
+    }})
+}
+
+fn classify(status: StatusCode, headers: &HeaderMap, failure: &Failure) -> GatewayError {
+    let code = failure.error.details.iter().find_map(|detail| detail.error_code.as_deref());
+    match code {
+        Some("UNREGISTERED" | "SENDER_ID_MISMATCH") => GatewayError::Dead,
+        Some("QUOTA_EXCEEDED") => GatewayError::Throttled(retry_after(headers).unwrap_or(DEFAULT_RETRY_AFTER)),
+        Some("UNAVAILABLE") => retry_after(headers)
+            .map_or_else(|| GatewayError::Unavailable("UNAVAILABLE".to_owned()), GatewayError::Throttled),
+        Some("INTERNAL") => GatewayError::Unavailable("INTERNAL".to_owned()),
+        Some("INVALID_ARGUMENT") => GatewayError::Refused("INVALID_ARGUMENT".to_owned()),
+        Some("THIRD_PARTY_AUTH_ERROR") => GatewayError::Refused("THIRD_PARTY_AUTH_ERROR".to_owned()),
+        _ => GatewayError::of_status(status, headers),
+    }
+}
+
+#[async_trait]
+impl PushGateway for FcmGateway {
+    async fn send(&self, token: &str, push: &Push<'_>) -> Result<Reference, GatewayError> {
+        guarded(&self.breaker, self.post(token, push)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(status: u16, code: &str) -> GatewayError {
+        let failure = json!({ "error": { "status": "X", "details": [
+            { "@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [] },
+            { "@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code },
+        ]}});
+        let failure = serde_json::from_value(failure).expect("FCM's form");
+        classify(StatusCode::from_u16(status).expect("a status"), &HeaderMap::new(), &failure)
+    }
+
+    #[test]
+    fn errors_are_read_by_their_code() {
+        assert_eq!(error(404, "UNREGISTERED"), GatewayError::Dead);
+        assert_eq!(error(400, "INVALID_ARGUMENT"), GatewayError::Refused("INVALID_ARGUMENT".into()));
+        assert!(matches!(error(429, "QUOTA_EXCEEDED"), GatewayError::Throttled(_)));
+        assert!(matches!(error(500, "INTERNAL"), GatewayError::Unavailable(_)));
+        assert_eq!(error(404, "UNSPECIFIED_ERROR"), GatewayError::Refused("404".into()));
+        let plain = classify(StatusCode::BAD_GATEWAY, &HeaderMap::new(), &Failure::default());
+        assert!(matches!(plain, GatewayError::Unavailable(_)));
+    }
+
+    #[test]
+    fn the_path_is_put_behind_any_base() {
+        for base in ["https://fcm.example", "https://fcm.example/", "https://fcm.example/a", "https://fcm.example/a/"] {
+            let config = PushConfig {
+                url: base.parse().expect("a URL"),
+                project: "p".to_owned(),
+                token: platform::config::Secret::new("t"),
+                timeout_ms: 1,
+            };
+            let url = FcmGateway::try_new(config).expect("a gateway").url;
+            let path = url.path().strip_prefix("/a").unwrap_or(url.path());
+            assert_eq!(path, "/v1/projects/p/messages:send");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! An SMS gateway over HTTP: `POST {url}` `{to, text, reference}` with a bearer token, answered by `{message_id}`.
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use super::{Breaker, GatewayError, Reference, Sms, SmsGateway, client, guarded};
+use crate::config::SmsConfig;
+
+/// The gateway of [`SmsConfig`].
+pub(crate) struct HttpSmsGateway {
+    client: reqwest::Client,
+    url: Url,
+    token: platform::config::Secret,
+    breaker: Breaker,
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    message_id: String,
+}
+
+impl HttpSmsGateway {
+    /// A gateway as configured.
+    ///
+    /// # Errors
+    /// When the HTTP client can't be made.
+    pub(crate) fn try_new(config: SmsConfig) -> Result<Self, reqwest::Error> {
+        let client = client(config.timeout_ms)?;
+        Ok(Self { client, url: config.url, token: config.token, breaker: Breaker::default() })
+    }
+
+    async fn post(&self, sms: &Sms<'_>) -> Result<Reference, GatewayError> {
+        let body = json!({ "to": sms.to, "text": sms.text, "reference": sms.reference });
+        let request = self.client.post(self.url.clone()).bearer_auth(self.token.expose()).json(&body);
+        let response = request.send().await.map_err(|error| GatewayError::of_transport(&error))?;
+        if !response.status().is_success() {
+            return Err(GatewayError::of_status(response.status(), response.headers()));
+        }
+        let taken: Taken = response.json().await.map_err(|error| GatewayError::of_transport(&error))?;
+        Ok(taken.message_id)
+    }
+}
+
+#[async_trait]
+impl SmsGateway for HttpSmsGateway {
+    async fn send(&self, sms: &Sms<'_>) -> Result<Reference, GatewayError> {
+        guarded(&self.breaker, self.post(sms)).await
+    }
+}

@@ -1,0 +1,180 @@
+//! Messages to people: one-time codes, money that moved, news of the city.
+//!
+//! # Map
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `lane`, `template`, `preference`, `sms` | pure rules: what a message is about, its text, who muted it, what an SMS costs |
+//! | `event` | which events call for which messages; the consumer |
+//! | `message` | messages made at most once each, in the transaction of their event |
+//! | `send` | what a lane's worker does with one message |
+//! | `gateway` | the outside parties: SMS and push, each with deadline, breaker and typed errors |
+//! | `inbox` | in-app messages in order, and the wake-up of their streams |
+//! | `device`, `preference_sql` | what citizens registered and chose |
+//! | `http` | what a citizen sees: inbox, stream, preferences, devices |
+//! | `retention`, `meter` | what is removed, what is measured |
+//!
+//! # From an event to a phone
+//!
+//! 1. A consumer reads an event of `identity`, `journal` or `wallet` and inserts one row per recipient and channel,
+//!    unique by (event, recipient, channel, template). In-app messages have arrived with that; the others get a job of
+//!    their lane's kind in the same transaction.
+//! 2. A worker of that lane claims the job, asks identity for what it needs, sends, records the attempt, and settles
+//!    message and job in one transaction, with a `MessageSettled` event.
+//! 3. A failure that may pass is tried again with backoff and jitter; what is given up is a dead letter with its reason.
+//!
+//! Invariants:
+//! - Lanes share no worker: a flood in one delays no other.
+//! - A one-time code is never stored or logged (see `send`).
+//! - No outside party is called inside a transaction.
+//! - The names axum and tonic appear in `http`, `send` (the client of identity) and this file only.
+
+mod config;
+mod device;
+mod error;
+mod event;
+mod gateway;
+mod http;
+mod inbox;
+mod lane;
+mod message;
+mod meter;
+mod preference;
+mod preference_sql;
+mod retention;
+mod send;
+mod sms;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use platform::db::Schema;
+use platform::events::Consumer;
+use platform::job::{Runner, RunnerSettings};
+use platform::outbox::Relay;
+use platform::rpc::Channel;
+use platform::service::{Context, DatabaseReady, Service};
+use platform::task::Task;
+use proto::identity::v1::identity_service_client::IdentityServiceClient;
+use tracing::warn;
+
+pub use crate::config::{Config, LaneConfig, PushConfig, RetentionDays, SmsConfig};
+pub use crate::error::CODES;
+pub use crate::lane::{Channel as MessageChannel, Lane};
+pub use crate::send::RETAKE_WINDOW;
+pub use crate::sms::{Cost, Encoding, cost};
+
+/// The role's schema.
+pub const SCHEMA: Schema = Schema::new("notifications");
+
+/// How long jobs that are done are remembered; their messages stay for longer.
+const JOB_MEMORY: TimeDelta = TimeDelta::days(1);
+
+/// The role's migrations.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// What the role is given.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// What every role is given.
+    pub context: Context,
+    /// The way to identity.
+    pub identity: Channel,
+}
+
+/// Why the role can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A lane would have no workers, or too many.
+    #[error("lane {} must have 1 to {max} workers", .lane.name(), max = config::MAX_WORKERS)]
+    Workers {
+        /// Which.
+        lane: Lane,
+    },
+    /// A gateway's settings can't be used.
+    #[error("gateway {gateway}: {source}")]
+    Gateway {
+        /// Which.
+        gateway: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl BuildError {
+    fn gateway(gateway: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Gateway { gateway, source: Box::new(source) }
+    }
+}
+
+/// Makes the role.
+///
+/// # Errors
+/// When a setting can't be used.
+pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
+    if let Some(lane) = config.lanes.fault() {
+        return Err(BuildError::Workers { lane });
+    }
+    let Context { pool, clock, metrics, verifier, .. } = deps.context.clone();
+    let meter = meter::Meter::new(&metrics);
+    let sender = Arc::new(send::Sender {
+        pool: pool.clone(),
+        clock: clock.clone(),
+        meter: meter.clone(),
+        identity: IdentityServiceClient::new(deps.identity),
+        sms: sms_gateway(config.sms)?,
+        push: push_gateway(config.push)?,
+    });
+    let hub = inbox::Hub::default();
+    let mut tasks = lane_tasks(&deps.context, &config.lanes, &sender);
+    tasks.extend(event_tasks(&deps.context, &meter));
+    tasks.push(hub.task(pool.clone()));
+    tasks.push(meter.task(pool.clone()));
+    tasks.push(retention::task(pool.clone(), clock.clone(), config.retention_days));
+    let routes = http::Routes { pool: pool.clone(), clock, verifier, hub };
+    Ok(Service { http: http::router(routes), grpc: None, tasks, ready: vec![Arc::new(DatabaseReady(pool))], metrics })
+}
+
+/// One runner per lane, with workers of its own.
+fn lane_tasks(context: &Context, lanes: &LaneConfig, sender: &Arc<send::Sender>) -> Vec<Task> {
+    let runner = |lane: Lane| {
+        let settings = RunnerSettings {
+            concurrency: lanes.workers(lane),
+            patience: send::patience(lane),
+            keep_done: JOB_MEMORY,
+            ..RunnerSettings::default()
+        };
+        let worker = send::LaneWorker(sender.clone());
+        Runner::new(context, SCHEMA).on(lane.job_kind(), worker).settings(settings).into_task()
+    };
+    Lane::ALL.into_iter().map(runner).collect()
+}
+
+/// The consumers of other services' events, and the relay of our own.
+fn event_tasks(context: &Context, meter: &meter::Meter) -> Vec<Task> {
+    let writer = Arc::new(event::Writer { clock: context.clock.clone(), meter: meter.clone() });
+    let consumers =
+        event::STREAMS.into_iter().map(|stream| Consumer::new(context, SCHEMA, stream, writer.clone()).into_task());
+    consumers.chain([Relay::of_outbox(context, SCHEMA, SCHEMA.name()).into_task()]).collect()
+}
+
+fn sms_gateway(config: Option<SmsConfig>) -> Result<Arc<dyn gateway::SmsGateway>, BuildError> {
+    let Some(config) = config else {
+        warn!("no SMS gateway is configured; text messages will be suppressed");
+        return Ok(Arc::new(gateway::NotConfigured));
+    };
+    let gateway = gateway::HttpSmsGateway::try_new(config).map_err(|error| BuildError::gateway("sms", error))?;
+    Ok(Arc::new(gateway))
+}
+
+fn push_gateway(config: Option<PushConfig>) -> Result<Arc<dyn gateway::PushGateway>, BuildError> {
+    let Some(config) = config else {
+        warn!("no push gateway is configured; push messages will be suppressed");
+        return Ok(Arc::new(gateway::NotConfigured));
+    };
+    let gateway = gateway::FcmGateway::try_new(config).map_err(|error| BuildError::gateway("push", error))?;
+    Ok(Arc::new(gateway))
+}

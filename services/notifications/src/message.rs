@@ -1,0 +1,238 @@
+//! Messages to be sent: rows, made at most once each, in the transaction of the event that causes them.
+//!
+//! | [`enqueue`] of n drafts | round trips |
+//! | --- | --- |
+//! | who has devices, who muted what | 2 |
+//! | messages, inboxes | 2 |
+//! | jobs | 1 per message that waits for a worker |
+//! | settled events and the wake-up of streams | 2 |
+//!
+//! In-app messages have arrived when the transaction commits; push and SMS wait for their lane's workers.
+//! Locks, in this order: `message` (unique key), `inbox_head` (by citizen, in order of id), `job`, `outbox_head`.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use platform::job::NewJob;
+use platform::outbox::NewEvent;
+use proto::notifications::v1::MessageSettled;
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::SCHEMA;
+use crate::lane::{Channel, Lane};
+use crate::preference::Preferences;
+use crate::template::Template;
+use crate::{inbox, preference_sql};
+
+/// A message that an event calls for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Draft {
+    /// The event that causes it.
+    pub(crate) event_id: Uuid,
+    /// A citizen; for one-time codes the sign-in challenge.
+    pub(crate) recipient: Uuid,
+    pub(crate) lane: Lane,
+    pub(crate) channel: Channel,
+    pub(crate) template: Template,
+    /// What fills the template; holds no secret.
+    pub(crate) parameters: Value,
+}
+
+/// How a message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// A worker is to send it.
+    Waiting,
+    /// It arrived, as far as its channel can tell.
+    Delivered,
+    /// It was given up.
+    Failed,
+    /// It was not to be sent.
+    Suppressed,
+}
+
+impl State {
+    /// The state's name in SQL, events and metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Suppressed => "suppressed",
+        }
+    }
+}
+
+/// What is known about recipients when drafts are decided.
+#[derive(Debug, Default)]
+struct Recipients {
+    preferences: HashMap<Uuid, Preferences>,
+    with_device: HashSet<Uuid>,
+}
+
+impl Recipients {
+    /// How a draft begins, with the reason when it already ends there. Pure.
+    fn first_state(&self, draft: &Draft) -> (State, Option<&'static str>) {
+        let muted = self.preferences.get(&draft.recipient).is_some_and(|own| !own.allow(draft.lane, draft.channel));
+        match draft.channel {
+            _ if muted => (State::Suppressed, Some("muted")),
+            Channel::InApp => (State::Delivered, None),
+            Channel::Push if !self.with_device.contains(&draft.recipient) => (State::Suppressed, Some("no-device")),
+            Channel::Push | Channel::Sms => (State::Waiting, None),
+        }
+    }
+}
+
+/// A message that [`enqueue`] made.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) id: Uuid,
+    pub(crate) recipient: Uuid,
+    pub(crate) lane: Lane,
+    pub(crate) channel: Channel,
+    pub(crate) state: State,
+}
+
+/// Makes the messages of `drafts`, each at most once, and whatever sends them. Gives those that are new.
+pub(crate) async fn enqueue(
+    connection: &mut PgConnection,
+    drafts: &[Draft],
+    now: DateTime<Utc>,
+) -> Result<Vec<Made>, sqlx::Error> {
+    if drafts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let recipients = read_recipients(connection, drafts).await?;
+    let made = insert(connection, drafts, &recipients, now).await?;
+    let arrived: Vec<(Uuid, Uuid)> =
+        made.iter().filter(|each| is_arrival(each)).map(|each| (each.recipient, each.id)).collect();
+    inbox::insert(connection, &arrived).await?;
+    for waiting in made.iter().filter(|each| each.state == State::Waiting) {
+        let job = NewJob::new(waiting.lane.job_kind(), waiting.id.to_string(), now);
+        platform::job::schedule(connection, SCHEMA, now, job).await?;
+    }
+    let settled: Vec<NewEvent> = made
+        .iter()
+        .filter(|each| each.state != State::Waiting)
+        .map(|each| settled_event(each.id, each.recipient, (each.lane, each.channel, each.state)))
+        .collect();
+    if !settled.is_empty() {
+        platform::outbox::append(connection, SCHEMA, now, &settled).await?;
+    }
+    let woken: BTreeSet<Uuid> = arrived.into_iter().map(|(user, _)| user).collect();
+    inbox::announce(connection, &woken).await?;
+    Ok(made)
+}
+
+fn is_arrival(made: &Made) -> bool {
+    made.channel == Channel::InApp && made.state == State::Delivered
+}
+
+/// The event that says what became of a message.
+pub(crate) fn settled_event(id: Uuid, recipient: Uuid, what: (Lane, Channel, State)) -> NewEvent {
+    let (lane, channel, state) = what;
+    let message = MessageSettled {
+        message_id: id.to_string(),
+        lane: lane.name().to_owned(),
+        channel: channel.name().to_owned(),
+        outcome: state.name().to_owned(),
+    };
+    NewEvent::new(recipient, &message)
+}
+
+async fn read_recipients(connection: &mut PgConnection, drafts: &[Draft]) -> Result<Recipients, sqlx::Error> {
+    let users: BTreeSet<Uuid> = drafts.iter().map(|draft| draft.recipient).collect();
+    let users: Vec<Uuid> = users.into_iter().collect();
+    let preferences = preference_sql::read_all(connection, &users).await?;
+    let with_device =
+        sqlx::query_scalar!("SELECT DISTINCT user_id FROM notifications.device WHERE user_id = ANY ($1)", &users)
+            .fetch_all(connection)
+            .await?;
+    Ok(Recipients { preferences, with_device: with_device.into_iter().collect() })
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    drafts: &[Draft],
+    recipients: &Recipients,
+    now: DateTime<Utc>,
+) -> Result<Vec<Made>, sqlx::Error> {
+    let states: Vec<_> = drafts.iter().map(|draft| recipients.first_state(draft)).collect();
+    let made: Vec<Made> = drafts
+        .iter()
+        .zip(&states)
+        .map(|(draft, (state, _))| {
+            let Draft { recipient, lane, channel, .. } = *draft;
+            Made { id: platform::id::new(), recipient, lane, channel, state: *state }
+        })
+        .collect();
+    let ids: Vec<Uuid> = made.iter().map(|each| each.id).collect();
+    let events: Vec<Uuid> = drafts.iter().map(|draft| draft.event_id).collect();
+    let to: Vec<Uuid> = drafts.iter().map(|draft| draft.recipient).collect();
+    let lanes: Vec<&str> = drafts.iter().map(|draft| draft.lane.name()).collect();
+    let channels: Vec<&str> = drafts.iter().map(|draft| draft.channel.name()).collect();
+    let templates: Vec<&str> = drafts.iter().map(|draft| draft.template.name()).collect();
+    let parameters: Vec<Value> = drafts.iter().map(|draft| draft.parameters.clone()).collect();
+    let names: Vec<&str> = states.iter().map(|(state, _)| state.name()).collect();
+    let reasons: Vec<Option<&str>> = states.iter().map(|(_, reason)| *reason).collect();
+    let inserted: HashSet<Uuid> = sqlx::query_scalar!(
+        r#"INSERT INTO notifications.message
+               (id, event_id, recipient, lane, channel, template, parameters, state, reason, created_at, settled_at)
+           SELECT draft.id, draft.event_id, draft.recipient, draft.lane, draft.channel, draft.template, draft.parameters,
+                  draft.state, draft.reason, $10::timestamptz, CASE WHEN draft.state <> 'waiting' THEN $10::timestamptz END
+           FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::text[], $9::text[])
+               AS draft (id, event_id, recipient, lane, channel, template, parameters, state, reason)
+           ON CONFLICT ON CONSTRAINT message_is_sent_once DO NOTHING
+           RETURNING id"#,
+        &ids,
+        &events,
+        &to,
+        &lanes as &[&str],
+        &channels as &[&str],
+        &templates as &[&str],
+        &parameters,
+        &names as &[&str],
+        &reasons as &[Option<&str>],
+        now,
+    )
+    .fetch_all(connection)
+    .await?
+    .into_iter()
+    .collect();
+    Ok(made.into_iter().filter(|each| inserted.contains(&each.id)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::template;
+
+    #[test]
+    fn what_a_draft_becomes() {
+        let (plain, quiet) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let draft = |recipient, lane, channel| Draft {
+            event_id: Uuid::nil(),
+            recipient,
+            lane,
+            channel,
+            template: template::PAYMENT_SENT,
+            parameters: json!({}),
+        };
+        let muted = Channel::ALL.map(|channel| (Lane::Payment, channel));
+        let recipients = Recipients {
+            preferences: HashMap::from([(quiet, Preferences::stored(None, muted, 1))]),
+            with_device: HashSet::from([quiet]),
+        };
+        let state = |recipient, lane, channel| recipients.first_state(&draft(recipient, lane, channel));
+        assert_eq!(state(plain, Lane::Payment, Channel::InApp), (State::Delivered, None));
+        assert_eq!(state(plain, Lane::Payment, Channel::Push), (State::Suppressed, Some("no-device")));
+        assert_eq!(state(plain, Lane::Security, Channel::Sms), (State::Waiting, None));
+        assert_eq!(state(quiet, Lane::Payment, Channel::InApp), (State::Suppressed, Some("muted")));
+        assert_eq!(state(quiet, Lane::Payment, Channel::Push), (State::Suppressed, Some("muted")));
+        assert_eq!(state(quiet, Lane::News, Channel::Push), (State::Waiting, None));
+    }
+}

@@ -1,0 +1,58 @@
+//! Removes what is older than it has to be: messages with their attempts and inbox entries, and answers to old
+//! idempotency keys. In small statements, so that nothing waits for it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use platform::clock::Clock;
+use platform::task::{Shutdown, Task};
+use sqlx::PgPool;
+use tracing::warn;
+
+use crate::SCHEMA;
+use crate::config::RetentionDays;
+
+/// How often it looks.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// Messages removed by one statement.
+const BATCH: i64 = 1_000;
+/// How long answers to idempotency keys are kept.
+const KEY_LIFE: TimeDelta = TimeDelta::days(7);
+
+/// The task that removes.
+pub(crate) fn task(pool: PgPool, clock: Clock, messages: RetentionDays) -> Task {
+    Task::new("retention", move |shutdown: Shutdown| async move {
+        loop {
+            let now = clock.now();
+            if let Err(error) = prune(&pool, now - TimeDelta::days(messages.days()), now - KEY_LIFE).await {
+                warn!(%error, "old messages can't be removed");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    })
+}
+
+/// Removes messages made before one time and keys claimed before another. Messages that wait are kept.
+pub(crate) async fn prune(
+    pool: &PgPool,
+    messages_before: DateTime<Utc>,
+    keys_before: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    loop {
+        let removed = sqlx::query!(
+            "DELETE FROM notifications.message WHERE id = ANY (ARRAY(
+                 SELECT id FROM notifications.message WHERE created_at < $1 AND state <> 'waiting' LIMIT $2))",
+            messages_before,
+            BATCH
+        );
+        if removed.execute(pool).await?.rows_affected() == 0 {
+            break;
+        }
+    }
+    let mut connection = pool.acquire().await?;
+    while platform::idempotency::prune(&mut connection, SCHEMA, keys_before).await? > 0 {}
+    Ok(())
+}

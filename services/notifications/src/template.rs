@@ -1,0 +1,284 @@
+//! Texts in Vietnamese and English, made from templates and parameters. Pure.
+//!
+//! The sources lie in `templates/{vi,en}/NAME.VERSION.PART.txt` and are compiled in.
+//! A message stores its template's name with the version, so that its text stays what it was when a newer version comes:
+//! a version that was ever released is never changed or removed.
+//! Invariant: an undefined parameter is an error, never an empty place in a text.
+
+use std::sync::OnceLock;
+
+use minijinja::{Environment, UndefinedBehavior};
+use platform::http::Language;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Which text: its name and version, as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Template(&'static str);
+
+/// A one-time code. Parameters: `code`, `purpose`, `minutes`; by SMS.
+pub(crate) const OTP: Template = Template("otp.v1");
+/// To the payer. Parameters: `payment_id`, `amount`, `balance`, `merchant`.
+pub(crate) const PAYMENT_SENT: Template = Template("payment-sent.v1");
+/// To the merchant's owner. Parameters: `payment_id`, `amount`, `merchant`, `merchant_id`, `till_id`.
+pub(crate) const PAYMENT_RECEIVED: Template = Template("payment-received.v1");
+/// Parameters: `top_up_id`, `transfer_id`, `amount`, `balance`, `bank`.
+pub(crate) const TOP_UP_COMPLETED: Template = Template("top-up-completed.v1");
+/// Parameters: `top_up_id`, `amount`, `reason`.
+pub(crate) const TOP_UP_FAILED: Template = Template("top-up-failed.v1");
+
+/// The parts of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Title,
+    Body,
+    Sms,
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Title => "title",
+            Self::Body => "body",
+            Self::Sms => "sms",
+        }
+    }
+}
+
+struct Source {
+    name: &'static str,
+    part: Part,
+    vi: &'static str,
+    en: &'static str,
+}
+
+macro_rules! source {
+    ($name:literal, $part:ident, $file:literal) => {
+        Source {
+            name: $name,
+            part: Part::$part,
+            vi: include_str!(concat!("../templates/vi/", $name, ".", $file, ".txt")),
+            en: include_str!(concat!("../templates/en/", $name, ".", $file, ".txt")),
+        }
+    };
+}
+
+const SOURCES: &[Source] = &[
+    source!("otp.v1", Sms, "sms"),
+    source!("payment-sent.v1", Title, "title"),
+    source!("payment-sent.v1", Body, "body"),
+    source!("payment-received.v1", Title, "title"),
+    source!("payment-received.v1", Body, "body"),
+    source!("top-up-completed.v1", Title, "title"),
+    source!("top-up-completed.v1", Body, "body"),
+    source!("top-up-failed.v1", Title, "title"),
+    source!("top-up-failed.v1", Body, "body"),
+];
+
+/// Why a text can't be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TemplateError {
+    /// A stored name is none of ours.
+    #[error("no template is called {0}")]
+    Unknown(String),
+    /// The parameters do not fill the template.
+    #[error("template {template} can't be filled")]
+    Render {
+        /// Which.
+        template: &'static str,
+        /// Why.
+        source: minijinja::Error,
+    },
+}
+
+/// A title and a body, for the inbox and for push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    pub(crate) title: String,
+    pub(crate) body: String,
+}
+
+impl Template {
+    /// The template with a stored name.
+    pub(crate) fn find(name: &str) -> Result<Self, TemplateError> {
+        let source = SOURCES.iter().find(|source| source.name == name);
+        source.map(|source| Self(source.name)).ok_or_else(|| TemplateError::Unknown(name.to_owned()))
+    }
+
+    /// The name with its version, as stored.
+    pub(crate) fn name(self) -> &'static str {
+        self.0
+    }
+
+    /// The name without the version, as apps see it.
+    pub(crate) fn kind(self) -> &'static str {
+        self.0.rsplit_once('.').map_or(self.0, |(kind, _)| kind)
+    }
+
+    /// Title and body.
+    pub(crate) fn text(self, language: Language, parameters: &Value) -> Result<Text, TemplateError> {
+        Ok(Text {
+            title: self.render(Part::Title, language, parameters)?,
+            body: self.render(Part::Body, language, parameters)?,
+        })
+    }
+
+    /// The text of an SMS.
+    pub(crate) fn sms(self, language: Language, parameters: &impl Serialize) -> Result<String, TemplateError> {
+        self.render(Part::Sms, language, parameters)
+    }
+
+    fn render(self, part: Part, language: Language, parameters: &impl Serialize) -> Result<String, TemplateError> {
+        let render =
+            || environment().get_template(&key(language, self.0, part))?.render(minijinja::value::Serde(parameters));
+        render().map_err(|source| TemplateError::Render { template: self.0, source })
+    }
+}
+
+fn key(language: Language, name: &str, part: Part) -> String {
+    format!("{}/{name}.{}", language.tag(), part.name())
+}
+
+fn environment() -> &'static Environment<'static> {
+    static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.add_filter("money", money);
+        for source in SOURCES {
+            for (language, text) in [(Language::Vi, source.vi), (Language::En, source.en)] {
+                environment
+                    .add_template_owned(key(language, source.name, source.part), text)
+                    .expect("a test compiles every template");
+            }
+        }
+        environment
+    })
+}
+
+/// Writes `{"amount":"150000","currency":"VND"}` as `150.000 ₫`.
+fn money(value: &minijinja::Value) -> Result<String, minijinja::Error> {
+    let wrong = || minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "not an amount of money");
+    let (amount, currency) = (value.get_attr("amount")?, value.get_attr("currency")?);
+    let (amount, currency) = (amount.as_str().ok_or_else(wrong)?, currency.as_str().ok_or_else(wrong)?);
+    let amount = group(amount).ok_or_else(wrong)?;
+    Ok(match currency {
+        "VND" => format!("{amount} ₫"),
+        other => format!("{amount} {other}"),
+    })
+}
+
+/// Puts a dot between every three digits of a whole number.
+fn group(amount: &str) -> Option<String> {
+    let (sign, digits) = amount.strip_prefix('-').map_or(("", amount), |digits| ("-", digits));
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let mut grouped = String::from(sign);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push('.');
+        }
+        grouped.push(digit);
+    }
+    Some(grouped)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::sms;
+
+    const LANGUAGES: [Language; 2] = [Language::Vi, Language::En];
+
+    fn parameters() -> Value {
+        json!({
+            "amount": { "amount": "150000", "currency": "VND" },
+            "balance": { "amount": "1350000", "currency": "VND" },
+            "merchant": "Bún bò Mệ Kéo",
+            "bank": "VCB",
+            "reason": "insufficient-funds",
+            "code": "123456",
+            "purpose": "sign-in",
+            "minutes": 5,
+        })
+    }
+
+    #[test]
+    fn texts_read_well_in_both_languages() {
+        let text = |template: Template, language| template.text(language, &parameters()).expect("fills").body;
+        assert_eq!(text(PAYMENT_SENT, Language::Vi), "Bạn đã trả 150.000 ₫ cho Bún bò Mệ Kéo. Số dư: 1.350.000 ₫.");
+        assert_eq!(text(PAYMENT_SENT, Language::En), "You paid 150.000 ₫ to Bún bò Mệ Kéo. Balance: 1.350.000 ₫.");
+        assert_eq!(text(TOP_UP_FAILED, Language::Vi), "Không nạp được 150.000 ₫: tài khoản ngân hàng không đủ tiền.");
+        assert_eq!(
+            OTP.sms(Language::Vi, &parameters()).expect("fills"),
+            "Trang Tien: 123456 la ma dang nhap cua ban, co hieu luc 5 phut. Khong dua ma nay cho bat ky ai."
+        );
+    }
+
+    #[test]
+    fn every_source_fills_in_both_languages() {
+        for source in SOURCES {
+            for language in LANGUAGES {
+                let template = Template::find(source.name).expect("its own name");
+                let text = template.render(source.part, language, &parameters()).expect("fills");
+                assert!(!text.is_empty() && text.trim() == text, "{text:?}");
+                let missing = json!({});
+                if source.part != Part::Title {
+                    assert!(template.render(source.part, language, &missing).is_err(), "{}", source.name);
+                }
+            }
+        }
+        assert!(Template::find("otp.v0").is_err());
+        assert_eq!(PAYMENT_SENT.kind(), "payment-sent");
+    }
+
+    #[test]
+    fn every_file_is_a_source_and_every_source_is_a_file_in_both_languages() {
+        let expected: BTreeSet<String> =
+            SOURCES.iter().map(|source| format!("{}.{}.txt", source.name, source.part.name())).collect();
+        for language in LANGUAGES {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates").join(language.tag());
+            let files = std::fs::read_dir(folder).expect("the folder exists");
+            let names = files.map(|file| file.expect("readable").file_name().into_string().expect("UTF-8"));
+            assert_eq!(names.collect::<BTreeSet<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn one_time_codes_cost_one_part() {
+        for language in LANGUAGES {
+            for purpose in ["sign-in", "pin-reset"] {
+                let parameters = json!({ "code": "123456", "purpose": purpose, "minutes": 15 });
+                let cost = sms::cost(&OTP.sms(language, &parameters).expect("fills"));
+                assert_eq!((cost.encoding, cost.parts), (sms::Encoding::Gsm7, 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_text_and_never_template() {
+        let mut parameters = parameters();
+        parameters["merchant"] = json!("{{ code }} <b>");
+        let text = PAYMENT_RECEIVED.text(Language::En, &parameters).expect("fills");
+        assert_eq!(text.body, "{{ code }} <b> has received 150.000 ₫.");
+    }
+
+    proptest! {
+        #[test]
+        fn grouping_changes_no_digit(amount in any::<i64>()) {
+            let grouped = group(&amount.to_string()).expect("a whole number");
+            prop_assert_eq!(grouped.replace('.', ""), amount.to_string());
+            for part in grouped.trim_start_matches('-').split('.').skip(1) {
+                prop_assert_eq!(part.len(), 3);
+            }
+        }
+    }
+}

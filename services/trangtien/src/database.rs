@@ -1,0 +1,68 @@
+//! Which database a command works on: the one of a configuration, or that of the city that runs in the data folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use platform::config::Secret;
+use platform::db::{self, DatabaseSettings};
+use sqlx::PgPool;
+
+use crate::config::Config;
+use crate::folder::RunInfo;
+use crate::role::Role;
+
+/// How a command finds its database.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Place {
+    /// Configuration file of the city; without it the city that runs in --data-dir.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data folder of a running `trangtien up`.
+    #[arg(long, value_name = "DIR", default_value = ".trangtien")]
+    data_dir: PathBuf,
+}
+
+impl Place {
+    /// A pool for a role's schema: as the role when a configuration is given, else as the running city's administrator.
+    ///
+    /// # Errors
+    /// When neither is there.
+    pub fn pool(&self, role: Role) -> anyhow::Result<PgPool> {
+        let settings = match &self.config {
+            Some(file) => Config::load(Some(file))?.database.of(role).clone(),
+            None => {
+                let url = Secret::new(running(&self.data_dir)?.database_url);
+                DatabaseSettings { url, ..DatabaseSettings::default() }
+            }
+        };
+        anyhow::ensure!(!settings.url.is_empty(), "`database.{role}.url` is not set");
+        db::pool(&settings, "trangtien command").context("the database URL is not valid")
+    }
+
+    /// The settings of the city.
+    ///
+    /// # Errors
+    /// When the file can't be read, or no city of ours runs that could tell.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        match &self.config {
+            Some(file) => Config::load(Some(file)),
+            None => anyhow::bail!("give the city's configuration with --config"),
+        }
+    }
+}
+
+/// What a running city says of itself.
+///
+/// # Errors
+/// When none runs there.
+pub fn running(data_dir: &Path) -> anyhow::Result<RunInfo> {
+    let path = data_dir.join("run.json");
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "no city runs in {} (there is no {}); start one with `trangtien up`",
+            data_dir.display(),
+            path.display()
+        )
+    })?;
+    serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+}

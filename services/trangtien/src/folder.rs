@@ -1,0 +1,256 @@
+//! The data folder of `trangtien up`: what lies where, the lock, the secrets.
+//!
+//! ```text
+//! .trangtien/
+//!   lock            held while `trangtien up` runs; its content is the pid
+//!   secrets.toml    generated once, 0600: passwords of database roles, identity's keys, credentials of the sandbox
+//!   run.json        while everything runs: where
+//!   postgres/ redis/   the private servers
+//!   pki/ roles/ log/   of `--split`: certificates, one configuration and one log per role
+//! ```
+//!
+//! Invariant: nothing but these names is ever removed, whatever folder was given.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use platform::config::Secret;
+use platform::embedded::{Postgres, generate_secret};
+use serde::{Deserialize, Serialize};
+
+use crate::migrate::{self, Passwords};
+
+const LOCK: &str = "lock";
+const RUN: &str = "run.json";
+const SECRETS: &str = "secrets.toml";
+const POSTGRES: &str = "postgres";
+const FOLDERS: [&str; 4] = ["redis", "pki", "roles", "log"];
+
+/// An opened data folder; the lock is held as long as it lives.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// What `run.json` says while everything runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The origin that clients see.
+    pub http: String,
+    /// The database, as its administrator.
+    pub database_url: String,
+    /// Redis.
+    pub redis_url: String,
+    /// The process to stop.
+    pub pid: u32,
+    /// The outside world.
+    pub sandbox: String,
+}
+
+/// What is generated once and kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// Passwords of the database's roles.
+    pub database: Passwords,
+    /// Identity's keys.
+    pub identity: identity::config::Keys,
+    /// Credentials shared with the sandbox.
+    pub sandbox: sandbox::Config,
+}
+
+impl Folder {
+    /// Makes the folder when it is new and locks it.
+    ///
+    /// # Errors
+    /// When another `trangtien up` uses it.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        // Others may pass through: a server of another account may keep its data below.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(path);
+        made.with_context(|| format!("cannot create {}", path.display()))?;
+        let path = path.canonicalize().with_context(|| format!("cannot open {}", path.display()))?;
+        let lock_path = path.join(LOCK);
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .with_context(|| format!("cannot open {}", lock_path.display()))?;
+        if lock.try_lock().is_err() {
+            let mut pid = String::new();
+            lock.read_to_string(&mut pid).ok();
+            bail!(
+                "{} is in use by another `trangtien up` (process {}); stop that one or give another --data-dir",
+                path.display(),
+                pid.trim()
+            );
+        }
+        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id()))?;
+        let folder = Self { path, _lock: lock };
+        folder.forget_run()?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Something in it.
+    #[must_use]
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Where the private PostgreSQL lies.
+    #[must_use]
+    pub fn postgres(&self) -> PathBuf {
+        self.join(POSTGRES)
+    }
+
+    /// Where the private Redis lies.
+    #[must_use]
+    pub fn redis(&self) -> PathBuf {
+        self.join("redis")
+    }
+
+    /// Removes all data, of the servers too. The lock stays.
+    ///
+    /// # Errors
+    /// When a server still runs there or a file can't be removed.
+    pub fn clear(&self) -> anyhow::Result<()> {
+        Postgres::remove(&self.postgres())?;
+        for folder in FOLDERS.map(|name| self.join(name)) {
+            if folder.exists() {
+                fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+            }
+        }
+        let secrets = self.join(SECRETS);
+        if secrets.exists() {
+            fs::remove_file(&secrets).with_context(|| format!("cannot remove {}", secrets.display()))?;
+        }
+        self.forget_run()
+    }
+
+    /// Removes all data and, when nothing else lies in it, the folder.
+    ///
+    /// # Errors
+    /// As [`Folder::clear`].
+    pub fn remove(self) -> anyhow::Result<()> {
+        self.clear()?;
+        fs::remove_file(self.join(LOCK)).context("cannot remove the lock")?;
+        // Somebody else's files may lie there.
+        fs::remove_dir(&self.path).ok();
+        Ok(())
+    }
+
+    /// Reads the secrets; generates those that are missing.
+    ///
+    /// # Errors
+    /// When the file can't be read or written.
+    pub fn secrets(&self) -> anyhow::Result<Secrets> {
+        let path = self.join(SECRETS);
+        let mut secrets = match fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Secrets::generate(),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        for login in migrate::logins() {
+            secrets.database.entry(login).or_insert_with(|| Secret::new(generate_secret()));
+        }
+        write_private(&path, &toml::to_string(&secrets)?)?;
+        Ok(secrets)
+    }
+
+    /// Says where everything runs, in one step: a reader sees the whole file or none.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn announce(&self, run: &RunInfo) -> anyhow::Result<()> {
+        let (path, new) = (self.join(RUN), self.join("run.json.new"));
+        write_private(&new, &format!("{}\n", serde_json::to_string_pretty(run)?))?;
+        fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Removes `run.json`.
+    ///
+    /// # Errors
+    /// When it is there and can't be removed.
+    pub fn forget_run(&self) -> anyhow::Result<()> {
+        match fs::remove_file(self.join(RUN)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("cannot remove run.json"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Secrets {
+    fn generate() -> Self {
+        // Identity's keys are at least 32 bytes and all different.
+        let key = || Secret::new(format!("{}{}", generate_secret(), generate_secret()));
+        Self {
+            database: Passwords::new(),
+            identity: identity::config::Keys {
+                otp_hmac: key(),
+                phone_hmac: key(),
+                encryption: key(),
+                retired_encryption: Vec::new(),
+                pin_pepper: key(),
+            },
+            sandbox: sandbox::Config::generate(),
+        }
+    }
+}
+
+/// Writes a file that only we may read.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot create {}", path.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::embedded::scratch::TestFolder;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_in_use_is_refused_by_name() {
+        let place = TestFolder::new("folder").expect("a folder");
+        let path = place.path().join("data");
+        let first = Folder::open(&path).expect("new");
+        let refused = Folder::open(&path).expect_err("in use").to_string();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        drop(first);
+        Folder::open(&path).expect("free again");
+    }
+
+    #[test]
+    fn secrets_are_generated_once_and_others_files_stay() {
+        let place = TestFolder::new("folder").expect("a folder");
+        let folder = Folder::open(&place.path().join("data")).expect("new");
+        let first = folder.secrets().expect("generated");
+        let second = folder.secrets().expect("read");
+        assert_eq!(first.database, second.database);
+        assert_eq!(first.identity.pin_pepper, second.identity.pin_pepper);
+        fs::write(folder.join("mine.txt"), "kept").expect("writable");
+        let path = folder.path().to_owned();
+        folder.remove().expect("removed");
+        assert!(path.join("mine.txt").is_file() && !path.join("secrets.toml").exists());
+    }
+}

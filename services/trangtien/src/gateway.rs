@@ -1,0 +1,278 @@
+//! The reverse proxy in front of roles that run in processes of their own (`trangtien up --split`).
+//!
+//! It routes by the first segment of the path ([`Role::of_segment`]) and streams bodies both ways, event streams included.
+//! Hop-by-hop headers (RFC 9110, section 7.6.1) end here; the client's address is appended to `X-Forwarded-For`,
+//! whose earlier entries are dropped: this gateway is the edge, and nobody before it is trusted.
+//! It holds no state and knows no token.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Router, middleware};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use platform::problem::{Problem, UNAVAILABLE};
+use platform::task::Shutdown;
+use platform::trace::TRACEPARENT;
+use serde_json::Value;
+use url::Url;
+
+use crate::config::AppConfig;
+use crate::http::{Front, Readiness, describe, end_streams, guard, merge, routes};
+use crate::role::Role;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a role may take to answer a question of the gateway itself.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest answer to such a question.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Headers that concern one connection only.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+/// Headers in which proxies say whom they speak for.
+const FORWARDING: [HeaderName; 5] =
+    [header::FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, HeaderName::from_static("x-real-ip")];
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The way to every role. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gateway(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client<HttpConnector, Body>,
+    upstreams: BTreeMap<Role, Authority>,
+    public_url: Url,
+    app: AppConfig,
+    shutdown: Shutdown,
+}
+
+impl Gateway {
+    /// A gateway to roles that listen on these local ports.
+    #[must_use]
+    pub fn new(ports: &BTreeMap<Role, u16>, public_url: Url, app: AppConfig, shutdown: Shutdown) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector);
+        let upstreams = ports
+            .iter()
+            .map(|(role, port)| (*role, format!("127.0.0.1:{port}").parse().expect("an address and a port")))
+            .collect();
+        Self(Arc::new(Inner { client, upstreams, public_url, app, shutdown }))
+    }
+
+    /// The gateway's routes: the common ones, and everything else to the role it belongs to.
+    pub fn router(&self) -> Router {
+        let router = routes(Arc::new(self.clone()))
+            .fallback(proxy)
+            .method_not_allowed_fallback(proxy)
+            .with_state::<()>(())
+            .layer(axum::Extension(self.clone()))
+            .layer(middleware::from_fn(guard))
+            .layer(middleware::from_fn_with_state(self.0.shutdown.clone(), end_streams));
+        platform::http::scoped(router)
+    }
+
+    async fn forward(&self, role: Role, mut request: Request) -> Response {
+        let Some(authority) = self.0.upstreams.get(&role) else { return away(role, "it does not run here") };
+        let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        prepare(request.headers_mut(), client);
+        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = address(authority, path);
+        *request.version_mut() = http::Version::HTTP_11;
+        match self.0.client.request(request).await {
+            Ok(answer) => {
+                let mut answer = answer.map(Body::new);
+                remove_hop_by_hop(answer.headers_mut());
+                answer.into_response()
+            }
+            Err(error) => away(role, error),
+        }
+    }
+
+    /// Asks a role's common route.
+    async fn ask(&self, role: Role, path: &'static str) -> Result<Vec<u8>, Problem> {
+        let authority = self.0.upstreams.get(&role).ok_or_else(|| Problem::new(UNAVAILABLE))?;
+        let request = http::Request::get(address(authority, PathAndQuery::from_static(path)))
+            .body(Body::empty())
+            .expect("a request without headers");
+        let exchange = async {
+            let answer =
+                self.0.client.request(request).await.map_err(|error| Problem::new(UNAVAILABLE).source(error))?;
+            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+            body.map(|body| body.to_bytes().to_vec()).map_err(|error| Problem::new(UNAVAILABLE).source(error))
+        };
+        tokio::time::timeout(ASK_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(Problem::new(UNAVAILABLE)))
+    }
+}
+
+async fn proxy(axum::Extension(gateway): axum::Extension<Gateway>, State(()): State<()>, request: Request) -> Response {
+    let segment = request.uri().path().split('/').nth(1).unwrap_or_default();
+    gateway.forward(Role::of_segment(segment), request).await
+}
+
+fn away(role: Role, reason: impl std::fmt::Display) -> Response {
+    tracing::warn!(role = role.name(), %reason, "role does not answer");
+    Problem::new(UNAVAILABLE).retry_after(1).into_response()
+}
+
+fn address(authority: &Authority, path: PathAndQuery) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority.clone());
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).expect("all three parts are there")
+}
+
+/// Makes a client's headers those of the next hop. `Host` stays, so that the role sees the origin that the client used.
+///
+/// A client on this machine that came through no other proxy is passed on as what it is: somebody on loopback.
+fn prepare(headers: &mut HeaderMap, client: Option<SocketAddr>) {
+    remove_hop_by_hop(headers);
+    let proxied = FORWARDING.iter().any(|name| headers.contains_key(name));
+    for name in &FORWARDING {
+        headers.remove(name);
+    }
+    if let Some(value) = platform::trace::current_traceparent().and_then(|text| text.parse().ok()) {
+        headers.insert(TRACEPARENT, value);
+    }
+    let local = client.is_some_and(|client| client.ip().to_canonical().is_loopback());
+    if local && !proxied {
+        return;
+    }
+    if let Some(value) = client.and_then(|client| client.ip().to_canonical().to_string().parse().ok()) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Some(host) = headers.get(header::HOST).cloned() {
+        headers.insert(FORWARDED_HOST, host);
+    }
+}
+
+/// Removes the headers of one connection, also those that `Connection` names.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+#[async_trait]
+impl Front for Gateway {
+    fn roles(&self) -> Vec<Role> {
+        self.0.upstreams.keys().copied().collect()
+    }
+
+    async fn readiness(&self) -> Readiness {
+        let asked = self.0.upstreams.keys().map(|role| async {
+            let answer = self.ask(*role, "/readyz").await;
+            let said = answer.ok().and_then(|bytes| serde_json::from_slice::<Readiness>(&bytes).ok());
+            (*role, said)
+        });
+        let mut readiness = Readiness { stopping: self.0.shutdown.is_cancelled(), ..Readiness::default() };
+        for (role, said) in futures::future::join_all(asked).await {
+            let checks = said.and_then(|mut said| said.roles.remove(&role));
+            let away = || BTreeMap::from([("process".to_owned(), "does not answer".to_owned())]);
+            readiness.roles.insert(role, checks.unwrap_or_else(away));
+        }
+        readiness
+    }
+
+    async fn document(&self) -> Result<Arc<Value>, Problem> {
+        let mut document = describe(&self.0.public_url);
+        for role in self.0.upstreams.keys() {
+            let part = self.ask(*role, "/openapi.json").await?;
+            let part = serde_json::from_slice(&part).map_err(|error| Problem::new(UNAVAILABLE).source(error))?;
+            merge(&mut document, &part);
+        }
+        Ok(Arc::new(document))
+    }
+
+    async fn metrics(&self, role: Option<Role>) -> Result<String, Problem> {
+        let mut text = String::new();
+        for role in self.0.upstreams.keys().filter(|known| role.is_none_or(|role| role == **known)) {
+            text.push_str(&String::from_utf8_lossy(&self.ask(*role, "/metrics").await?));
+        }
+        Ok(text)
+    }
+
+    fn public_url(&self) -> &Url {
+        &self.0.public_url
+    }
+
+    fn app(&self) -> &AppConfig {
+        &self.0.app
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_the_connection_and_claims_of_the_client_end_here() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Secret-Hop"),
+            ("x-secret-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("forwarded", "for=127.0.0.1"),
+            ("host", "localhost:8080"),
+            ("accept", "text/event-stream"),
+        ] {
+            headers.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
+        }
+        prepare(&mut headers, Some("203.0.113.9:4711".parse().expect("an address")));
+        for gone in ["connection", "x-secret-hop", "transfer-encoding", "forwarded"] {
+            assert!(!headers.contains_key(gone), "{gone}");
+        }
+        assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
+        assert_eq!(headers["x-forwarded-host"], "localhost:8080");
+        assert_eq!(headers["accept"], "text/event-stream");
+    }
+
+    #[test]
+    fn only_a_client_on_this_machine_itself_is_local() {
+        let local = Some("127.0.0.1:4711".parse().expect("an address"));
+        let mut direct = HeaderMap::new();
+        prepare(&mut direct, local);
+        assert!(!direct.contains_key(FORWARDED_FOR));
+        let mut proxied = HeaderMap::from_iter([(FORWARDED_FOR, HeaderValue::from_static("203.0.113.9"))]);
+        prepare(&mut proxied, local);
+        assert!(proxied.contains_key(FORWARDED_FOR), "a role must see that somebody else speaks");
+    }
+}

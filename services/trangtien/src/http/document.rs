@@ -1,0 +1,84 @@
+//! The API of all roles as one OpenAPI document, merged from what each role says of itself.
+
+use serde_json::{Map, Value, json};
+use url::Url;
+
+/// What the parts of a document share by name.
+const COMPONENTS: [&str; 3] = ["schemas", "responses", "securitySchemes"];
+
+/// An empty document for this origin.
+pub(crate) fn describe(public_url: &Url) -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tràng Tiền",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The backend of a city's app: identity, wallet, field reports, notifications, operations centre. \
+                Money is `{\"amount\":\"150000\",\"currency\":\"VND\"}`, a decimal string. Times are RFC 3339. \
+                Errors are RFC 9457 problem details with a stable `code`, in Vietnamese or English by `Accept-Language`.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": public_url.as_str().trim_end_matches('/') }],
+        "paths": {},
+        "components": {
+            "schemas": {},
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "at+jwt" },
+            },
+        },
+        "tags": [],
+    })
+}
+
+/// Adds a role's paths, components and tags. What two roles share by name (a path's other method, a schema of the platform) is kept once.
+pub(crate) fn merge(document: &mut Value, part: &Value) {
+    for (path, methods) in object(part, "/paths") {
+        let known = entry(document, "paths", path);
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            known.entry(method.clone()).or_insert_with(|| operation.clone());
+        }
+    }
+    for kind in COMPONENTS {
+        for (name, component) in object(part, &format!("/components/{kind}")) {
+            let components = document["components"].as_object_mut().expect("describe() made it");
+            let of_kind = components.entry(kind).or_insert_with(|| json!({}));
+            let of_kind = of_kind.as_object_mut().expect("OpenAPI components are objects");
+            of_kind.entry(name.clone()).or_insert_with(|| component.clone());
+        }
+    }
+    let tags = document["tags"].as_array_mut().expect("describe() made it");
+    for tag in part["tags"].as_array().into_iter().flatten() {
+        if !tags.iter().any(|known| known["name"] == tag["name"]) {
+            tags.push(tag.clone());
+        }
+    }
+}
+
+fn object<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    value.pointer(pointer).and_then(Value::as_object).into_iter().flatten()
+}
+
+fn entry<'a>(document: &'a mut Value, section: &str, name: &str) -> &'a mut Map<String, Value> {
+    let section = document[section].as_object_mut().expect("describe() made it");
+    let value = section.entry(name).or_insert_with(|| json!({}));
+    value.as_object_mut().expect("OpenAPI path items are objects")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_parts_become_one_document() {
+        let mut document = describe(&Url::parse("http://localhost:8080").expect("a URL"));
+        let first = json!({ "paths": { "/a": { "get": { "summary": "one" } } }, "components": { "schemas": { "S": 1 } }, "tags": [{ "name": "t" }] });
+        let second =
+            json!({ "paths": { "/a": { "post": {}, "get": { "summary": "two" } } }, "tags": [{ "name": "t" }] });
+        merge(&mut document, &first);
+        merge(&mut document, &second);
+        assert_eq!(document["paths"]["/a"]["get"]["summary"], "one");
+        assert!(document["paths"]["/a"]["post"].is_object());
+        assert_eq!(document["tags"].as_array().map(Vec::len), Some(1));
+        assert_eq!(document["servers"][0]["url"], "http://localhost:8080");
+    }
+}

@@ -1,0 +1,19 @@
+//! Starts the command; everything is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use trangtien::cli::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    match cli.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One process per role: certificates, a configuration file each, `trangtien serve ROLE`, and a supervisor that never restarts in silence.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use platform::embedded::{Child, Environment, Launch, free_port, log_end};
+use tokio::sync::Mutex;
+
+use crate::cert;
+use crate::config::Config;
+use crate::folder::{Folder, write_private};
+use crate::role::Role;
+
+/// How long a role may take to stop when asked.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// A role that ends this often …
+const MAX_RESTARTS: usize = 5;
+/// … within this time is not started again.
+const RESTART_WINDOW: Duration = Duration::from_secs(60);
+
+/// The processes of a split city.
+#[derive(Debug)]
+pub struct Processes {
+    program: PathBuf,
+    folder: PathBuf,
+    roles: BTreeMap<Role, Mutex<Process>>,
+    http_ports: BTreeMap<Role, u16>,
+}
+
+#[derive(Debug)]
+struct Process {
+    configuration: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+    restarts: VecDeque<Instant>,
+}
+
+impl Processes {
+    /// Writes certificates and configurations and starts every role.
+    ///
+    /// # Errors
+    /// When a file can't be written or a process can't be started.
+    pub async fn start(folder: &Folder, config: &Config) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("cannot find our own program")?;
+        let (http_ports, grpc_ports) = (free_ports()?, free_ports()?);
+        for name in ["roles", "log"] {
+            std::fs::create_dir_all(folder.join(name)).with_context(|| format!("cannot create {name}"))?;
+        }
+        let mut roles = BTreeMap::new();
+        for role in Role::ALL {
+            let mut own = config.clone();
+            own.tls = cert::issue(&folder.join("pki"), &[role])?;
+            own.instance = format!("{role}:{}", http_ports[&role]);
+            own.http.listen = format!("127.0.0.1:{}", http_ports[&role]);
+            own.grpc.listen = Some(([127, 0, 0, 1], grpc_ports[&role]).into());
+            own.peers = grpc_ports.iter().map(|(role, port)| (*role, format!("127.0.0.1:{port}"))).collect();
+            own.peers.remove(&role);
+            own.identity.trusted_proxies = 1;
+            own.ioc.peers = ioc_peers(role, &http_ports)?;
+            let configuration = folder.join("roles").join(format!("{role}.toml"));
+            write_private(&configuration, &toml::to_string(&own)?)?;
+            let log = folder.join("log").join(format!("{role}.log"));
+            let process = Process { configuration, log, child: None, restarts: VecDeque::new() };
+            roles.insert(role, Mutex::new(process));
+        }
+        let processes = Self { program, folder: folder.path().to_owned(), roles, http_ports };
+        for role in Role::ALL {
+            processes.spawn(role).await?;
+        }
+        Ok(processes)
+    }
+
+    /// Where each role listens for HTTP.
+    #[must_use]
+    pub fn http_ports(&self) -> &BTreeMap<Role, u16> {
+        &self.http_ports
+    }
+
+    /// The pid of a role, while it runs.
+    pub async fn pid(&self, role: Role) -> Option<i32> {
+        self.roles[&role].lock().await.child.as_ref().and_then(Child::pid)
+    }
+
+    /// Starts roles again that ended by themselves, and says so.
+    ///
+    /// # Errors
+    /// When a role ends again and again.
+    pub async fn revive(&self) -> anyhow::Result<Vec<String>> {
+        let mut said = Vec::new();
+        for (role, process) in &self.roles {
+            let mut process = process.lock().await;
+            let Some(how) = process.child.as_ref().and_then(Child::exit) else { continue };
+            let now = Instant::now();
+            process.restarts.retain(|at| now.duration_since(*at) < RESTART_WINDOW);
+            anyhow::ensure!(
+                process.restarts.len() < MAX_RESTARTS,
+                "{role} ended {MAX_RESTARTS} times within {} s, last with {how}. The end of its log:\n{}",
+                RESTART_WINDOW.as_secs(),
+                log_end(&process.log)
+            );
+            process.restarts.push_back(now);
+            said.push(format!("{role} ended ({how}); starting it again. Its log: {}", process.log.display()));
+            process.child = Some(self.launch(*role, &process)?);
+        }
+        Ok(said)
+    }
+
+    /// Stops all roles at once and waits; one that does not stop is killed.
+    pub async fn stop(&self) {
+        let stopping = self.roles.iter().map(|(role, process)| async move {
+            let mut process = process.lock().await;
+            let Some(child) = process.child.take() else { return };
+            child.signal(Signal::SIGTERM);
+            if !child.ended_within(STOP_LIMIT).await {
+                eprintln!("{role} did not stop within {} s and is killed", STOP_LIMIT.as_secs());
+                child.signal(Signal::SIGKILL);
+                child.ended_within(STOP_LIMIT).await;
+            }
+        });
+        futures::future::join_all(stopping).await;
+    }
+
+    async fn spawn(&self, role: Role) -> anyhow::Result<()> {
+        let mut process = self.roles[&role].lock().await;
+        process.child = Some(self.launch(role, &process)?);
+        Ok(())
+    }
+
+    fn launch(&self, role: Role, process: &Process) -> anyhow::Result<Child> {
+        let arguments = ["serve", role.name(), "--config", path_text(&process.configuration)?];
+        Child::start(Launch {
+            program: self.program.clone(),
+            args: arguments.map(str::to_owned).to_vec(),
+            dir: &self.folder,
+            log: &process.log,
+            environment: Environment::Ours,
+            on_our_death: Signal::SIGTERM,
+        })
+        .with_context(|| format!("cannot start the role {role}"))
+    }
+}
+
+/// The other roles, for the operations centre.
+fn ioc_peers(own: Role, http_ports: &BTreeMap<Role, u16>) -> anyhow::Result<Vec<ioc::peers::Peer>> {
+    let others = http_ports.iter().filter(|(role, _)| **role != own);
+    others
+        .map(|(role, port)| {
+            let url = format!("http://127.0.0.1:{port}").parse().context("a local URL")?;
+            Ok(ioc::peers::Peer { services: vec![role.name().to_owned()], url, discover: ioc::peers::Discover::Static })
+        })
+        .collect()
+}
+
+fn path_text(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+/// A port for each role, all different.
+fn free_ports() -> anyhow::Result<BTreeMap<Role, u16>> {
+    let mut ports: BTreeMap<Role, u16> = BTreeMap::new();
+    for role in Role::ALL {
+        let port = std::iter::from_fn(free_port).take(100).find(|port| !ports.values().any(|known| known == port));
+        ports.insert(role, port.context("no free port was found")?);
+    }
+    Ok(ports)
+}

@@ -175,12 +175,13 @@ impl Board {
             today: self.tallies(sql::day(&mut tx, day, -1).await?),
             minutes: self.minutes(sql::minutes(&mut tx, first_minute(now), -1).await?),
             last_payments: self.payments(sql::payments(&mut tx, -1).await?),
+            book_position: head.book_position,
             book_totals: sql::book_totals(&mut tx)
                 .await?
                 .into_iter()
                 .map(|(kind, sum)| BookTotal { kind, count: sum.count, amount: money(sum.amount) })
                 .collect(),
-            books: Books { position: head.book_position, ..self.sources.books.borrow().clone() },
+            books: self.sources.books.borrow().clone(),
             roles,
         };
         tx.commit().await?;

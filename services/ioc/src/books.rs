@@ -2,7 +2,8 @@
 //!
 //! Partitions are consumed at their own pace, so that the newest entry consumed says nothing about its predecessors. Journal entries
 //! therefore wait in `ioc.book_entry` until the journal is without a gap up to them; only then they are summed, and the sum is exact at
-//! that position. The wallet is asked for its totals at that position: any difference is a fault, not a delay.
+//! that position. The wallet is asked for its newest totals; the centre sums up to exactly their position and compares. Any difference is
+//! a fault, not a delay. So the wallet adds each transfer up once, however often it is asked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,7 +39,8 @@ pub(crate) struct Comparer {
     clock: Clock,
     wallet: WalletServiceClient<Channel>,
     result: watch::Sender<Books>,
-    lag: Lag,
+    /// The wallet's totals that are waited for, and since when.
+    waiting: Option<(DateTime<Utc>, GetTotalsResponse)>,
     difference: IntGaugeVec,
     position: IntGaugeVec,
 }
@@ -50,7 +52,7 @@ impl Comparer {
             clock,
             wallet: WalletServiceClient::new(wallet),
             result: watch::Sender::new(Books::default()),
-            lag: Lag::default(),
+            waiting: None,
             difference: metrics.gauge(
                 "books_difference",
                 "Absolute difference between the centre's totals and the wallet's at the same journal position, summed over kinds; 0 when equal.",
@@ -91,8 +93,12 @@ impl Comparer {
     async fn compare(&mut self) -> Result<(), CompareError> {
         let now = self.clock.now();
         sql::forget_minutes(&self.pool, now - MINUTES_KEPT).await?;
+        let (asked_at, theirs) = match self.waiting.take() {
+            Some(waiting) => waiting,
+            None => (now, self.ask(0).await?),
+        };
         for _ in 0..MAX_ROUNDS {
-            if !self.fold().await? {
+            if !self.fold(theirs.position).await? {
                 break;
             }
         }
@@ -100,24 +106,24 @@ impl Comparer {
         let position = sql::head(&mut tx).await?.book_position;
         let own = sql::book_totals(&mut tx).await?;
         tx.commit().await?;
-        let newest = self.ask(0).await?;
-        let newest_position = newest.position;
-        let theirs = match position {
-            // Asked about position 0, the wallet would tell its newest totals.
-            0 => GetTotalsResponse::default(),
-            position if position == newest.position => newest,
-            position => self.ask(position).await?,
-        };
-        let difference = difference(&own, &sums(theirs));
-        self.report(position, newest_position, difference, now);
+        self.position.with_label_values(&["included"]).set(position);
+        self.position.with_label_values(&["newest"]).set(theirs.position);
+        if position < theirs.position {
+            self.wait(theirs.position, (now - asked_at).num_seconds());
+            self.waiting = Some((asked_at, theirs));
+            return Ok(());
+        }
+        // Another replica may have summed further; then the wallet is asked about that position.
+        let theirs = if position > theirs.position { self.ask(position).await? } else { theirs };
+        self.report(position, difference(&own, &sums(theirs)), now);
         Ok(())
     }
 
-    /// Sums the entries that have no gap before them; answers whether there may be more.
-    async fn fold(&self) -> Result<bool, sqlx::Error> {
+    /// Sums the entries up to `until` that have no gap before them; answers whether there may be more.
+    async fn fold(&self, until: i64) -> Result<bool, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
         let position = sql::lock_books(&mut tx).await?;
-        let entries = sql::entries_after(&mut tx, position).await?;
+        let entries = sql::entries_after(&mut tx, position, until).await?;
         let (reached, sums) = without_gap(position, &entries);
         if reached > position {
             sql::fold_entries(&mut tx, reached, &sums).await?;
@@ -133,17 +139,22 @@ impl Comparer {
         Ok(answer.into_inner())
     }
 
-    fn report(&mut self, position: i64, newest: i64, difference: Sum, now: DateTime<Utc>) {
+    /// Something that the wallet had `seconds` ago is not here yet.
+    fn wait(&self, newest: i64, seconds: i64) {
+        self.result.send_modify(|books| {
+            books.newest = newest;
+            books.behind_seconds = seconds.max(0);
+        });
+    }
+
+    fn report(&self, position: i64, difference: Sum, now: DateTime<Utc>) {
         self.difference.with_label_values(&["amount"]).set(difference.amount);
         self.difference.with_label_values(&["count"]).set(difference.count);
-        self.position.with_label_values(&["included"]).set(position);
-        self.position.with_label_values(&["newest"]).set(newest);
         let state = if difference == Sum::default() { BooksState::Equal } else { BooksState::Different };
         if state == BooksState::Different && self.result.borrow().state != BooksState::Different {
             error!(position, difference.count, difference.amount, "books differ from the wallet's");
         }
-        let behind_seconds = self.lag.observe(position, newest, now);
-        self.result.send_replace(Books { state, position, newest, behind_seconds, checked_at: Some(now) });
+        self.result.send_replace(Books { state, position, newest: position, behind_seconds: 0, checked_at: Some(now) });
     }
 }
 
@@ -193,22 +204,6 @@ fn difference(own: &BTreeMap<String, Sum>, theirs: &BTreeMap<String, Sum>) -> Su
     whole
 }
 
-/// Since when something that the wallet had is missing here.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lag(Option<(i64, DateTime<Utc>)>);
-
-impl Lag {
-    /// Seconds that `position` has been behind.
-    fn observe(&mut self, position: i64, newest: i64, now: DateTime<Utc>) -> i64 {
-        self.0 = match self.0 {
-            _ if position >= newest => None,
-            Some((seen, since)) if position < seen => Some((seen, since)),
-            _ => Some((newest, now)),
-        };
-        self.0.map_or(0, |(_, since)| (now - since).num_seconds().max(0))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,17 +234,5 @@ mod tests {
         assert_eq!(difference(&sums(5, 5), &sums(5, 5)), Sum::default());
         assert_eq!(difference(&sums(6, 4), &sums(4, 6)), Sum { count: 0, amount: 4 });
         assert_eq!(difference(&sums(1, 2), &BTreeMap::new()), Sum { count: 2, amount: 3 });
-    }
-
-    #[test]
-    fn lag_is_counted_from_what_is_missing_longest() {
-        let at = |second: i64| DateTime::from_timestamp(1_000 + second, 0).expect("a time");
-        let mut lag = Lag::default();
-        assert_eq!(lag.observe(5, 5, at(0)), 0);
-        assert_eq!(lag.observe(5, 9, at(2)), 0);
-        assert_eq!(lag.observe(7, 12, at(6)), 4);
-        assert_eq!(lag.observe(9, 14, at(8)), 0);
-        assert_eq!(lag.observe(9, 20, at(11)), 3);
-        assert_eq!(lag.observe(20, 20, at(12)), 0);
     }
 }

@@ -87,13 +87,13 @@ pub enum BooksState {
 pub struct Books {
     /// The result at `position`.
     pub state: BooksState,
-    /// The journal position up to which nothing is missing here; what is compared.
+    /// The journal position that was compared last.
     pub position: i64,
-    /// The wallet's newest position, when it last answered.
+    /// The wallet's position that is compared next, or was last.
     pub newest: i64,
-    /// For how many seconds `position` has been behind what the wallet had.
+    /// For how many seconds something that the wallet had has been missing here.
     pub behind_seconds: i64,
-    /// When the comparison was made.
+    /// When the last comparison was made.
     pub checked_at: Option<DateTime<Utc>>,
 }
 
@@ -139,7 +139,9 @@ pub struct Overview {
     pub minutes: Vec<MinuteTally>,
     /// The newest payments, newest first.
     pub last_payments: Vec<LastPayment>,
-    /// The totals of the journal up to `books.position`, exactly.
+    /// The journal position up to which nothing is missing here.
+    pub book_position: i64,
+    /// The totals of the journal up to `book_position`, exactly: to be compared with the wallet's at that position.
     pub book_totals: Vec<BookTotal>,
     /// The comparison with the wallet's books.
     pub books: Books,

@@ -92,22 +92,22 @@ impl HttpPeers {
     }
 
     async fn health(&self, process: Process<'_>) -> Vec<RoleHealth> {
-        let answer = self.client.get(with_path(&process.base, "/readyz")).send().await;
-        let (up, ready, detail) = match answer {
-            Ok(answer) if answer.status().is_success() => (true, true, None),
+        let answer = match self.client.get(with_path(&process.base, "/readyz")).send().await {
             Ok(answer) => {
                 let status = answer.status();
-                let text = read(answer).await.unwrap_or_default();
-                (true, false, Some(shorten(&format!("{status}: {text}"))))
+                Ok((status.is_success(), read(answer).await.unwrap_or_else(|reason| reason)))
             }
-            Err(error) => (false, false, Some(reason(&error))),
+            Err(error) => Err(reason(&error)),
         };
-        let role = |service: &String| RoleHealth {
-            service: service.clone(),
-            instance: self.name(&process.address, service),
-            up,
-            ready,
-            detail: detail.clone(),
+        let role = |service: &String| {
+            let (up, ready, detail) = match &answer {
+                Ok((ready, text)) => {
+                    let (ready, detail) = of_role(service, *ready, text);
+                    (true, ready, detail)
+                }
+                Err(reason) => (false, false, Some(reason.clone())),
+            };
+            RoleHealth { service: service.clone(), instance: self.name(&process.address, service), up, ready, detail }
         };
         process.peer.services.iter().map(role).collect()
     }
@@ -173,6 +173,29 @@ impl RoleStatus for HttpPeers {
     async fn metrics(&self) -> Vec<RoleMetrics> {
         let processes = self.processes().await;
         join_all(processes.into_iter().map(|process| self.scrape(process))).await.into_iter().flatten().collect()
+    }
+}
+
+/// What our own processes say at `/readyz`.
+#[derive(Deserialize)]
+struct Readiness {
+    stopping: bool,
+    /// Per role the name of each check with `ok` or what is missing.
+    roles: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// Whether one role of a process is ready, and what is missing, from what the process says of all its roles.
+fn of_role(service: &str, all_ready: bool, text: &str) -> (bool, Option<String>) {
+    let said = serde_json::from_str::<Readiness>(text).ok();
+    let Some((stopping, checks)) = said.and_then(|mut said| Some((said.stopping, said.roles.remove(service)?))) else {
+        return (all_ready, (!all_ready).then(|| shorten(text)));
+    };
+    let missing: Vec<String> =
+        checks.iter().filter(|(_, said)| *said != "ok").map(|(name, said)| format!("{name}: {said}")).collect();
+    match (stopping, missing.is_empty()) {
+        (true, _) => (false, Some("stopping".to_owned())),
+        (false, true) => (true, None),
+        (false, false) => (false, Some(shorten(&missing.join("; ")))),
     }
 }
 
@@ -242,4 +265,20 @@ fn reason(error: &reqwest::Error) -> String {
 
 fn shorten(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(MAX_DETAIL).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_judged_by_its_own_checks() {
+        let text = r#"{"ready":false,"stopping":false,"roles":{"wallet":{"database":"ok","redis":"it is away"},"identity":{"database":"ok"}}}"#;
+        assert_eq!(of_role("wallet", false, text), (false, Some("redis: it is away".to_owned())));
+        assert_eq!(of_role("identity", false, text), (true, None));
+        assert_eq!(of_role("reports", false, "no\nJSON"), (false, Some("noJSON".to_owned())));
+        assert_eq!(of_role("reports", true, "ok"), (true, None));
+        let stopping = text.replace(r#""stopping":false"#, r#""stopping":true"#);
+        assert_eq!(of_role("identity", false, &stopping), (false, Some("stopping".to_owned())));
+    }
 }

@@ -192,12 +192,13 @@ pub(crate) async fn lock_books(tx: &mut PgConnection) -> Result<i64, sqlx::Error
     sqlx::query_scalar!("SELECT book_position FROM ioc.board FOR NO KEY UPDATE").fetch_one(tx).await
 }
 
-/// The next entries after a position, in order; there may be gaps.
-pub(crate) async fn entries_after(tx: &mut PgConnection, position: i64) -> Result<Vec<Entry>, sqlx::Error> {
+/// The next entries after a position up to another, in order; there may be gaps.
+pub(crate) async fn entries_after(tx: &mut PgConnection, position: i64, until: i64) -> Result<Vec<Entry>, sqlx::Error> {
     sqlx::query_as!(
         Entry,
-        "SELECT position, kind, amount FROM ioc.book_entry WHERE position > $1 ORDER BY position LIMIT $2",
+        "SELECT position, kind, amount FROM ioc.book_entry WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
         position,
+        until,
         MAX_FOLDED
     )
     .fetch_all(tx)

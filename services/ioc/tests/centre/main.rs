@@ -1,0 +1,7 @@
+//! The operations centre over its public side: HTTP, server-sent events, streams, the wallet's totals.
+
+mod counting;
+mod metrics;
+mod pages;
+mod stage;
+mod walls;

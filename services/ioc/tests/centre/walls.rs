@@ -1,0 +1,128 @@
+//! Walls: snapshot, changes, resuming at any replica, limits, and who may look.
+
+use std::time::Duration;
+
+use ioc::overview::{Delta, Overview, Pulse};
+
+use crate::stage::{LIMIT, Stage, Wall, minute};
+
+#[tokio::test]
+async fn a_wall_resumes_at_another_replica_with_what_it_missed() {
+    let stage = Stage::new().await;
+    let (one, other) =
+        (stage.centre("a", ioc::Config::default()).await, stage.centre("b", ioc::Config::default()).await);
+    stage.pay(platform::id::new(), 1_000).await;
+    one.overview_when("counted", |overview| overview.last_payments.len() == 1).await;
+
+    let mut wall = Wall::open(&one.url, None).await;
+    let first = wall.next().await.expect("a snapshot");
+    assert_eq!(first.event, "snapshot");
+    let snapshot: Overview = serde_json::from_value(first.body).expect("an overview");
+    assert_eq!(snapshot.city.name.vi, "Huế");
+    assert_eq!(snapshot.minutes[0].tally.count, 1);
+    let pulse: Pulse = serde_json::from_value(wall.next_of("pulse").await.body).expect("a pulse");
+    assert_eq!(pulse.roles[0].service, "ioc");
+
+    stage.pay(platform::id::new(), 2_000).await;
+    let second = wall.next_of("delta").await;
+    let delta: Delta = serde_json::from_value(second.body.clone()).expect("a delta");
+    assert_eq!(delta.last_payments.len(), 1, "only what is new: {delta:?}");
+    assert_eq!(second.body["minutes"][0]["minute"], minute(stage.clock.now()));
+    assert_eq!(delta.today[0].count, 2, "whole rows, not differences");
+    drop(wall);
+
+    for amount in [3_000, 4_000] {
+        stage.pay(platform::id::new(), amount).await;
+    }
+    other.overview_when("counted", |overview| overview.last_payments.len() == 4).await;
+    let mut resumed = Wall::open(&other.url, second.id.as_deref()).await;
+    let missed = resumed.next().await.expect("what was missed");
+    assert_eq!(missed.event, "delta");
+    let delta: Delta = serde_json::from_value(missed.body).expect("a delta");
+    let amounts: Vec<_> = delta.last_payments.iter().map(|payment| payment.amount.amount.as_str()).collect();
+    assert_eq!(amounts, ["4000", "3000"]);
+    assert_eq!(delta.today[0].count, 4);
+
+    // An id of another database, of the future or of nowhere gets everything.
+    let (epoch, _) = second.id.as_deref().and_then(|id| id.split_once('.')).expect("an id");
+    for id in [&format!("{epoch}.999999"), "another.1", "nonsense", &format!("{epoch}.-1")] {
+        let first = Wall::open(&other.url, Some(id)).await.next().await.expect("a first event");
+        assert_eq!(first.event, "snapshot", "{id}");
+    }
+}
+
+#[tokio::test]
+async fn changes_come_at_most_four_times_a_second() {
+    let stage = Stage::new().await;
+    let centre = stage.centre("a", ioc::Config::default()).await;
+    centre.overview().await;
+    let mut wall = Wall::open(&centre.url, None).await;
+    assert_eq!(wall.next().await.expect("a snapshot").event, "snapshot");
+    let paying = async {
+        for _ in 0..150 {
+            stage.pay(platform::id::new(), 1_000).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let watching = async {
+        let mut arrivals = Vec::new();
+        loop {
+            let message = wall.next_of("delta").await;
+            arrivals.push(message.at);
+            let delta: Delta = serde_json::from_value(message.body).expect("a delta");
+            if delta.today.iter().any(|tally| tally.count == 150) {
+                return arrivals;
+            }
+        }
+    };
+    let ((), arrivals) = tokio::join!(paying, watching);
+    assert!(arrivals.len() >= 3, "{arrivals:?}");
+    for five in arrivals.windows(5) {
+        assert!(five[4] - five[0] >= Duration::from_millis(950), "{arrivals:?}");
+    }
+}
+
+#[tokio::test]
+async fn walls_are_bounded_and_end_with_the_process() {
+    let stage = Stage::new().await;
+    let centre = stage.centre("a", ioc::Config { max_walls: 2, ..ioc::Config::default() }).await;
+    let mut one = Wall::open(&centre.url, None).await;
+    let two = Wall::open(&centre.url, None).await;
+    let refused = reqwest::get(format!("{}/ioc/v1/stream", centre.url)).await.expect("answered");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let body: serde_json::Value = refused.json().await.expect("a problem");
+    assert_eq!(body["code"], "too-many-walls");
+
+    drop(two);
+    let began = std::time::Instant::now();
+    while reqwest::get(format!("{}/ioc/v1/stream", centre.url)).await.expect("answered").status() != 200 {
+        assert!(began.elapsed() < LIMIT, "the place is not given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    centre.stop().await;
+    while one.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn outsiders_see_nothing_unless_the_wall_is_public() {
+    let stage = Stage::new().await;
+    let closed = stage.centre("a", ioc::Config::default()).await;
+    let open = stage.centre("b", ioc::Config { public_wall: true, ..ioc::Config::default() }).await;
+    let status = async |url: &str, path: &str, header: Option<(&str, &str)>| {
+        let mut request = reqwest::Client::new().get(format!("{url}{path}"));
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        request.send().await.expect("answered").status().as_u16()
+    };
+    let proxied = Some(("x-forwarded-for", "203.0.113.9"));
+    for path in ["/ioc/v1/overview", "/ioc/v1/roles", "/ioc/v1/stream", "/ioc/v1/metrics"] {
+        assert_eq!(status(&closed.url, path, None).await, 200, "{path} from loopback");
+        for header in [proxied, Some(("forwarded", "for=127.0.0.1")), Some(("via", "1.1 edge"))] {
+            assert_eq!(status(&closed.url, path, header).await, 403, "{path} through a proxy");
+        }
+        let wanted = if path.ends_with("metrics") { 403 } else { 200 };
+        assert_eq!(status(&open.url, path, proxied).await, wanted, "{path} of a public wall");
+    }
+}

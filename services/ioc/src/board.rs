@@ -13,7 +13,6 @@ use platform::metrics::Metrics;
 use platform::task::Shutdown;
 use prometheus::{IntCounterVec, IntGaugeVec};
 use rust_decimal::Decimal;
-use serde::Serialize;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch};
@@ -23,7 +22,7 @@ use tracing::warn;
 use crate::city::City;
 use crate::error::Error;
 use crate::overview::{
-    Amount, BookTotal, Books, CitySummary, Delta, LastPayment, MinuteTally, Overview, Pulse, Roles, Tally,
+    Amount, BookTotal, Books, CitySummary, Delta, LastPayment, MinuteTally, Overview, Pulse, Roles, Tally, WallEvent,
 };
 use crate::role::{RoleHealth, RoleStatus};
 use crate::sql::{self, Head, TallyRow};
@@ -142,7 +141,7 @@ impl Board {
 
     async fn everything(&self) -> Result<Frame, Error> {
         let (head, overview) = self.read_overview().await?;
-        Ok(self.frame("snapshot", Some(&head), &overview))
+        Ok(frame(Some(&head), &WallEvent::Snapshot(Box::new(overview))))
     }
 
     /// The change since an event id; `None` when the id is of another epoch, of the future or none at all.
@@ -156,7 +155,7 @@ impl Board {
         let Some(revision) = revision else { return Ok(None) };
         let delta = self.read_delta(&mut tx, &head, revision).await?;
         tx.commit().await?;
-        Ok(Some(self.frame("delta", Some(&head), &delta)))
+        Ok(Some(frame(Some(&head), &WallEvent::Delta(delta))))
     }
 
     async fn read_overview(&self) -> Result<(Head, Overview), Error> {
@@ -266,7 +265,7 @@ impl Board {
             && known < head.revision
         {
             let delta = self.read_delta(&mut tx, &head, known).await?;
-            self.send(self.frame("delta", Some(&head), &delta));
+            self.send(frame(Some(&head), &WallEvent::Delta(delta)));
         }
         tx.commit().await?;
         Ok(head.revision)
@@ -276,7 +275,7 @@ impl Board {
         let (now, day) = self.today();
         let pulse =
             Pulse { as_of: now, day, books: self.sources.books.borrow().clone(), roles: self.roles.borrow().clone() };
-        self.send(self.frame("pulse", None, &pulse));
+        self.send(frame(None, &WallEvent::Pulse(pulse)));
     }
 
     fn send(&self, frame: Frame) {
@@ -289,16 +288,6 @@ impl Board {
 
     fn sender(&self) -> Option<broadcast::Sender<Frame>> {
         self.frames.lock().expect("nothing panics while it holds the frames").clone()
-    }
-
-    fn frame(&self, event: &'static str, head: Option<&Head>, body: &impl Serialize) -> Frame {
-        let data = serde_json::to_string(body).expect("messages are plain data");
-        Frame {
-            event,
-            id: head.map(|head| format!("{}.{}", head.epoch, head.revision)),
-            revision: head.map_or(0, |head| head.revision),
-            data: data.into(),
-        }
     }
 
     fn today(&self) -> (DateTime<Utc>, NaiveDate) {
@@ -333,6 +322,15 @@ impl Board {
     fn amount(&self, minor_units: i64) -> Amount {
         let amount = Decimal::new(minor_units, self.city.minor_digits);
         Amount { amount: amount.to_string(), currency: self.city.currency.clone() }
+    }
+}
+
+fn frame(head: Option<&Head>, event: &WallEvent) -> Frame {
+    Frame {
+        event: event.name(),
+        id: head.map(|head| format!("{}.{}", head.epoch, head.revision)),
+        revision: head.map_or(0, |head| head.revision),
+        data: serde_json::to_string(event).expect("messages are plain data").into(),
     }
 }
 

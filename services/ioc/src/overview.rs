@@ -187,3 +187,26 @@ pub struct Roles {
     /// Every role of every process.
     pub roles: Vec<RoleHealth>,
 }
+
+/// One event of the wall's stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum WallEvent {
+    /// `snapshot`: everything.
+    Snapshot(Box<Overview>),
+    /// `delta`: rows that changed.
+    Delta(Delta),
+    /// `pulse`: the line is alive.
+    Pulse(Pulse),
+}
+
+impl WallEvent {
+    /// The event's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Snapshot(_) => "snapshot",
+            Self::Delta(_) => "delta",
+            Self::Pulse(_) => "pulse",
+        }
+    }
+}

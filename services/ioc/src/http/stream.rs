@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Desk;
 use crate::board::{Frame, Wall};
-use crate::overview::{Delta, Overview, Pulse};
+use crate::overview::WallEvent;
 
 /// How many messages wait for the connection.
 const QUEUE: usize = 4;
@@ -33,15 +33,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// replica. A stream that falls behind is closed; come back with the last id. Answers inside the city's network only, unless the wall is public.
 #[utoipa::path(
     get,
+    operation_id = "ioc_stream",
     path = "/ioc/v1/stream",
     tag = "ioc",
     params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received")),
     responses(
-        (status = 200, description = "Events; the bodies of `snapshot`, `delta` and `pulse`", content(
-            (Overview = "text/event-stream"),
-            (Delta = "text/event-stream"),
-            (Pulse = "text/event-stream"),
-        )),
+        (status = 200, description = "Events; the bodies of `snapshot`, `delta` and `pulse`", body = WallEvent, content_type = "text/event-stream"),
         (status = 403, description = "`internal-only`: the caller is outside", content_type = "application/problem+json"),
         (status = 503, description = "`too-many-walls`", content_type = "application/problem+json"),
     )

@@ -8,6 +8,7 @@ export type RoleHealth = components['schemas']['RoleHealth'];
 export type Tally = components['schemas']['Tally'];
 export type MinuteTally = components['schemas']['MinuteTally'];
 export type LastPayment = components['schemas']['LastPayment'];
+export type CityName = components['schemas']['CityName'];
 export type Books = components['schemas']['Books'];
 
 /** Paths whose GET answers JSON and needs no parameter. */

@@ -4,6 +4,205 @@
  */
 
 export interface paths {
+    "/.well-known/jwks.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the keys that verify access tokens
+         * @description An RFC 7517 key set. Keys appear well before they sign and stay until no token of theirs can be alive.
+         */
+        get: operations["jwks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show my profile */
+        get: operations["show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change my profile
+         * @description With `If-Match` the change is made only to the version that was read.
+         */
+        patch: operations["edit"];
+        trace?: never;
+    };
+    "/identity/v1/me/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List my devices */
+        get: operations["list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/devices/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a device
+         * @description Forgets the device and ends its session, wherever it is: remote sign-out.
+         */
+        delete: operations["remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/pin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Set, change or reset my PIN */
+        put: operations["set"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/otp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a one-time code
+         * @description Sends six digits by SMS. The answer is the same whether or not the number has an account.
+         *     A code lives for five minutes, is bound to this device and purpose, and dies after five wrong answers.
+         */
+        post: operations["ask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start a session with a one-time code
+         * @description The first session of a number makes the account. A session that ran on the same device ends.
+         *     A code is good for one session; after five wrong ones it is dead.
+         */
+        post: operations["open"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/sessions/current": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Sign out
+         * @description Ends the session of the access token; its refresh token is dead, and all services refuse its access tokens within seconds.
+         */
+        delete: operations["sign_out"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/sessions/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Exchange a refresh token
+         * @description Each refresh token is good once. If the answer was lost, the same token gets the same successor again within ten
+         *     seconds; used later, it ends its session, for somebody else may hold a copy.
+         */
+        post: operations["refresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ioc/v1/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The metrics of every role of every process in one Prometheus exposition.
+         * @description Each family stands once, with its type and help; samples carry `service` and `instance` (scrape with `honor_labels: true`).
+         *     A role that does not answer shows as `trangtien_up{service,instance} 0`. Answers inside the city's network only.
+         */
+        get: operations["metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/ioc/v1/overview": {
         parameters: {
             query?: never;
@@ -11,26 +210,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Overview"];
-                    };
-                };
-            };
-        };
+        /**
+         * Everything that the wall shows, read at one moment, with the source positions that it includes.
+         * @description Answers inside the city's network only, unless the wall is public.
+         */
+        get: operations["overview"];
         put?: never;
         post?: never;
         delete?: never;
@@ -46,26 +230,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Roles"];
-                    };
-                };
-            };
-        };
+        /**
+         * The health of every role of every process.
+         * @description Answers inside the city's network only, unless the wall is public.
+         */
+        get: operations["roles"];
         put?: never;
         post?: never;
         delete?: never;
@@ -81,26 +250,475 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description events */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "text/event-stream": components["schemas"]["Overview"] | components["schemas"]["Delta"] | components["schemas"]["Pulse"];
-                    };
-                };
-            };
+        /**
+         * The wall, live: server-sent events `snapshot` (everything), then `delta` (rows that changed, at most four a second) and `pulse` (every two seconds).
+         * @description Rows in a delta replace the rows before them. With `Last-Event-ID` the stream begins with a delta since then where that can be told, at any
+         *     replica. A stream that falls behind is closed; come back with the last id. Answers inside the city's network only, unless the wall is public.
+         */
+        get: operations["stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
+        /** The citizen's devices, oldest first. */
+        get: operations["listPushDevices"];
+        put?: never;
+        /** Registers a device for push messages. A token that is known already is renamed and becomes this citizen's. */
+        post: operations["registerPushDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/devices/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Removes a device; no push message goes there any more. */
+        delete: operations["removePushDevice"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/inbox": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The citizen's in-app messages, newest first. Texts follow `Accept-Language`. */
+        get: operations["listInbox"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/inbox/{id}/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Marks a message as read. Doing it again changes nothing and answers the same, so no `Idempotency-Key` is needed. */
+        post: operations["markInboxItemRead"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/preferences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The citizen's choices, with their version as `ETag`. Everything is on until something is switched off. */
+        get: operations["getNotificationPreferences"];
+        /** Replaces the citizen's choices. With `If-Match` only if they are still at that version. */
+        put: operations["replaceNotificationPreferences"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * New in-app messages as they arrive: events named `message`, whose data is an item of the inbox and whose id is its sequence.
+         * @description With `Last-Event-ID` it goes on after that message; without, it begins with what arrives from now on.
+         *     It ends when the access token expires; connect again with a fresh one.
+         */
+        get: operations["streamInbox"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/categories": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a report can be about, in the city's order; names follow `Accept-Language`. */
+        get: operations["listReportCategories"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/bank-callbacks/{bank_code}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a bank's word. */
+        post: operations["receiveBankCallback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/merchants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's merchants, oldest first. */
+        get: operations["listMerchants"];
+        put?: never;
+        /** Makes a merchant; the caller becomes its owner. */
+        post: operations["createMerchant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/merchants/{merchant_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One of the caller's merchants. */
+        get: operations["getMerchant"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/merchants/{merchant_id}/payments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a merchant was paid, newest first. */
+        get: operations["listMerchantPayments"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/merchants/{merchant_id}/stores": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A merchant's stores, oldest first. */
+        get: operations["listStores"];
+        put?: never;
+        /** Makes a store. */
+        post: operations["createStore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/merchants/{merchant_id}/stores/{store_id}/tills": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A store's tills, oldest first. */
+        get: operations["listTills"];
+        put?: never;
+        /** Makes a till. */
+        post: operations["createTill"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/merchants/{merchant_id}/stores/{store_id}/tills/{till_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One till. */
+        get: operations["getTill"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/merchants/{merchant_id}/stores/{store_id}/tills/{till_id}/qr.png": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A till's code for screens. */
+        get: operations["getTillQrPng"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/merchants/{merchant_id}/stores/{store_id}/tills/{till_id}/qr.svg": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A till's code for print. */
+        get: operations["getTillQrSvg"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/merchants/{merchant_id}/stores/{store_id}/tills/{till_id}/qr.txt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A till's code as text. */
+        get: operations["getTillQrText"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/merchants/{merchant_id}/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Payments of a merchant as they are made.
+         * @description Events are called `payment`; their data is the payment as in the merchant's list. Without `Last-Event-ID` the stream begins now.
+         */
+        get: operations["streamMerchantPayments"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/payments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pays a merchant.
+         * @description Equal requests with one key get the same answer and move money once.
+         */
+        post: operations["createPayment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/payments/{payment_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A payment that the caller made, or that a merchant of the caller's got. */
+        get: operations["getPayment"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/qr/decode": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reads a payment code.
+         * @description Strict: what two careful readers could understand differently is refused.
+         */
+        post: operations["decodeQr"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/top-ups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Asks a bank for money.
+         * @description The answer is the same however often it is asked with one key; what became of the money is told by `GET /wallet/v1/top-ups/{id}`.
+         */
+        post: operations["createTopUp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/top-ups/{top_up_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One of the caller's top-ups. */
+        get: operations["getTopUp"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/transactions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened to the caller's wallet, newest first. */
+        get: operations["listTransactions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/transactions/{transaction_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One of the caller's transactions. */
+        get: operations["getTransaction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/wallet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is in the caller's wallet. */
+        get: operations["getWallet"];
         put?: never;
         post?: never;
         delete?: never;
@@ -113,111 +731,1141 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description An exact amount. */
-        Money: {
-            amount: string;
-            currency: string;
-        };
-        /** @description Count and sum */
-        Tally: {
-            kind: string;
-            outcome: string;
-            /** Format: int64 */
+        /** @description One kind of transfer in the books. */
+        BookTotal: {
+            /** @description Their sum. */
+            amount: components["schemas"]["Money"];
+            /**
+             * Format: int64
+             * @description How many up to the books' position.
+             */
             count: number;
-            amount: components["schemas"]["Money"];
-        };
-        /** @description One minute */
-        MinuteTally: {
-            /** Format: date-time */
-            minute: string;
+            /** @description The kind of transfer. */
             kind: string;
-            outcome: string;
-            /** Format: int64 */
-            count: number;
-            amount: components["schemas"]["Money"];
         };
-        /** @description position */
-        Source: {
-            stream: string;
-            /** Format: int32 */
-            partition: number;
-            /** Format: int64 */
-            position: number;
-        };
-        /** @description a payment */
-        LastPayment: {
-            /** Format: int64 */
-            position: number;
-            /** Format: date-time */
-            at: string;
-            merchant: string;
-            amount: components["schemas"]["Money"];
-        };
-        /** @description health */
-        RoleHealth: {
-            service: string;
-            instance: string;
-            up: boolean;
-            ready: boolean;
-            detail?: string | null;
-        };
-        /** @description books */
+        /** @description The comparison with the wallet's own books. */
         Books: {
-            /** @enum {string} */
-            state: "equal" | "different" | "behind" | "unknown";
-            /** Format: int64 */
-            position: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description For how many seconds something that the wallet had has been missing here.
+             */
             behind_seconds: number;
-            difference?: string;
-            /** Format: date-time */
-            checked_at?: string;
+            /**
+             * Format: date-time
+             * @description When the last comparison was made.
+             */
+            checked_at?: string | null;
+            /**
+             * Format: int64
+             * @description The wallet's position that is compared next, or was last.
+             */
+            newest: number;
+            /**
+             * Format: int64
+             * @description The journal position that was compared last.
+             */
+            position: number;
+            /** @description The result at `position`. */
+            state: components["schemas"]["BooksState"];
         };
-        /** @description roles */
-        Roles: {
-            /** Format: date-time */
-            as_of: string;
-            roles: components["schemas"]["RoleHealth"][];
+        /**
+         * @description How the numbers compare with the wallet's own books.
+         * @enum {string}
+         */
+        BooksState: "unknown" | "equal" | "different";
+        /** @description What a bank says. Fields that a bank adds are ignored. */
+        Callback: {
+            /** @description How much was collected. */
+            amount: components["schemas"]["Money"];
+            /** @description The bank's own reference. */
+            bank_reference?: string | null;
+            /** @description Why it failed. */
+            reason?: string | null;
+            /**
+             * Format: uuid
+             * @description The id that we gave.
+             */
+            request_id: string;
+            /** @description `succeeded` or `failed`. */
+            status: components["schemas"]["CallbackStatus"];
         };
-        /** @description changes */
+        /**
+         * @description Where a collection stands at the bank.
+         * @enum {string}
+         */
+        CallbackStatus: "processing" | "succeeded" | "failed";
+        /** @description One category of field reports. */
+        CategoryBody: {
+            /**
+             * @description Its stable code.
+             * @example HT
+             */
+            code: string;
+            /** @description Who handles its reports by default, in Vietnamese. */
+            handler: string;
+            /** @description How fast its reports move: `instant` in minutes and hours, `timed` in working days. */
+            lane: components["schemas"]["Lane"];
+            /**
+             * @description Its name in the language of the answer.
+             * @example Roads and pavements
+             */
+            name: string;
+            /**
+             * Format: int32
+             * @description Working days to a result; 0 in the instant lane.
+             */
+            target_working_days: number;
+        };
+        /**
+         * Format: uuid
+         * @description A one-time code on its way.
+         */
+        ChallengeId: string;
+        /** @description The channels of one lane, on or off. A channel that is left out is on. */
+        ChannelsBody: {
+            /** @description The inbox of the app. */
+            "in-app"?: boolean;
+            /** @description Push messages. */
+            push?: boolean;
+            /** @description Text messages. */
+            sms?: boolean;
+        };
+        /**
+         * Format: uuid
+         * @description A person who has proved a phone number; `user_id` in events.
+         */
+        CitizenId: string;
+        /** @description A name in both languages. */
+        CityName: {
+            /** @description In English. */
+            en: string;
+            /** @description In Vietnamese. */
+            vi: string;
+        };
+        /** @description The city as the wall shows it. */
+        CitySummary: {
+            /** @description Its name. */
+            name: components["schemas"]["CityName"];
+            /**
+             * @description The zone that days are counted in.
+             * @example Asia/Ho_Chi_Minh
+             */
+            time_zone: string;
+        };
+        /**
+         * @description A currency of ISO 4217, with its number of minor digits.
+         * @enum {string}
+         */
+        Currency: "VND" | "USD";
+        /** @description What a code says. */
+        Decoded: {
+            /** @description Everybody that the code pays, in order of tags. */
+            accounts: components["schemas"]["DecodedAccount"][];
+            /** @description Bill number, reference, purpose and the like; fields without a name are called by their tag. */
+            additional: {
+                [key: string]: string;
+            };
+            amount?: components["schemas"]["Money"] | null;
+            /** @description Merchant category of ISO 18245. */
+            category?: string | null;
+            /** @description ISO 3166-1 alpha-2. */
+            country: string;
+            /** @description ISO 4217. */
+            currency: string;
+            /** @description `static` (many payments) or `dynamic` (one payment, with its amount). */
+            initiation: string;
+            /** @description City in the code. */
+            merchant_city?: string | null;
+            /** @description Name in the code. */
+            merchant_name?: string | null;
+            /** @description Postal code in the code. */
+            postal_code?: string | null;
+            /**
+             * Format: uuid
+             * @description The till of this wallet, if the code pays one.
+             */
+            till_id?: string | null;
+            tip?: components["schemas"]["DecodedTip"] | null;
+            vietqr?: components["schemas"]["DecodedVietQr"] | null;
+        };
+        /** @description One payee of a code. */
+        DecodedAccount: {
+            /** @description Who defines its fields; absent for networks. */
+            aid?: string | null;
+            /** @description Its fields by sub-tag. */
+            fields: {
+                [key: string]: string;
+            };
+            /** @description `network`, `vietqr`, `till` or `other`. */
+            kind: string;
+            /**
+             * Format: int32
+             * @description Its tag.
+             */
+            tag: number;
+        };
+        /** @description What is asked on top. */
+        DecodedTip: {
+            /** @description `asked`, `fixed` or `percentage`. */
+            kind: string;
+            /** @description The fee as written. */
+            value?: string | null;
+        };
+        /** @description A bank account or card. */
+        DecodedVietQr: {
+            /** @description The bank's code in the city's list, if it is there. */
+            bank_code?: string | null;
+            /** @description The bank's short name. */
+            bank_name?: string | null;
+            /** @description Bank identification number. */
+            bin: string;
+            /** @description Account or card number. */
+            number: string;
+            /** @description `account` or `card`. */
+            service: string;
+        };
+        /** @description Rows that changed: each replaces the one before it. */
         Delta: {
-            /** Format: int64 */
-            revision: number;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When they were read.
+             */
             as_of: string;
-            /** Format: date */
+            /**
+             * Format: date
+             * @description The day that `today` covers; a new one begins empty.
+             */
             day: string;
-            sources: components["schemas"]["Source"][];
-            totals: components["schemas"]["Tally"][];
-            today: components["schemas"]["Tally"][];
-            minutes: components["schemas"]["MinuteTally"][];
+            /** @description New payments, newest first. */
             last_payments: components["schemas"]["LastPayment"][];
+            /** @description Changed minutes. */
+            minutes: components["schemas"]["MinuteTally"][];
+            /**
+             * Format: int64
+             * @description The revision that the picture has with these rows.
+             */
+            revision: number;
+            /** @description Changed sums of the day. */
+            today: components["schemas"]["Tally"][];
         };
-        /** @description everything */
+        /** @description A registered device. Its token is not shown. */
+        DeviceBody: {
+            /**
+             * Format: date-time
+             * @description When it was registered.
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @description The device.
+             */
+            id: string;
+            /** @description What the citizen calls it. */
+            name: string;
+            /** @description The push service that reaches it. */
+            platform: components["schemas"]["PlatformBody"];
+        };
+        /**
+         * Format: uuid
+         * @description A device, as its app names it.
+         */
+        DeviceId: string;
+        /** @description A device. */
+        DeviceItem: {
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            created_at: string;
+            /** @description Whether this request came from it. */
+            current: boolean;
+            /** @description Whether it has announced a key. */
+            has_public_key: boolean;
+            /** @description The device. */
+            id: components["schemas"]["DeviceId"];
+            /**
+             * Format: date-time
+             * @description When it was used last.
+             */
+            last_seen_at: string;
+            /** @description What its owner calls it. */
+            name: string;
+            /** @description Whether it is signed in. */
+            signed_in: boolean;
+        };
+        /** @description The devices that the caller signed in on; at most 20, so there is one page. */
+        DeviceList: {
+            /** @description The one used last first. */
+            items: components["schemas"]["DeviceItem"][];
+            /** @description Always null. */
+            next_cursor?: string | null;
+        };
+        /** @description The device that a session starts on. */
+        DeviceRequest: {
+            id?: components["schemas"]["DeviceId"] | null;
+            /**
+             * @description What its owner calls it, 1 to 64 characters.
+             * @example Điện thoại của Hương
+             */
+            name: string;
+            /** @description SubjectPublicKeyInfo of the key in its secure store (Ed25519 or P-256), as base64 DER or PEM. */
+            public_key?: string | null;
+        };
+        /** @description One message of the inbox. */
+        ItemBody: {
+            /**
+             * @description In the language of the answer.
+             * @example You paid 25.000 ₫ to Cà phê Muối. Balance: 175.000 ₫.
+             */
+            body: string;
+            /**
+             * Format: date-time
+             * @description When it arrived.
+             */
+            created_at: string;
+            /** @description The facts behind the text, for the app: ids, amounts (`{amount, currency}`), names. Depends on `kind`. */
+            data: Record<string, never>;
+            /**
+             * Format: uuid
+             * @description The message.
+             */
+            id: string;
+            /**
+             * @description What happened: `payment-sent`, `payment-received`, `top-up-completed`, `top-up-failed`; more may come.
+             * @example payment-sent
+             */
+            kind: string;
+            /** @description What it is about. */
+            lane: components["schemas"]["Lane"];
+            /**
+             * Format: date-time
+             * @description When it was read; null until then.
+             */
+            read_at?: string | null;
+            /**
+             * Format: int64
+             * @description Grows by one with each message of this inbox; also the event id on the stream.
+             */
+            sequence: number;
+            /**
+             * @description In the language of the answer.
+             * @example Payment made
+             */
+            title: string;
+        };
+        /**
+         * @description How fast a report moves.
+         * @enum {string}
+         */
+        Lane: "instant" | "timed";
+        /** @description Lanes and their channels. A lane that is left out is on. */
+        LanesBody: {
+            /** @description Warnings about danger; always on. */
+            emergency?: components["schemas"]["ChannelsBody"];
+            /** @description News of the city. */
+            news?: components["schemas"]["ChannelsBody"];
+            /** @description Money that moved. */
+            payment?: components["schemas"]["ChannelsBody"];
+            /** @description One-time codes and new devices; always on. */
+            security?: components["schemas"]["ChannelsBody"];
+            /** @description Reports, procedures, appointments. */
+            service?: components["schemas"]["ChannelsBody"];
+        };
+        /**
+         * @description A language of messages.
+         * @enum {string}
+         */
+        LanguageBody: "vi" | "en";
+        /**
+         * @description A language that the product speaks.
+         * @enum {string}
+         */
+        LanguageTag: "vi" | "en";
+        /** @description A payment without its payer. */
+        LastPayment: {
+            /** @description What was paid. */
+            amount: components["schemas"]["Money"];
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            at: string;
+            /** @description The merchant's public name. */
+            merchant: string;
+            /**
+             * Format: int64
+             * @description Its place in the journal, which also tells it from others.
+             */
+            position: number;
+        };
+        /** @description The caller's profile. */
+        Me: {
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            created_at: string;
+            /** @description What the citizen calls themself. */
+            display_name?: string | null;
+            /** @description The citizen. */
+            id: components["schemas"]["CitizenId"];
+            /** @description The language of messages. */
+            language: components["schemas"]["LanguageTag"];
+            /**
+             * @description The number with its middle hidden.
+             * @example +84******678
+             */
+            phone_masked: string;
+            /** @description Whether a PIN is set. */
+            pin_set: boolean;
+            /**
+             * Format: int32
+             * @description 0 = phone proved, 1 = citizen number proved, 2 = proved in person.
+             */
+            tier: number;
+        };
+        /** @description A change of the profile; absent fields stay as they are. */
+        MeEdit: {
+            /** @description A new name of 1 to 80 characters, or null for none. */
+            display_name?: string | null;
+            language?: components["schemas"]["LanguageTag"] | null;
+        };
+        /**
+         * Format: uuid
+         * @description One merchant.
+         */
+        MerchantId: string;
+        /** @description A payment as the merchant sees it. Who paid is not shown. */
+        MerchantPaymentView: {
+            amount: components["schemas"]["Money"];
+            id: components["schemas"]["PaymentId"];
+            note?: string | null;
+            /** Format: date-time */
+            paid_at: string;
+            /**
+             * Format: int64
+             * @description Its place in the journal; the id of its event in the stream.
+             */
+            sequence: number;
+            /** @description `completed`. */
+            state: string;
+            till_id: components["schemas"]["TillId"];
+        };
+        /** @description A merchant. */
+        MerchantView: {
+            /** @description Merchant category of ISO 18245. */
+            category?: string | null;
+            city: string;
+            /** Format: date-time */
+            created_at: string;
+            id: components["schemas"]["MerchantId"];
+            name: string;
+            virtual_account?: components["schemas"]["VirtualAccountView"] | null;
+        };
+        /** @description The tally of one minute. */
+        MinuteTally: components["schemas"]["Tally"] & {
+            /**
+             * Format: date-time
+             * @description The beginning of the minute.
+             */
+            minute: string;
+        };
+        /** @description The shape of [`Money`] on the wire. */
+        Money: {
+            /**
+             * @description Decimal digits, with a point only where the currency has minor units.
+             * @example 150000
+             */
+            amount: string;
+            /** @description ISO 4217 alphabetic code. */
+            currency: components["schemas"]["Currency"];
+        };
+        /** @description A device to register. */
+        NewDeviceBody: {
+            /**
+             * @description What the citizen calls it.
+             * @example Điện thoại của Lan
+             */
+            name: string;
+            /** @description The push service that gave it. */
+            platform: components["schemas"]["PlatformBody"];
+            /** @description The app's registration token. */
+            token: string;
+        };
+        /** @description A merchant to be made. */
+        NewMerchant: {
+            /**
+             * @description Merchant category of ISO 18245, four digits.
+             * @example 5814
+             */
+            category?: string | null;
+            /** @description Where it is; the city itself when absent. */
+            city?: string | null;
+            /**
+             * @description What people know it by; its code shows the first 25 letters without marks.
+             * @example Bún bò Mệ Kéo
+             */
+            name: string;
+        };
+        /** @description A payment that a citizen makes. */
+        NewPayment: {
+            amount?: components["schemas"]["Money"] | null;
+            /** @description A word to the merchant. */
+            note?: string | null;
+            /** @description What was scanned. Either this or `till_id`. */
+            qr_payload?: string | null;
+            /**
+             * Format: uuid
+             * @description The till to pay. Either this or `qr_payload`.
+             */
+            till_id?: string | null;
+        };
+        /** @description A store to be made. */
+        NewStore: {
+            /** @description Where it is. */
+            address?: string | null;
+            /**
+             * @description What the merchant calls it.
+             * @example Bạch Đằng
+             */
+            name: string;
+        };
+        /** @description A till to be made. */
+        NewTill: {
+            /**
+             * @description What the merchant calls it.
+             * @example Quầy 1
+             */
+            name: string;
+        };
+        /** @description A top-up that a citizen asks for. */
+        NewTopUp: {
+            /**
+             * @description The citizen's account number at that bank.
+             * @example 1000000001
+             */
+            account: string;
+            /** @description How much. */
+            amount: components["schemas"]["Money"];
+            /**
+             * @description Code of a connected bank, from the city's list.
+             * @example VCB
+             */
+            bank_code: string;
+        };
+        /** @description A request for a one-time code. */
+        OtpRequest: {
+            /** @description The device that will answer; a UUID that the app made once and keeps. */
+            device_id: components["schemas"]["DeviceId"];
+            /**
+             * @description A mobile number, as people write it or in E.164.
+             * @example 0912 345 678
+             */
+            phone: string;
+            /** @description What the code is for. */
+            purpose: components["schemas"]["Purpose"];
+        };
+        /** @description A code is on its way. */
+        OtpRequested: {
+            /** @description Names the code when it is answered. */
+            challenge_id: components["schemas"]["ChallengeId"];
+            /**
+             * Format: date-time
+             * @description When the code ends.
+             */
+            expires_at: string;
+            /**
+             * Format: int32
+             * @description Seconds until this device may ask for another code to this number.
+             */
+            resend_after: number;
+        };
+        /** @description Everything that the wall shows, read at one moment. */
         Overview: {
-            timezone: string;
-            /** Format: int64 */
-            revision: number;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it was read.
+             */
             as_of: string;
-            /** Format: date */
+            /**
+             * Format: int64
+             * @description The journal position up to which nothing is missing here.
+             */
+            book_position: number;
+            /** @description The totals of the journal up to `book_position`, exactly: to be compared with the wallet's at that position. */
+            book_totals: components["schemas"]["BookTotal"][];
+            /** @description The comparison with the wallet's books. */
+            books: components["schemas"]["Books"];
+            /** @description Whose numbers these are. */
+            city: components["schemas"]["CitySummary"];
+            /**
+             * Format: date
+             * @description The city's day that `today` covers.
+             */
             day: string;
-            sources: components["schemas"]["Source"][];
-            totals: components["schemas"]["Tally"][];
-            today: components["schemas"]["Tally"][];
-            minutes: components["schemas"]["MinuteTally"][];
+            /** @description The newest payments, newest first. */
             last_payments: components["schemas"]["LastPayment"][];
-            roles: components["schemas"]["RoleHealth"][];
-            books: components["schemas"]["Books"];
-        };
-        /** @description pulse */
-        Pulse: {
-            /** Format: int64 */
+            /** @description The last 61 minutes, oldest first. */
+            minutes: components["schemas"]["MinuteTally"][];
+            /**
+             * Format: int64
+             * @description Grows with each change.
+             */
             revision: number;
-            /** Format: date-time */
-            as_of: string;
+            /** @description Every role of every process. */
             roles: components["schemas"]["RoleHealth"][];
+            /** @description What the numbers include. */
+            sources: components["schemas"]["SourcePosition"][];
+            /** @description Sums of the day. */
+            today: components["schemas"]["Tally"][];
+            /** @description Sums since the beginning. */
+            totals: components["schemas"]["Tally"][];
+        };
+        /** @description One page of a list. */
+        Page_CategoryBody: {
+            /** @description The items, in the list's order. */
+            items: {
+                /**
+                 * @description Its stable code.
+                 * @example HT
+                 */
+                code: string;
+                /** @description Who handles its reports by default, in Vietnamese. */
+                handler: string;
+                /** @description How fast its reports move: `instant` in minutes and hours, `timed` in working days. */
+                lane: components["schemas"]["Lane"];
+                /**
+                 * @description Its name in the language of the answer.
+                 * @example Roads and pavements
+                 */
+                name: string;
+                /**
+                 * Format: int32
+                 * @description Working days to a result; 0 in the instant lane.
+                 */
+                target_working_days: number;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_DeviceBody: {
+            /** @description The items, in the list's order. */
+            items: {
+                /**
+                 * Format: date-time
+                 * @description When it was registered.
+                 */
+                created_at: string;
+                /**
+                 * Format: uuid
+                 * @description The device.
+                 */
+                id: string;
+                /** @description What the citizen calls it. */
+                name: string;
+                /** @description The push service that reaches it. */
+                platform: components["schemas"]["PlatformBody"];
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_ItemBody: {
+            /** @description The items, in the list's order. */
+            items: {
+                /**
+                 * @description In the language of the answer.
+                 * @example You paid 25.000 ₫ to Cà phê Muối. Balance: 175.000 ₫.
+                 */
+                body: string;
+                /**
+                 * Format: date-time
+                 * @description When it arrived.
+                 */
+                created_at: string;
+                /** @description The facts behind the text, for the app: ids, amounts (`{amount, currency}`), names. Depends on `kind`. */
+                data: Record<string, never>;
+                /**
+                 * Format: uuid
+                 * @description The message.
+                 */
+                id: string;
+                /**
+                 * @description What happened: `payment-sent`, `payment-received`, `top-up-completed`, `top-up-failed`; more may come.
+                 * @example payment-sent
+                 */
+                kind: string;
+                /** @description What it is about. */
+                lane: components["schemas"]["Lane"];
+                /**
+                 * Format: date-time
+                 * @description When it was read; null until then.
+                 */
+                read_at?: string | null;
+                /**
+                 * Format: int64
+                 * @description Grows by one with each message of this inbox; also the event id on the stream.
+                 */
+                sequence: number;
+                /**
+                 * @description In the language of the answer.
+                 * @example Payment made
+                 */
+                title: string;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_MerchantPaymentView: {
+            /** @description The items, in the list's order. */
+            items: {
+                amount: components["schemas"]["Money"];
+                id: components["schemas"]["PaymentId"];
+                note?: string | null;
+                /** Format: date-time */
+                paid_at: string;
+                /**
+                 * Format: int64
+                 * @description Its place in the journal; the id of its event in the stream.
+                 */
+                sequence: number;
+                /** @description `completed`. */
+                state: string;
+                till_id: components["schemas"]["TillId"];
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_MerchantView: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description Merchant category of ISO 18245. */
+                category?: string | null;
+                city: string;
+                /** Format: date-time */
+                created_at: string;
+                id: components["schemas"]["MerchantId"];
+                name: string;
+                virtual_account?: components["schemas"]["VirtualAccountView"] | null;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_StoreView: {
+            /** @description The items, in the list's order. */
+            items: {
+                address?: string | null;
+                /** Format: date-time */
+                created_at: string;
+                id: components["schemas"]["StoreId"];
+                merchant_id: components["schemas"]["MerchantId"];
+                name: string;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_TillView: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** Format: date-time */
+                created_at: string;
+                id: components["schemas"]["TillId"];
+                merchant_id: components["schemas"]["MerchantId"];
+                name: string;
+                qr: components["schemas"]["QrView"];
+                store_id: components["schemas"]["StoreId"];
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_TransactionView: {
+            /** @description The items, in the list's order. */
+            items: {
+                amount: components["schemas"]["Money"];
+                /** @description The wallet's balance right after it. */
+                balance: components["schemas"]["Money"];
+                /** @description Who was on the other side: a merchant's name, a bank's short name. */
+                counterparty?: string | null;
+                /** @description `in` or `out`. */
+                direction: string;
+                /** Format: uuid */
+                id: string;
+                /** @description `top-up`, `payment`, … */
+                kind: string;
+                note?: string | null;
+                /**
+                 * Format: int64
+                 * @description Its place in the journal.
+                 */
+                sequence: number;
+                /** Format: date-time */
+                time: string;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description A payment just made. */
+        PaidView: components["schemas"]["PaymentView"] & {
+            /** @description What the payer's wallet held right after it. */
+            balance: components["schemas"]["Money"];
+        };
+        /** @description Who was paid. */
+        PayeeView: {
+            id: components["schemas"]["MerchantId"];
+            name: string;
+        };
+        /**
+         * Format: uuid
+         * @description One payment; also its transfer.
+         */
+        PaymentId: string;
+        /** @description A payment as both sides may see it. */
+        PaymentView: {
+            amount: components["schemas"]["Money"];
+            id: components["schemas"]["PaymentId"];
+            merchant: components["schemas"]["PayeeView"];
+            note?: string | null;
+            /** Format: date-time */
+            paid_at: string;
+            /**
+             * Format: int64
+             * @description Its place in the journal.
+             */
+            sequence: number;
+            /** @description `completed`: a payment is made at once or not at all. */
+            state: string;
+            till_id: components["schemas"]["TillId"];
+        };
+        /** @description The PIN holds. */
+        PinAnswer: {
+            /**
+             * Format: date-time
+             * @description After a reset: until then large payments ask for more than the PIN.
+             */
+            cooling_until?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            set_at: string;
+        };
+        /** @description A new PIN. The first needs a recent sign-in; another one needs `current_pin` or `reset`. */
+        PinRequest: {
+            /** @description The PIN that holds now. */
+            current_pin?: string | null;
+            /**
+             * @description Six digits that are not easy to guess.
+             * @example 502917
+             */
+            pin: string;
+            reset?: components["schemas"]["Reset"] | null;
+        };
+        /**
+         * @description Which push service reaches a device.
+         * @enum {string}
+         */
+        PlatformBody: "fcm";
+        /** @description What a citizen chose. */
+        PreferencesBody: {
+            /** @description Which channels of which lanes are on. */
+            lanes: components["schemas"]["LanesBody"];
+            language?: components["schemas"]["LanguageBody"] | null;
+        };
+        /** @description Says that the line is alive, and how everything is; sent every two seconds. */
+        Pulse: {
+            /**
+             * Format: date-time
+             * @description The server's time.
+             */
+            as_of: string;
+            /** @description The comparison with the wallet's books. */
             books: components["schemas"]["Books"];
+            /**
+             * Format: date
+             * @description The city's day.
+             */
+            day: string;
+            /** @description Every role of every process. */
+            roles: components["schemas"]["RoleHealth"][];
+        };
+        /**
+         * @description What a one-time code is for.
+         * @enum {string}
+         */
+        Purpose: "sign-in" | "pin-reset";
+        /** @description A till's static code; it never changes. */
+        QrView: {
+            /** @description The text of the code. */
+            payload: string;
+            /** @description Path of the picture for screens. */
+            png: string;
+            /** @description Path of the picture for print. */
+            svg: string;
+            /** @description Path of the text. */
+            txt: string;
+        };
+        /** @description When a message was read. */
+        ReadBody: {
+            /**
+             * Format: uuid
+             * @description The message.
+             */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When it was first marked as read.
+             */
+            read_at: string;
+        };
+        /** @description What we have made of it. */
+        Recorded: {
+            /** @description Where the top-up stands now. */
+            state: components["schemas"]["State"];
+        };
+        /** @description A refresh. */
+        RefreshRequest: {
+            /** @description The newest refresh token of the session. */
+            refresh_token: string;
+        };
+        /** @description A one-time code in place of a forgotten PIN. */
+        Reset: {
+            /** @description From the answer to the request for the code. */
+            challenge_id: components["schemas"]["ChallengeId"];
+            /** @description The six digits that came by SMS. */
+            code: string;
+        };
+        /** @description One role in one process. */
+        RoleHealth: {
+            /** @description What is missing, in a few words, when it is not ready. */
+            detail?: string | null;
+            /** @description The process's name. */
+            instance: string;
+            /** @description Whether the role can serve. */
+            ready: boolean;
+            /**
+             * @description The role's name.
+             * @example wallet
+             */
+            service: string;
+            /** @description Whether the process answers. */
+            up: boolean;
+        };
+        /** @description The health of every role. */
+        Roles: {
+            /**
+             * Format: date-time
+             * @description The server's time.
+             */
+            as_of: string;
+            /** @description Every role of every process. */
+            roles: components["schemas"]["RoleHealth"][];
+        };
+        /** @description A scanned payload. */
+        Scanned: {
+            /** @description The text of the code, exactly as scanned. */
+            payload: string;
+        };
+        /** @description A session that began. */
+        SessionAnswer: components["schemas"]["TokenAnswer"] & {
+            /** @description Who signed in. */
+            user: components["schemas"]["User"];
+        };
+        /** @description A sign-in by one-time code. */
+        SessionRequest: {
+            /** @description From the answer to the request for the code. */
+            challenge_id: components["schemas"]["ChallengeId"];
+            /**
+             * @description The six digits that came by SMS.
+             * @example 493201
+             */
+            code: string;
+            /** @description The device. */
+            device: components["schemas"]["DeviceRequest"];
+        };
+        /** @description The newest position of a stream's partition that the numbers include. */
+        SourcePosition: {
+            /**
+             * Format: int32
+             * @description 0 to 15.
+             */
+            partition: number;
+            /**
+             * Format: int64
+             * @description The position in the source's order.
+             */
+            position: number;
+            /** @description `journal`, `wallet`, `identity` or `notifications`. */
+            stream: string;
+        };
+        /**
+         * @description Where a top-up stands.
+         * @enum {string}
+         */
+        State: "requested" | "unknown" | "submitted" | "completed" | "failed";
+        /**
+         * Format: uuid
+         * @description One store of a merchant.
+         */
+        StoreId: string;
+        /** @description A store. */
+        StoreView: {
+            address?: string | null;
+            /** Format: date-time */
+            created_at: string;
+            id: components["schemas"]["StoreId"];
+            merchant_id: components["schemas"]["MerchantId"];
+            name: string;
+        };
+        /** @description How often a kind of thing ended in a way, and for how much. */
+        Tally: {
+            /** @description The sum; 0 for what is not money. */
+            amount: components["schemas"]["Money"];
+            /**
+             * Format: int64
+             * @description How often.
+             */
+            count: number;
+            /** @description `payment`, `top-up`, `session`, `otp`, `citizen`, `message-push`, … */
+            kind: string;
+            /** @description `completed`, `rejected`, `failed`, `started`, … */
+            outcome: string;
+        };
+        /** @description How well the citizen is known. */
+        TierView: {
+            /**
+             * Format: int32
+             * @description 0 = phone proved, 1 = citizen number proved, 2 = proved in person.
+             */
+            level: number;
+            /** @description In the request's language. */
+            name?: string | null;
+            transaction_maximum?: components["schemas"]["Money"] | null;
+        };
+        /**
+         * Format: uuid
+         * @description One till of a store.
+         */
+        TillId: string;
+        /** @description A till. */
+        TillView: {
+            /** Format: date-time */
+            created_at: string;
+            id: components["schemas"]["TillId"];
+            merchant_id: components["schemas"]["MerchantId"];
+            name: string;
+            qr: components["schemas"]["QrView"];
+            store_id: components["schemas"]["StoreId"];
+        };
+        /** @description Tokens of a session. */
+        TokenAnswer: {
+            /** @description An `at+jwt` (RFC 9068), for `Authorization: Bearer`. */
+            access_token: string;
+            /**
+             * Format: int32
+             * @description Seconds until the access token expires.
+             */
+            expires_in: number;
+            /** @description Opaque; good for one refresh. */
+            refresh_token: string;
+            /** @description Always `Bearer`. */
+            token_type: string;
+        };
+        /** @description A top-up that was asked for. */
+        TopUpAccepted: {
+            amount: components["schemas"]["Money"];
+            bank_code: string;
+            id: components["schemas"]["TopUpId"];
+            /** Format: date-time */
+            requested_at: string;
+            /** @description `requested`: ask for the top-up to see how it goes on. */
+            state: components["schemas"]["State"];
+        };
+        /**
+         * Format: uuid
+         * @description One top-up; also the request id at the bank.
+         */
+        TopUpId: string;
+        /** @description A top-up. */
+        TopUpView: {
+            amount: components["schemas"]["Money"];
+            bank_code: string;
+            /** @description The bank's own reference, once it gave one. */
+            bank_reference?: string | null;
+            id: components["schemas"]["TopUpId"];
+            /** @description Why it failed: the bank's code. */
+            reason?: string | null;
+            /** Format: date-time */
+            requested_at: string;
+            /** @description `requested` → `submitted` → `completed` or `failed`; `unknown` while the bank's answer is not known. */
+            state: components["schemas"]["State"];
+            /**
+             * Format: uuid
+             * @description The transaction in the wallet, once completed.
+             */
+            transaction_id?: string | null;
+            /** Format: date-time */
+            updated_at: string;
+        };
+        /** @description One transaction. */
+        TransactionView: {
+            amount: components["schemas"]["Money"];
+            /** @description The wallet's balance right after it. */
+            balance: components["schemas"]["Money"];
+            /** @description Who was on the other side: a merchant's name, a bank's short name. */
+            counterparty?: string | null;
+            /** @description `in` or `out`. */
+            direction: string;
+            /** Format: uuid */
+            id: string;
+            /** @description `top-up`, `payment`, … */
+            kind: string;
+            note?: string | null;
+            /**
+             * Format: int64
+             * @description Its place in the journal.
+             */
+            sequence: number;
+            /** Format: date-time */
+            time: string;
+        };
+        /** @description Who signed in. */
+        User: {
+            /** @description The citizen. */
+            id: components["schemas"]["CitizenId"];
+            /** @description The language of messages. */
+            language: components["schemas"]["LanguageTag"];
+            /** @description Whether this sign-in made the account. */
+            new: boolean;
+            /**
+             * @description The number with its middle hidden.
+             * @example +84******678
+             */
+            phone_masked: string;
+            /**
+             * Format: int32
+             * @description 0 = phone proved, 1 = citizen number proved, 2 = proved in person.
+             */
+            tier: number;
+        };
+        /** @description A merchant's account at the city's bank. */
+        VirtualAccountView: {
+            account: string;
+            bank_code: string;
+        };
+        /** @description The caller's wallet. */
+        WalletView: {
+            /** @description What can be spent: the balance less what is set aside. */
+            available: components["schemas"]["Money"];
+            /** @description What is booked. */
+            balance: components["schemas"]["Money"];
+            currency: components["schemas"]["Currency"];
+            tier: components["schemas"]["TierView"];
         };
     };
     responses: never;
@@ -227,4 +1875,1509 @@ export interface components {
     pathItems: never;
 }
 export type $defs = Record<string, never>;
-export type operations = Record<string, never>;
+export interface operations {
+    jwks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The key set */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The profile */
+            200: {
+                headers: {
+                    /** @description Its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    edit: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` that was read */
+                "If-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MeEdit"];
+            };
+        };
+        responses: {
+            /** @description The changed profile */
+            200: {
+                headers: {
+                    /** @description Its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `precondition-failed`: it was changed meanwhile */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The devices */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceList"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The device */
+                id: components["schemas"]["DeviceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The device is forgotten and signed out */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`: no device of yours */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PinRequest"];
+            };
+        };
+        responses: {
+            /** @description The PIN holds */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PinAnswer"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `pin-wrong`, `session-not-fresh` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `pin-not-set`, `pin-changed`, `otp-used` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `pin-weak`, `pin-malformed`, `pin-proof-required`, `otp-wrong`, `otp-expired`, `otp-exhausted`, `otp-unknown`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `pin-delayed`: wait before the next try */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    ask: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OtpRequest"];
+            };
+        };
+        responses: {
+            /** @description A code is on its way */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OtpRequested"];
+                };
+            };
+            /** @description `phone-invalid`, `phone-not-mobile`, `phone-not-served`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `otp-too-soon`, `otp-too-many`: wait `retry_after` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `sign-in-unavailable`: codes can't be sent right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    open: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SessionRequest"];
+            };
+        };
+        responses: {
+            /** @description The session began */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionAnswer"];
+                };
+            };
+            /** @description `otp-used`: the code was used before */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `otp-wrong` (with `tries_left`), `otp-exhausted`, `otp-expired`, `otp-unknown`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    sign_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The session has ended */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    refresh: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RefreshRequest"];
+            };
+        };
+        responses: {
+            /** @description New tokens */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenAnswer"];
+                };
+            };
+            /** @description `refresh-token-invalid`, `refresh-token-replayed`: sign in again */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Prometheus text, version 0.0.4 */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description `internal-only`: the caller is outside */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    overview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The numbers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description `internal-only`: the caller is outside */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    roles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The roles */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Roles"];
+                };
+            };
+            /** @description `internal-only`: the caller is outside */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    stream: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The id of the last event that was received */
+                "Last-Event-ID"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events; the bodies of `snapshot`, `delta` and `pulse` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["Pulse"];
+                };
+            };
+            /** @description `internal-only`: the caller is outside */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `too-many-walls` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    listPushDevices: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of devices. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DeviceBody"];
+                };
+            };
+        };
+    };
+    registerPushDevice: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description 1 to 255 visible ASCII characters, new for each action. */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewDeviceBody"];
+            };
+        };
+        responses: {
+            /** @description It is registered. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceBody"];
+                };
+            };
+            /** @description `idempotency-key-missing`, `malformed-json`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `too-many-devices`, `invalid-field`, `invalid-body`, `idempotency-key-reused`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    removePushDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The device. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`: this citizen has no such device. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listInbox: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of messages. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ItemBody"];
+                };
+            };
+        };
+    };
+    markInboxItemRead: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The message. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is read. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReadBody"];
+                };
+            };
+            /** @description `not-found`: no such message in this citizen's inbox. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getNotificationPreferences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The choices. */
+            200: {
+                headers: {
+                    /** @description Their version. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreferencesBody"];
+                };
+            };
+        };
+    };
+    replaceNotificationPreferences: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the choices that were changed. */
+                "If-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreferencesBody"];
+            };
+        };
+        responses: {
+            /** @description The new choices. */
+            200: {
+                headers: {
+                    /** @description Their version. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreferencesBody"];
+                };
+            };
+            /** @description `precondition-failed`: they were changed meanwhile. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `lane-locked`: emergency and security can't be switched off; `invalid-body`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    streamInbox: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The id of the last event that was received. */
+                "Last-Event-ID"?: number | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["ItemBody"];
+                };
+            };
+            /** @description `too-many-streams`: this citizen has too many streams open. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listReportCategories: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of categories. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_CategoryBody"];
+                };
+            };
+        };
+    };
+    receiveBankCallback: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Unix seconds, at most 5 minutes away */
+                "X-Timestamp": string;
+                /** @description hex HMAC-SHA256(secret, METHOD\npath\ntimestamp\nsha256hex(body)) */
+                "X-Signature": string;
+            };
+            path: {
+                bank_code: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Callback"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recorded"];
+                };
+            };
+            /** @description signature-invalid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description callback-amount-mismatch, invalid-body */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description unavailable, outcome-unknown: say it again later */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listMerchants: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_MerchantView"];
+                };
+            };
+        };
+    };
+    createMerchant: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per merchant to be made */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewMerchant"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MerchantView"];
+                };
+            };
+            /** @description name-unprintable, too-many, invalid-body, idempotency-key-reused */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getMerchant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MerchantView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listMerchantPayments: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_MerchantPaymentView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listStores: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_StoreView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    createStore: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per store to be made */
+                "Idempotency-Key": string;
+            };
+            path: {
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewStore"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoreView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listTills: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                merchant_id: string;
+                store_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TillView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    createTill: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per till to be made */
+                "Idempotency-Key": string;
+            };
+            path: {
+                merchant_id: string;
+                store_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTill"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TillView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getTill: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                merchant_id: string;
+                store_id: string;
+                till_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TillView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getTillQrPng: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                merchant_id: string;
+                store_id: string;
+                till_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": number[];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getTillQrSvg: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                merchant_id: string;
+                store_id: string;
+                till_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/svg+xml": string;
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getTillQrText: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                merchant_id: string;
+                store_id: string;
+                till_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    streamMerchantPayments: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Go on after this event */
+                "Last-Event-ID"?: number | null;
+            };
+            path: {
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["MerchantPaymentView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    createPayment: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per payment */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPayment"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PaidView"];
+                };
+            };
+            /** @description step-up-required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description insufficient-funds, payee-unknown, payee-required, amount-required, amount-mismatch, amount-above-limit, qr-…, invalid-body, idempotency-key-reused */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description overloaded: nothing happened; outcome-unknown: send it again with the same key */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getPayment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                payment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PaymentView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    decodeQr: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Scanned"];
+            };
+        };
+        responses: {
+            /** @description The fields of the code */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Decoded"];
+                };
+            };
+            /** @description Not a right code; `code` says why: qr-not-payment-code, qr-too-long, qr-version, qr-crc, qr-length, qr-missing-field, qr-duplicate-field, qr-order, qr-field, qr-amount, qr-currency, qr-text */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    createTopUp: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per top-up */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTopUp"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopUpAccepted"];
+                };
+            };
+            /** @description step-up-required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description bank-unknown, amount-above-limit, currency-unsupported, invalid-body, idempotency-key-reused */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getTopUp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                top_up_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopUpView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listTransactions: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TransactionView"];
+                };
+            };
+        };
+    };
+    getTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transaction_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransactionView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getWallet: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WalletView"];
+                };
+            };
+        };
+    };
+}

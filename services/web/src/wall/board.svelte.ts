@@ -1,6 +1,6 @@
 // What the wall knows: the server's last snapshot with every change since.
 // Changes carry whole rows, never differences, so that applying one twice changes nothing.
-import type { Books, Delta, LastPayment, MinuteTally, Overview, Pulse, RoleHealth, Tally } from '../api/client';
+import type { Books, CityName, Delta, LastPayment, MinuteTally, Overview, Pulse, RoleHealth, Tally } from '../api/client';
 import { follow, type Message } from './stream';
 
 const MINUTE_MS = 60_000;
@@ -27,6 +27,7 @@ export interface Bar {
 export class Board {
   line = $state<Line>('connecting');
   zone = $state('Asia/Ho_Chi_Minh');
+  city = $state.raw<CityName | null>(null);
   roles = $state.raw<readonly RoleHealth[]>([]);
   books = $state.raw<Books | null>(null);
   payments = $state.raw<readonly LastPayment[]>([]);
@@ -89,7 +90,8 @@ export class Board {
   }
 
   #snapshot(overview: Overview): void {
-    this.zone = overview.timezone;
+    this.zone = overview.city.time_zone;
+    this.city = overview.city.name;
     this.#today = new Map();
     this.#minutes = new Map();
     this.payments = [];
@@ -100,8 +102,8 @@ export class Board {
 
   #delta(delta: Delta): void {
     this.#hear(delta.as_of);
-    const today = delta.day === this.#day ? new Map(this.#today) : new Map<string, Tally>();
-    this.#day = delta.day;
+    this.#turn(delta.day);
+    const today = new Map(this.#today);
     for (const tally of delta.today) today.set(key(tally.kind, tally.outcome), tally);
     this.#today = today;
 
@@ -115,10 +117,18 @@ export class Board {
     this.payments = [...known.values()].sort((a, b) => b.position - a.position).slice(0, KEPT_PAYMENTS);
   }
 
-  #pulse(pulse: Pick<Pulse, 'as_of' | 'roles' | 'books'>): void {
+  #pulse(pulse: Pulse): void {
     this.#hear(pulse.as_of);
+    this.#turn(pulse.day);
     this.roles = pulse.roles;
     this.books = pulse.books;
+  }
+
+  /** A new day begins empty. */
+  #turn(day: string): void {
+    if (day === this.#day) return;
+    this.#day = day;
+    this.#today = new Map();
   }
 
   #hear(asOf: string): void {

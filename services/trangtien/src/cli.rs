@@ -164,7 +164,7 @@ impl Cli {
                 Ok(())
             }
             Command::Openapi => {
-                println!("{}", serde_json::to_string_pretty(&run::document(up::for_description()?).await?)?);
+                println!("{}", serde_json::to_string_pretty(&run::document(up::settings::for_description()?).await?)?);
                 Ok(())
             }
         }

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use platform::{
+    clock::Clock,
     config::Secret,
     db::DatabaseSettings,
     http::{HttpSettings, ServeSettings},
@@ -32,6 +33,8 @@ pub struct Config {
     pub city: PathBuf,
     /// The name of this process, unique among those that run now; `host:pid` when empty.
     pub instance: String,
+    /// A file with milliseconds to add to the machine's time, read again all the time; for tests that move the clock.
+    pub clock_file: Option<PathBuf>,
     /// `redis://` URL.
     pub redis_url: Secret,
     /// The public listener.
@@ -68,6 +71,7 @@ impl Default for Config {
             public_url: Url::parse("http://localhost:8080").expect("a constant URL"),
             city: PathBuf::from("deploy/city/hue"),
             instance: String::new(),
+            clock_file: None,
             redis_url: Secret::default(),
             http: HttpConfig::default(),
             internal: InternalConfig::default(),
@@ -210,7 +214,7 @@ impl Config {
     pub fn telemetry_of_up(&self) -> TelemetrySettings {
         let mut settings = self.telemetry.clone();
         if settings.log == TelemetrySettings::default().log {
-            settings.log = "warn".to_owned();
+            settings.log = "warn,sqlx=error".to_owned();
         }
         settings
     }
@@ -247,6 +251,12 @@ impl Config {
             }
         }
         faults
+    }
+
+    /// The machine's time, or that of the file that tests write. Must be called inside the runtime.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock_file.clone().map_or_else(Clock::system, Clock::following)
     }
 
     /// The process's name.

@@ -133,6 +133,7 @@ impl Node {
         let instance = config.instance_name();
         let metrics: BTreeMap<Role, Metrics> =
             roles.iter().map(|role| (*role, Metrics::new(role.name(), &instance))).collect();
+        metrics.values().for_each(|metrics| metrics.export_time(clock.clone()));
         let mut pools = BTreeMap::new();
         for role in roles {
             let pool = db::pool(config.database.of(*role), &format!("trangtien {role}"))
@@ -279,7 +280,8 @@ impl Node {
         let mut router = routes.into_axum_router();
         for service in self.built.values() {
             if let Some(more) = service.grpc.clone() {
-                router = router.merge(more.into_axum_router());
+                // Only one part may answer what nobody knows.
+                router = router.merge(more.into_axum_router().reset_fallback());
             }
         }
         let listener =

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::ensure;
-use platform::clock::Clock;
 use platform::telemetry;
 
 use crate::config::Config;
@@ -24,7 +23,8 @@ pub async fn run(roles: Vec<Role>, file: Option<&Path>) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let public = listen::bind(&config.http.listen)?;
     let (url, names) = (public.url(), names(&roles));
-    let running = run::start(config, &roles, Clock::system(), public).await?;
+    let clock = config.clock();
+    let running = run::start(config, &roles, clock, public).await?;
     tracing::info!(roles = names, url, "serving");
     stop.asked().await;
     tracing::info!(roles = names, "stopping");

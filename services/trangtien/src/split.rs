@@ -138,7 +138,8 @@ impl Processes {
             dir: &self.folder,
             log: &process.log,
             environment: Environment::Ours,
-            on_our_death: Signal::SIGTERM,
+            // Not SIGTERM: the kernel may send it more than once, and a second SIGTERM means at once.
+            on_our_death: Signal::SIGHUP,
         })
         .with_context(|| format!("cannot start the role {role}"))
     }

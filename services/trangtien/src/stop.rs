@@ -1,4 +1,4 @@
-//! Being asked to stop: Ctrl-C or SIGTERM once stops in order, twice stops at once.
+//! Being asked to stop: Ctrl-C, SIGTERM or a hang-up stops in order; Ctrl-C or SIGTERM again stops at once.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -37,10 +37,14 @@ impl Stop {
         }
     }
 
-    /// From now on the next signal ends the process at once; children are told by the kernel.
+    /// From now on the next Ctrl-C or SIGTERM ends the process at once; children are told by the kernel.
+    /// A hang-up does not: the kernel sends it more than once when a parent dies.
     pub fn next_ends_at_once(mut self) {
         tokio::spawn(async move {
-            self.asked().await;
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
             eprintln!("stopped at once; the next start recovers");
             std::process::exit(AT_ONCE);
         });

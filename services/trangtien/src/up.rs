@@ -3,44 +3,31 @@
 //! Order: data folder → public port → servers → migrations → sandbox → roles → ready → `run.json`.
 //! It is undone in reverse when the process is asked to stop.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod roles;
+mod sandbox;
+pub mod settings;
+
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use platform::clock::Clock;
-use platform::config::Secret;
-use platform::embedded::generate_secret;
-use platform::task::Shutdown;
-use tokio::task::JoinHandle;
-use url::Url;
 
+use self::roles::Roles;
+use self::sandbox::Sandbox;
 use crate::config::Config;
 use crate::embedded::{self, Existing, Servers};
-use crate::folder::{Folder, RunInfo, Secrets};
-use crate::gateway::Gateway;
-use crate::http::{Front as _, Readiness};
+use crate::folder::{Folder, RunInfo};
 use crate::listen::{self, Bound};
 use crate::migrate;
 use crate::progress::Progress;
-use crate::role::Role;
-use crate::run::{self, Running};
 use crate::split::Processes;
 use crate::stop::Stop;
 
 /// Where the city listens when nothing else was asked for.
 const DEFAULT_HTTP: &str = "localhost:8080";
-/// How long roles may take to get ready.
-const READY_LIMIT: Duration = Duration::from_secs(60);
-/// How often readiness is asked for while starting.
-const READY_POLL: Duration = Duration::from_millis(20);
 /// How often servers and roles are looked after while running.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
-/// The bank of the city's list that the sandbox plays.
-pub const SANDBOX_BANK: &str = "VCB";
-
-/// How long the sandbox's gateways may take to answer.
-const GATEWAY_TIMEOUT_MS: u64 = 3_000;
 
 /// What `trangtien up` is asked for.
 #[derive(Clone, Debug)]
@@ -76,19 +63,6 @@ pub struct City {
     roles: Roles,
 }
 
-#[derive(Debug)]
-enum Roles {
-    Here(Running),
-    Apart { processes: Processes, gateway: Gateway, shutdown: Shutdown, listeners: Vec<JoinHandle<()>> },
-}
-
-#[derive(Debug)]
-struct Sandbox {
-    port: u16,
-    shutdown: Shutdown,
-    task: JoinHandle<std::io::Result<()>>,
-}
-
 /// Runs a city until the process is asked to stop.
 ///
 /// # Errors
@@ -96,8 +70,9 @@ struct Sandbox {
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let (progress, mut stop) = (Progress::start(), Stop::new()?);
     let folder = Folder::open(&options.data_dir)?;
+    let clock = Config::load(None)?.clock();
     let city = tokio::select! {
-        city = City::start(folder, &options, Clock::system(), &progress) => city?,
+        city = City::start(folder, &options, clock, &progress) => city?,
         () = stop.asked() => bail!("stopped while starting"),
     };
     progress.step(format!("Ready: {}", city.info.http));
@@ -121,34 +96,31 @@ impl City {
     /// Names what is missing or does not start.
     pub async fn start(folder: Folder, options: &Options, clock: Clock, progress: &Progress) -> anyhow::Result<Self> {
         progress.step(format!("Data folder {}", folder.path().display()));
-        let city = options.city.canonicalize();
-        let city = city.with_context(|| format!("there is no city in {}", options.city.display()))?;
         let public = bind(options)?;
-        let secrets = folder.secrets()?;
         let servers = Servers::start(&folder, options.existing.clone()).await?;
         progress.step(servers.place());
-        migrate::bootstrap(servers.database_url(), &secrets.database).await?;
-        let databases = embedded::databases(servers.database_url(), &secrets.database)?;
-        migrate::migrate(&databases).await?;
-        progress.step("Schemas are up to date");
-        let sandbox = Sandbox::start(&secrets, clock.clone()).await?;
-        progress.step(format!("Sandbox (bank, SMS, push) on {}", sandbox.url()));
-        let mut config = settings(&public, &secrets, &sandbox)?;
-        config.city = city;
-        config.redis_url = servers.redis_url().clone();
-        config.database = databases;
-        let info = RunInfo {
-            http: public.url(),
-            database_url: servers.database_url().expose().to_owned(),
-            redis_url: servers.redis_url().expose().to_owned(),
-            pid: std::process::id(),
-            sandbox: sandbox.url(),
+        let started = start_on((&folder, &servers), options, (clock, public), progress).await;
+        let (info, sandbox, roles) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                servers.stop().await.ok();
+                return Err(error);
+            }
         };
-        let roles = Roles::start((&folder, options.shape), config, clock, public).await?;
-        roles.until_ready().await?;
-        progress.step(roles.describe());
-        folder.announce(&info)?;
-        Ok(Self { folder, info, servers, sandbox, roles })
+        let city = Self { folder, info, servers, sandbox, roles };
+        match city.announce(progress).await {
+            Ok(()) => Ok(city),
+            Err(error) => {
+                city.stop().await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    async fn announce(&self, progress: &Progress) -> anyhow::Result<()> {
+        self.roles.until_ready().await?;
+        progress.step(self.roles.describe());
+        self.folder.announce(&self.info)
     }
 
     /// Where everything runs.
@@ -215,149 +187,40 @@ impl City {
     }
 }
 
+/// Everything that stands on running servers.
+async fn start_on(
+    (folder, servers): (&Folder, &Servers),
+    options: &Options,
+    (clock, public): (Clock, Bound),
+    progress: &Progress,
+) -> anyhow::Result<(RunInfo, Sandbox, Roles)> {
+    let city = options.city.canonicalize();
+    let city = city.with_context(|| format!("there is no city in {}", options.city.display()))?;
+    let secrets = folder.secrets()?;
+    migrate::bootstrap(servers.database_url(), &secrets.database).await?;
+    let databases = embedded::databases(servers.database_url(), &secrets.database)?;
+    migrate::migrate(&databases).await?;
+    progress.step("Schemas are up to date");
+    let sandbox = Sandbox::start(&secrets, clock.clone()).await?;
+    progress.step(format!("Sandbox (bank, SMS, push) on {}", sandbox.url()));
+    let mut config = settings::of_city(&public, &secrets, &sandbox)?;
+    config.city = city;
+    config.redis_url = servers.redis_url().clone();
+    config.database = databases;
+    let info = RunInfo {
+        http: public.url(),
+        database_url: servers.database_url().expose().to_owned(),
+        redis_url: servers.redis_url().expose().to_owned(),
+        pid: std::process::id(),
+        sandbox: sandbox.url(),
+    };
+    let roles = Roles::start((folder, options.shape), config, clock, public).await?;
+    Ok((info, sandbox, roles))
+}
+
 fn bind(options: &Options) -> anyhow::Result<Bound> {
     match &options.http {
         Some(asked) => listen::bind(asked),
         None => listen::bind_next_free(DEFAULT_HTTP),
-    }
-}
-
-/// The settings of a city on this machine: the environment's, with what is private to this run.
-fn settings(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> anyhow::Result<Config> {
-    let mut config = Config::load(None)?;
-    config.public_url = public.url().parse().context("the listener's URL")?;
-    config.http.readiness_off_ms = 0;
-    config.app.sandbox = Some(sandbox.url().parse().context("the sandbox's URL")?);
-    config.identity.keys = secrets.identity.clone();
-    let outside = |path: &str| -> anyhow::Result<Url> {
-        format!("http://127.0.0.1:{}{path}", sandbox.port).parse().context("a URL of the sandbox")
-    };
-    let bank = &secrets.sandbox.bank;
-    config.wallet.banks.insert(
-        SANDBOX_BANK.to_owned(),
-        wallet::config::BankConfig {
-            url: outside("/")?,
-            partner: bank.partner.clone(),
-            secret: bank.partner_secret.clone(),
-            callback_secret: bank.secret.clone(),
-        },
-    );
-    let (sms, push) = (&secrets.sandbox.sms, &secrets.sandbox.push);
-    config.notifications.sms = Some(notifications::SmsConfig {
-        url: outside("/gateways/sms/v1/messages")?,
-        token: sms.token.clone(),
-        timeout_ms: GATEWAY_TIMEOUT_MS,
-    });
-    config.notifications.push = Some(notifications::PushConfig {
-        url: outside("/gateways/fcm/")?,
-        project: push.project.clone(),
-        token: push.token.clone(),
-        timeout_ms: GATEWAY_TIMEOUT_MS,
-    });
-    config.ioc.public_wall = true;
-    Ok(config)
-}
-
-/// Settings that suffice to build every role without any server, to describe its API.
-///
-/// # Errors
-/// When the environment's settings are not valid.
-pub fn for_description() -> anyhow::Result<Config> {
-    let mut config = Config::load(None)?;
-    let secret = || Secret::new(format!("{}{}", generate_secret(), generate_secret()));
-    config.identity.keys.otp_hmac = secret();
-    config.identity.keys.phone_hmac = secret();
-    config.identity.keys.encryption = secret();
-    config.identity.keys.pin_pepper = secret();
-    config.redis_url = Secret::new("redis://127.0.0.1:1");
-    config.database = embedded::databases(&Secret::new("postgres://nobody@127.0.0.1:1/none"), &BTreeMap::new())?;
-    Ok(config)
-}
-
-impl Sandbox {
-    async fn start(secrets: &Secrets, clock: Clock) -> anyhow::Result<Self> {
-        let listener =
-            tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen for the sandbox")?;
-        let port = listener.local_addr().context("the sandbox's address")?.port();
-        let shutdown = Shutdown::new();
-        let task = tokio::spawn(sandbox::serve(listener, secrets.sandbox.clone(), clock, shutdown.clone()));
-        Ok(Self { port, shutdown, task })
-    }
-
-    fn url(&self) -> String {
-        format!("http://localhost:{}", self.port)
-    }
-
-    async fn stop(self) {
-        self.shutdown.begin();
-        self.task.await.ok();
-    }
-}
-
-impl Roles {
-    async fn start(
-        (folder, shape): (&Folder, Shape),
-        config: Config,
-        clock: Clock,
-        public: Bound,
-    ) -> anyhow::Result<Self> {
-        if shape == Shape::AllInOne {
-            return Ok(Roles::Here(run::start(config, &BTreeSet::from(Role::ALL), clock, public).await?));
-        }
-        let processes = Processes::start(folder, &config).await?;
-        let shutdown = Shutdown::new();
-        let gateway =
-            Gateway::new(processes.http_ports(), config.public_url.clone(), config.app.clone(), shutdown.clone());
-        let mut listeners = Vec::new();
-        for listener in public.into_listeners().context("cannot serve the public listener")? {
-            let serving = platform::http::serve(listener, gateway.router(), config.http.server, shutdown.clone());
-            listeners.push(tokio::spawn(serving));
-        }
-        Ok(Roles::Apart { processes, gateway, shutdown, listeners })
-    }
-
-    async fn readiness(&self) -> Readiness {
-        match self {
-            Roles::Here(running) => running.readiness().await,
-            Roles::Apart { gateway, .. } => gateway.readiness().await,
-        }
-    }
-
-    async fn until_ready(&self) -> anyhow::Result<()> {
-        let end = Instant::now() + READY_LIMIT;
-        loop {
-            let readiness = self.readiness().await;
-            if readiness.all() {
-                return Ok(());
-            }
-            if let Roles::Apart { processes, .. } = self
-                && let Some(said) = processes.revive().await?.first()
-            {
-                bail!("{said}");
-            }
-            if Instant::now() >= end {
-                bail!("not ready within {} s: {}", READY_LIMIT.as_secs(), serde_json::to_string(&readiness)?);
-            }
-            tokio::time::sleep(READY_POLL).await;
-        }
-    }
-
-    fn describe(&self) -> String {
-        let names = Role::ALL.map(Role::name).join(", ");
-        match self {
-            Roles::Here(_) => format!("Roles {names} in this process"),
-            Roles::Apart { .. } => format!("Roles {names}, one process each, mutual TLS between them"),
-        }
-    }
-
-    async fn stop(self) {
-        match self {
-            Roles::Here(running) => running.stop().await,
-            Roles::Apart { processes, shutdown, listeners, .. } => {
-                shutdown.begin();
-                futures::future::join_all(listeners).await;
-                processes.stop().await;
-            }
-        }
     }
 }

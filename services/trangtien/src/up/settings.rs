@@ -1,0 +1,71 @@
+//! The settings of a city of `trangtien up`: the environment's, with what is private to this run.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use platform::config::Secret;
+use platform::embedded::generate_secret;
+use url::Url;
+
+use super::sandbox::Sandbox;
+use crate::config::Config;
+use crate::embedded;
+use crate::folder::Secrets;
+use crate::listen::Bound;
+
+/// The bank of the city's list that the sandbox plays.
+pub const SANDBOX_BANK: &str = "VCB";
+/// How long the sandbox's gateways may take to answer.
+const GATEWAY_TIMEOUT_MS: u64 = 3_000;
+
+/// The settings of a city whose servers and folder are filled in by the caller.
+pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> anyhow::Result<Config> {
+    let mut config = Config::load(None)?;
+    config.public_url = public.url().parse().context("the listener's URL")?;
+    config.http.readiness_off_ms = 0;
+    config.app.sandbox = Some(sandbox.url().parse().context("the sandbox's URL")?);
+    config.identity.keys = secrets.identity.clone();
+    let outside = |path: &str| -> anyhow::Result<Url> {
+        format!("http://127.0.0.1:{}{path}", sandbox.port()).parse().context("a URL of the sandbox")
+    };
+    let bank = &secrets.sandbox.bank;
+    config.wallet.banks.insert(
+        SANDBOX_BANK.to_owned(),
+        wallet::config::BankConfig {
+            url: outside("/")?,
+            partner: bank.partner.clone(),
+            secret: bank.partner_secret.clone(),
+            callback_secret: bank.secret.clone(),
+        },
+    );
+    let (sms, push) = (&secrets.sandbox.sms, &secrets.sandbox.push);
+    config.notifications.sms = Some(notifications::SmsConfig {
+        url: outside("/gateways/sms/v1/messages")?,
+        token: sms.token.clone(),
+        timeout_ms: GATEWAY_TIMEOUT_MS,
+    });
+    config.notifications.push = Some(notifications::PushConfig {
+        url: outside("/gateways/fcm/")?,
+        project: push.project.clone(),
+        token: push.token.clone(),
+        timeout_ms: GATEWAY_TIMEOUT_MS,
+    });
+    config.ioc.public_wall = true;
+    Ok(config)
+}
+
+/// Settings that suffice to build every role without any server, to describe its API.
+///
+/// # Errors
+/// When the environment's settings are not valid.
+pub fn for_description() -> anyhow::Result<Config> {
+    let mut config = Config::load(None)?;
+    let secret = || Secret::new(format!("{}{}", generate_secret(), generate_secret()));
+    config.identity.keys.otp_hmac = secret();
+    config.identity.keys.phone_hmac = secret();
+    config.identity.keys.encryption = secret();
+    config.identity.keys.pin_pepper = secret();
+    config.redis_url = Secret::new("redis://127.0.0.1:1");
+    config.database = embedded::databases(&Secret::new("postgres://nobody@127.0.0.1:1/none"), &BTreeMap::new())?;
+    Ok(config)
+}

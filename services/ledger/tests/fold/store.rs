@@ -18,7 +18,7 @@ pub(crate) struct Store {
     pub(crate) holds: BTreeMap<HoldId, Hold>,
     transfers: Vec<Transfer>,
     requests: Vec<StoredRequest>,
-    changes: Vec<AccountChange>,
+    pub(crate) changes: Vec<AccountChange>,
 }
 
 impl Store {

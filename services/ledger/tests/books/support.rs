@@ -1,0 +1,138 @@
+//! A fresh database, engines on it, and short words for requests.
+
+use std::time::Duration;
+
+use ledger::{
+    AccountId, AccountKind, AccountSpec, Config, Currency, Engine, Floor, Key, Ledger, MIGRATOR, Money, NoRiders, Outcome,
+    PostError, Posted, Posting, Reject, Request, Riders, SCHEMA, TransferId, TransferKind,
+};
+use platform::clock::Clock;
+use platform::db::PlatformTables;
+use platform::embedded::scratch::{self, TestDatabase};
+use platform::metrics::Metrics;
+use platform::task::{Shutdown, Tasks};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+pub(crate) const CUSTOMER: AccountKind = AccountKind { code: 1, name: "customer", floor: Floor::Zero };
+pub(crate) const NOSTRO: AccountKind = AccountKind { code: 2, name: "nostro", floor: Floor::None };
+pub(crate) const TOP_UP: TransferKind = TransferKind { code: 1, name: "top_up" };
+pub(crate) const PAYMENT: TransferKind = TransferKind { code: 2, name: "payment" };
+
+/// The longest that anything in these tests is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A database with the ledger's schema, and a movable clock.
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) clock: Clock,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let parts = [(SCHEMA, &MIGRATOR, PlatformTables::NotWanted)];
+        let database = scratch::database(&parts).await.expect("a scratch database");
+        Self { database, clock: Clock::test() }
+    }
+
+    /// A pool as the role that posts.
+    pub(crate) fn pool(&self) -> PgPool {
+        self.database.pool_as("trangtien_wallet")
+    }
+
+    pub(crate) fn engine(&self) -> Replica<()> {
+        Replica::start(self.pool(), &self.clock, Config::default(), NoRiders)
+    }
+}
+
+/// One engine, as one process would run it.
+pub(crate) struct Replica<R> {
+    pub(crate) ledger: Ledger<R>,
+    pub(crate) metrics: Metrics,
+    shutdown: Shutdown,
+    tasks: Tasks,
+}
+
+impl<R: Send + Sync + 'static> Replica<R> {
+    pub(crate) fn start(pool: PgPool, clock: &Clock, config: Config, riders: impl Riders<R>) -> Self {
+        let metrics = Metrics::new("wallet", "test");
+        let (ledger, tasks) = Engine::start(pool, clock.clone(), &metrics, config, riders);
+        let shutdown = Shutdown::new();
+        let tasks = Tasks::start(tasks, &shutdown);
+        Self { ledger, metrics, shutdown, tasks }
+    }
+
+    /// Stops it as a process stops: what was accepted is answered first.
+    pub(crate) async fn stop(self) {
+        self.shutdown.begin();
+        self.tasks.finish(PATIENCE).await;
+    }
+}
+
+pub(crate) fn account(kind: AccountKind) -> AccountSpec {
+    AccountSpec { id: AccountId::generate(), owner: Uuid::now_v7(), kind, currency: Currency::Vnd }
+}
+
+/// A key that nobody used, or, for the same `text`, the same key.
+pub(crate) fn key(text: &str) -> Key {
+    Key { caller: Uuid::nil(), operation: "test", key: text.to_owned(), fingerprint: [1; 32] }
+}
+
+pub(crate) fn fresh_key() -> Key {
+    key(&Uuid::now_v7().to_string())
+}
+
+pub(crate) fn posting(debit: AccountId, credit: AccountId, dong: i64) -> Posting {
+    Posting {
+        id: TransferId::generate(),
+        debit,
+        credit,
+        amount: Money::vnd(dong),
+        kind: PAYMENT,
+        reference: Uuid::now_v7(),
+    }
+}
+
+/// Opens accounts: a nostro, and customers with so many đồng each.
+pub(crate) async fn open<R: Send + Sync + 'static>(ledger: &Ledger<R>, dong: &[i64]) -> (AccountId, Vec<AccountId>) {
+    let nostro = account(NOSTRO);
+    let mut request = Request::new(fresh_key()).open(nostro);
+    let mut customers = Vec::new();
+    for dong in dong {
+        let customer = account(CUSTOMER);
+        request = request.open(customer);
+        if *dong > 0 {
+            request = request.transfer(Posting { kind: TOP_UP, ..posting(nostro.id, customer.id, *dong) });
+        }
+        customers.push(customer.id);
+    }
+    posted(ledger.post(request).await);
+    (nostro.id, customers)
+}
+
+pub(crate) fn posted(answer: Result<Outcome, PostError>) -> Vec<Posted> {
+    match answer {
+        Ok(Outcome::Posted(posted)) => posted,
+        other => panic!("not posted: {other:?}"),
+    }
+}
+
+pub(crate) fn rejected(answer: Result<Outcome, PostError>) -> Reject {
+    match answer {
+        Ok(Outcome::Rejected(reject)) => reject,
+        other => panic!("not rejected: {other:?}"),
+    }
+}
+
+/// The balance of an account in đồng.
+pub(crate) async fn balance<R: Send + Sync + 'static>(ledger: &Ledger<R>, id: AccountId) -> i64 {
+    ledger.balance(id).await.expect("readable").expect("there").posted.minor()
+}
+
+/// Everything holds, and debits equal credits. Gives how many transfers there are.
+pub(crate) async fn assert_sound(pool: &PgPool) -> i64 {
+    let report = ledger::verify::verify(pool, ledger::verify::Options::default()).await.expect("verified");
+    assert!(report.holds(), "{:?}", report.shards);
+    assert!(ledger::book::trial_balance(pool).await.expect("added up").is_balanced());
+    report.shards[0].transfers
+}

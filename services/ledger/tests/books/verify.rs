@@ -1,0 +1,261 @@
+//! Verification finds one changed value anywhere and names the block.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use ledger::verify::{Fault, Options, Report, verify};
+use ledger::{Action, Freeze, HoldId, HoldPosting, HoldSpec, Money, Posting, Request, TransferId};
+use sqlx::{AssertSqlSafe, PgPool};
+use uuid::Uuid;
+
+use crate::support::*;
+
+/// Books of some blocks with everything in them.
+async fn written() -> World {
+    let world = World::new().await;
+    let replica = world.engine();
+    let ledger = &replica.ledger;
+    let (nostro, customers) = open(ledger, &[1_000, 500, 0, 0, 0]).await;
+    for number in 0..12_usize {
+        let (from, to) = (customers[number % 2], customers[2 + number % 3]);
+        let hold = HoldSpec {
+            id: HoldId::generate(),
+            debit: from,
+            credit: nostro,
+            amount: Money::vnd(20),
+            kind: PAYMENT,
+            reference: Uuid::now_v7(),
+            expires_at: Some(world.clock.now() + TimeDelta::minutes(5)),
+        };
+        let post = Action::Post(HoldPosting { hold: hold.id, transfer: TransferId::generate(), amount: Some(Money::vnd(15)) });
+        let request = |action| Request::new(fresh_key()).action(action);
+        let chain = Request::new(fresh_key()).transfer(posting(from, to, 7)).transfer(posting(to, nostro, 2));
+        posted(ledger.post(chain).await);
+        posted(ledger.post(request(Action::Hold(hold))).await);
+        match number % 4 {
+            0 => drop(posted(ledger.post(request(post)).await)),
+            1 => drop(posted(ledger.post(request(Action::Void(hold.id))).await)),
+            2 => drop(posted(ledger.post(request(Action::Confirm(hold.id))).await)),
+            _ => drop(posted(ledger.post(request(Action::Freeze(to, Freeze::Nothing))).await)),
+        }
+        let too_much = Posting { amount: Money::vnd(1_000_000), ..posting(from, to, 1) };
+        rejected(ledger.post(Request::new(fresh_key()).transfer(too_much)).await);
+    }
+    posted(ledger.post(Request::new(fresh_key()).action(Action::Freeze(customers[4], Freeze::Out))).await);
+    replica.stop().await;
+    world
+}
+
+async fn report(pool: &PgPool) -> Report {
+    verify(pool, Options::default()).await.expect("verified")
+}
+
+/// Changes something as the superuser with triggers and checks out of the way, verifies, and puts it back.
+async fn tampered(world: &World, change: &str) -> (Report, u64) {
+    let admin = world.database.admin_pool();
+    let mut tx = admin.begin().await.expect("begun");
+    sqlx::raw_sql("SET LOCAL session_replication_role = replica").execute(&mut *tx).await.expect("triggers off");
+    let done = sqlx::raw_sql(AssertSqlSafe(change.to_owned())).execute(&mut *tx).await.unwrap_or_else(|error| panic!("{change}: {error}"));
+    tx.commit().await.expect("committed");
+    (report(&world.pool()).await, done.rows_affected())
+}
+
+/// One column and another value for it.
+struct Column {
+    name: String,
+    kind: String,
+}
+
+async fn columns(pool: &PgPool, table: &str) -> Vec<Column> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT column_name::text, data_type::text FROM information_schema.columns
+         WHERE table_schema = 'ledger' AND table_name = $1 ORDER BY ordinal_position",
+    )
+    .bind(table)
+    .fetch_all(pool)
+    .await
+    .expect("columns");
+    rows.into_iter().map(|(name, kind)| Column { name, kind }).collect()
+}
+
+impl Column {
+    /// The smallest change of a value, as SQL.
+    fn flipped(&self) -> String {
+        let name = &self.name;
+        match self.kind.as_str() {
+            "bigint" | "integer" | "smallint" => format!("{name} # 1"),
+            "uuid" => format!("encode(set_byte(uuid_send({name}), 15, get_byte(uuid_send({name}), 15) # 1), 'hex')::uuid"),
+            "bytea" => format!("set_byte({name}, 31, get_byte({name}, 31) # 1)"),
+            "timestamp with time zone" => format!("{name} + interval '1 microsecond'"),
+            "boolean" => format!("NOT {name}"),
+            "text" => format!("overlay({name} placing chr(ascii({name}) # 1) from 1 for 1)"),
+            other => panic!("no change is known for {other}"),
+        }
+    }
+}
+
+/// Checks would refuse some of the changes; who can switch off triggers can drop them too.
+async fn drop_checks(pool: &PgPool) {
+    let names: Vec<(String, String)> = sqlx::query_as(
+        "SELECT c.conname::text, c.conrelid::regclass::text FROM pg_constraint AS c
+         WHERE c.connamespace = 'ledger'::regnamespace AND c.contype = 'c'",
+    )
+    .fetch_all(pool)
+    .await
+    .expect("constraints");
+    for (name, table) in names {
+        sqlx::raw_sql(AssertSqlSafe(format!("ALTER TABLE {table} DROP CONSTRAINT {name}"))).execute(pool).await.expect("dropped");
+    }
+}
+
+#[tokio::test]
+async fn one_changed_value_in_any_column_of_any_table_is_found() {
+    let world = written().await;
+    let admin = world.database.admin_pool();
+    drop_checks(&admin).await;
+    assert!(report(&world.pool()).await.holds(), "sound before");
+    let mut tried = 0;
+    for (table, block) in [
+        ("transfer", "block"),
+        ("block", "number"),
+        ("request", "block"),
+        ("account_change", "block"),
+        ("account_kind", "block"),
+        ("transfer_kind", "block"),
+        ("account", "opened_block"),
+        ("hold", "opened_block"),
+    ] {
+        for column in columns(&admin, table).await {
+            if column.name == "shard" {
+                continue;
+            }
+            tried += 1;
+            found(&world, table, block, &column).await;
+        }
+    }
+    assert!(tried > 70, "{tried} columns were tried");
+    assert!(report(&world.pool()).await.holds(), "sound again");
+}
+
+/// Flips a value in the middle row that has one, expects a finding in its block, and flips it back.
+async fn found(world: &World, table: &str, block: &str, column: &Column) {
+    let (name, admin) = (&column.name, world.database.admin_pool());
+    let pick = format!(
+        "SELECT ctid::text, {block}, {name}::text FROM (SELECT *, ctid, row_number() OVER (ORDER BY {block}, ctid) AS place,
+                COUNT(*) OVER () AS total FROM ledger.{table} WHERE {name} IS NOT NULL) AS t WHERE place = total / 2 + 1"
+    );
+    let row: Option<(String, i64, String)> =
+        sqlx::query_as(AssertSqlSafe(pick)).fetch_optional(&admin).await.expect("picked");
+    let Some((ctid, sealed_in, before)) = row else { panic!("{table}.{name} is empty everywhere") };
+    let change = format!("UPDATE ledger.{table} SET {name} = {} WHERE ctid = '{ctid}'", column.flipped());
+    let (report, changed) = tampered(world, &change).await;
+    assert_eq!(changed, 1, "{change}");
+    let first = report.first().unwrap_or_else(|| panic!("{table}.{name} in block {sealed_in}: not found"));
+    let is_state = matches!((table, name.as_str()), ("account", "posted" | "held" | "promised" | "sequence" | "frozen" | "closed"));
+    let later_step = table == "hold" && !matches!(name.as_str(), "opened_block" | "id" | "debit" | "credit" | "amount" | "currency" | "kind" | "reference" | "expires_at" | "opened_at");
+    if is_state {
+        assert!(first.account.is_some(), "{table}.{name}: {first}");
+    } else if !later_step {
+        // A row whose block number was changed is missed in its own block or found in the other, whichever comes first.
+        let other = if name == block { sealed_in ^ 1 } else { sealed_in };
+        assert!(first.block == Some(sealed_in.min(other)), "{table}.{name} of block {sealed_in}: {first}");
+    } else {
+        assert!(first.block >= Some(sealed_in), "{table}.{name} of block {sealed_in}: {first}");
+    }
+    let kind = &column.kind;
+    // The changed row is where the last change put it.
+    let back = format!(
+        "UPDATE ledger.{table} SET {name} = '{before}'::{kind} WHERE xmin::text::bigint = (SELECT MAX(xmin::text::bigint) FROM ledger.{table})"
+    );
+    let (report, restored) = tampered(world, &back).await;
+    assert_eq!(restored, 1, "{back}");
+    assert!(report.holds(), "{table}.{name} was put back: {:?}", report.first());
+}
+
+#[tokio::test]
+async fn rows_that_are_taken_away_or_slipped_in_are_found() {
+    let cases = BTreeMap::from([
+        ("DELETE FROM ledger.transfer WHERE sequence = 9", Fault::Transfers),
+        ("DELETE FROM ledger.block WHERE number = 5", Fault::BlockMissing),
+        ("DELETE FROM ledger.block WHERE number = (SELECT MAX(number) FROM ledger.block)", Fault::BlockMissing),
+        ("DELETE FROM ledger.request WHERE block = (SELECT MIN(block) FROM ledger.request)", Fault::Records),
+        ("DELETE FROM ledger.hold WHERE ctid = (SELECT MIN(ctid) FROM ledger.hold)", Fault::Records),
+        ("DELETE FROM ledger.account WHERE posted < 0", Fault::Records),
+        ("UPDATE ledger.shard SET sequence = sequence - 1", Fault::Head),
+        ("UPDATE ledger.shard SET block = block - 1", Fault::Head),
+        (
+            "INSERT INTO ledger.request (block, shard, request_key, fingerprint)
+             SELECT 3, 1, request_key, fingerprint FROM ledger.transfer WHERE sequence = 2 UNION ALL
+             SELECT 3, 1, request_key, fingerprint FROM ledger.transfer WHERE request_key IS NOT NULL AND sequence > 4",
+            Fault::Records,
+        ),
+        (
+            "INSERT INTO ledger.account (posted, held, promised, sequence, opened_block, opened_at, frozen, shard, kind, currency, id, owner, closed)
+             SELECT 0, 0, 0, 0, 4, posted_at, 0, 1, 1, 704, gen_random_uuid(), gen_random_uuid(), FALSE FROM ledger.block WHERE number = 4",
+            Fault::Records,
+        ),
+        (
+            "INSERT INTO ledger.transfer (sequence, block, posted_at, amount, debit_balance, credit_balance, shard, currency, kind, request_size, id, debit, credit, reference)
+             SELECT sequence + 1, block, posted_at, 1, 1, 1, 1, 704, 1, 0, gen_random_uuid(), debit, credit, reference
+             FROM ledger.transfer ORDER BY sequence DESC LIMIT 1",
+            Fault::Head,
+        ),
+    ]);
+    for (change, fault) in cases {
+        let world = written().await;
+        let (report, changed) = tampered(&world, change).await;
+        assert!(changed > 0, "{change}");
+        let faults: Vec<Fault> = report.shards[0].findings.iter().map(|finding| finding.fault).collect();
+        assert!(faults.contains(&fault), "{change}: {faults:?}");
+    }
+}
+
+/// Whoever forges a transfer together with its leaf, roots and hashes is found by the next block's chain.
+#[tokio::test]
+async fn a_forged_block_breaks_the_chain_after_it() {
+    let world = written().await;
+    let admin = world.database.admin_pool();
+    let forged = "UPDATE ledger.block SET hash = sha256('forged') WHERE number = 6";
+    let (report, _) = tampered(&world, forged).await;
+    let found: Vec<_> = report.shards[0].findings.iter().map(|finding| (finding.block, finding.fault)).collect();
+    assert_eq!(found, [(Some(6), Fault::BlockHash), (Some(7), Fault::Chain)]);
+    admin.close().await;
+}
+
+#[tokio::test]
+async fn many_accounts_are_verified_in_several_passes() {
+    let world = written().await;
+    let few = Options { accounts_per_pass: 2 };
+    let report = verify(&world.pool(), few).await.expect("verified");
+    assert!(report.holds(), "{:?}", report.shards);
+    assert_eq!(report.shards[0].accounts, 6);
+    let (_, changed) = tampered(&world, "UPDATE ledger.account SET posted = posted + 1 WHERE posted > 0").await;
+    let report = verify(&world.pool(), few).await.expect("verified");
+    assert_eq!(report.shards[0].findings.len() as u64, changed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verification_runs_while_money_moves() {
+    let world = World::new().await;
+    let replica = world.engine();
+    let (_, customers) = open(&replica.ledger, &[100_000, 0]).await;
+    let ledger = replica.ledger.clone();
+    let stop = platform::task::Shutdown::new();
+    let stopping = stop.clone();
+    let mover = tokio::spawn(async move {
+        while !stopping.is_cancelled() {
+            posted(ledger.post(Request::new(fresh_key()).transfer(posting(customers[0], customers[1], 1))).await);
+        }
+    });
+    let pool = world.pool();
+    let mut last = 0;
+    for _ in 0..10 {
+        let transfers = assert_sound(&pool).await;
+        assert!(transfers >= last);
+        last = transfers;
+    }
+    stop.begin();
+    mover.await.expect("no panic");
+    assert!(assert_sound(&pool).await > 1);
+    replica.stop().await;
+}

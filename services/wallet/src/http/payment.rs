@@ -10,7 +10,6 @@ use platform::http::{IdempotentJson, Json, Path};
 use platform::problem::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::App;
 use crate::account::CURRENCY;

@@ -18,7 +18,6 @@ use platform::auth::Principal;
 use platform::http::Path;
 use platform::problem::{INVALID_HEADER, OVERLOADED, Problem};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use uuid::Uuid;
 
 use super::App;
 use super::merchant::{MerchantPaymentView, own};
@@ -65,10 +64,9 @@ pub(super) async fn stream(
     let place = Arc::clone(&wallet.stream_places).try_acquire_owned().map_err(|_| Problem::new(OVERLOADED).retry_after(5))?;
     // Subscribed before the place is read, so that nothing falls between.
     let woken = wallet.feed.subscribe();
-    let after = match last_event(&headers)? {
-        Some(after) => after,
-        None => journal::last_sequence(&wallet.pool, wallet.shard).await?,
-    };
+    let asked = last_event(&headers)?;
+    let newest = journal::last_sequence(&wallet.pool, wallet.shard).await?;
+    let after = asked.map_or(newest, |after| after.min(newest));
     let live = Live { wallet, principal, merchant, after, waiting: VecDeque::new(), woken, _place: place };
     let events = stream::unfold(live, |mut live| async move {
         let payment = live.next().await?;

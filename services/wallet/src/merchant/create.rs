@@ -1,6 +1,6 @@
 //! Making merchants, stores and tills: each in one transaction with its idempotency key.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use platform::id;
 use serde::Deserialize;
 use sqlx::PgConnection;
@@ -67,7 +67,7 @@ pub(crate) async fn create_merchant(
         city: city.to_owned(),
         qr_city: printable(city, MAX_CITY, "city")?,
         category: new.category.as_ref().map(|category| category.as_str().to_owned()),
-        created_at: now,
+        created_at: stored(now),
     };
     within(sql::count_merchants(connection, owner).await?, MAX_MERCHANTS)?;
     merchant.number = sql::insert_merchant(connection, &merchant).await?;
@@ -89,7 +89,7 @@ pub(crate) async fn create_store(
         merchant_id: merchant,
         name: new.name.as_str().to_owned(),
         address: new.address.as_ref().map(|address| address.as_str().to_owned()),
-        created_at: now,
+        created_at: stored(now),
     };
     sql::insert_store(connection, &store).await?;
     Ok(store)
@@ -103,10 +103,15 @@ pub(crate) async fn create_till(connection: &mut PgConnection, store: &Store, ne
         store_id: store.id,
         merchant_id: store.merchant_id,
         name: new.name.as_str().to_owned(),
-        created_at: now,
+        created_at: stored(now),
     };
     sql::insert_till(connection, &till).await?;
     Ok(till)
+}
+
+/// A time as the database keeps it, so that the first answer is the same as every later one.
+fn stored(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(6)
 }
 
 fn printable(text: &str, max: usize, field: &'static str) -> Result<String, Error> {

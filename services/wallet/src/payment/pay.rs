@@ -79,7 +79,7 @@ pub(crate) async fn pay(wallet: &Wallet, payer: Uuid, key: String, fingerprint: 
 /// Each payment counts once, however often its answer is given.
 fn count(wallet: &Wallet, result: &Result<Answer, Error>) {
     let outcome = match result {
-        Ok(Answer { replayed: true, .. }) => return,
+        Ok(Answer { replayed: true, .. }) | Err(Error::KeyReused) => return,
         Ok(Answer { outcome: Outcome::Posted(_), .. }) => "completed",
         Ok(Answer { outcome: Outcome::Rejected(reject), .. }) => Error::Rejected(*reject).name(),
         Err(error) => error.name(),

@@ -4,7 +4,7 @@
 //! and the money has one transfer id, which the ledger posts once.
 
 use ledger::money::Money;
-use ledger::{Action, Key, Outcome, Posting, Request};
+use ledger::{Action, Answer as Answered, Key, Outcome, Posting, Reject, Request};
 use platform::outbox::{self, NewEvent};
 use proto::wallet::v1::TopUpFailed;
 use sha2::{Digest as _, Sha256};
@@ -19,8 +19,8 @@ use crate::{SCHEMA, Wallet, event};
 
 /// Rounds of "read, decide, write" when others write in between.
 const MAX_ROUNDS: usize = 5;
-/// Keys tried for one posting. A reject is remembered under its key, though what caused it may pass (a frozen account), so a later try needs another.
-const MAX_POSTING_KEYS: usize = 32;
+/// A reject is remembered under its key, though what caused it may pass (a frozen account): one fresh key in so many seconds.
+const RETRY_KEY_S: i64 = 60;
 /// The operation under which the ledger knows the postings.
 const OPERATION: &str = "top-up";
 
@@ -99,28 +99,32 @@ async fn move_to(wallet: &Wallet, top_up: &TopUp, to: State, report: &Report) ->
 }
 
 /// Posts the money. The batch that posts it marks the row completed.
+///
+/// Whatever the key, the transfer's id is the same, so that the ledger posts it once.
 async fn credit(wallet: &Wallet, top_up: &TopUp, report: &Report) -> Result<(), Error> {
-    for attempt in 0..MAX_POSTING_KEYS {
-        let answer = wallet.ledger.answer(request(top_up, report, attempt)).await?;
-        match answer.outcome {
-            Outcome::Posted(_) => {
-                if !answer.replayed {
-                    wallet.metrics.top_up(State::Completed);
-                }
-                return Ok(());
-            }
-            Outcome::Rejected(ledger::Reject::TransferExists(_)) => return Ok(()),
-            Outcome::Rejected(_) if answer.replayed => {}
-            Outcome::Rejected(reject) => {
-                tracing::error!(top_up.id = %top_up.id, code = reject.code(), "money that the bank took can't be credited");
-                return Err(Error::Rejected(reject));
-            }
+    let first = wallet.ledger.answer(request(top_up, report, top_up.id.to_string())).await?;
+    let answer = match first {
+        Answered { outcome: Outcome::Rejected(_), replayed: true } => {
+            let key = format!("{}:{}", top_up.id, wallet.clock.now().timestamp().div_euclid(RETRY_KEY_S));
+            wallet.ledger.answer(request(top_up, report, key)).await?
+        }
+        answer => answer,
+    };
+    match answer.outcome {
+        Outcome::Posted(_) if answer.replayed => Ok(()),
+        Outcome::Posted(_) => {
+            wallet.metrics.top_up(State::Completed);
+            Ok(())
+        }
+        Outcome::Rejected(Reject::TransferExists(_)) => Ok(()),
+        Outcome::Rejected(reject) => {
+            tracing::error!(top_up.id = %top_up.id, code = reject.code(), "money that the bank took can't be credited");
+            Err(Error::Rejected(reject))
         }
     }
-    Err(Error::Broken("a top-up was rejected under every key".to_owned()))
 }
 
-fn request(top_up: &TopUp, report: &Report, attempt: usize) -> Request<Rider> {
+fn request(top_up: &TopUp, report: &Report, key: String) -> Request<Rider> {
     let (bank, citizen) = (account::nostro(&top_up.bank_code), account::citizen(top_up.user_id));
     let posting = Posting {
         id: account::top_up_transfer(top_up.id),
@@ -131,7 +135,6 @@ fn request(top_up: &TopUp, report: &Report, attempt: usize) -> Request<Rider> {
         reference: top_up.id.uuid(),
     };
     let fingerprint = Sha256::new().chain_update(top_up.id.uuid()).chain_update(top_up.amount.to_be_bytes()).finalize().into();
-    let key = if attempt == 0 { top_up.id.to_string() } else { format!("{}:{attempt}", top_up.id) };
     Request {
         key: Key { caller: top_up.user_id, operation: OPERATION, key, fingerprint },
         open: vec![bank, citizen],

@@ -3,7 +3,7 @@
 //! `X-Signature` = hex HMAC-SHA256(secret, `METHOD\npath\ntimestamp\nsha256hex(body)`); `X-Timestamp` is Unix seconds; the path has no query.
 
 use chrono::{DateTime, Utc};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
 /// Names who sends.

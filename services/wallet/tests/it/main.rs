@@ -1,0 +1,13 @@
+//! The wallet from outside: over HTTP, on a private PostgreSQL, against a real sandbox bank. One program, so that it links once.
+
+mod bad_input;
+mod callback;
+mod journey;
+mod merchant;
+mod payment;
+mod relay;
+mod stage;
+mod stream;
+mod token;
+mod top_up;
+mod totals;

@@ -1,0 +1,195 @@
+//! Top-ups against a bank that is late, silent, broken or dead, and a wallet that dies: the citizen is credited exactly once,
+//! and exactly when the bank took the money.
+
+use serde_json::{Value, json};
+
+use crate::stage::{BANK, Stage, dong, eventually, text};
+
+const RICH: &str = sandbox::RICH_ACCOUNTS[1];
+
+/// Asks for a top-up while the bank has a fault, and checks that it ends as the bank's own books say.
+async fn ends_right_under(fault: Value) {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let citizen = stage.token(stage.citizen(1).await);
+    stage.bank.fault(fault.clone()).await;
+    let id = wallet.top_up(&citizen, RICH, 250_000).await;
+    wallet.reaches(&citizen, &id, "completed").await;
+    let collected = stage.bank.collected().await;
+    assert_eq!(collected.get(&id), Some(&("succeeded".to_owned(), 250_000)), "{fault}");
+    assert_eq!(collected.len(), 1, "the bank took money once under {fault}");
+    assert_eq!(wallet.balance(&citizen).await, 250_000, "{fault}");
+    eventually("the job has ended", async || stage.count("wallet.job WHERE state = 'done'").await == 1).await;
+    assert_eq!(stage.count("ledger.transfer").await, 1, "{fault}");
+    stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_that_comes_twice_credits_once() {
+    ends_right_under(json!({"duplicate": true})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_that_never_comes_is_made_up_by_asking() {
+    ends_right_under(json!({"drop_callback": true})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_callback_finds_the_money_credited() {
+    ends_right_under(json!({"callback_delay_ms": 2_500, "times": 1})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_hangs_before_it_acts_is_asked_again_with_the_same_request() {
+    ends_right_under(json!({"timeout": true, "times": 1})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_hangs_after_it_acted_is_not_asked_to_act_again() {
+    ends_right_under(json!({"timeout": true, "error_after_effect": true, "drop_callback": true, "times": 1})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_before_the_effect_leads_to_the_same_request_again() {
+    ends_right_under(json!({"error_rate": 1.0, "times": 2})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_after_the_effect_leads_to_the_status() {
+    ends_right_under(json!({"error_rate": 1.0, "error_after_effect": true, "drop_callback": true, "times": 3})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_bank_is_waited_for() {
+    ends_right_under(json!({"delay_ms": 1_200, "times": 2})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_callback_after_the_status_changes_nothing() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let citizen = stage.token(stage.citizen(1).await);
+    stage.bank.fault(json!({"drop_callback": true})).await;
+    let id = wallet.top_up(&citizen, RICH, 99_000).await;
+    wallet.reaches(&citizen, &id, "completed").await;
+    let before = wallet.top_up_state(&citizen, &id).await;
+    let callback = json!({"request_id": id, "bank_reference": "LATE", "status": "succeeded", "amount": dong(99_000)});
+    let answer = crate::callback::send(&stage, &wallet, BANK, &callback).await.expect(200);
+    assert_eq!(answer["state"], "completed");
+    assert_eq!(wallet.top_up_state(&citizen, &id).await, before);
+    assert_eq!(wallet.balance(&citizen).await, 99_000);
+    stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_takes_no_money_fails_the_top_up_and_tells() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let citizen = stage.token(stage.citizen(1).await);
+    for (account, reason, fault) in [
+        (sandbox::POOR_ACCOUNT, "insufficient-funds", json!({})),
+        (sandbox::CLOSED_ACCOUNT, "account-closed", json!({"drop_callback": true})),
+        ("4000000001", "account-unknown", json!({"duplicate": true})),
+    ] {
+        stage.bank.fault(fault).await;
+        let id = wallet.top_up(&citizen, account, 10_000).await;
+        wallet.reaches(&citizen, &id, "failed").await;
+        assert_eq!(wallet.top_up_state(&citizen, &id).await["reason"], reason);
+    }
+    assert_eq!(wallet.balance(&citizen).await, 0);
+    let events = stage.events().await;
+    assert_eq!(events.len(), 3, "one event for each");
+    assert!(events.iter().all(|(kind, _)| kind == "trangtien.wallet.v1.TopUpFailed"));
+    stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_the_bank_refuses_fails() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let citizen = stage.token(stage.citizen(1).await);
+    // The wallet takes letters, this bank does not.
+    let id = wallet.top_up(&citizen, "ABC123456", 10_000).await;
+    wallet.reaches(&citizen, &id, "failed").await;
+    assert_eq!(wallet.top_up_state(&citizen, &id).await["reason"], "invalid-field");
+    assert!(stage.bank.collected().await.is_empty());
+    stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_is_one_top_up() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let citizen = stage.token(stage.citizen(1).await);
+    let body = json!({"bank_code": BANK, "account": RICH, "amount": dong(70_000)});
+    let answers = futures::future::join_all((0..8).map(|_| wallet.post_with_key(&citizen, "/wallet/v1/top-ups", &body, "k"))).await;
+    let first = answers[0].expect(202);
+    assert!(answers.iter().all(|answer| answer.expect(202) == first));
+    wallet.reaches(&citizen, &text(&first, "id"), "completed").await;
+    let later = wallet.post_with_key(&citizen, "/wallet/v1/top-ups", &body, "k").await;
+    assert_eq!(later.expect(202), first, "the same answer, also when the state has gone on");
+    let other = json!({"bank_code": BANK, "account": RICH, "amount": dong(70_001)});
+    let reused = wallet.post_with_key(&citizen, "/wallet/v1/top-ups", &other, "k").await;
+    assert_eq!((reused.status.as_u16(), reused.code().as_str()), (422, "idempotency-key-reused"));
+    // Another citizen's key is another key.
+    let neighbour = stage.token(stage.citizen(1).await);
+    assert_ne!(wallet.post_with_key(&neighbour, "/wallet/v1/top-ups", &body, "k").await.expect(202)["id"], first["id"]);
+    stage.audit().await;
+}
+
+/// The wallet dies again and again, at whatever point it is, while the bank misbehaves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wallet_that_dies_at_any_point_goes_on_where_it_was() {
+    let stage = Stage::new().await;
+    let citizen = stage.token(stage.citizen(1).await);
+    let mut ids = Vec::new();
+    let faults = [
+        json!({"drop_callback": true}),
+        json!({"duplicate": true}),
+        json!({"error_rate": 0.5, "error_after_effect": true}),
+        json!({"error_rate": 0.5}),
+        json!({"callback_delay_ms": 300}),
+        json!({"delay_ms": 100}),
+    ];
+    for round in 0..12_u64 {
+        let wallet = stage.start().await;
+        stage.bank.fault(faults[usize::try_from(round).expect("small") % faults.len()].clone()).await;
+        for _ in 0..4 {
+            ids.push(wallet.top_up(&citizen, RICH, 1_000).await);
+        }
+        // Lives for a time that grows, so that it dies before, during and after each step.
+        tokio::time::sleep(std::time::Duration::from_millis(round * 13)).await;
+        wallet.kill().await;
+    }
+    stage.bank.heal().await;
+    let wallet = stage.start().await;
+    // Leases of the dead are machine time; those of jobs that ran pass.
+    for id in &ids {
+        wallet.reaches(&citizen, id, "completed").await;
+    }
+    let collected = stage.bank.collected().await;
+    assert_eq!(collected.len(), ids.len());
+    assert!(collected.values().all(|entry| *entry == ("succeeded".to_owned(), 1_000)));
+    assert_eq!(wallet.balance(&citizen).await, 1_000 * i64::try_from(ids.len()).expect("few"));
+    stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_bound_a_top_up() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let ask = async |tier: i16, amount: i64| {
+        let token = stage.token(stage.citizen(tier).await);
+        let body = json!({"bank_code": BANK, "account": RICH, "amount": dong(amount)});
+        let answer = wallet.post(&token, "/wallet/v1/top-ups", &body).await;
+        (answer.status.as_u16(), answer.code())
+    };
+    assert_eq!(ask(0, 5_000_000).await.0, 202);
+    assert_eq!(ask(0, 5_000_001).await, (422, "amount-above-limit".to_owned()));
+    assert_eq!(ask(1, 10_000_000).await.0, 202);
+    assert_eq!(ask(1, 10_000_001).await, (403, "step-up-required".to_owned()));
+    assert_eq!(ask(1, 50_000_001).await, (422, "amount-above-limit".to_owned()));
+    let stranger = stage.token(uuid::Uuid::now_v7());
+    let body = json!({"bank_code": BANK, "account": RICH, "amount": dong(5_000_001)});
+    assert_eq!(wallet.post(&stranger, "/wallet/v1/top-ups", &body).await.code(), "amount-above-limit", "who is not known yet is tier 0");
+}

@@ -17,7 +17,7 @@ const TURN_TIMEOUT_S: u64 = 8;
 /// A role that does not answer shows as `trangtien_up{service,instance} 0`. Answers inside the city's network only.
 #[utoipa::path(
     get,
-    operation_id = "ioc_metrics",
+    operation_id = "getCityMetrics",
     path = "/ioc/v1/metrics",
     tag = "ioc",
     responses(

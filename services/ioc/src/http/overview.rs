@@ -12,7 +12,7 @@ use crate::overview::{Overview, Roles};
 /// Answers inside the city's network only, unless the wall is public.
 #[utoipa::path(
     get,
-    operation_id = "ioc_overview",
+    operation_id = "getOverview",
     path = "/ioc/v1/overview",
     tag = "ioc",
     responses(
@@ -29,7 +29,7 @@ pub(super) async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>,
 /// Answers inside the city's network only, unless the wall is public.
 #[utoipa::path(
     get,
-    operation_id = "ioc_roles",
+    operation_id = "getRoles",
     path = "/ioc/v1/roles",
     tag = "ioc",
     responses(

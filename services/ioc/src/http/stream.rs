@@ -33,7 +33,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// replica. A stream that falls behind is closed; come back with the last id. Answers inside the city's network only, unless the wall is public.
 #[utoipa::path(
     get,
-    operation_id = "ioc_stream",
+    operation_id = "streamWall",
     path = "/ioc/v1/stream",
     tag = "ioc",
     params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received")),

@@ -194,7 +194,7 @@ export interface paths {
          * @description Each family stands once, with its type and help; samples carry `service` and `instance` (scrape with `honor_labels: true`).
          *     A role that does not answer shows as `trangtien_up{service,instance} 0`. Answers inside the city's network only.
          */
-        get: operations["metrics"];
+        get: operations["getCityMetrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -214,7 +214,7 @@ export interface paths {
          * Everything that the wall shows, read at one moment, with the source positions that it includes.
          * @description Answers inside the city's network only, unless the wall is public.
          */
-        get: operations["overview"];
+        get: operations["getOverview"];
         put?: never;
         post?: never;
         delete?: never;
@@ -234,7 +234,7 @@ export interface paths {
          * The health of every role of every process.
          * @description Answers inside the city's network only, unless the wall is public.
          */
-        get: operations["roles"];
+        get: operations["getRoles"];
         put?: never;
         post?: never;
         delete?: never;
@@ -255,7 +255,7 @@ export interface paths {
          * @description Rows in a delta replace the rows before them. With `Last-Event-ID` the stream begins with a delta since then where that can be told, at any
          *     replica. A stream that falls behind is closed; come back with the last id. Answers inside the city's network only, unless the wall is public.
          */
-        get: operations["stream"];
+        get: operations["streamWall"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1858,6 +1858,8 @@ export interface components {
             account: string;
             bank_code: string;
         };
+        /** @description One event of the wall's stream. */
+        WallEvent: components["schemas"]["Overview"] | components["schemas"]["Delta"] | components["schemas"]["Pulse"];
         /** @description The caller's wallet. */
         WalletView: {
             /** @description What can be spent: the balance less what is set aside. */
@@ -2273,7 +2275,7 @@ export interface operations {
             };
         };
     };
-    metrics: {
+    getCityMetrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -2302,7 +2304,7 @@ export interface operations {
             };
         };
     };
-    overview: {
+    getOverview: {
         parameters: {
             query?: never;
             header?: never;
@@ -2331,7 +2333,7 @@ export interface operations {
             };
         };
     };
-    roles: {
+    getRoles: {
         parameters: {
             query?: never;
             header?: never;
@@ -2360,7 +2362,7 @@ export interface operations {
             };
         };
     };
-    stream: {
+    streamWall: {
         parameters: {
             query?: never;
             header?: {
@@ -2378,7 +2380,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["Pulse"];
+                    "text/event-stream": components["schemas"]["WallEvent"];
                 };
             };
             /** @description `internal-only`: the caller is outside */

@@ -1,0 +1,102 @@
+// A running city as its people reach it: public HTTP, and the sandbox that received their text messages.
+import { randomInt, randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+
+const WAIT_MS = 20_000;
+
+/** Asks until `found` gives something; never waits a fixed time. */
+export async function until(what, found) {
+  const end = Date.now() + WAIT_MS;
+  for (;;) {
+    const result = await found();
+    if (result) return result;
+    if (Date.now() > end) throw new Error(`in vain: ${what}`);
+    await new Promise((resume) => setTimeout(resume, 50));
+  }
+}
+
+/** A new mobile number of the city's country. */
+export function newPhone() {
+  return `+8491${String(randomInt(10_000_000)).padStart(7, '0')}`;
+}
+
+export function dong(amount) {
+  return { amount: String(amount), currency: 'VND' };
+}
+
+export class City {
+  constructor(url, sandbox) {
+    this.url = url;
+    this.sandbox = sandbox;
+  }
+
+  /** The city of TRANGTIEN_URL, or of the run.json that TRANGTIEN_RUN names; the sandbox's address stands there too. */
+  static async open() {
+    const file = process.env.TRANGTIEN_RUN ?? new URL('../../.trangtien/run.json', import.meta.url).pathname;
+    const run = JSON.parse(await readFile(file, 'utf8').catch(() => '{}'));
+    const url = (process.env.TRANGTIEN_URL ?? run.http)?.replace(/\/$/, '');
+    const sandbox = (process.env.TRANGTIEN_SANDBOX ?? run.sandbox)?.replace(/\/$/, '');
+    if (!url || !sandbox) throw new Error('no city: start one by `trangtien up`, or set TRANGTIEN_URL and TRANGTIEN_RUN');
+    return new City(url, sandbox);
+  }
+
+  async get(path, token) {
+    return this.#ask('GET', path, undefined, token);
+  }
+
+  async post(path, body, token) {
+    return this.#ask('POST', path, body, token);
+  }
+
+  async #ask(method, path, body, token) {
+    const headers = { 'idempotency-key': randomUUID() };
+    if (body) headers['content-type'] = 'application/json';
+    if (token) headers.authorization = `Bearer ${token}`;
+    const answer = await fetch(this.url + path, { method, headers, body: body && JSON.stringify(body) });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    return answer.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text;
+  }
+
+  /** A citizen who signed in by the code in the text message. */
+  async signIn(phone = newPhone()) {
+    const { challenge_id } = await this.post('/identity/v1/otp', { phone, purpose: 'sign-in', device_id: randomUUID() });
+    const code = await until(`a text message to ${phone}`, async () => {
+      const answer = await fetch(`${this.sandbox}/sms?to=${encodeURIComponent(phone)}`);
+      return /\b\d{6}\b/.exec(JSON.stringify(await answer.json()))?.[0];
+    });
+    const session = { challenge_id, code, device: { name: 'Browser test' } };
+    const { access_token } = await this.post('/identity/v1/sessions', session);
+    return new Citizen(this, access_token);
+  }
+}
+
+export class Citizen {
+  constructor(city, token) {
+    this.city = city;
+    this.token = token;
+  }
+
+  /** Brings money from a sandbox bank account and waits until it is there. */
+  async topUp(amount) {
+    const asked = { bank_code: 'VCB', account: '1000000001', amount: dong(amount) };
+    const { id } = await this.city.post('/wallet/v1/top-ups', asked, this.token);
+    await until('the top-up arrives', async () => {
+      const topUp = await this.city.get(`/wallet/v1/top-ups/${id}`, this.token);
+      return topUp.state === 'completed';
+    });
+  }
+
+  /** Opens a shop with one till; answers the payload of its QR code. */
+  async openTill(name) {
+    const merchant = await this.city.post('/wallet/v1/merchants', { name }, this.token);
+    const stores = `/wallet/v1/merchants/${merchant.id}/stores`;
+    const store = await this.city.post(stores, { name: 'Huế' }, this.token);
+    const till = await this.city.post(`${stores}/${store.id}/tills`, { name: 'Quầy 1' }, this.token);
+    return (await this.city.get(`${stores}/${store.id}/tills/${till.id}/qr.txt`, this.token)).trim();
+  }
+
+  async pay(qr, amount) {
+    return this.city.post('/wallet/v1/payments', { qr_payload: qr, amount: dong(amount) }, this.token);
+  }
+}

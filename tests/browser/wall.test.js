@@ -1,0 +1,96 @@
+// The wall: it moves when a payment is made, and says so when it can't.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { figure, openBrowser, openPage, picture } from './browser.js';
+import { City, until } from './city.js';
+import { openLine } from './line.js';
+
+let browser;
+let city;
+let citizen;
+let till;
+before(async () => {
+  city = await City.open();
+  browser = await openBrowser();
+  citizen = await city.signIn();
+  await citizen.topUp(500_000);
+  till = await citizen.openTill('Bún bò Mệ Kéo');
+});
+after(() => browser?.close());
+
+async function openWall(origin, query = '') {
+  const page = await openPage(browser, origin);
+  await page.goto(`${origin}/ioc${query}`);
+  await page.locator('[data-badge="live"]').waitFor();
+  return page;
+}
+
+test('a payment shows within seconds: rate, money, list; and the books agree', async () => {
+  const page = await openWall(city.url, '?lang=en&theme=dark');
+  const before = BigInt(await figure(page, 'money-moved'));
+  const rows = page.locator('[data-list="payments"] li');
+  await citizen.pay(till, 12_345);
+  await until('the money moves', async () => BigInt(await figure(page, 'money-moved')) === before + 12_345n);
+  assert.ok(Number(await figure(page, 'per-minute')) >= 1);
+  assert.match(await rows.first().innerText(), /Bún bò Mệ Kéo/);
+  assert.match(await rows.first().innerText(), /12,345/);
+  const [good, all] = (await figure(page, 'success-rate')).split('/').map(Number);
+  assert.ok(good >= 2 && all >= good);
+  await page.locator('[data-role="books"][data-state="ready"]').waitFor();
+  const overview = await city.get('/ioc/v1/overview');
+  const moved = overview.today
+    .filter((tally) => tally.outcome === 'completed' && ['payment', 'top-up'].includes(tally.kind))
+    .reduce((sum, tally) => sum + BigInt(tally.amount.amount), 0n);
+  assert.equal(BigInt(await figure(page, 'money-moved')), moved);
+  await picture(page, 'wall-dark');
+  assert.deepEqual(page.faults, []);
+});
+
+test('a refused payment lowers the success rate and moves no money', async () => {
+  const page = await openWall(city.url);
+  const [good, all] = (await figure(page, 'success-rate')).split('/').map(Number);
+  const money = await figure(page, 'money-moved');
+  await assert.rejects(citizen.pay(till, 4_000_000), /422/);
+  await until('the attempt counts', async () => (await figure(page, 'success-rate')) === `${good}/${all + 1}`);
+  assert.equal(await figure(page, 'money-moved'), money);
+  assert.deepEqual(page.faults, []);
+});
+
+test('nothing on the wall names the payer, and everything fits one screen', async () => {
+  const page = await openWall(city.url, '?lang=vi&theme=light');
+  await page.locator('[data-list="payments"] li').first().waitFor();
+  const text = await page.locator('body').innerText();
+  assert.doesNotMatch(text, /\+84|\b09\d{8}\b|[0-9a-f]{8}-[0-9a-f]{4}/);
+  assert.match(text, /Trung tâm điều hành/);
+  assert.match(text, /Thành phố Huế/);
+  const [high, wide] = await page.evaluate(() => [document.documentElement.scrollHeight, document.documentElement.scrollWidth]);
+  assert.ok(high <= 1080 && wide <= 1920, `${wide} × ${high}`);
+  await page.getByRole('button', { name: 'English' }).click();
+  assert.match(await page.locator('body').innerText(), /Operations centre/);
+  await picture(page, 'wall-light');
+  assert.deepEqual(page.faults, []);
+});
+
+test('a silent line makes the figures stale; the wall resumes with what it missed', async () => {
+  const line = await openLine(city.url);
+  try {
+    const page = await openWall(line.url, '?lang=en&theme=dark');
+    const before = BigInt(await figure(page, 'money-moved'));
+    line.hold();
+    await page.locator('[data-badge="stale"]').waitFor();
+    await picture(page, 'wall-stale');
+    const connections = line.connections;
+    await until('the wall gives the line up and tries another', async () => line.connections > connections);
+    assert.equal(await page.locator('[data-badge="stale"]').count(), 1);
+    await citizen.pay(till, 7_000);
+    assert.equal(BigInt(await figure(page, 'money-moved')), before);
+    line.release();
+    await page.locator('[data-badge="live"]').waitFor();
+    await until('what was missed arrives', async () => BigInt(await figure(page, 'money-moved')) === before + 7_000n);
+    const resumed = line.heads.filter((head) => head.includes('/ioc/v1/stream') && /last-event-id: \w+\.\d+/i.test(head));
+    assert.ok(resumed.length >= 1, 'the wall says what it has seen');
+  } finally {
+    line.close();
+  }
+});

@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use platform::dataset::{Fault, Faults, read_csv_faults, read_toml};
+use platform::dataset::{Fault, Faults, line_containing, read_csv_faults, read_toml};
 use serde::Deserialize;
+
+use crate::phone::Numbering;
 
 const FILE: &str = "phone-prefixes.csv";
 const CITY_FILE: &str = "city.toml";
@@ -80,9 +82,23 @@ pub(crate) fn phone_region(dir: &Path) -> Result<String, Fault> {
     Ok(read_toml::<CityFile>(&dir.join(CITY_FILE))?.value.phone_region)
 }
 
-/// Every fault of identity's file in a city's folder, with file and line.
+/// Every fault of what identity reads in a city's folder, with file and line.
 pub fn check_city(dir: &Path) -> Vec<Fault> {
-    read(dir).1
+    let mut faults = read(dir).1;
+    match phone_region(dir) {
+        Ok(region) if Numbering::try_new(&region, &[]).is_err() => {
+            let path = dir.join(CITY_FILE);
+            let line = line_containing(&path, "phone_region");
+            faults.push(Fault::new(
+                &path,
+                line,
+                format_args!("phone_region {region:?} is no region with telephone numbers"),
+            ));
+        }
+        Ok(_) => {}
+        Err(fault) => faults.push(fault),
+    }
+    faults
 }
 
 fn read(dir: &Path) -> (Prefixes, Vec<Fault>) {
@@ -132,10 +148,21 @@ mod tests {
         fs::create_dir_all(&dir).expect("the temporary folder is writable");
         fs::write(dir.join(FILE), format!("# Origin: a test\nprefix,holder,kind\n{rows}"))
             .expect("the file can be written");
+        fs::write(dir.join(CITY_FILE), "# Origin: a test\nphone_region = \"VN\"\n").expect("the file can be written");
         let faults = check_city(&dir);
         fs::remove_dir_all(&dir).expect("the folder can be removed");
         let file = dir.join(FILE).display().to_string();
         faults.iter().map(|fault| fault.to_string().replace(&file, FILE)).collect()
+    }
+
+    #[test]
+    fn a_region_without_numbers_is_named_with_its_line() {
+        let dir = std::env::temp_dir().join(format!("identity-city-{}-region", std::process::id()));
+        fs::create_dir_all(&dir).expect("the temporary folder is writable");
+        fs::write(dir.join(CITY_FILE), "# Origin: a test\nphone_region = \"ZZ\"\n").expect("the file can be written");
+        let faults: Vec<String> = check_city(&dir).iter().map(ToString::to_string).collect();
+        fs::remove_dir_all(&dir).expect("the folder can be removed");
+        assert!(faults.iter().any(|fault| fault.contains("city.toml:2") && fault.contains("ZZ")), "{faults:?}");
     }
 
     #[test]

@@ -35,6 +35,12 @@ impl Hasher {
         Self { places: Arc::new(Semaphore::new(at_once)), patience: PATIENCE }
     }
 
+    /// How many places are taken.
+    #[cfg(test)]
+    pub(crate) fn in_use(&self) -> usize {
+        crate::config::Config::default().pin_hashes_at_once - self.places.available_permits()
+    }
+
     /// Waits for a place.
     pub(crate) async fn place(&self) -> Result<Place, Error> {
         match tokio::time::timeout(self.patience, self.places.clone().acquire_owned()).await {

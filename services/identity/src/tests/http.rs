@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::device::DeviceId;
-use crate::testing::Stage;
+use crate::testing::{Stage, config};
 
 struct Answer {
     status: StatusCode,
@@ -219,6 +219,28 @@ async fn bad_input_is_refused_with_a_code_and_a_sentence() {
         );
     }
     assert_eq!(stage.count("challenge").await, 0);
+}
+
+#[tokio::test]
+async fn whoever_must_wait_is_told_how_long() {
+    let mut config = config();
+    config.lifetimes.otp_resend_seconds = 60;
+    let stage = Stage::with(config).await;
+    let body = json!({ "phone": "0912345678", "purpose": "sign-in", "device_id": DeviceId::generate() });
+    let ask = || stage.call(Method::POST, "/identity/v1/otp").json(body.clone());
+    let asked = ask().await;
+    assert_eq!((asked.status, &asked.body["resend_after"]), (StatusCode::ACCEPTED, &json!(60)));
+    let soon = ask().await;
+    assert_eq!((soon.status.as_u16(), soon.code()), (429, "otp-too-soon"));
+    assert_eq!(soon.retry_after.as_deref(), soon.body["retry_after"].as_u64().map(|wait| wait.to_string()).as_deref());
+    stage.redis.kill().await;
+    let other = json!({ "phone": "0987654321", "purpose": "sign-in", "device_id": DeviceId::generate() });
+    let away = stage.call(Method::POST, "/identity/v1/otp").json(other).await;
+    assert_eq!(
+        (away.status.as_u16(), away.code(), away.retry_after.as_deref()),
+        (503, "sign-in-unavailable", Some("30"))
+    );
+    assert!(!away.body.to_string().contains("refused"), "the cause is ours alone: {}", away.body);
 }
 
 #[tokio::test]

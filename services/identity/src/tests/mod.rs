@@ -1,6 +1,7 @@
 //! Tests on a private PostgreSQL and Redis.
 #![allow(clippy::panic)]
 
+mod build;
 mod device;
 mod grpc;
 mod http;

@@ -116,3 +116,28 @@ async fn a_forgotten_pin_is_reset_by_a_code_to_the_own_number_and_cools_down() {
         stage.identity.set_pin(&caller, &pin("314159"), Proof::Current(pin("271828"))).await.expect("changed");
     assert!(changed.cooling_until.is_some(), "a change does not end the cooling");
 }
+
+#[tokio::test]
+async fn many_checks_at_once_wait_their_turn_and_token_checks_do_not() {
+    let stage = Stage::new().await;
+    let mut citizens = Vec::new();
+    for index in 0..8 {
+        let opened = stage.sign_in(&format!("09100000{index:02}"), DeviceId::generate()).await;
+        let caller = stage.principal(&opened.tokens.access).await;
+        stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+        citizens.push((CitizenId::from(caller.subject), opened.tokens.access));
+    }
+    let identity = &stage.identity;
+    let checks =
+        join_all(citizens.iter().map(|(citizen, _)| async move { identity.check_pin(*citizen, &pin("502917")).await }));
+    let tokens = async {
+        for (_, token) in &citizens {
+            stage.principal(token).await;
+        }
+        identity.hasher.in_use()
+    };
+    let (checked, in_use) = tokio::join!(checks, tokens);
+    assert!(checked.iter().all(Result::is_ok));
+    assert!(in_use <= identity.config.pin_hashes_at_once, "{in_use} hashes at once");
+    assert_eq!(identity.hasher.in_use(), 0);
+}

@@ -11,6 +11,7 @@
 //! | `gateway` | the outside parties: SMS and push, each with deadline, breaker and typed errors |
 //! | `inbox` | in-app messages in order, and the wake-up of their streams |
 //! | `device`, `preference_sql` | what citizens registered and chose |
+//! | `grpc` | what is asked of identity |
 //! | `http` | what a citizen sees: inbox, stream, preferences, devices |
 //! | `retention`, `meter` | what is removed, what is measured |
 //!
@@ -27,13 +28,14 @@
 //! - Lanes share no worker: a flood in one delays no other.
 //! - A one-time code is never stored or logged (see `send`).
 //! - No outside party is called inside a transaction.
-//! - The names axum and tonic appear in `http`, `send` (the client of identity) and this file only.
+//! - The names axum and tonic appear in `http`, `grpc` and this file only.
 
 mod config;
 mod device;
 mod error;
 mod event;
 mod gateway;
+mod grpc;
 mod http;
 mod inbox;
 mod lane;
@@ -58,7 +60,6 @@ use platform::outbox::Relay;
 use platform::rpc::Channel;
 use platform::service::{Context, DatabaseReady, Service};
 use platform::task::Task;
-use proto::identity::v1::identity_service_client::IdentityServiceClient;
 use tracing::warn;
 
 pub use crate::config::{Config, LaneConfig, PushConfig, RetentionDays, SmsConfig};
@@ -124,7 +125,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         pool: pool.clone(),
         clock: clock.clone(),
         meter: meter.clone(),
-        identity: IdentityServiceClient::new(deps.identity),
+        identity: grpc::Identity::new(deps.identity),
         sms: sms_gateway(config.sms)?,
         push: push_gateway(config.push)?,
     });

@@ -30,8 +30,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use platform::clock::Clock;
 use platform::job::{Job, JobError, JobHandler, Outcome};
 use platform::retry::Patience;
-use platform::rpc::Channel as RpcChannel;
-use proto::identity::v1::identity_service_client::IdentityServiceClient;
 use rand::Rng as _;
 use serde_json::Value;
 use sqlx::{PgPool, Postgres, Transaction};
@@ -40,6 +38,7 @@ use uuid::Uuid;
 
 use crate::SCHEMA;
 use crate::gateway::{GatewayError, PushGateway, Reference, SmsGateway};
+use crate::grpc::Identity;
 use crate::lane::{Channel, Lane};
 use crate::message::{State, settled_event};
 use crate::meter::Meter;
@@ -74,7 +73,7 @@ pub(crate) struct Sender {
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) meter: Meter,
-    pub(crate) identity: IdentityServiceClient<RpcChannel>,
+    pub(crate) identity: Identity,
     pub(crate) sms: Arc<dyn SmsGateway>,
     pub(crate) push: Arc<dyn PushGateway>,
 }

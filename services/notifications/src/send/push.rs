@@ -2,8 +2,6 @@
 
 use futures::future::join_all;
 use platform::http::Language;
-use proto::identity::v1::GetContactRequest;
-use tracing::debug;
 use uuid::Uuid;
 
 use super::{Attempt, Outgoing, RunError, Sender, Verdict};
@@ -75,14 +73,7 @@ impl Sender {
         if let Some(language) = chosen {
             return Ok(language);
         }
-        let request = GetContactRequest { user_id: user.to_string() };
-        match self.identity.clone().get_contact(request).await {
-            Ok(contact) => Ok(Language::from_tag(&contact.into_inner().language)),
-            Err(status) => {
-                debug!(code = ?status.code(), "language is not known");
-                Ok(Language::default())
-            }
-        }
+        Ok(self.identity.language(user).await.unwrap_or_default())
     }
 }
 

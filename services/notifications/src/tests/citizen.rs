@@ -109,7 +109,7 @@ async fn nothing_is_shown_without_a_token() {
     let town = Town::start().await;
     let role = town.role().await;
     let id = Uuid::new_v4();
-    for (method, path) in [
+    let routes = [
         (Method::GET, "/inbox".to_owned()),
         (Method::POST, format!("/inbox/{id}/read")),
         (Method::GET, "/stream".to_owned()),
@@ -118,7 +118,11 @@ async fn nothing_is_shown_without_a_token() {
         (Method::GET, "/devices".to_owned()),
         (Method::POST, "/devices".to_owned()),
         (Method::DELETE, format!("/devices/{id}")),
-    ] {
+    ];
+    let described = role.description["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+    let described: Vec<_> = described.map(|(_, operation)| &operation["security"]).collect();
+    assert_eq!(described, vec![&json!([{ "bearer": [] }]); routes.len()]);
+    for (method, path) in routes {
         let request = town.client.request(method.clone(), format!("{}/notifications/v1{path}", role.url));
         let (status, problem) = answer(request).await;
         assert_eq!(

@@ -57,6 +57,7 @@ struct Town {
 struct Role {
     url: String,
     context: Context,
+    description: Value,
     shutdown: Shutdown,
     tasks: Option<Tasks>,
 }
@@ -136,7 +137,9 @@ impl Town {
         let mut tasks = service.tasks;
         tasks.push(keys);
         let tasks = Some(Tasks::start(tasks, &shutdown));
-        let router = finish(service.http.split_for_parts().0, HttpSettings::default(), verifier.clone());
+        let (router, description) = service.http.split_for_parts();
+        let description = serde_json::to_value(description).unwrap();
+        let router = finish(router, HttpSettings::default(), verifier.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let token = shutdown.token().clone();
@@ -144,7 +147,7 @@ impl Town {
             async move { axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned()).await },
         );
         until(async || verifier.is_ready().then_some(())).await;
-        Role { url, context, shutdown, tasks }
+        Role { url, context, description, shutdown, tasks }
     }
 
     /// Brings about the effect of events, as the consumer does.

@@ -1,0 +1,82 @@
+//! What notifications ask of identity: one-time codes and languages. A client only; nobody calls notifications by gRPC.
+
+use platform::http::Language;
+use platform::rpc::Channel;
+use proto::identity::v1::identity_service_client::IdentityServiceClient;
+use proto::identity::v1::{GetContactRequest, TakeOtpCodeRequest, TakeOtpCodeResponse};
+use tonic::Code;
+use tracing::debug;
+use uuid::Uuid;
+
+/// The way to identity. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity(IdentityServiceClient<Channel>);
+
+/// A one-time code and where it goes. Invariant: `Debug` is not implemented, so that it can't be logged by mistake.
+pub(crate) struct OneTimeCode {
+    /// E.164.
+    pub(crate) phone: String,
+    pub(crate) code: String,
+    pub(crate) purpose: String,
+    pub(crate) language: Language,
+    /// Unix seconds.
+    pub(crate) expires_at: i64,
+}
+
+/// Why there is no code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoCode {
+    /// It is unknown, used, expired, or was taken too long ago: asking again is of no use.
+    Gone,
+    /// Identity is away or in trouble.
+    Away,
+}
+
+impl Identity {
+    /// Identity behind `channel`.
+    pub(crate) fn new(channel: Channel) -> Self {
+        Self(IdentityServiceClient::new(channel))
+    }
+
+    /// Takes the code of a challenge.
+    pub(crate) async fn take_code(&self, challenge: Uuid) -> Result<OneTimeCode, NoCode> {
+        let request = TakeOtpCodeRequest { challenge_id: challenge.to_string() };
+        let taken = self.0.clone().take_otp_code(request).await.map_err(|status| no_code(status.code()))?;
+        let TakeOtpCodeResponse { phone, code, language, expires_at, purpose } = taken.into_inner();
+        Ok(OneTimeCode { phone, code, purpose, language: Language::from_tag(&language), expires_at })
+    }
+
+    /// The language of a citizen's account; `None` when identity does not say.
+    pub(crate) async fn language(&self, user: Uuid) -> Option<Language> {
+        let request = GetContactRequest { user_id: user.to_string() };
+        match self.0.clone().get_contact(request).await {
+            Ok(contact) => Some(Language::from_tag(&contact.into_inner().language)),
+            Err(status) => {
+                debug!(code = ?status.code(), "language is not known");
+                None
+            }
+        }
+    }
+}
+
+fn no_code(code: Code) -> NoCode {
+    match code {
+        Code::NotFound | Code::FailedPrecondition | Code::AlreadyExists | Code::InvalidArgument | Code::OutOfRange => {
+            NoCode::Gone
+        }
+        _ => NoCode::Away,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_that_is_away_is_told_from_a_code_that_is_gone() {
+        assert_eq!(no_code(Code::Unavailable), NoCode::Away);
+        assert_eq!(no_code(Code::DeadlineExceeded), NoCode::Away);
+        assert_eq!(no_code(Code::PermissionDenied), NoCode::Away, "ours to repair");
+        assert_eq!(no_code(Code::NotFound), NoCode::Gone);
+    }
+}

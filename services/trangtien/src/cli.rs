@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use platform::config::Secret;
 use platform::telemetry::{self, TelemetrySettings};
+use url::Url;
 
 use crate::config::Config;
 use crate::embedded::Existing;
 use crate::folder::Folder;
 use crate::role::Role;
 use crate::up::{self, Options, Shape};
-use crate::{admin, cert, city, ledger, migrate, run, serve};
+use crate::{admin, cert, city, ledger, migrate, run, serve, walkthrough};
 
 /// The backend of a city's app: identity, wallet, field reports, notifications, operations centre.
 #[derive(Clone, Debug, Parser)]
@@ -65,6 +66,15 @@ enum Command {
     Cert {
         #[command(subcommand)]
         command: CertCommand,
+    },
+    /// Does the city's main job as its people would, over public HTTP, and prints each step with what came back.
+    Walkthrough {
+        /// The city's origin; without it the city that runs in --data-dir.
+        #[arg(long)]
+        url: Option<Url>,
+        /// Data folder of a running `trangtien up`.
+        #[arg(long, value_name = "DIR", default_value = ".trangtien")]
+        data_dir: PathBuf,
     },
     /// Prints the description of the whole API (OpenAPI).
     Openapi,
@@ -163,6 +173,7 @@ impl Cli {
                 );
                 Ok(())
             }
+            Command::Walkthrough { url, data_dir } => walkthrough::run(url, &data_dir).await,
             Command::Openapi => {
                 println!("{}", serde_json::to_string_pretty(&run::document(up::settings::for_description()?).await?)?);
                 Ok(())

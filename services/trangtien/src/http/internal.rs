@@ -13,9 +13,7 @@ use platform::problem::{NOT_FOUND, Problem};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Marks requests that came in on the internal listener; add it as an [`Extension`] there.
-#[derive(Clone, Copy, Debug)]
-pub struct Internal;
+pub use platform::http::Internal;
 
 /// Answers 404 for metrics to everybody else, as if there were nothing. The shared endpoint `/ioc/v1/metrics` has a guard of its own.
 pub(crate) async fn guard(internal: Option<Extension<Internal>>, request: Request, next: Next) -> Response {

@@ -17,6 +17,8 @@ use crate::listen::Bound;
 pub const SANDBOX_BANK: &str = "VCB";
 /// How long the sandbox's gateways may take to answer.
 const GATEWAY_TIMEOUT_MS: u64 = 3_000;
+/// When the sandbox's bank is asked for a callback that has not come.
+const FIRST_STATUS_QUERY_MS: u64 = 2_000;
 
 /// The settings of a city whose servers and folder are filled in by the caller.
 pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> anyhow::Result<Config> {
@@ -29,6 +31,8 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
         format!("http://127.0.0.1:{}{path}", sandbox.port()).parse().context("a URL of the sandbox")
     };
     let bank = &secrets.sandbox.bank;
+    // The sandbox's bank answers at once, so that a lost callback need not be waited for as long as a real bank's.
+    config.wallet.first_status_query_ms = FIRST_STATUS_QUERY_MS;
     config.wallet.banks.insert(
         SANDBOX_BANK.to_owned(),
         wallet::config::BankConfig {

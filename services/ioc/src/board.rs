@@ -84,6 +84,15 @@ pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Place {
+    /// Takes a place, if one is left.
+    pub(crate) fn take(places: &Arc<Semaphore>, walls: &IntGaugeVec) -> Result<Self, Error> {
+        let permit = places.clone().try_acquire_owned().map_err(|_| Error::NoWall)?;
+        walls.with_label_values::<&str>(&[]).inc();
+        Ok(Self { walls: walls.clone(), _permit: permit })
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.walls.with_label_values::<&str>(&[]).dec();
@@ -125,9 +134,7 @@ impl Board {
 
     /// Opens a wall: what changed since `last_id` if that can be told, else everything, and then all that follows.
     pub(crate) async fn open(&self, last_id: Option<&str>) -> Result<Wall, Error> {
-        let permit = self.places.clone().try_acquire_owned().map_err(|_| Error::NoWall)?;
-        self.walls.with_label_values::<&str>(&[]).inc();
-        let place = Place { walls: self.walls.clone(), _permit: permit };
+        let place = Place::take(&self.places, &self.walls)?;
         let next = self.sender().ok_or(Error::NoWall)?.subscribe();
         let first = match last_id {
             Some(id) => match self.since(id).await? {

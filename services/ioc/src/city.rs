@@ -73,3 +73,27 @@ fn minor_digits(currency: &str) -> Option<u32> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use platform::embedded::scratch::TestFolder;
+
+    use super::*;
+
+    fn faults(text: &str) -> Vec<(u64, String)> {
+        let folder = TestFolder::new("city").expect("a folder");
+        std::fs::write(folder.path().join(FILE), text).expect("written");
+        crate::check_city(folder.path()).into_iter().map(|fault| (fault.line, fault.message)).collect()
+    }
+
+    #[test]
+    fn a_fault_names_its_line() {
+        let good = "# Origin: a test.\nname = { vi = \"Huế\", en = \"Hue\" }\ntime_zone = \"Asia/Ho_Chi_Minh\"\ncurrency = \"VND\"\nmore = 1\n";
+        assert_eq!(faults(good), []);
+        let zone = faults(&good.replace("Ho_Chi_Minh", "Hue"));
+        assert_eq!(zone[0].0, 3, "{zone:?}");
+        let currency = faults(&good.replace("VND", "XXX"));
+        assert_eq!(currency[0].0, 4, "{currency:?}");
+        assert_eq!(faults(&good.replace("currency", "money")).len(), 1);
+    }
+}

@@ -15,5 +15,11 @@ pub use language::Language;
 pub use layers::{HttpSettings, finish, instrument, scoped};
 pub use serve::{ServeSettings, serve};
 
+/// Marks requests that came in on the process's internal listener; an `Extension` of that listener's router.
+///
+/// Who can reach that listener is inside the network, whatever headers say.
+#[derive(Clone, Copy, Debug)]
+pub struct Internal;
+
 /// A router that gathers its OpenAPI description from the handlers.
 pub type ApiRouter<S = ()> = utoipa_axum::router::OpenApiRouter<S>;

@@ -1,4 +1,4 @@
-//! Who may ask: machines inside the network, told by the address of their connection.
+//! Who may ask: machines inside the network, told by the listener that they reached or by the address of their connection.
 //!
 //! Until operators can sign in, the overview, the roles and the wall are open to the internal network only, unless the configuration makes
 //! the wall public; the metrics are internal always. A request that came through a proxy (`Forwarded`, `X-Forwarded-…`, `Via`) is an outside
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use platform::http::Internal;
 use platform::problem::Problem;
 
 use crate::config::Config;
@@ -32,6 +33,9 @@ pub(super) async fn wall(State(config): State<Arc<Config>>, request: Request, ne
 }
 
 fn is_internal(config: &Config, request: &Request) -> bool {
+    if request.extensions().get::<Internal>().is_some() {
+        return true;
+    }
     let proxied = PROXY_HEADERS.iter().any(|name| request.headers().contains_key(*name));
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     !proxied && peer.is_some_and(|peer| config.is_internal(peer.0.ip()))

@@ -47,7 +47,7 @@ pub(super) async fn stream(State(desk): State<Desk>, headers: HeaderMap) -> Resu
     let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
     let wall = desk.board.open(last_id).await?;
     let (queue, events) = mpsc::channel(QUEUE);
-    tokio::spawn(write(wall, queue));
+    tokio::spawn(write(wall, queue, SLOWEST));
     let mut response = Sse::new(ReceiverStream::new(events)).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Proxies that would gather the stream are asked not to.
@@ -57,10 +57,10 @@ pub(super) async fn stream(State(desk): State<Desk>, headers: HeaderMap) -> Resu
 
 type Message = Result<Event, Infallible>;
 
-async fn write(wall: Wall, queue: mpsc::Sender<Message>) {
+async fn write(wall: Wall, queue: mpsc::Sender<Message>, slowest: Duration) {
     let Wall { first, mut next, place: _place } = wall;
     let mut revision = first.revision;
-    if queue.send_timeout(Ok(event(&first).retry(RETRY)), SLOWEST).await.is_err() {
+    if queue.send_timeout(Ok(event(&first).retry(RETRY)), slowest).await.is_err() {
         return;
     }
     loop {
@@ -79,7 +79,7 @@ async fn write(wall: Wall, queue: mpsc::Sender<Message>) {
             }
             revision = frame.revision;
         }
-        if queue.send_timeout(Ok(event(&frame)), SLOWEST).await.is_err() {
+        if queue.send_timeout(Ok(event(&frame)), slowest).await.is_err() {
             return;
         }
     }
@@ -90,5 +90,69 @@ fn event(frame: &Frame) -> Event {
     match &frame.id {
         Some(id) => event.id(id),
         None => event,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::{Semaphore, broadcast};
+
+    use super::*;
+    use crate::board::Place;
+
+    const PENDING: usize = 8;
+
+    fn frame(revision: i64) -> Frame {
+        Frame { event: "delta", id: Some(format!("e.{revision}")), revision, data: "{}".into() }
+    }
+
+    fn wall() -> (Wall, broadcast::Sender<Frame>, Arc<Semaphore>) {
+        let walls = platform::metrics::Metrics::new("ioc", "i").gauge("walls", "Open walls.", &[]);
+        let places = Arc::new(Semaphore::new(1));
+        let place = Place::take(&places, &walls).ok().expect("one is left");
+        let (frames, next) = broadcast::channel(PENDING);
+        (Wall { first: frame(1), next, place }, frames, places)
+    }
+
+    #[tokio::test]
+    async fn a_wall_that_takes_nothing_is_dropped_and_its_place_is_free_again() {
+        let (wall, frames, places) = wall();
+        let (queue, _unread) = mpsc::channel(QUEUE);
+        let writing = tokio::spawn(write(wall, queue, Duration::from_millis(50)));
+        for revision in 2..=6 {
+            frames.send(frame(revision)).expect("the wall listens");
+        }
+        tokio::time::timeout(SLOWEST, writing).await.expect("dropped in time").expect("no panic");
+        assert_eq!(places.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_wall_that_falls_behind_the_board_is_closed_to_resume() {
+        let (wall, frames, _) = wall();
+        for revision in 2..=20 {
+            frames.send(frame(revision)).expect("the wall listens");
+        }
+        let (queue, mut read) = mpsc::channel(QUEUE);
+        tokio::spawn(write(wall, queue, SLOWEST));
+        assert!(read.recv().await.is_some(), "what it got first");
+        assert!(read.recv().await.is_none(), "then the end, because frames were missed");
+    }
+
+    #[tokio::test]
+    async fn a_change_that_the_first_message_holds_already_is_not_sent_again() {
+        let (wall, frames, _) = wall();
+        for revision in [0, 1, 2] {
+            frames.send(frame(revision)).expect("the wall listens");
+        }
+        drop(frames);
+        let (queue, mut read) = mpsc::channel(QUEUE);
+        tokio::spawn(write(wall, queue, SLOWEST));
+        let mut count = 0;
+        while read.recv().await.is_some() {
+            count += 1;
+        }
+        assert_eq!(count, 2, "the first, and the one change after it");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use axum::Extension;
 use chrono::{DateTime, Utc};
 use ioc::overview::Overview;
 use ioc::role::{RoleHealth, RoleMetrics, RoleStatus};
@@ -42,6 +43,8 @@ pub(crate) struct Stage {
 /// One process of the role.
 pub(crate) struct Centre {
     pub(crate) url: String,
+    /// The same routes on the internal listener.
+    pub(crate) internal_url: String,
     pub(crate) metrics: Metrics,
     shutdown: Shutdown,
     tasks: Option<Tasks>,
@@ -80,8 +83,9 @@ impl Stage {
         let tasks = Tasks::start(service.tasks, &shutdown);
         let (router, _) = service.http.split_for_parts();
         let router = platform::http::finish(router, HttpSettings::default(), verifier);
+        let internal_url = serve(router.clone().layer(Extension(platform::http::Internal)), &shutdown).await;
         let url = serve(router, &shutdown).await;
-        Centre { url, metrics, shutdown, tasks: Some(tasks) }
+        Centre { url, internal_url, metrics, shutdown, tasks: Some(tasks) }
     }
 
     /// Adds an entry to the wallet's books and its event to the journal's stream.

@@ -122,6 +122,7 @@ async fn outsiders_see_nothing_unless_the_wall_is_public() {
         for header in [proxied, Some(("forwarded", "for=127.0.0.1")), Some(("via", "1.1 edge"))] {
             assert_eq!(status(&closed.url, path, header).await, 403, "{path} through a proxy");
         }
+        assert_eq!(status(&closed.internal_url, path, proxied).await, 200, "{path} on the internal listener");
         let wanted = if path.ends_with("metrics") { 403 } else { 200 };
         assert_eq!(status(&open.url, path, proxied).await, wanted, "{path} of a public wall");
     }

@@ -7,8 +7,11 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use prometheus::core::Collector;
-use prometheus::{Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 /// Buckets for durations of calls, in seconds.
 pub const DURATION_BUCKETS: &[f64] =
@@ -16,6 +19,8 @@ pub const DURATION_BUCKETS: &[f64] =
 /// Buckets for sizes of batches.
 pub const SIZE_BUCKETS: &[f64] =
     &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
+
+use crate::clock::Clock;
 
 /// The metrics of one role in one process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -63,6 +68,12 @@ impl Metrics {
         self.register(name, HistogramVec::new(opts, labels).expect("constant names are valid"))
     }
 
+    /// Exports `time_seconds`: the role's own time when it was asked, so that a clock that went astray shows.
+    pub fn export_time(&self, clock: Clock) {
+        let gauge = Gauge::with_opts(self.opts("time_seconds", "The role's own time, in seconds since 1970."));
+        self.register("time_seconds", TimeCollector { gauge: gauge.expect("constant names are valid"), clock });
+    }
+
     /// The Prometheus text exposition of this role.
     pub fn encode(&self) -> String {
         let mut text = Vec::new();
@@ -83,6 +94,26 @@ impl Metrics {
         self.registry.register(Box::new(collector.clone())).expect("a family's labels never change");
         families.insert(name.to_owned(), Box::new(collector.clone()));
         collector
+    }
+}
+
+/// Reads the clock when it is collected.
+#[derive(Clone)]
+struct TimeCollector {
+    gauge: Gauge,
+    clock: Clock,
+}
+
+impl Collector for TimeCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let milliseconds = self.clock.now().timestamp_millis();
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a double exactly for ages")]
+        self.gauge.set(milliseconds as f64 / 1_000.0);
+        self.gauge.collect()
     }
 }
 

@@ -144,7 +144,8 @@ impl Visitor {
         eventually("the SMS with the code", || async {
             let messages = self.outside(&path).await?;
             let list = messages.as_array().or_else(|| messages["items"].as_array()).cloned().unwrap_or_default();
-            let message = list.iter().find(|message| message["reference"].as_str().is_some_and(|text| text.contains(challenge)));
+            let message =
+                list.iter().find(|message| message["reference"].as_str().is_some_and(|text| text.contains(challenge)));
             let message = message.or_else(|| list.first());
             Ok(message.and_then(|message| six_digits(message["text"].as_str().unwrap_or_default())))
         })
@@ -330,7 +331,11 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Answer> {
     let response = request.send().await?;
     let status = response.status();
     let bytes = response.bytes().await?;
-    let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())) };
+    let body = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+    };
     Ok(Answer { status, body })
 }
 

@@ -3,8 +3,13 @@
 //! [`City::all_in_one`] and [`City::split`] run the real program on free ports over private servers;
 //! [`City::finish`] asserts that nothing was left over: debits = credits, no hold, outboxes drained.
 
+pub mod city;
 pub mod client;
 pub mod proxy;
+pub mod sse;
+mod teardown;
 
+pub use city::{City, Shape};
 pub use client::{Answer, Citizen, Shop, Visitor, eventually, money};
 pub use proxy::{Fault, FaultProxy};
+pub use sse::EventFeed;

@@ -76,7 +76,12 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, fault: Arc<watch::Sender<Fault>>, stop: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    upstream: SocketAddr,
+    fault: Arc<watch::Sender<Fault>>,
+    stop: CancellationToken,
+) {
     loop {
         let client = tokio::select! {
             accepted = listener.accept() => match accepted { Ok((client, _)) => client, Err(_) => continue },

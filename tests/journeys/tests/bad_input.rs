@@ -9,7 +9,8 @@ use uuid::Uuid;
 /// POSTs raw bytes as JSON; gives status and code.
 async fn raw(citizen: &Citizen, path: &str, body: Vec<u8>) -> Result<(u16, String)> {
     let request = citizen.visitor.request(Method::POST, path)?.bearer_auth(&citizen.token);
-    let request = request.header("content-type", "application/json").header("idempotency-key", Uuid::new_v4().to_string());
+    let request =
+        request.header("content-type", "application/json").header("idempotency-key", Uuid::new_v4().to_string());
     let response = request.body(body).send().await?;
     let status = response.status().as_u16();
     let kind = response.headers().get("content-type").context("content-type")?.to_str()?.to_owned();
@@ -26,7 +27,9 @@ async fn bodies_amounts_and_ids() -> Result<()> {
     let city = City::all_in_one().await?;
     let citizen = city.visitor()?.sign_up().await?;
     let till = Uuid::new_v4();
-    let pay = |amount: Value| json!({"till_id": till, "amount": {"amount": amount, "currency": "VND"}}).to_string().into_bytes();
+    let pay = |amount: Value| {
+        json!({"till_id": till, "amount": {"amount": amount, "currency": "VND"}}).to_string().into_bytes()
+    };
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("broken JSON", b"{".to_vec()),
         ("broken UTF-8", b"{\"till_id\":\"\xff\xfe\"}".to_vec()),
@@ -39,13 +42,24 @@ async fn bodies_amounts_and_ids() -> Result<()> {
         ("exponent", pay(json!("1e3"))),
         ("past 64 bits", pay(json!("99999999999999999999"))),
         ("absurd length", pay(json!("9".repeat(5_000)))),
-        ("another currency", json!({"till_id": till, "amount": {"amount": "1", "currency": "USD"}}).to_string().into_bytes()),
+        (
+            "another currency",
+            json!({"till_id": till, "amount": {"amount": "1", "currency": "USD"}}).to_string().into_bytes(),
+        ),
         ("huge", vec![b'x'; 1_000_000]),
         ("deep", "[".repeat(30_000).into_bytes()),
         ("empty", Vec::new()),
         ("unknown till", pay(json!("1000"))),
     ];
-    for path in ["/wallet/v1/payments", "/wallet/v1/top-ups", "/wallet/v1/merchants", "/wallet/v1/qr/decode", "/identity/v1/otp", "/identity/v1/sessions", "/notifications/v1/devices"] {
+    for path in [
+        "/wallet/v1/payments",
+        "/wallet/v1/top-ups",
+        "/wallet/v1/merchants",
+        "/wallet/v1/qr/decode",
+        "/identity/v1/otp",
+        "/identity/v1/sessions",
+        "/notifications/v1/devices",
+    ] {
         for (name, body) in &cases {
             let (status, code) = raw(&citizen, path, body.clone()).await.with_context(|| format!("{path}: {name}"))?;
             ensure!((400..500).contains(&status) && !code.is_empty(), "{path}: {name}: {status} {code}");
@@ -65,7 +79,12 @@ async fn tokens_keys_and_qr_codes() -> Result<()> {
         let answer = forged.get("/wallet/v1/wallet").await?;
         ensure!((answer.status.as_u16(), answer.code()) == (401, "unauthenticated"), "{token:.20}: {answer:?}");
     }
-    let keyless = visitor.request(Method::POST, "/wallet/v1/payments")?.bearer_auth(&citizen.token).json(&json!({})).send().await?;
+    let keyless = visitor
+        .request(Method::POST, "/wallet/v1/payments")?
+        .bearer_auth(&citizen.token)
+        .json(&json!({}))
+        .send()
+        .await?;
     ensure!(keyless.status().as_u16() == 400, "no idempotency key: {}", keyless.status());
     // A right CRC over a wrong inner length: the first example of the VietQR format document as it was published.
     let published = "00020101021138570010A00000072701270006970403011200110123456780208QRIBFTTA53037045802VN6304F4E5";

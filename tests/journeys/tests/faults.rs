@@ -29,7 +29,8 @@ async fn pay_until_answered(buyer: &Citizen, qr: &str) -> Result<()> {
 async fn all_paid_once(buyer: &Citizen, funded: u64) -> Result<()> {
     ensure!(buyer.balance().await? == funded - PAYMENTS * PRICE, "balance {}", buyer.balance().await?);
     let told = usize::try_from(PAYMENTS)?;
-    eventually("one message per payment", || async { Ok((messages(buyer, "1.000").await? >= told).then_some(())) }).await?;
+    eventually("one message per payment", || async { Ok((messages(buyer, "1.000").await? >= told).then_some(())) })
+        .await?;
     ensure!(messages(buyer, "1.000").await? == told, "no message is doubled");
     Ok(())
 }
@@ -44,7 +45,7 @@ async fn wiping_and_killing_redis_loses_and_doubles_nothing() -> Result<()> {
     for payment in 0..PAYMENTS {
         match payment {
             10 => city.wipe_redis().await?,
-            20 => city.kill_redis().await?,
+            20 => city.kill_redis().await,
             30 => city.restart_redis().await?,
             _ => {}
         }

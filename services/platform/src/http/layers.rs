@@ -6,7 +6,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use prometheus::HistogramVec;
 use serde::{Deserialize, Serialize};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -72,8 +72,13 @@ async fn scope(request: Request, next: Next) -> Response {
     let context = incoming.unwrap_or_else(TraceContext::root);
     let span = info_span!("http request", trace.id = %context.trace_id(), method = %request.method(), path = request.uri().path());
     context.adopt(&span);
+    let version = request.version();
     let work = async move {
         let mut response = next.run(request).await;
+        if response.status() == StatusCode::PAYLOAD_TOO_LARGE && version < Version::HTTP_2 {
+            // The rest of the body was not read, so that the connection can't be used again.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Ok(id) = HeaderValue::from_str(&context.trace_id()) {
             response.headers_mut().insert(REQUEST_ID, id);
         }

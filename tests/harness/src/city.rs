@@ -1,0 +1,354 @@
+//! A running city of a test: the real program in processes of its own, over private servers, behind fault proxies.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use chrono::TimeDelta;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use platform::embedded::scratch::TestFolder;
+use platform::embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
+use serde::Deserialize;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+use url::Url;
+
+use crate::client::{Citizen, Visitor, eventually};
+use crate::proxy::FaultProxy;
+use crate::sse::EventFeed;
+use crate::teardown;
+
+/// How long a city may take to start.
+const START_LIMIT: Duration = Duration::from_secs(90);
+/// How long it may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(45);
+const POLL: Duration = Duration::from_millis(20);
+/// How many roles a city has.
+const ROLES: usize = 5;
+/// The database that every server has.
+const DATABASE: &str = "postgres";
+
+/// How the roles are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// All roles in one process.
+    AllInOne,
+    /// One process per role, mutual TLS between them.
+    Split,
+}
+
+/// What the program says about itself in `run.json`.
+#[derive(Clone, Debug, Deserialize)]
+struct RunInfo {
+    http: Url,
+    sandbox: Url,
+}
+
+/// A private city. End it with [`City::finish`]; a dropped one is killed.
+#[derive(Debug)]
+pub struct City {
+    folder: TestFolder,
+    postgres: Postgres,
+    redis: Redis,
+    database_proxy: FaultProxy,
+    redis_proxy: FaultProxy,
+    admin: PgPool,
+    program: Mutex<Child>,
+    run: RunInfo,
+    offset_ms: Mutex<i64>,
+}
+
+impl City {
+    /// Starts a city with all roles in one process.
+    ///
+    /// # Errors
+    /// What kept it from starting, with the end of its log.
+    pub async fn all_in_one() -> Result<Self> {
+        Self::start(Shape::AllInOne).await
+    }
+
+    /// Starts a city with one process per role.
+    ///
+    /// # Errors
+    /// What kept it from starting, with the end of its log.
+    pub async fn split() -> Result<Self> {
+        Self::start(Shape::Split).await
+    }
+
+    /// Starts a city.
+    ///
+    /// # Errors
+    /// What kept it from starting, with the end of its log.
+    pub async fn start(shape: Shape) -> Result<Self> {
+        let folder = TestFolder::new("city")?;
+        let (postgres_dir, redis_dir) = (folder.path().join("postgres"), folder.path().join("redis"));
+        let (postgres, redis) = tokio::try_join!(
+            Postgres::start(&postgres_dir, PostgresOptions::scratch()),
+            Redis::start(&redis_dir, RedisOptions::scratch()),
+        )?;
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let database_proxy = FaultProxy::start(local(postgres.port())).await?;
+        let redis_proxy = FaultProxy::start(local(redis.port())).await?;
+        let options = PgPoolOptions::new().max_connections(4);
+        let admin = options.connect_lazy(&postgres.superuser_url(DATABASE))?;
+        let urls = Urls {
+            database: through(&postgres.superuser_url(DATABASE), database_proxy.address())?,
+            redis: through(&redis.url(), redis_proxy.address())?,
+        };
+        let mut program = launch(&folder, shape, &urls)?;
+        let run = announced(&mut program, folder.path()).await?;
+        Ok(Self {
+            folder,
+            postgres,
+            redis,
+            database_proxy,
+            redis_proxy,
+            admin,
+            program: Mutex::new(program),
+            run,
+            offset_ms: Mutex::new(0),
+        })
+    }
+
+    /// Somebody who is not signed in.
+    ///
+    /// # Errors
+    /// When no HTTP client can be built.
+    pub fn visitor(&self) -> Result<Visitor> {
+        Visitor::new(self.run.http.clone(), self.run.sandbox.clone())
+    }
+
+    /// The city's origin.
+    pub fn url(&self) -> &Url {
+        &self.run.http
+    }
+
+    /// The code of the bank that the sandbox plays.
+    pub fn bank(&self) -> &'static str {
+        trangtien::up::settings::SANDBOX_BANK
+    }
+
+    /// The database as its administrator, past the proxy.
+    pub fn admin(&self) -> PgPool {
+        self.admin.clone()
+    }
+
+    /// Opens a stream of server-sent events as a citizen.
+    ///
+    /// # Errors
+    /// When the stream is refused.
+    pub async fn events(&self, citizen: &Citizen, path: &str) -> Result<EventFeed> {
+        EventFeed::open(self.run.http.join(path)?, Some(&citizen.token)).await
+    }
+
+    /// Moves the clock of every process of the city forward.
+    ///
+    /// # Errors
+    /// When the clock's file can't be written.
+    pub async fn advance(&self, by: TimeDelta) -> Result<()> {
+        let mut offset = self.offset_ms.lock().await;
+        *offset += by.num_milliseconds();
+        let (path, new) = (clock_file(self.folder.path()), self.folder.path().join("clock.new"));
+        std::fs::write(&new, offset.to_string())?;
+        std::fs::rename(&new, &path)?;
+        let expected = (chrono::Utc::now() + TimeDelta::milliseconds(*offset)).timestamp() - 5;
+        let visitor = self.visitor()?;
+        eventually("every role's clock to move", || async {
+            let metrics = visitor.get("/ioc/v1/metrics").await?.body;
+            let text = metrics.as_str().context("text")?;
+            let times = text.lines().filter(|line| line.starts_with("trangtien_") && line.contains("_time_seconds{"));
+            let times: Vec<f64> = times.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+            let moved = times.iter().filter(|time| **time >= expected as f64).count();
+            Ok((moved == ROLES && times.len() == ROLES).then_some(()))
+        })
+        .await
+    }
+
+    /// What stands between the city and PostgreSQL.
+    pub fn database_proxy(&self) -> &FaultProxy {
+        &self.database_proxy
+    }
+
+    /// What stands between the city and Redis.
+    pub fn redis_proxy(&self) -> &FaultProxy {
+        &self.redis_proxy
+    }
+
+    /// Removes everything that Redis holds.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn wipe_redis(&self) -> Result<()> {
+        let client = redis::Client::open(self.redis.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await?;
+        Ok(())
+    }
+
+    /// Kills Redis; it stays away until [`City::restart_redis`].
+    pub async fn kill_redis(&self) {
+        self.redis.kill().await;
+    }
+
+    /// Starts Redis again, with what it had saved: nothing.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart_redis(&self) -> Result<()> {
+        Ok(self.redis.restart().await?)
+    }
+
+    /// Kills PostgreSQL without warning and starts it again.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn crash_postgres(&self) -> Result<()> {
+        self.postgres.kill().await;
+        Ok(self.postgres.restart().await?)
+    }
+
+    /// Kills the process of a role of a split city and waits until another one answers.
+    ///
+    /// # Errors
+    /// When the role has no process, or it does not come back.
+    pub async fn kill_role(&self, role: &str) -> Result<()> {
+        let pid = self.pid_of(role).with_context(|| format!("{role} has no process of its own"))?;
+        kill(pid, Signal::SIGKILL)?;
+        let visitor = self.visitor()?;
+        let path = format!("/{role}/readyz");
+        eventually("the role to come back", || async {
+            let ready = visitor.get(&path).await?.status.is_success();
+            Ok((ready && self.pid_of(role).is_some_and(|now| now != pid)).then_some(()))
+        })
+        .await
+    }
+
+    /// Asserts that nothing is left over, and stops everything.
+    ///
+    /// # Errors
+    /// Names what is left over, or what did not stop.
+    pub async fn finish(self) -> Result<()> {
+        let settled = teardown::assert_settled(&self.admin).await;
+        self.admin.close().await;
+        let stopped = stop(&mut *self.program.lock().await).await;
+        let log = std::fs::read_to_string(log_file(self.folder.path())).unwrap_or_default();
+        let roles = role_logs(self.folder.path());
+        self.redis.stop().await?;
+        self.postgres.stop().await?;
+        let panicked = [log.as_str(), roles.as_str()].iter().any(|log| log.contains("panicked"));
+        let told = || format!("--- log ---\n{}{}", last_lines(&log), last_lines(&roles));
+        settled.with_context(told)?;
+        stopped.with_context(told)?;
+        ensure!(!panicked, "something panicked\n{}", told());
+        Ok(())
+    }
+
+    fn pid_of(&self, role: &str) -> Option<Pid> {
+        let configuration = data_folder(self.folder.path()).join("roles").join(format!("{role}.toml"));
+        let wanted = configuration.to_str()?.to_owned();
+        let processes = std::fs::read_dir("/proc").ok()?.flatten();
+        processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).find_map(|pid| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let mut words = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+            let is_role = words.clone().any(|word| word == wanted) && words.nth(1).is_some_and(|word| word == "serve");
+            is_role.then(|| Pid::from_raw(pid))
+        })
+    }
+}
+
+struct Urls {
+    database: String,
+    redis: String,
+}
+
+fn launch(folder: &TestFolder, shape: Shape, urls: &Urls) -> Result<Child> {
+    let log = std::fs::File::create(log_file(folder.path()))?;
+    let clock = clock_file(folder.path());
+    std::fs::write(&clock, "0")?;
+    let mut command = Command::new(program()?);
+    command
+        .arg("up")
+        .arg("--data-dir")
+        .arg(data_folder(folder.path()))
+        .arg("--city")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/city/hue"))
+        .args(["--http", "localhost:0", "--database-url", &urls.database, "--redis-url", &urls.redis])
+        .env("TRANGTIEN_CLOCK_FILE", clock)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true);
+    if shape == Shape::Split {
+        command.arg("--split");
+    }
+    command.spawn().context("cannot start the program")
+}
+
+/// The program that was built beside the tests.
+///
+/// # Errors
+/// When it is not there.
+pub fn program() -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let found = here.ancestors().skip(1).take(3).map(|folder| folder.join("trangtien")).find(|path| path.is_file());
+    found.context("the program is not built; run: cargo build -p trangtien")
+}
+
+async fn announced(program: &mut Child, folder: &Path) -> Result<RunInfo> {
+    let path = data_folder(folder).join("run.json");
+    let deadline = Instant::now() + START_LIMIT;
+    loop {
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            return serde_json::from_str(&text).context("run.json");
+        }
+        let ended = program.try_wait()?;
+        if ended.is_some() || Instant::now() > deadline {
+            let log = std::fs::read_to_string(log_file(folder)).unwrap_or_default();
+            bail!("the city did not start ({ended:?}):\n{}{}", last_lines(&log), last_lines(&role_logs(folder)));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn stop(program: &mut Child) -> Result<()> {
+    let pid = program.id().context("the program has ended before it was asked to")?;
+    kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM)?;
+    let ended = tokio::time::timeout(STOP_LIMIT, program.wait()).await.context("the program did not stop")??;
+    ensure!(ended.success(), "the program ended with {ended}");
+    Ok(())
+}
+
+/// A server's URL, leading through a proxy.
+fn through(url: &str, proxy: SocketAddr) -> Result<String> {
+    let mut url: Url = url.parse()?;
+    url.set_host(Some(&proxy.ip().to_string()))?;
+    url.set_port(Some(proxy.port())).map_err(|()| anyhow::anyhow!("the URL takes no port"))?;
+    Ok(url.to_string())
+}
+
+fn data_folder(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+fn log_file(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+fn clock_file(folder: &Path) -> PathBuf {
+    folder.join("clock")
+}
+
+fn role_logs(folder: &Path) -> String {
+    let logs = std::fs::read_dir(data_folder(folder).join("log")).into_iter().flatten().flatten();
+    logs.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
+}
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}

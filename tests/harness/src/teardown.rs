@@ -1,0 +1,89 @@
+//! What must hold when a test is over: debits = credits, no hold open, nothing waiting to be sent, nothing dead.
+
+use anyhow::{Result, ensure};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::client::eventually;
+
+/// Schemas with platform's own tables.
+const SERVICES: [&str; 5] = ["identity", "wallet", "reports", "notifications", "ioc"];
+
+/// Waits until everything that moves by itself has arrived, then checks the books.
+///
+/// # Errors
+/// Names what is left over.
+pub(crate) async fn assert_settled(admin: &PgPool) -> Result<()> {
+    eventually("outboxes, streams and jobs to drain", || async {
+        let waiting = waiting(admin).await?;
+        ensure!(waiting.is_empty(), "still waiting: {}", waiting.join(", "));
+        Ok(Some(()))
+    })
+    .await?;
+    books_balance(admin).await?;
+    nothing_died(admin).await
+}
+
+async fn waiting(admin: &PgPool) -> Result<Vec<String>> {
+    let mut waiting = Vec::new();
+    for schema in SERVICES {
+        let unsent = format!(
+            "SELECT count(*) FROM {schema}.outbox o
+             LEFT JOIN {schema}.outbox_cursor c ON c.stream = o.stream WHERE o.position > coalesce(c.position, 0)"
+        );
+        let unread = format!(
+            "SELECT count(*) FROM {schema}.outbox_cursor c JOIN {schema}.outbox_reader r ON r.stream = c.stream,
+             LATERAL generate_subscripts(c.added, 1) p WHERE coalesce(r.acknowledged[p], 0) < coalesce(c.added[p], 0)"
+        );
+        // A job that is due later (a clean-up, a reminder) may stay.
+        let running =
+            format!("SELECT count(*) FROM {schema}.job WHERE state = 'running' OR (state = 'due' AND failures > 0)");
+        for (what, sql) in [("events to send", unsent), ("partitions to read", unread), ("jobs", running)] {
+            let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(admin).await?;
+            if count > 0 {
+                waiting.push(format!("{count} {what} of {schema}"));
+            }
+        }
+    }
+    let journal: i64 = sqlx::query_scalar(
+        "SELECT coalesce((SELECT max(sequence) FROM ledger.shard), 0)
+              - coalesce((SELECT position FROM wallet.outbox_cursor WHERE stream = 'journal'), 0)",
+    )
+    .fetch_one(admin)
+    .await?;
+    if journal > 0 {
+        waiting.push(format!("{journal} transfers to tell"));
+    }
+    Ok(waiting)
+}
+
+async fn books_balance(admin: &PgPool) -> Result<()> {
+    let unbalanced: Vec<(i16, i64)> = sqlx::query_as(
+        "SELECT currency, sum(posted)::bigint FROM ledger.account GROUP BY currency HAVING sum(posted) <> 0",
+    )
+    .fetch_all(admin)
+    .await?;
+    ensure!(unbalanced.is_empty(), "debits are not credits: {unbalanced:?}");
+    let held: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM ledger.hold WHERE ended_at IS NULL").fetch_one(admin).await?;
+    ensure!(held == 0, "{held} holds are left open");
+    let wrong: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM ledger.account a WHERE posted <> coalesce((SELECT sum(amount) FROM ledger.transfer WHERE credit = a.id), 0)
+                                                          - coalesce((SELECT sum(amount) FROM ledger.transfer WHERE debit = a.id), 0)",
+    )
+    .fetch_one(admin)
+    .await?;
+    ensure!(wrong == 0, "{wrong} balances are not the sum of their transfers");
+    Ok(())
+}
+
+async fn nothing_died(admin: &PgPool) -> Result<()> {
+    for schema in SERVICES {
+        let sql = format!(
+            "SELECT 'job ' || kind || ': ' || coalesce(reason, '') FROM {schema}.job WHERE state = 'dead'
+             UNION ALL SELECT 'event ' || kind || ': ' || reason FROM {schema}.dead_event"
+        );
+        let dead: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(admin).await?;
+        ensure!(dead.is_empty(), "dead letters of {schema}: {dead:?}");
+    }
+    Ok(())
+}

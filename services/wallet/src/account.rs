@@ -64,7 +64,8 @@ fn spec(noun: &str, owner: Uuid, kind: AccountKind) -> AccountSpec {
 
 /// A UUIDv8 (RFC 9562, section 5.8): the first 122 bits of a SHA-256 over noun and name.
 fn derive(noun: &str, name: &[u8]) -> Uuid {
-    let digest = Sha256::new().chain_update("trangtien\0").chain_update(noun).chain_update([0]).chain_update(name).finalize();
+    let digest =
+        Sha256::new().chain_update("trangtien\0").chain_update(noun).chain_update([0]).chain_update(name).finalize();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()

@@ -28,7 +28,9 @@ pub(crate) async fn check(wallet: &Wallet, user: Uuid, kind: Kind, amount: Money
         }
     }
     match wallet.rules.step_up_threshold(kind, day) {
-        Some(threshold) if amount.minor() > threshold => Err(AmountFault::StepUp(Money::from_minor(threshold, CURRENCY)).into()),
+        Some(threshold) if amount.minor() > threshold => {
+            Err(AmountFault::StepUp(Money::from_minor(threshold, CURRENCY)).into())
+        }
         _ => Ok(()),
     }
 }

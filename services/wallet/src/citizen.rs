@@ -10,11 +10,18 @@ use crate::city::TIERS;
 
 /// The citizen's tier; the lowest while identity's event is on its way.
 pub(crate) async fn tier(connection: &mut PgConnection, user: Uuid) -> Result<u8, sqlx::Error> {
-    let tier = sqlx::query_scalar!("SELECT tier FROM wallet.citizen WHERE user_id = $1", user).fetch_optional(connection).await?;
+    let tier = sqlx::query_scalar!("SELECT tier FROM wallet.citizen WHERE user_id = $1", user)
+        .fetch_optional(connection)
+        .await?;
     Ok(tier.and_then(|tier| u8::try_from(tier).ok()).unwrap_or(TIERS[0]))
 }
 
-async fn store(connection: &mut PgConnection, user: Uuid, tier: i16, at: chrono::DateTime<chrono::Utc>) -> Result<(), sqlx::Error> {
+async fn store(
+    connection: &mut PgConnection,
+    user: Uuid,
+    tier: i16,
+    at: chrono::DateTime<chrono::Utc>,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO wallet.citizen (user_id, tier, updated_at) VALUES ($1, $2, $3)
          ON CONFLICT ON CONSTRAINT citizen_pk DO UPDATE SET tier = excluded.tier, updated_at = excluded.updated_at",

@@ -2,48 +2,88 @@
 //!
 //! Codes are listed once here, with titles that a person understands in both languages.
 
-use ledger::{PostError, Reject};
 use ledger::money::Money;
+use ledger::{PostError, Reject};
 use platform::problem::{self, Code, Problem};
 
 use crate::qr;
 
 /// The account holds too little.
-pub(crate) const INSUFFICIENT_FUNDS: Code = Code::new("insufficient-funds", 422, "Số dư trong ví không đủ", "The wallet holds too little");
+pub(crate) const INSUFFICIENT_FUNDS: Code =
+    Code::new("insufficient-funds", 422, "Số dư trong ví không đủ", "The wallet holds too little");
 /// The account may not move money.
-pub(crate) const ACCOUNT_FROZEN: Code = Code::new("account-frozen", 422, "Tài khoản đang tạm khóa", "The account is frozen");
+pub(crate) const ACCOUNT_FROZEN: Code =
+    Code::new("account-frozen", 422, "Tài khoản đang tạm khóa", "The account is frozen");
 /// The account is closed.
 pub(crate) const ACCOUNT_CLOSED: Code = Code::new("account-closed", 422, "Tài khoản đã đóng", "The account is closed");
 /// The balance would leave 64 bits.
-pub(crate) const BALANCE_OVERFLOW: Code = Code::new("balance-overflow", 422, "Số dư vượt mức hệ thống ghi nhận được", "The balance would be larger than can be booked");
+pub(crate) const BALANCE_OVERFLOW: Code = Code::new(
+    "balance-overflow",
+    422,
+    "Số dư vượt mức hệ thống ghi nhận được",
+    "The balance would be larger than can be booked",
+);
 /// More than one payment may be.
-pub(crate) const AMOUNT_ABOVE_LIMIT: Code = Code::new("amount-above-limit", 422, "Số tiền vượt hạn mức một giao dịch", "The amount is above the limit for one transaction");
+pub(crate) const AMOUNT_ABOVE_LIMIT: Code = Code::new(
+    "amount-above-limit",
+    422,
+    "Số tiền vượt hạn mức một giao dịch",
+    "The amount is above the limit for one transaction",
+);
 /// Another currency than đồng.
-pub(crate) const CURRENCY_UNSUPPORTED: Code = Code::new("currency-unsupported", 422, "Ví chỉ nhận đồng Việt Nam", "The wallet takes Vietnamese đồng only");
+pub(crate) const CURRENCY_UNSUPPORTED: Code =
+    Code::new("currency-unsupported", 422, "Ví chỉ nhận đồng Việt Nam", "The wallet takes Vietnamese đồng only");
 /// The payment needs a fresh proof by the citizen.
-pub(crate) const STEP_UP_REQUIRED: Code = Code::new("step-up-required", 403, "Giao dịch này cần xác thực thêm", "This payment needs a further proof that it is you");
+pub(crate) const STEP_UP_REQUIRED: Code = Code::new(
+    "step-up-required",
+    403,
+    "Giao dịch này cần xác thực thêm",
+    "This payment needs a further proof that it is you",
+);
 /// No rule allows moving money on this day.
-pub(crate) const NOT_ALLOWED_YET: Code = Code::new("no-rule-in-force", 422, "Chưa có quy định cho phép giao dịch này", "No rule in force allows this payment");
+pub(crate) const NOT_ALLOWED_YET: Code = Code::new(
+    "no-rule-in-force",
+    422,
+    "Chưa có quy định cho phép giao dịch này",
+    "No rule in force allows this payment",
+);
 /// A static code needs an amount from the payer.
 pub(crate) const AMOUNT_REQUIRED: Code = Code::new("amount-required", 422, "Hãy nhập số tiền", "Enter the amount");
 /// The client's amount is not the code's.
-pub(crate) const AMOUNT_MISMATCH: Code = Code::new("amount-mismatch", 422, "Số tiền không khớp với mã QR", "The amount is not that of the QR code");
+pub(crate) const AMOUNT_MISMATCH: Code =
+    Code::new("amount-mismatch", 422, "Số tiền không khớp với mã QR", "The amount is not that of the QR code");
 /// Neither or both of `qr_payload` and `till_id`.
-pub(crate) const PAYEE_REQUIRED: Code = Code::new("payee-required", 422, "Hãy gửi hoặc mã QR hoặc mã quầy", "Send either a QR payload or a till");
+pub(crate) const PAYEE_REQUIRED: Code =
+    Code::new("payee-required", 422, "Hãy gửi hoặc mã QR hoặc mã quầy", "Send either a QR payload or a till");
 /// The code or id names no till of this city.
-pub(crate) const PAYEE_UNKNOWN: Code = Code::new("payee-unknown", 422, "Không tìm thấy nơi nhận tiền này trong thành phố", "This city knows no such payee");
+pub(crate) const PAYEE_UNKNOWN: Code = Code::new(
+    "payee-unknown",
+    422,
+    "Không tìm thấy nơi nhận tiền này trong thành phố",
+    "This city knows no such payee",
+);
 /// No such bank, or none that money can come from.
-pub(crate) const BANK_UNKNOWN: Code = Code::new("bank-unknown", 422, "Chưa liên kết với ngân hàng này", "This bank is not connected");
+pub(crate) const BANK_UNKNOWN: Code =
+    Code::new("bank-unknown", 422, "Chưa liên kết với ngân hàng này", "This bank is not connected");
 /// A name of which a code can show nothing.
-pub(crate) const NAME_UNPRINTABLE: Code = Code::new("name-unprintable", 422, "Tên phải có chữ cái hoặc chữ số", "The name must have letters or digits");
+pub(crate) const NAME_UNPRINTABLE: Code =
+    Code::new("name-unprintable", 422, "Tên phải có chữ cái hoặc chữ số", "The name must have letters or digits");
 /// As many as one may have.
-pub(crate) const TOO_MANY: Code = Code::new("too-many", 422, "Đã đạt số lượng tối đa", "There are as many as there may be");
+pub(crate) const TOO_MANY: Code =
+    Code::new("too-many", 422, "Đã đạt số lượng tối đa", "There are as many as there may be");
 /// Whether the payment was made is not known.
-pub(crate) const OUTCOME_UNKNOWN: Code = Code::new("outcome-unknown", 503, "Chưa rõ kết quả giao dịch; hãy gửi lại cùng Idempotency-Key", "The outcome is not known; send it again with the same Idempotency-Key");
+pub(crate) const OUTCOME_UNKNOWN: Code = Code::new(
+    "outcome-unknown",
+    503,
+    "Chưa rõ kết quả giao dịch; hãy gửi lại cùng Idempotency-Key",
+    "The outcome is not known; send it again with the same Idempotency-Key",
+);
 /// A callback whose signature or time is wrong.
-pub(crate) const SIGNATURE_INVALID: Code = Code::new("signature-invalid", 401, "Chữ ký không hợp lệ", "The signature is not valid");
+pub(crate) const SIGNATURE_INVALID: Code =
+    Code::new("signature-invalid", 401, "Chữ ký không hợp lệ", "The signature is not valid");
 /// A callback about another amount.
-pub(crate) const CALLBACK_AMOUNT_MISMATCH: Code = Code::new("callback-amount-mismatch", 422, "Số tiền khác với yêu cầu", "The amount is not that of the request");
+pub(crate) const CALLBACK_AMOUNT_MISMATCH: Code =
+    Code::new("callback-amount-mismatch", 422, "Số tiền khác với yêu cầu", "The amount is not that of the request");
 
 const QR_CODES: [Code; 12] = [
     Code::new("qr-not-payment-code", 422, "Đây không phải mã thanh toán", "This is not a payment code"),
@@ -215,7 +255,11 @@ impl From<Error> for Problem {
             Error::Problem(problem) => problem,
             Error::Database(source) => Self::from(source),
             Error::Qr(fault) => {
-                let (vi, en) = if fault.tag.is_empty() { (String::new(), String::new()) } else { (format!(" (trường {})", fault.tag), format!(" (field {})", fault.tag)) };
+                let (vi, en) = if fault.tag.is_empty() {
+                    (String::new(), String::new())
+                } else {
+                    (format!(" (trường {})", fault.tag), format!(" (field {})", fault.tag))
+                };
                 let code = qr_code(fault.reason);
                 problem
                     .detail(

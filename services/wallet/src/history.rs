@@ -56,7 +56,11 @@ pub(crate) async fn before(
 }
 
 /// The transfer, if it touched the account.
-pub(crate) async fn one(connection: &mut PgConnection, account: AccountId, id: Uuid) -> Result<Option<Line>, sqlx::Error> {
+pub(crate) async fn one(
+    connection: &mut PgConnection,
+    account: AccountId,
+    id: Uuid,
+) -> Result<Option<Line>, sqlx::Error> {
     sqlx::query_as!(
         Line,
         r#"SELECT line.id, line.sequence, line.kind, line.credit = $1 AS "incoming!", line.amount,

@@ -48,7 +48,8 @@ impl Source for Journal {
         let rows = journal::read(&self.pool, self.shard, after, limit).await?;
         let mut connection = self.pool.acquire().await?;
         let payments = payment::sql::find_all(&mut connection, &ids(&rows, PAYMENT.code)).await?;
-        let payments: HashMap<Uuid, Payment> = payments.into_iter().map(|payment| (payment.id.uuid(), payment)).collect();
+        let payments: HashMap<Uuid, Payment> =
+            payments.into_iter().map(|payment| (payment.id.uuid(), payment)).collect();
         let banks = top_up::banks_of(&mut connection, &ids(&rows, TOP_UP.code)).await?;
         rows.iter().map(|row| entry(row, &payments, &banks).map_err(SourceError::from)).collect()
     }
@@ -86,7 +87,11 @@ fn ids(rows: &[JournalRow], kind: i16) -> Vec<Uuid> {
     rows.iter().filter(|row| row.kind == kind).map(|row| row.transfer.uuid()).collect()
 }
 
-fn entry(row: &JournalRow, payments: &HashMap<Uuid, Payment>, banks: &HashMap<Uuid, String>) -> Result<Entry, Unexplained> {
+fn entry(
+    row: &JournalRow,
+    payments: &HashMap<Uuid, Payment>,
+    banks: &HashMap<Uuid, String>,
+) -> Result<Entry, Unexplained> {
     let id = row.transfer.uuid();
     let unexplained = || Unexplained { sequence: row.sequence, kind: row.kind };
     if row.kind == PAYMENT.code {

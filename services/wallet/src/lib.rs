@@ -167,7 +167,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let Deps { context, identity: _ } = deps;
     let directory = city::load_banks(&context.city)?;
     let riders = WalletRiders { clock: context.clock.clone() };
-    let (ledger, mut tasks) = Engine::start(context.pool.clone(), context.clock.clone(), &context.metrics, config.ledger.clone(), riders);
+    let (ledger, mut tasks) =
+        Engine::start(context.pool.clone(), context.clock.clone(), &context.metrics, config.ledger.clone(), riders);
     let (feed, feed_task) = feed::Feed::start(&context.pool);
     let wallet = Arc::new(Wallet {
         pool: context.pool.clone(),
@@ -219,7 +220,10 @@ fn connect(config: &Config, context: &Context, directory: &city::Banks) -> Resul
             return Err(BuildError::Config(format!("wallet: bank `{code}` has an empty secret")));
         }
         let connector = HttpBank::try_new(settings, callback_url(origin, code)?, timeout, context.clock.clone())?;
-        banks.insert(code.clone(), Bank { connector: Box::new(connector), callback_secret: settings.callback_secret.clone() });
+        banks.insert(
+            code.clone(),
+            Bank { connector: Box::new(connector), callback_secret: settings.callback_secret.clone() },
+        );
     }
     Ok(banks)
 }
@@ -231,11 +235,15 @@ fn callback_url(origin: &Url, code: &str) -> Result<Url, BuildError> {
 
 /// The bank of the merchants' accounts; none when no bank is connected.
 fn virtual_accounts(config: &Config, directory: &city::Banks) -> Result<Option<VirtualAccounts>, BuildError> {
-    let Some(code) = config.virtual_account_bank.as_ref().or_else(|| config.banks.keys().next()) else { return Ok(None) };
+    let Some(code) = config.virtual_account_bank.as_ref().or_else(|| config.banks.keys().next()) else {
+        return Ok(None);
+    };
     let prefix = config.virtual_account_prefix.clone();
     let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     if prefix.is_empty() || prefix.len() > 6 || !prefix.bytes().all(plain) {
-        return Err(BuildError::Config("wallet: virtual_account_prefix is not 1 to 6 upper-case letters and digits".to_owned()));
+        return Err(BuildError::Config(
+            "wallet: virtual_account_prefix is not 1 to 6 upper-case letters and digits".to_owned(),
+        ));
     }
     let bank = directory.by_code(code).filter(|bank| bank.receives);
     let Some(bin) = bank.and_then(|bank| bank.bin.clone()) else {

@@ -19,7 +19,11 @@ impl WalletMetrics {
     /// Registers the wallet's metrics.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
-            payments: metrics.counter("payments_total", "Payments by kind and outcome: completed, or the code of the refusal.", &["kind", "outcome"]),
+            payments: metrics.counter(
+                "payments_total",
+                "Payments by kind and outcome: completed, or the code of the refusal.",
+                &["kind", "outcome"],
+            ),
             top_ups: metrics.counter("top_ups_total", "Top-ups by the state that they reached.", &["state"]),
             top_ups_open: metrics.gauge("top_ups_open", "Top-ups that have not ended, by state.", &["state"]),
         }

@@ -36,7 +36,8 @@ impl Place {
     pub(crate) fn load(dir: &Path) -> Result<Self, Fault> {
         let path = dir.join("city.toml");
         let file = read_toml::<File>(&path)?.value;
-        let zone = file.time_zone.parse().map_err(|_| Fault::new(&path, 0, "time_zone is not a zone of the IANA database"))?;
+        let zone =
+            file.time_zone.parse().map_err(|_| Fault::new(&path, 0, "time_zone is not a zone of the IANA database"))?;
         if to_ascii(&file.short_name.vi, MAX_CITY).is_empty() {
             return Err(Fault::new(&path, 0, "short_name has no letter that a QR code can show"));
         }

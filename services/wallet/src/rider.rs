@@ -25,17 +25,9 @@ use crate::{SCHEMA, event};
 #[derive(Clone, Debug)]
 pub(crate) enum Rider {
     /// The top-up whose money is posted.
-    TopUp {
-        id: TopUpId,
-        bank_reference: Option<String>,
-    },
+    TopUp { id: TopUpId, bank_reference: Option<String> },
     /// What the payment is for.
-    Payment {
-        payer: Uuid,
-        payee: Arc<Payee>,
-        amount: i64,
-        note: Option<String>,
-    },
+    Payment { payer: Uuid, payee: Arc<Payee>, amount: i64, note: Option<String> },
 }
 
 /// Writes riders.

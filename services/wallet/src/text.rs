@@ -49,7 +49,11 @@ impl TryFrom<String> for Category {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
-        if text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit()) { Ok(Self(text)) } else { Err("must be four digits") }
+        if text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            Ok(Self(text))
+        } else {
+            Err("must be four digits")
+        }
     }
 }
 
@@ -81,7 +85,8 @@ impl TryFrom<String> for BankAccount {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
-        let fits = (6..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        let fits = (6..=19).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
         if fits { Ok(Self(text)) } else { Err("must be 6 to 19 digits or upper-case letters") }
     }
 }

@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 
 use super::App;
 use crate::error::Error;
-use crate::top_up::{self, CallbackStatus, Outcome, SIGNATURE, Signed, State as TopUpState, TIMESTAMP, TopUpId, verify};
+use crate::top_up::{
+    self, CallbackStatus, Outcome, SIGNATURE, Signed, State as TopUpState, TIMESTAMP, TopUpId, verify,
+};
 
 /// What a bank says. Fields that a bank adds are ignored.
 #[derive(Debug, Deserialize, ToSchema)]

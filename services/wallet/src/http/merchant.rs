@@ -80,7 +80,13 @@ impl From<Payment> for MerchantPaymentView {
 
 impl From<Store> for StoreView {
     fn from(store: Store) -> Self {
-        Self { id: store.id, merchant_id: store.merchant_id, name: store.name, address: store.address, created_at: store.created_at }
+        Self {
+            id: store.id,
+            merchant_id: store.merchant_id,
+            name: store.name,
+            address: store.address,
+            created_at: store.created_at,
+        }
     }
 }
 
@@ -122,7 +128,8 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let claim = key(&principal, "merchant.create", request.key, request.fingerprint);
     once(&wallet, claim, StatusCode::CREATED, async |tx| {
-        let made = merchant::create_merchant(tx, principal.subject, &request.body, &wallet.place, wallet.clock.now()).await?;
+        let made =
+            merchant::create_merchant(tx, principal.subject, &request.body, &wallet.place, wallet.clock.now()).await?;
         Ok(view(made, &wallet))
     })
     .await
@@ -232,6 +239,7 @@ pub(super) async fn payments(
 ) -> Result<Json<Page<MerchantPaymentView>>, Problem> {
     let (limit, before) = (page.limit()?, page.after::<i64>()?);
     own(&wallet, &principal, merchant).await?;
-    let rows = payment::sql::of_merchant_before(&mut *wallet.pool.acquire().await?, merchant, before, limit + 1).await?;
+    let rows =
+        payment::sql::of_merchant_before(&mut *wallet.pool.acquire().await?, merchant, before, limit + 1).await?;
     Ok(Json(Page::from_rows(rows, limit, |payment| payment.sequence).map(MerchantPaymentView::from)))
 }

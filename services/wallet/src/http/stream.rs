@@ -61,7 +61,8 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     own(&wallet, &principal, merchant).await?;
-    let place = Arc::clone(&wallet.stream_places).try_acquire_owned().map_err(|_| Problem::new(OVERLOADED).retry_after(5))?;
+    let place =
+        Arc::clone(&wallet.stream_places).try_acquire_owned().map_err(|_| Problem::new(OVERLOADED).retry_after(5))?;
     // Subscribed before the place is read, so that nothing falls between.
     let woken = wallet.feed.subscribe();
     let asked = last_event(&headers)?;

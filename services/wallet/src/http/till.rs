@@ -51,7 +51,14 @@ fn view(merchant: &Merchant, till: Till, wallet: &Wallet) -> Result<TillView, Er
         png: format!("{base}.png"),
         txt: format!("{base}.txt"),
     };
-    Ok(TillView { id: till.id, store_id: till.store_id, merchant_id: till.merchant_id, name: till.name, qr, created_at: till.created_at })
+    Ok(TillView {
+        id: till.id,
+        store_id: till.store_id,
+        merchant_id: till.merchant_id,
+        name: till.name,
+        qr,
+        created_at: till.created_at,
+    })
 }
 
 fn payload(merchant: &Merchant, till: TillId, wallet: &Wallet) -> Result<String, Error> {
@@ -61,7 +68,12 @@ fn payload(merchant: &Merchant, till: TillId, wallet: &Wallet) -> Result<String,
 
 type TillPath = Path<(MerchantId, StoreId, TillId)>;
 
-async fn own_store(wallet: &Wallet, principal: &Principal, merchant: MerchantId, store: StoreId) -> Result<(Merchant, Store), Error> {
+async fn own_store(
+    wallet: &Wallet,
+    principal: &Principal,
+    merchant: MerchantId,
+    store: StoreId,
+) -> Result<(Merchant, Store), Error> {
     let merchant = own(wallet, principal, merchant).await?;
     let store = sql::own_store(&mut *wallet.pool.acquire().await?, principal.subject, merchant.id, store).await?;
     Ok((merchant, store.ok_or(Error::NotFound)?))
@@ -138,7 +150,11 @@ pub(super) async fn list(
     responses((status = 200, body = TillView), (status = 404, description = "not-found")),
     security(("bearer" = []))
 )]
-pub(super) async fn show(State(wallet): State<App>, principal: Principal, path: TillPath) -> Result<Json<TillView>, Problem> {
+pub(super) async fn show(
+    State(wallet): State<App>,
+    principal: Principal,
+    path: TillPath,
+) -> Result<Json<TillView>, Problem> {
     let (merchant, till) = own_till(&wallet, &principal, path).await?;
     Ok(Json(view(&merchant, till, &wallet)?))
 }
@@ -153,7 +169,11 @@ pub(super) async fn show(State(wallet): State<App>, principal: Principal, path: 
     responses((status = 200, content_type = "image/svg+xml", body = String), (status = 404, description = "not-found")),
     security(("bearer" = []))
 )]
-pub(super) async fn qr_svg(State(wallet): State<App>, principal: Principal, path: TillPath) -> Result<Response, Problem> {
+pub(super) async fn qr_svg(
+    State(wallet): State<App>,
+    principal: Principal,
+    path: TillPath,
+) -> Result<Response, Problem> {
     let (merchant, till) = own_till(&wallet, &principal, path).await?;
     let picture = qr::svg(&payload(&merchant, till.id, &wallet)?).map_err(Error::from)?;
     Ok(file("image/svg+xml", picture))
@@ -169,7 +189,11 @@ pub(super) async fn qr_svg(State(wallet): State<App>, principal: Principal, path
     responses((status = 200, content_type = "image/png", body = Vec<u8>), (status = 404, description = "not-found")),
     security(("bearer" = []))
 )]
-pub(super) async fn qr_png(State(wallet): State<App>, principal: Principal, path: TillPath) -> Result<Response, Problem> {
+pub(super) async fn qr_png(
+    State(wallet): State<App>,
+    principal: Principal,
+    path: TillPath,
+) -> Result<Response, Problem> {
     let (merchant, till) = own_till(&wallet, &principal, path).await?;
     let picture = qr::png(&payload(&merchant, till.id, &wallet)?).map_err(Error::from)?;
     Ok(file("image/png", picture))
@@ -185,7 +209,11 @@ pub(super) async fn qr_png(State(wallet): State<App>, principal: Principal, path
     responses((status = 200, content_type = "text/plain", body = String), (status = 404, description = "not-found")),
     security(("bearer" = []))
 )]
-pub(super) async fn qr_txt(State(wallet): State<App>, principal: Principal, path: TillPath) -> Result<Response, Problem> {
+pub(super) async fn qr_txt(
+    State(wallet): State<App>,
+    principal: Principal,
+    path: TillPath,
+) -> Result<Response, Problem> {
     let (merchant, till) = own_till(&wallet, &principal, path).await?;
     Ok(file("text/plain; charset=utf-8", payload(&merchant, till.id, &wallet)?))
 }

@@ -82,7 +82,11 @@ fn view(line: Line, wallet: &Wallet) -> TransactionView {
     responses((status = 200, body = WalletView)),
     security(("bearer" = []))
 )]
-pub(super) async fn show(State(wallet): State<App>, principal: Principal, language: Language) -> Result<Json<WalletView>, Problem> {
+pub(super) async fn show(
+    State(wallet): State<App>,
+    principal: Principal,
+    language: Language,
+) -> Result<Json<WalletView>, Problem> {
     let balance = wallet.ledger.balance(account::citizen(principal.subject).id).await?;
     let level = citizen::tier(&mut *wallet.pool.acquire().await?, principal.subject).await?;
     let day = wallet.place.day(wallet.clock.now());
@@ -95,7 +99,11 @@ pub(super) async fn show(State(wallet): State<App>, principal: Principal, langua
         balance: balance.map_or(Money::zero(CURRENCY), |balance| balance.posted),
         available: balance.map_or(Money::zero(CURRENCY), |balance| balance.available),
         currency: CURRENCY,
-        tier: TierView { level, name, transaction_maximum: limits.map(|limits| Money::from_minor(limits.transaction, CURRENCY)) },
+        tier: TierView {
+            level,
+            name,
+            transaction_maximum: limits.map(|limits| Money::from_minor(limits.transaction, CURRENCY)),
+        },
     }))
 }
 

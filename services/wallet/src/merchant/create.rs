@@ -96,7 +96,12 @@ pub(crate) async fn create_store(
 }
 
 /// Makes a till of a store.
-pub(crate) async fn create_till(connection: &mut PgConnection, store: &Store, new: &NewTill, now: DateTime<Utc>) -> Result<Till, Error> {
+pub(crate) async fn create_till(
+    connection: &mut PgConnection,
+    store: &Store,
+    new: &NewTill,
+    now: DateTime<Utc>,
+) -> Result<Till, Error> {
     within(sql::count_tills(connection, store.id).await?, MAX_TILLS)?;
     let till = Till {
         id: TillId::from(id::new()),

@@ -112,9 +112,18 @@ fn luhn(digits: &str) -> u32 {
 ///
 /// # Errors
 /// When a name does not fit a code; the database's constraints leave no such name.
-pub(crate) fn till_payload(merchant: &Merchant, till: TillId, place: &Place, accounts: Option<&VirtualAccounts>) -> Result<String, qr::Fault> {
+pub(crate) fn till_payload(
+    merchant: &Merchant,
+    till: TillId,
+    place: &Place,
+    accounts: Option<&VirtualAccounts>,
+) -> Result<String, qr::Fault> {
     let vietqr = accounts.map(|accounts| {
-        Account::VietQr(VietQr { bin: accounts.bin.clone(), number: accounts.number(merchant), service: VietQrService::Account })
+        Account::VietQr(VietQr {
+            bin: accounts.bin.clone(),
+            number: accounts.number(merchant),
+            service: VietQrService::Account,
+        })
     });
     qr::encode(&Code {
         initiation: Initiation::Static,

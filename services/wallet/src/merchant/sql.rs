@@ -53,7 +53,9 @@ pub(super) async fn insert_till(connection: &mut PgConnection, till: &Till) -> R
 }
 
 pub(super) async fn count_merchants(connection: &mut PgConnection, owner: Uuid) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM wallet.merchant WHERE owner_user_id = $1"#, owner).fetch_one(connection).await
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM wallet.merchant WHERE owner_user_id = $1"#, owner)
+        .fetch_one(connection)
+        .await
 }
 
 pub(super) async fn count_stores(connection: &mut PgConnection, merchant: MerchantId) -> Result<i64, sqlx::Error> {
@@ -63,11 +65,17 @@ pub(super) async fn count_stores(connection: &mut PgConnection, merchant: Mercha
 }
 
 pub(super) async fn count_tills(connection: &mut PgConnection, store: StoreId) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM wallet.till WHERE store_id = $1"#, store.uuid()).fetch_one(connection).await
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM wallet.till WHERE store_id = $1"#, store.uuid())
+        .fetch_one(connection)
+        .await
 }
 
 /// The merchant, if it is the owner's.
-pub(crate) async fn own_merchant(connection: &mut PgConnection, owner: Uuid, id: MerchantId) -> Result<Option<Merchant>, sqlx::Error> {
+pub(crate) async fn own_merchant(
+    connection: &mut PgConnection,
+    owner: Uuid,
+    id: MerchantId,
+) -> Result<Option<Merchant>, sqlx::Error> {
     sqlx::query_as!(
         Merchant,
         "SELECT id, number, owner_user_id, name, qr_name, city, qr_city, category, created_at
@@ -157,7 +165,11 @@ pub(crate) async fn tills(
 }
 
 /// The till of a store.
-pub(crate) async fn till(connection: &mut PgConnection, store: StoreId, id: TillId) -> Result<Option<Till>, sqlx::Error> {
+pub(crate) async fn till(
+    connection: &mut PgConnection,
+    store: StoreId,
+    id: TillId,
+) -> Result<Option<Till>, sqlx::Error> {
     sqlx::query_as!(
         Till,
         "SELECT id, store_id, merchant_id, name, created_at FROM wallet.till WHERE id = $1 AND store_id = $2",

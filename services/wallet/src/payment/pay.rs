@@ -61,14 +61,21 @@ struct Order {
 ///
 /// # Errors
 /// A fault of the code, a rule about the amount, the ledger's refusal (remembered under the key), or that the outcome is not known.
-pub(crate) async fn pay(wallet: &Wallet, payer: Uuid, key: String, fingerprint: [u8; 32], new: &NewPayment) -> Result<Paid, Error> {
+pub(crate) async fn pay(
+    wallet: &Wallet,
+    payer: Uuid,
+    key: String,
+    fingerprint: [u8; 32],
+    new: &NewPayment,
+) -> Result<Paid, Error> {
     let order = order(wallet, new).await?;
     let key = Key { caller: payer, operation: OPERATION, key, fingerprint };
     let result = attempt(wallet, payer, key, &order, new).await;
     count(wallet, &result);
     match result?.outcome {
         Outcome::Posted(transfers) => {
-            let posted = transfers.into_iter().next().ok_or_else(|| Error::Broken("a payment made no transfer".to_owned()))?;
+            let posted =
+                transfers.into_iter().next().ok_or_else(|| Error::Broken("a payment made no transfer".to_owned()))?;
             let note = new.note.as_ref().map(|note| note.as_str().to_owned());
             Ok(Paid { payee: order.payee, amount: order.amount, note, posted })
         }

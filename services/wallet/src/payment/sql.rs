@@ -29,7 +29,11 @@ pub(super) async fn answered(connection: &mut PgConnection, key: &Key) -> Result
             credit_balance: Money::from_minor(row.credit_balance, CURRENCY),
             posted_at: row.posted_at,
         };
-        return if row.fingerprint == fingerprint { Ok(Some(Outcome::Posted(vec![posted]))) } else { Err(Error::KeyReused) };
+        return if row.fingerprint == fingerprint {
+            Ok(Some(Outcome::Posted(vec![posted])))
+        } else {
+            Err(Error::KeyReused)
+        };
     }
     let refused = sqlx::query!(
         r#"SELECT reject AS "reject!", subject AS "subject!", fingerprint FROM ledger.request WHERE request_key = $1 AND reject IS NOT NULL"#,
@@ -78,7 +82,11 @@ pub(crate) async fn insert(connection: &mut PgConnection, payments: &[Payment]) 
 }
 
 /// The payment, if the citizen made it or owns the merchant that got it.
-pub(crate) async fn find_seen_by(connection: &mut PgConnection, user: Uuid, id: PaymentId) -> Result<Option<Payment>, sqlx::Error> {
+pub(crate) async fn find_seen_by(
+    connection: &mut PgConnection,
+    user: Uuid,
+    id: PaymentId,
+) -> Result<Option<Payment>, sqlx::Error> {
     sqlx::query_as!(
         Payment,
         "SELECT id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, paid_at

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::tlv::{self, Field, Unit};
 use super::{
-    Account, Code, Fault, Initiation, Language, MAX_CITY, MAX_NAME, MAX_PAYLOAD, Reason, TILL_AID, TILL_TAG, Tip, VIETQR_AID, VIETQR_TAG, VND_NUMERIC,
-    VietQr, VietQrService, crc,
+    Account, Code, Fault, Initiation, Language, MAX_CITY, MAX_NAME, MAX_PAYLOAD, Reason, TILL_AID, TILL_TAG, Tip,
+    VIETQR_AID, VIETQR_TAG, VND_NUMERIC, VietQr, VietQrService, crc,
 };
 
 /// Most digits of an amount: EMVCo gives tag 54 at most 13 characters.
@@ -54,12 +54,17 @@ fn check_crc(payload: &str) -> Result<(), Fault> {
         return Err(Fault::new(Reason::Length, ""));
     };
     if !covered.ends_with(CRC_HEAD) {
-        let fields = tlv::parse(payload, Unit::Characters, "").or_else(|fault| tlv::parse(payload, Unit::Bytes, "").map_err(|_| fault))?;
+        let fields = tlv::parse(payload, Unit::Characters, "")
+            .or_else(|fault| tlv::parse(payload, Unit::Bytes, "").map_err(|_| fault))?;
         let reason = if fields.iter().any(|field| field.tag == 63) { Reason::Order } else { Reason::MissingField };
         return Err(Fault::new(reason, "63"));
     }
     let expected = crc::checksum(covered.as_bytes());
-    if digits == format!("{expected:04X}") || digits == format!("{expected:04x}") { Ok(()) } else { Err(Fault::new(Reason::Crc, "63")) }
+    if digits == format!("{expected:04X}") || digits == format!("{expected:04x}") {
+        Ok(())
+    } else {
+        Err(Fault::new(Reason::Crc, "63"))
+    }
 }
 
 fn read(payload: &str, unit: Unit) -> Result<Code, Fault> {
@@ -92,7 +97,9 @@ fn read(payload: &str, unit: Unit) -> Result<Code, Fault> {
         tip: tip(&outer)?,
         country: {
             outer.require(58)?;
-            outer.text(58, |value| value.len() == 2 && value.bytes().all(|byte| byte.is_ascii_uppercase()))?.unwrap_or_default()
+            outer
+                .text(58, |value| value.len() == 2 && value.bytes().all(|byte| byte.is_ascii_uppercase()))?
+                .unwrap_or_default()
         },
         name: outer.text(59, |value| value.chars().count() <= MAX_NAME)?,
         city: outer.text(60, |value| value.chars().count() <= MAX_CITY)?,
@@ -177,7 +184,8 @@ fn vietqr(template: &Template<'_>, unit: Unit) -> Result<VietQr, Fault> {
         "QRIBFTTC" => VietQrService::Card,
         _ => return Err(Fault::new(Reason::Field, tlv::join(template.path, 2))),
     };
-    let number_fits = |value: &str| value.len() <= MAX_ACCOUNT_NUMBER && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let number_fits =
+        |value: &str| value.len() <= MAX_ACCOUNT_NUMBER && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
     Ok(VietQr {
         bin: inner.text(0, |value| value.len() == 6 && digits(value))?.unwrap_or_default(),
         number: inner.text(1, number_fits)?.unwrap_or_default(),
@@ -213,7 +221,8 @@ fn amount(text: &str) -> Result<i64, Fault> {
 fn tip(outer: &Template<'_>) -> Result<Option<Tip>, Fault> {
     let number = |tag: u8| -> Result<String, Fault> {
         let value = outer.require(tag)?;
-        let fits = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && value.bytes().filter(|byte| *byte == b'.').count() <= 1;
+        let fits = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+            && value.bytes().filter(|byte| *byte == b'.').count() <= 1;
         if fits && value.bytes().any(|byte| byte.is_ascii_digit()) {
             Ok(value.to_owned())
         } else {
@@ -238,7 +247,9 @@ fn language(value: &str, unit: Unit) -> Result<Language, Fault> {
     let inner = Template { path: "64", fields: &fields };
     inner.require(0)?;
     Ok(Language {
-        code: inner.text(0, |code| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_alphabetic()))?.unwrap_or_default(),
+        code: inner
+            .text(0, |code| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_alphabetic()))?
+            .unwrap_or_default(),
         name: inner.require(1)?.to_owned(),
         city: inner.get(2).map(str::to_owned),
     })

@@ -1,6 +1,9 @@
 //! [`Code`] → text, in the order of tags, lengths in characters, checksum in upper case.
 
-use super::{Account, Code, Fault, Initiation, Reason, TILL_AID, TILL_TAG, Tip, VIETQR_AID, VIETQR_TAG, VND_NUMERIC, VietQrService, crc, decode, tlv};
+use super::{
+    Account, Code, Fault, Initiation, Reason, TILL_AID, TILL_TAG, Tip, VIETQR_AID, VIETQR_TAG, VND_NUMERIC,
+    VietQrService, crc, decode, tlv,
+};
 
 /// Writes a payload and reads it back, so that nothing leaves here that our own strict reader would refuse or misread.
 ///
@@ -76,7 +79,8 @@ fn account_field(account: &Account) -> Result<(u8, String), Fault> {
             Ok((TILL_TAG, template([(0, TILL_AID), (1, &*till)].into_iter(), &tlv::join("", TILL_TAG))?))
         }
         Account::Other { tag, aid, fields } => {
-            let all = std::iter::once((0, aid.as_str())).chain(fields.iter().map(|(tag, value)| (*tag, value.as_str())));
+            let all =
+                std::iter::once((0, aid.as_str())).chain(fields.iter().map(|(tag, value)| (*tag, value.as_str())));
             Ok((*tag, template(all, &tlv::join("", *tag))?))
         }
     }

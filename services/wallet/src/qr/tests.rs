@@ -63,7 +63,11 @@ fn till_code(till: Uuid) -> Code {
     Code {
         initiation: Initiation::Static,
         accounts: vec![
-            Account::VietQr(VietQr { bin: "970436".to_owned(), number: "TT00000000017".to_owned(), service: VietQrService::Account }),
+            Account::VietQr(VietQr {
+                bin: "970436".to_owned(),
+                number: "TT00000000017".to_owned(),
+                service: VietQrService::Account,
+            }),
             Account::Till(till),
         ],
         category: Some("5814".to_owned()),
@@ -94,7 +98,9 @@ fn account(tag: u8) -> BoxedStrategy<Account> {
             .prop_map(|(bin, number, service)| Account::VietQr(VietQr { bin, number, service }))
             .boxed(),
         50 => any::<u128>().prop_map(|till| Account::Till(Uuid::from_u128(till))).boxed(),
-        _ => ("[a-z.]{3,12}", fields(1..=99, 3)).prop_map(move |(aid, fields)| Account::Other { tag, aid, fields }).boxed(),
+        _ => ("[a-z.]{3,12}", fields(1..=99, 3))
+            .prop_map(move |(aid, fields)| Account::Other { tag, aid, fields })
+            .boxed(),
     }
 }
 
@@ -113,23 +119,37 @@ fn tip() -> impl Strategy<Value = Option<Tip>> {
 }
 
 fn code() -> impl Strategy<Value = Code> {
-    let start = (accounts(), proptest::option::of(1_i64..10_000_000_000_000), any::<bool>(), tip(), proptest::option::of("[0-9]{4}"));
+    let start = (
+        accounts(),
+        proptest::option::of(1_i64..10_000_000_000_000),
+        any::<bool>(),
+        tip(),
+        proptest::option::of("[0-9]{4}"),
+    );
     let names = (proptest::option::of(text(25)), proptest::option::of(text(15)), proptest::option::of(text(10)));
-    let rest = (fields(1..=49, 2), fields(65..=99, 2), proptest::option::of(("[a-z]{2}", text(10), proptest::option::of(text(10)))));
-    (start, names, rest).prop_map(|((accounts, amount, dynamic, tip, category), (name, city, postal_code), (additional, unread, language))| Code {
-        initiation: if dynamic && amount.is_some() { Initiation::Dynamic } else { Initiation::Static },
-        accounts,
-        category,
-        amount,
-        tip,
-        country: "VN".to_owned(),
-        name,
-        city,
-        postal_code,
-        additional,
-        language: language.map(|(code, name, city)| Language { code, name, city }),
-        unread,
-    })
+    let rest = (
+        fields(1..=49, 2),
+        fields(65..=99, 2),
+        proptest::option::of(("[a-z]{2}", text(10), proptest::option::of(text(10)))),
+    );
+    (start, names, rest).prop_map(
+        |((accounts, amount, dynamic, tip, category), (name, city, postal_code), (additional, unread, language))| {
+            Code {
+                initiation: if dynamic && amount.is_some() { Initiation::Dynamic } else { Initiation::Static },
+                accounts,
+                category,
+                amount,
+                tip,
+                country: "VN".to_owned(),
+                name,
+                city,
+                postal_code,
+                additional,
+                language: language.map(|(code, name, city)| Language { code, name, city }),
+                unread,
+            }
+        },
+    )
 }
 
 proptest! {

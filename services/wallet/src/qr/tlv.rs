@@ -26,7 +26,8 @@ pub(super) fn parse<'a>(text: &'a str, unit: Unit, path: &str) -> Result<Vec<Fie
         let tag = two_digits(rest).ok_or_else(|| Fault::new(Reason::Length, path))?;
         let place = join(path, tag);
         let length = two_digits(&rest[2..]).ok_or_else(|| Fault::new(Reason::Length, &*place))?;
-        let (value, after) = split(&rest[4..], usize::from(length), unit).ok_or_else(|| Fault::new(Reason::Length, &*place))?;
+        let (value, after) =
+            split(&rest[4..], usize::from(length), unit).ok_or_else(|| Fault::new(Reason::Length, &*place))?;
         if fields.iter().any(|field| field.tag == tag) {
             return Err(Fault::new(Reason::DuplicateField, place));
         }
@@ -63,7 +64,9 @@ fn split(text: &str, length: usize, unit: Unit) -> Option<(&str, &str)> {
     let end = match unit {
         _ if length == 0 => return None,
         Unit::Bytes => length,
-        Unit::Characters => text.char_indices().nth(length - 1).map(|(start, character)| start + character.len_utf8())?,
+        Unit::Characters => {
+            text.char_indices().nth(length - 1).map(|(start, character)| start + character.len_utf8())?
+        }
     };
     text.split_at_checked(end)
 }

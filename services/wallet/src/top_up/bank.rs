@@ -109,7 +109,12 @@ impl From<Outcome> for Report {
             CallbackStatus::Succeeded => Answer::Succeeded,
             CallbackStatus::Failed => Answer::Failed,
         };
-        Self { answer, reference: outcome.bank_reference.map(short), reason: outcome.reason.map(short), amount: outcome.amount }
+        Self {
+            answer,
+            reference: outcome.bank_reference.map(short),
+            reason: outcome.reason.map(short),
+            amount: outcome.amount,
+        }
     }
 }
 
@@ -123,7 +128,12 @@ impl HttpBank {
     ///
     /// # Errors
     /// When the HTTP client can't be set up.
-    pub fn try_new(settings: &crate::config::BankConfig, callback_url: Url, timeout: Duration, clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn try_new(
+        settings: &crate::config::BankConfig,
+        callback_url: Url,
+        timeout: Duration,
+        clock: Clock,
+    ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(timeout)
@@ -143,7 +153,8 @@ impl HttpBank {
     async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Option<(StatusCode, Vec<u8>)> {
         let url = self.base.join(path).ok()?;
         let timestamp = self.clock.now().timestamp();
-        let signature = sign(self.secret.expose(), Signed { method: method.as_str(), path: url.path(), body: &body }, timestamp);
+        let signature =
+            sign(self.secret.expose(), Signed { method: method.as_str(), path: url.path(), body: &body }, timestamp);
         let mut request = self
             .client
             .request(method, url)
@@ -194,8 +205,12 @@ impl BankConnector for HttpBank {
         let Some((status, body)) = self.send(Method::GET, &path, Vec::new()).await else { return Report::lost() };
         match status {
             // Only the bank's own words count: a proxy in between says 404 too.
-            StatusCode::NOT_FOUND if code(&body).as_deref() == Some("not-found") => Report { answer: Answer::NeverSeen, ..Report::lost() },
-            status if status.is_success() => serde_json::from_slice::<Outcome>(&body).map_or_else(|_| Report::lost(), Report::from),
+            StatusCode::NOT_FOUND if code(&body).as_deref() == Some("not-found") => {
+                Report { answer: Answer::NeverSeen, ..Report::lost() }
+            }
+            status if status.is_success() => {
+                serde_json::from_slice::<Outcome>(&body).map_or_else(|_| Report::lost(), Report::from)
+            }
             status => {
                 tracing::warn!(status = status.as_u16(), "bank refused a status query");
                 Report::lost()
@@ -207,7 +222,10 @@ impl BankConnector for HttpBank {
 /// A refusal in the bank's own words is a definite no; anything else may come from in between.
 fn refused(status: StatusCode, body: &[u8]) -> Report {
     match status {
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => match code(body) {
+        StatusCode::BAD_REQUEST
+        | StatusCode::UNPROCESSABLE_ENTITY
+        | StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN => match code(body) {
             Some(code) => {
                 if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
                     tracing::error!(code, "bank refuses our credentials");

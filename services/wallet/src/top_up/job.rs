@@ -83,7 +83,8 @@ impl TopUpJob {
     fn later(&self, job: &Job, answer: Answer, reason: String) -> Outcome {
         let timing = self.wallet.timing;
         let first = if answer == Answer::Lost { AFTER_LOSS } else { timing.first_status_query };
-        let wait = first.saturating_mul(1 << job.attempts.saturating_sub(1).min(MAX_DOUBLINGS)).min(timing.last_status_query);
+        let wait =
+            first.saturating_mul(1 << job.attempts.saturating_sub(1).min(MAX_DOUBLINGS)).min(timing.last_status_query);
         Outcome::RetryAt(self.wallet.clock.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX), reason)
     }
 }

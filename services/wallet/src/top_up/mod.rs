@@ -40,7 +40,9 @@ platform::typed_id! {
 }
 
 /// Where a top-up stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, sqlx::Type, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, sqlx::Type, utoipa::ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 #[sqlx(type_name = "text", rename_all = "kebab-case")]
 pub enum State {
@@ -103,9 +105,9 @@ impl State {
             (Self::Requested | Self::Unknown, Refused) => Change::Move(Self::Failed),
             (Self::Failed, Failed | Refused | NeverSeen) | (Self::Requested, NeverSeen) => Change::Stay,
             (Self::Unknown, NeverSeen) => Change::Move(Self::Requested),
-            (Self::Submitted, Refused | NeverSeen) | (Self::Completed, Failed | Refused | NeverSeen | Processing) | (Self::Failed, Processing) => {
-                Change::Contradiction
-            }
+            (Self::Submitted, Refused | NeverSeen)
+            | (Self::Completed, Failed | Refused | NeverSeen | Processing)
+            | (Self::Failed, Processing) => Change::Contradiction,
         }
     }
 }

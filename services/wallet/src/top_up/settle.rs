@@ -79,7 +79,14 @@ pub(super) async fn mark_sending(wallet: &Wallet, top_up: &TopUp) -> Result<bool
 async fn move_to(wallet: &Wallet, top_up: &TopUp, to: State, report: &Report) -> Result<bool, Error> {
     let now = wallet.clock.now();
     let reason = (to == State::Failed).then(|| report.reason.as_deref().unwrap_or("bank-failed"));
-    let change = Transition { id: top_up.id, from: top_up.state, to, bank_reference: report.reference.as_deref(), reason, at: now };
+    let change = Transition {
+        id: top_up.id,
+        from: top_up.state,
+        to,
+        bank_reference: report.reference.as_deref(),
+        reason,
+        at: now,
+    };
     let mut tx = wallet.pool.begin().await?;
     if !sql::transition(&mut tx, &change).await? {
         return Ok(false);
@@ -134,7 +141,8 @@ fn request(top_up: &TopUp, report: &Report, key: String) -> Request<Rider> {
         kind: account::TOP_UP,
         reference: top_up.id.uuid(),
     };
-    let fingerprint = Sha256::new().chain_update(top_up.id.uuid()).chain_update(top_up.amount.to_be_bytes()).finalize().into();
+    let fingerprint =
+        Sha256::new().chain_update(top_up.id.uuid()).chain_update(top_up.amount.to_be_bytes()).finalize().into();
     Request {
         key: Key { caller: top_up.user_id, operation: OPERATION, key, fingerprint },
         open: vec![bank, citizen],

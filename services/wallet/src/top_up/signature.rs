@@ -33,10 +33,17 @@ pub fn sign(secret: &str, message: Signed<'_>, timestamp: i64) -> String {
 }
 
 /// Whether the headers prove that the holder of the secret sent this message within the last minutes. Takes constant time in the signature.
-pub(crate) fn verify(secret: &str, message: Signed<'_>, timestamp: Option<&str>, signature: Option<&str>, now: DateTime<Utc>) -> bool {
+pub(crate) fn verify(
+    secret: &str,
+    message: Signed<'_>,
+    timestamp: Option<&str>,
+    signature: Option<&str>,
+    now: DateTime<Utc>,
+) -> bool {
     let Some(timestamp) = timestamp.and_then(|text| text.parse::<i64>().ok()) else { return false };
     let Some(signature) = signature.and_then(|text| hex::decode(text).ok()) else { return false };
-    timestamp.abs_diff(now.timestamp()) <= MAX_SKEW_S && mac(secret, message, timestamp).verify_slice(&signature).is_ok()
+    timestamp.abs_diff(now.timestamp()) <= MAX_SKEW_S
+        && mac(secret, message, timestamp).verify_slice(&signature).is_ok()
 }
 
 fn mac(secret: &str, message: Signed<'_>, timestamp: i64) -> Hmac<Sha256> {
@@ -76,6 +83,12 @@ mod tests {
         assert!(!check(MESSAGE, 1000, None, Some(&*signature)));
         assert!(!check(MESSAGE, 1000, Some("1000"), None));
         assert!(!check(MESSAGE, 1000, Some("1000"), Some("zz")));
-        assert!(!verify("other", MESSAGE, Some("1000"), Some(&signature), DateTime::from_timestamp(1000, 0).expect("in range")));
+        assert!(!verify(
+            "other",
+            MESSAGE,
+            Some("1000"),
+            Some(&signature),
+            DateTime::from_timestamp(1000, 0).expect("in range")
+        ));
     }
 }

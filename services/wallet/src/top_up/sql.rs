@@ -59,7 +59,11 @@ pub(super) async fn insert(connection: &mut PgConnection, intent: &Intent<'_>) -
 }
 
 /// The top-up that a citizen's key belongs to.
-pub(super) async fn find_by_key(connection: &mut PgConnection, user: Uuid, key: &str) -> Result<Option<TopUp>, sqlx::Error> {
+pub(super) async fn find_by_key(
+    connection: &mut PgConnection,
+    user: Uuid,
+    key: &str,
+) -> Result<Option<TopUp>, sqlx::Error> {
     sqlx::query_as!(
         TopUp,
         r#"SELECT id, user_id, fingerprint, bank_code, account, amount, state AS "state: State", bank_reference, reason, transfer_id,
@@ -86,7 +90,11 @@ pub(crate) async fn find(connection: &mut PgConnection, id: TopUpId) -> Result<O
 }
 
 /// The top-up, if it is the citizen's.
-pub(crate) async fn find_own(connection: &mut PgConnection, user: Uuid, id: TopUpId) -> Result<Option<TopUp>, sqlx::Error> {
+pub(crate) async fn find_own(
+    connection: &mut PgConnection,
+    user: Uuid,
+    id: TopUpId,
+) -> Result<Option<TopUp>, sqlx::Error> {
     Ok(find(connection, id).await?.filter(|top_up| top_up.user_id == user))
 }
 
@@ -144,7 +152,10 @@ pub(crate) async fn complete(
 }
 
 /// The banks that completed top-ups came from, by transfer.
-pub(crate) async fn banks_of(connection: &mut PgConnection, transfers: &[Uuid]) -> Result<HashMap<Uuid, String>, sqlx::Error> {
+pub(crate) async fn banks_of(
+    connection: &mut PgConnection,
+    transfers: &[Uuid],
+) -> Result<HashMap<Uuid, String>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT transfer_id AS "transfer_id!", bank_code FROM wallet.top_up WHERE transfer_id = ANY($1)"#,
         transfers,

@@ -47,7 +47,9 @@ async fn only_the_bank_itself_is_heard() {
     let wallet = stage.start().await;
     let citizen = stage.token(stage.citizen(1).await);
     let id = pending(&stage, &wallet, &citizen, 5_000).await;
-    let body = json!({"request_id": id, "bank_reference": "FT1", "status": "succeeded", "amount": dong(5_000)}).to_string().into_bytes();
+    let body = json!({"request_id": id, "bank_reference": "FT1", "status": "succeeded", "amount": dong(5_000)})
+        .to_string()
+        .into_bytes();
     let path = format!("/wallet/v1/bank-callbacks/{BANK}");
     let now = stage.clock.now().timestamp();
     let secret = stage.callback_secret.expose();
@@ -61,11 +63,22 @@ async fn only_the_bank_itself_is_heard() {
         ("nothing", now, String::new()),
         ("no hexadecimal", now, "x".repeat(64)),
     ] {
-        assert_eq!(verdict(&raw(&wallet, &path, timestamp, &signature, body.clone()).await), (401, "signature-invalid".to_owned()), "{what}");
+        assert_eq!(
+            verdict(&raw(&wallet, &path, timestamp, &signature, body.clone()).await),
+            (401, "signature-invalid".to_owned()),
+            "{what}"
+        );
     }
     let unsigned = Request::post(&path).body(Body::from(body.clone())).expect("a request");
     assert_eq!(verdict(&wallet.call(unsigned).await), (401, "signature-invalid".to_owned()));
-    let elsewhere = raw(&wallet, "/wallet/v1/bank-callbacks/ACB", now, &sign(secret, "/wallet/v1/bank-callbacks/ACB", now), body.clone()).await;
+    let elsewhere = raw(
+        &wallet,
+        "/wallet/v1/bank-callbacks/ACB",
+        now,
+        &sign(secret, "/wallet/v1/bank-callbacks/ACB", now),
+        body.clone(),
+    )
+    .await;
     assert_eq!(verdict(&elsewhere), (404, "not-found".to_owned()), "a bank that is not connected");
     assert_eq!(wallet.balance(&citizen).await, 0);
     assert_eq!(stage.count("ledger.transfer").await, 0);
@@ -77,9 +90,15 @@ async fn a_callback_that_does_not_fit_changes_nothing() {
     let wallet = stage.start().await;
     let citizen = stage.token(stage.citizen(1).await);
     let id = pending(&stage, &wallet, &citizen, 5_000).await;
-    let body = |amount: Value| json!({"request_id": id, "bank_reference": "FT1", "status": "succeeded", "amount": amount});
+    let body =
+        |amount: Value| json!({"request_id": id, "bank_reference": "FT1", "status": "succeeded", "amount": amount});
     for (what, body, status, code) in [
-        ("unknown request", json!({"request_id": Uuid::now_v7(), "bank_reference": "FT1", "status": "succeeded", "amount": dong(5_000)}), 404, "not-found"),
+        (
+            "unknown request",
+            json!({"request_id": Uuid::now_v7(), "bank_reference": "FT1", "status": "succeeded", "amount": dong(5_000)}),
+            404,
+            "not-found",
+        ),
         ("more", body(dong(5_001)), 422, "callback-amount-mismatch"),
         ("less", body(dong(4_999)), 422, "callback-amount-mismatch"),
         ("another currency", body(json!({"amount": "5000.00", "currency": "USD"})), 422, "callback-amount-mismatch"),
@@ -90,8 +109,14 @@ async fn a_callback_that_does_not_fit_changes_nothing() {
     ] {
         assert_eq!(verdict(&send(&stage, &wallet, BANK, &body).await), (status, code.to_owned()), "{what}");
     }
-    assert_eq!(verdict(&send_bytes(&stage, &wallet, BANK, b"{\"request_id\":\"\xff".to_vec()).await), (400, "malformed-json".to_owned()));
-    assert_eq!(verdict(&send_bytes(&stage, &wallet, BANK, vec![b' '; 70_000]).await), (413, "body-too-large".to_owned()));
+    assert_eq!(
+        verdict(&send_bytes(&stage, &wallet, BANK, b"{\"request_id\":\"\xff".to_vec()).await),
+        (400, "malformed-json".to_owned())
+    );
+    assert_eq!(
+        verdict(&send_bytes(&stage, &wallet, BANK, vec![b' '; 70_000]).await),
+        (413, "body-too-large".to_owned())
+    );
     assert_eq!(wallet.top_up_state(&citizen, &id).await["state"], "unknown");
     assert_eq!(stage.count("ledger.transfer").await, 0);
 }
@@ -140,14 +165,22 @@ async fn money_for_a_frozen_wallet_waits_and_is_credited_later() {
     let citizen = wallet.funded(&stage, 1_000).await;
     let id = pending(&stage, &wallet, &citizen, 5_000).await;
     let freeze = async |frozen: i16| {
-        sqlx::query("UPDATE ledger.account SET frozen = $1 WHERE floor = 0").bind(frozen).execute(&stage.admin()).await.expect("a statement");
+        sqlx::query("UPDATE ledger.account SET frozen = $1 WHERE floor = 0")
+            .bind(frozen)
+            .execute(&stage.admin())
+            .await
+            .expect("a statement");
     };
     freeze(1).await;
     let body = json!({"request_id": id, "bank_reference": "FT1", "status": "succeeded", "amount": dong(5_000)});
     assert_eq!(verdict(&send(&stage, &wallet, BANK, &body).await), (422, "account-frozen".to_owned()));
     freeze(0).await;
     stage.clock.advance(chrono::TimeDelta::seconds(60));
-    assert_eq!(send(&stage, &wallet, BANK, &body).await.expect(200)["state"], "completed", "the refusal is not remembered for ever");
+    assert_eq!(
+        send(&stage, &wallet, BANK, &body).await.expect(200)["state"],
+        "completed",
+        "the refusal is not remembered for ever"
+    );
     assert_eq!(send(&stage, &wallet, BANK, &body).await.expect(200)["state"], "completed");
     assert_eq!(wallet.balance(&citizen).await, 6_000);
     stage.audit().await;

@@ -39,7 +39,12 @@ async fn a_citizen_tops_up_and_pays_by_scanning() {
 
     assert_eq!(wallet.balance(&citizen).await, 455_000);
     let history = wallet.get(&citizen, "/wallet/v1/transactions").await.expect(200);
-    let lines: Vec<_> = history["items"].as_array().expect("a list").iter().map(|line| (text(line, "kind"), text(line, "direction"), text(line, "counterparty"))).collect();
+    let lines: Vec<_> = history["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|line| (text(line, "kind"), text(line, "direction"), text(line, "counterparty")))
+        .collect();
     let line = |kind: &str, direction: &str, name: &str| (kind.to_owned(), direction.to_owned(), name.to_owned());
     assert_eq!(lines, [line("payment", "out", "Bún bò Mệ Kéo"), line("top-up", "in", "Vietcombank")]);
     assert_eq!(history["items"][0]["balance"], dong(455_000));
@@ -53,7 +58,9 @@ async fn a_citizen_tops_up_and_pays_by_scanning() {
         assert_eq!(seen["amount"], dong(45_000));
     }
     let metrics = wallet.context.metrics.encode();
-    let sample = |start: &str| metrics.lines().find(|line| line.starts_with(start)).and_then(|line| line.split_whitespace().last());
+    let sample = |start: &str| {
+        metrics.lines().find(|line| line.starts_with(start)).and_then(|line| line.split_whitespace().last())
+    };
     for (start, value) in [
         (r#"trangtien_wallet_payments_total{kind="payment",outcome="completed""#, "1"),
         (r#"trangtien_wallet_top_ups_total{state="completed""#, "1"),
@@ -73,7 +80,10 @@ async fn pages_of_transactions_join_without_gap() {
     let citizen = wallet.funded(&stage, 100_000).await;
     let shop = wallet.shop(&stage).await;
     for amount in 1..=7 {
-        wallet.post(&citizen, "/wallet/v1/payments", &json!({"till_id": shop.till, "amount": dong(amount)})).await.expect(201);
+        wallet
+            .post(&citizen, "/wallet/v1/payments", &json!({"till_id": shop.till, "amount": dong(amount)}))
+            .await
+            .expect(201);
     }
     for (token, base, expected) in [
         (&citizen, "/wallet/v1/transactions".to_owned(), vec![7, 6, 5, 4, 3, 2, 1, 100_000]),
@@ -82,7 +92,11 @@ async fn pages_of_transactions_join_without_gap() {
         let (mut seen, mut cursor) = (Vec::new(), String::new());
         loop {
             let page = wallet.get(token, &format!("{base}?limit=3{cursor}")).await.expect(200);
-            let amounts = page["items"].as_array().expect("a list").iter().map(|item| text(&item["amount"], "amount").parse::<i64>().expect("a number"));
+            let amounts = page["items"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|item| text(&item["amount"], "amount").parse::<i64>().expect("a number"));
             seen.extend(amounts);
             let Some(next) = page["next_cursor"].as_str() else { break };
             cursor = format!("&cursor={next}");

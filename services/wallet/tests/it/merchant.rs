@@ -11,7 +11,9 @@ async fn a_merchant_is_made_once_per_key() {
     let wallet = stage.start().await;
     let owner = stage.token(stage.citizen(0).await);
     let body = json!({"name": "  Cà phê Vĩ Dạ ", "city": "Huế", "category": "5812"});
-    let answers = futures::future::join_all((0..6).map(|_| wallet.post_with_key(&owner, "/wallet/v1/merchants", &body, "shop"))).await;
+    let answers =
+        futures::future::join_all((0..6).map(|_| wallet.post_with_key(&owner, "/wallet/v1/merchants", &body, "shop")))
+            .await;
     let first = answers[0].expect(201);
     assert!(answers.iter().all(|answer| answer.expect(201) == first));
     assert_eq!((text(&first, "name"), text(&first, "city")), ("Cà phê Vĩ Dạ".to_owned(), "Huế".to_owned()));
@@ -35,7 +37,10 @@ async fn a_till_has_its_code_in_three_forms() {
     assert_eq!(svg.headers["content-type"], "image/svg+xml");
     assert!(String::from_utf8_lossy(&svg.bytes).contains("<svg"));
     let png = wallet.get(&shop.token, &text(&till["qr"], "png")).await;
-    assert_eq!((&png.headers["content-type"], &png.bytes[1..4]), (&http::HeaderValue::from_static("image/png"), &b"PNG"[..]));
+    assert_eq!(
+        (&png.headers["content-type"], &png.bytes[1..4]),
+        (&http::HeaderValue::from_static("image/png"), &b"PNG"[..])
+    );
     let txt = wallet.get(&shop.token, &text(&till["qr"], "txt")).await;
     assert_eq!(txt.bytes, shop.payload.as_bytes());
     assert_eq!(wallet.get(&shop.token, &tills).await.expect(200)["items"], json!([till]));
@@ -53,7 +58,10 @@ async fn what_is_another_citizens_does_not_exist() {
     let wallet = stage.start().await;
     let shop = wallet.shop(&stage).await;
     let citizen = wallet.funded(&stage, 50_000).await;
-    let paid = wallet.post(&citizen, "/wallet/v1/payments", &json!({"till_id": shop.till, "amount": dong(1_000)})).await.expect(201);
+    let paid = wallet
+        .post(&citizen, "/wallet/v1/payments", &json!({"till_id": shop.till, "amount": dong(1_000)}))
+        .await
+        .expect(201);
     let top_up = wallet.top_up(&citizen, sandbox::RICH_ACCOUNTS[0], 1_000).await;
     let stranger = stage.token(stage.citizen(2).await);
     let own = wallet.shop(&stage).await;
@@ -87,7 +95,11 @@ async fn what_is_another_citizens_does_not_exist() {
         assert_eq!(wallet.get(&stranger, path).await.expect(200)["items"], json!([]), "{path}");
     }
     let missing = Uuid::now_v7();
-    for path in [format!("/wallet/v1/merchants/{missing}"), format!("/wallet/v1/payments/{missing}"), "/wallet/v1/merchants/x".to_owned()] {
+    for path in [
+        format!("/wallet/v1/merchants/{missing}"),
+        format!("/wallet/v1/payments/{missing}"),
+        "/wallet/v1/merchants/x".to_owned(),
+    ] {
         assert_eq!(wallet.get(&stranger, &path).await.code(), "not-found", "{path}");
     }
 }

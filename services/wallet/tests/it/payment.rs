@@ -43,9 +43,14 @@ async fn nobody_spends_what_is_not_there() {
         async move { replica.post_with_key(citizen, "/wallet/v1/payments", body, &format!("k{turn}")).await }
     });
     let answers = join_all(asks).await;
-    let (paid, refused): (Vec<_>, Vec<_>) = answers.iter().enumerate().partition(|(_, answer)| answer.status.as_u16() == 201);
+    let (paid, refused): (Vec<_>, Vec<_>) =
+        answers.iter().enumerate().partition(|(_, answer)| answer.status.as_u16() == 201);
     assert_eq!((paid.len(), refused.len()), (11, 19));
-    assert!(refused.iter().all(|(_, answer)| (answer.status.as_u16(), answer.code().as_str()) == (422, "insufficient-funds")));
+    assert!(
+        refused
+            .iter()
+            .all(|(_, answer)| (answer.status.as_u16(), answer.code().as_str()) == (422, "insufficient-funds"))
+    );
     assert_eq!(wallet.balance(&citizen).await, 1_000);
     // A refusal is remembered too, though the money would be there now.
     let id = wallet.top_up(&citizen, sandbox::RICH_ACCOUNTS[0], 1_000_000).await;
@@ -78,7 +83,11 @@ async fn rules_bound_a_payment_and_an_answered_one_stays_answered() {
     let refused = pay(5_000_001, "more").await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (403, "step-up-required"));
     assert_eq!(refused.json()["threshold"], dong(5_000_000));
-    sqlx::query("UPDATE wallet.citizen SET tier = 0 WHERE user_id = $1").bind(user).execute(&stage.admin()).await.expect("a statement");
+    sqlx::query("UPDATE wallet.citizen SET tier = 0 WHERE user_id = $1")
+        .bind(user)
+        .execute(&stage.admin())
+        .await
+        .expect("a statement");
     assert_eq!(pay(5_000_001, "most").await.code(), "amount-above-limit");
     // Before any rule begins nothing may be moved, but what was paid stays paid.
     stage.clock.advance(chrono::TimeDelta::days(-1_500));
@@ -87,8 +96,16 @@ async fn rules_bound_a_payment_and_an_answered_one_stays_answered() {
     assert_eq!(wallet.post_with_key(&early, "/wallet/v1/payments", &body, "early").await.code(), "no-rule-in-force");
     assert_eq!(wallet.post_with_key(&early, "/wallet/v1/payments", &body, "whole").await.expect(201), paid);
     let other = json!({"till_id": shop.till, "amount": dong(4_000_000)});
-    assert_eq!(wallet.post_with_key(&early, "/wallet/v1/payments", &other, "whole").await.code(), "idempotency-key-reused");
-    let told: Vec<_> = stage.events().await.into_iter().map(|(_, data)| PaymentRejected::decode(data.as_slice()).expect("its kind").code).collect();
+    assert_eq!(
+        wallet.post_with_key(&early, "/wallet/v1/payments", &other, "whole").await.code(),
+        "idempotency-key-reused"
+    );
+    let told: Vec<_> = stage
+        .events()
+        .await
+        .into_iter()
+        .map(|(_, data)| PaymentRejected::decode(data.as_slice()).expect("its kind").code)
+        .collect();
     assert_eq!(told, ["step-up-required", "amount-above-limit", "no-rule-in-force"]);
     stage.audit().await;
 }
@@ -125,19 +142,26 @@ async fn payments_survive_a_wallet_that_dies() {
     let shop = wallet.shop(&stage).await;
     wallet.kill().await;
     let body = json!({"till_id": shop.till, "amount": dong(1_000)});
-    for round in 0..6_u64 {
+    for round in 0..6_i64 {
         let wallet = stage.start().await;
+        let before = stage.count("wallet.payment").await;
         {
             let keys: Vec<_> = (0..20).map(|turn| format!("{round}-{turn}")).collect();
-            let all = join_all(keys.iter().map(|key| wallet.post_with_key(&citizen, "/wallet/v1/payments", &body, key)));
-            tokio::time::timeout(std::time::Duration::from_millis(round * 4), all).await.ok();
+            let all =
+                join_all(keys.iter().map(|key| wallet.post_with_key(&citizen, "/wallet/v1/payments", &body, key)));
+            let some = eventually("some are paid", async || stage.count("wallet.payment").await >= before + round);
+            tokio::select! {
+                _ = all => {}
+                () = some => {}
+            }
         }
         wallet.kill().await;
     }
     let wallet = stage.start().await;
     for round in 0..6 {
         let keys: Vec<_> = (0..20).map(|turn| format!("{round}-{turn}")).collect();
-        let answers = join_all(keys.iter().map(|key| wallet.post_with_key(&citizen, "/wallet/v1/payments", &body, key))).await;
+        let answers =
+            join_all(keys.iter().map(|key| wallet.post_with_key(&citizen, "/wallet/v1/payments", &body, key))).await;
         for answer in answers {
             answer.expect(201);
         }
@@ -155,7 +179,10 @@ async fn a_refusal_never_waits_for_the_city_to_hear_of_it() {
     let shop = wallet.shop(&stage).await;
     let answer = wallet.post(&citizen, "/wallet/v1/payments", &json!({"till_id": shop.till, "amount": dong(1)})).await;
     let problem = answer.expect(422);
-    assert_eq!((text(&problem, "code"), text(&problem, "title")), ("insufficient-funds".to_owned(), "The wallet holds too little".to_owned()));
+    assert_eq!(
+        (text(&problem, "code"), text(&problem, "title")),
+        ("insufficient-funds".to_owned(), "The wallet holds too little".to_owned())
+    );
     eventually("the refusal is told", async || stage.count("wallet.outbox").await == 1).await;
     assert_eq!(outbox::channel(wallet::SCHEMA), "wallet_outbox");
 }

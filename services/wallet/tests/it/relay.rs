@@ -23,7 +23,8 @@ async fn entries(wallet: &Replica, stream: &str) -> BTreeMap<i64, (String, Strin
         for entry in reply.ids {
             let position = entry.id.split('-').next().and_then(|text| text.parse().ok()).expect("a position");
             let field = |name: &str| entry.get::<String>(name).expect("a field");
-            let previous = all.insert(position, (field("type"), field("subject"), entry.get::<Vec<u8>>("data").expect("a payload")));
+            let previous = all
+                .insert(position, (field("type"), field("subject"), entry.get::<Vec<u8>>("data").expect("a payload")));
             assert!(previous.is_none(), "one entry for each position");
         }
     }
@@ -46,12 +47,18 @@ async fn every_transfer_is_one_event_of_the_journal() {
     assert_eq!(entries.keys().copied().collect::<Vec<_>>(), (1..=6).collect::<Vec<_>>());
     let (kind, subject, data) = &entries[&1];
     let top_up = TopUpCompleted::decode(data.as_slice()).expect("its kind");
-    assert_eq!((kind.as_str(), &top_up.user_id, top_up.bank_code.as_str()), ("trangtien.wallet.v1.TopUpCompleted", subject, "VCB"));
+    assert_eq!(
+        (kind.as_str(), &top_up.user_id, top_up.bank_code.as_str()),
+        ("trangtien.wallet.v1.TopUpCompleted", subject, "VCB")
+    );
     assert_eq!(top_up.balance.map(|money| money.minor_units), Some(100_000));
     for (view, (kind, subject, data)) in paid.iter().zip(entries.values().skip(1)) {
         let payment = PaymentCompleted::decode(data.as_slice()).expect("its kind");
         assert_eq!((kind.as_str(), &payment.payer_user_id), ("trangtien.wallet.v1.PaymentCompleted", subject));
-        assert_eq!((&payment.payment_id, &payment.till_id, &payment.merchant_id), (&text(view, "id"), &shop.till, &shop.merchant));
+        assert_eq!(
+            (&payment.payment_id, &payment.till_id, &payment.merchant_id),
+            (&text(view, "id"), &shop.till, &shop.merchant)
+        );
         assert_eq!(payment.merchant_name, "Bún bò Mệ Kéo");
         let money = |money: Option<proto::money::v1::Money>| money.map(|money| money.minor_units.to_string());
         assert_eq!(money(payment.amount), Some(text(&view["amount"], "amount")));
@@ -70,12 +77,15 @@ async fn tiers_follow_identity() {
     tokio::spawn(Relay::of_outbox(&wallet.context, wallet::SCHEMA, "identity").into_task().run(shutdown.clone()));
     let tell = async |event: NewEvent| {
         let mut tx = wallet.context.pool.begin().await.expect("a transaction");
-        outbox::append(&mut tx, wallet::SCHEMA, stage.clock.now(), &[event.stream("identity")]).await.expect("an event");
+        outbox::append(&mut tx, wallet::SCHEMA, stage.clock.now(), &[event.stream("identity")])
+            .await
+            .expect("an event");
         tx.commit().await.expect("committed");
     };
     let level = async || wallet.get(&token, "/wallet/v1/wallet").await.expect(200)["tier"]["level"].clone();
     assert_eq!(level().await, 0);
-    tell(NewEvent::new(user, &CitizenRegistered { user_id: user.to_string(), tier: 0, language: "vi".to_owned() })).await;
+    tell(NewEvent::new(user, &CitizenRegistered { user_id: user.to_string(), tier: 0, language: "vi".to_owned() }))
+        .await;
     eventually("the citizen is known", async || stage.count("wallet.citizen").await == 1).await;
     tell(NewEvent::new(user, &TierChanged { user_id: user.to_string(), tier: 2 })).await;
     eventually("the tier follows", async || level().await == 2).await;

@@ -106,7 +106,12 @@ impl Bank {
 
     /// What goes wrong from now on.
     pub(crate) async fn fault(&self, fault: Value) {
-        let answer = reqwest::Client::new().post(format!("{}/bank/faults", self.url)).json(&fault).send().await.expect("the sandbox answers");
+        let answer = reqwest::Client::new()
+            .post(format!("{}/bank/faults", self.url))
+            .json(&fault)
+            .send()
+            .await
+            .expect("the sandbox answers");
         assert!(answer.status().is_success(), "{:?}", answer.text().await);
     }
 
@@ -117,7 +122,8 @@ impl Bank {
 
     /// What the bank has collected, by request id: status and amount.
     pub(crate) async fn collected(&self) -> BTreeMap<String, (String, i64)> {
-        let answer: Value = reqwest::get(format!("{}/bank/statement", self.url)).await.expect("answers").json().await.expect("JSON");
+        let answer: Value =
+            reqwest::get(format!("{}/bank/statement", self.url)).await.expect("answers").json().await.expect("JSON");
         let items = answer["items"].as_array().expect("a list").iter();
         items
             .map(|item| {
@@ -148,7 +154,8 @@ impl Stage {
         let database = scratch::database(&parts).await.expect("PostgreSQL is installed");
         let clock = Clock::test();
         // Only the number is kept: the wallet listens there again after it was killed.
-        let port = TcpListener::bind("127.0.0.1:0").await.expect("a port is free").local_addr().expect("it is bound").port();
+        let port =
+            TcpListener::bind("127.0.0.1:0").await.expect("a port is free").local_addr().expect("it is bound").port();
         let bank = Bank::start(&clock).await;
         let callback_secret = bank.config.secret.clone();
         Self { issuer: Issuer::new(clock.clone()), clock, bank, redis, callback_secret, database, port, timeout_ms }
@@ -241,12 +248,18 @@ impl Stage {
 
     /// Names and payloads of the wallet's own events, in order.
     pub(crate) async fn events(&self) -> Vec<(String, Vec<u8>)> {
-        sqlx::query_as("SELECT kind, data FROM wallet.outbox ORDER BY position").fetch_all(&self.admin()).await.expect("a query")
+        sqlx::query_as("SELECT kind, data FROM wallet.outbox ORDER BY position")
+            .fetch_all(&self.admin())
+            .await
+            .expect("a query")
     }
 
     /// Checks what must hold at the end of every test: balances add up to zero, and the books agree with the wallet's rows.
     pub(crate) async fn audit(&self) {
-        let sum: i64 = sqlx::query_scalar("SELECT coalesce(sum(posted), 0)::bigint FROM ledger.account").fetch_one(&self.admin()).await.expect("a query");
+        let sum: i64 = sqlx::query_scalar("SELECT coalesce(sum(posted), 0)::bigint FROM ledger.account")
+            .fetch_one(&self.admin())
+            .await
+            .expect("a query");
         assert_eq!(sum, 0, "money is conserved");
         assert_eq!(self.count("ledger.account WHERE held <> 0").await, 0, "nothing is held");
         let unexplained = "ledger.transfer t WHERE NOT EXISTS (SELECT 1 FROM wallet.payment p WHERE p.id = t.id AND p.sequence = t.sequence AND p.amount = t.amount)
@@ -336,10 +349,18 @@ impl Replica {
     /// A merchant with a store and a till.
     pub(crate) async fn shop(&self, stage: &Stage) -> Shop {
         let token = stage.token(stage.citizen(0).await);
-        let merchant = text(&self.post(&token, "/wallet/v1/merchants", &json!({"name": "Bún bò Mệ Kéo", "category": "5814"})).await.expect(201), "id");
+        let merchant = text(
+            &self
+                .post(&token, "/wallet/v1/merchants", &json!({"name": "Bún bò Mệ Kéo", "category": "5814"}))
+                .await
+                .expect(201),
+            "id",
+        );
         let path = format!("/wallet/v1/merchants/{merchant}");
-        let store = text(&self.post(&token, &format!("{path}/stores"), &json!({"name": "Bạch Đằng"})).await.expect(201), "id");
-        let till = self.post(&token, &format!("{path}/stores/{store}/tills"), &json!({"name": "Quầy 1"})).await.expect(201);
+        let store =
+            text(&self.post(&token, &format!("{path}/stores"), &json!({"name": "Bạch Đằng"})).await.expect(201), "id");
+        let till =
+            self.post(&token, &format!("{path}/stores/{store}/tills"), &json!({"name": "Quầy 1"})).await.expect(201);
         let payload = till["qr"]["payload"].as_str().expect("a payload").to_owned();
         Shop { token, merchant, store, till: text(&till, "id"), payload }
     }

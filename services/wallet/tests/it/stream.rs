@@ -22,7 +22,10 @@ impl Live {
             request = request.header("last-event-id", after);
         }
         let response = wallet.send(request.body(Body::empty()).expect("a request")).await;
-        assert_eq!((response.status().as_u16(), &response.headers()["content-type"]), (200, &http::HeaderValue::from_static("text/event-stream")));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &http::HeaderValue::from_static("text/event-stream"))
+        );
         Self { body: response.into_body().into_data_stream(), text: String::new() }
     }
 
@@ -30,15 +33,21 @@ impl Live {
     async fn next(&mut self) -> Option<(i64, Value)> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
+                let field = |name: &str| {
+                    event.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+                };
                 let found = field("id:").zip(field("data:"));
                 self.text = rest.to_owned();
                 if let Some((id, data)) = found {
-                    return Some((id.parse().expect("a place in the journal"), serde_json::from_str(&data).expect("JSON")));
+                    return Some((
+                        id.parse().expect("a place in the journal"),
+                        serde_json::from_str(&data).expect("JSON"),
+                    ));
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(Duration::from_secs(20), self.body.next()).await.expect("something in time");
+            let chunk =
+                tokio::time::timeout(Duration::from_secs(20), self.body.next()).await.expect("something in time");
             self.text.push_str(std::str::from_utf8(&chunk?.expect("no error")).expect("text"));
         }
     }
@@ -89,7 +98,8 @@ async fn a_stream_ends_with_the_token() {
     let stage = Stage::new().await;
     let wallet = stage.start().await;
     let shop = wallet.shop(&stage).await;
-    let owner: uuid::Uuid = sqlx::query_scalar("SELECT owner_user_id FROM wallet.merchant").fetch_one(&stage.admin()).await.expect("a row");
+    let owner: uuid::Uuid =
+        sqlx::query_scalar("SELECT owner_user_id FROM wallet.merchant").fetch_one(&stage.admin()).await.expect("a row");
     let short = stage.issuer.token(owner, 30);
     let mut live = Live::open(&wallet, &short, &shop, None).await;
     stage.clock.advance(chrono::TimeDelta::seconds(31));
@@ -102,7 +112,9 @@ async fn a_place_that_is_not_ours_is_refused() {
     let wallet = stage.start().await;
     let shop = wallet.shop(&stage).await;
     for place in ["-1", "x", "9223372036854775808"] {
-        let request = Request::get(shop.path("/stream")).header("authorization", format!("Bearer {}", shop.token)).header("last-event-id", place);
+        let request = Request::get(shop.path("/stream"))
+            .header("authorization", format!("Bearer {}", shop.token))
+            .header("last-event-id", place);
         let answer = wallet.call(request.body(Body::empty()).expect("a request")).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "invalid-header"), "{place}");
     }

@@ -60,7 +60,8 @@ impl KeySource for Issuer {
     async fn keys(&self) -> Result<PublicKeys, Box<dyn std::error::Error + Send + Sync>> {
         let pair = Ed25519KeyPair::from_pkcs8(&self.document).expect("our own document");
         let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-        let key = serde_json::json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": KEY_ID, "x": x});
+        let key =
+            serde_json::json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": KEY_ID, "x": x});
         Ok(PublicKeys { jwks_json: serde_json::json!({ "keys": [key] }).to_string(), issuer: ISSUER.to_owned() })
     }
 

@@ -25,7 +25,7 @@ CREATE TABLE {schema}.job (
     CONSTRAINT job_counts_are_not_negative CHECK (attempts >= 0 AND failures >= 0 AND fence >= 0)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE {schema}.job IS 'Work that is due. One runner at a time holds a job by lease; the fence grows with each claim, so that a stale runner can finish nothing.';
-CREATE INDEX job_due_idx ON {schema}.job (due_at) WHERE state = 'due';
+CREATE INDEX job_due_idx ON {schema}.job (kind, due_at) WHERE state = 'due';
 CREATE INDEX job_lease_idx ON {schema}.job (lease_until) WHERE state = 'running';
 CREATE INDEX job_finished_idx ON {schema}.job (finished_at, id) WHERE state IN ('done', 'dead');
 

@@ -167,15 +167,21 @@ fn shorten(reason: &str) -> String {
     reason.chars().take(MAX_REASON).collect()
 }
 
+// Each kind by itself and ids as an array: the planner then takes the index of due jobs however long the queues are.
 const CLAIM: &str = "
     WITH abandoned AS (
         SELECT id FROM {schema}.job
         WHERE state = 'running' AND lease_until < clock_timestamp() AND kind = ANY ($1)
         ORDER BY lease_until LIMIT $3 FOR UPDATE SKIP LOCKED
     ), due AS (
-        SELECT id FROM {schema}.job
-        WHERE state = 'due' AND due_at <= $2 AND kind = ANY ($1)
-        ORDER BY due_at LIMIT $3 - (SELECT count(*) FROM abandoned) FOR UPDATE SKIP LOCKED
+        SELECT found.id
+        FROM unnest($1::text[]) AS wanted (kind)
+        CROSS JOIN LATERAL (
+            SELECT id, due_at FROM {schema}.job
+            WHERE kind = wanted.kind AND state = 'due' AND due_at <= $2
+            ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
+        ) AS found
+        ORDER BY found.due_at LIMIT $3 - (SELECT count(*) FROM abandoned)
     ), picked AS (
         SELECT id FROM abandoned UNION ALL SELECT id FROM due
     )
@@ -183,11 +189,16 @@ const CLAIM: &str = "
         state = 'running', fence = fence + 1, attempts = attempts + 1,
         failures = failures + CASE WHEN state = 'running' THEN 1 ELSE 0 END,
         holder = $4, lease_until = clock_timestamp() + $5
-    FROM picked WHERE job.id = picked.id
+    WHERE job.id = ANY (ARRAY(SELECT id FROM picked))
     RETURNING job.id, job.kind, job.key, job.due_at, job.payload, job.attempts, job.failures, job.traceparent, job.fence";
 
 const NEXT_DUE: &str = "
-    SELECT due_at FROM {schema}.job WHERE state = 'due' AND kind = ANY ($1) ORDER BY due_at LIMIT 1";
+    SELECT found.due_at
+    FROM unnest($1::text[]) AS wanted (kind)
+    CROSS JOIN LATERAL (
+        SELECT due_at FROM {schema}.job WHERE kind = wanted.kind AND state = 'due' ORDER BY due_at LIMIT 1
+    ) AS found
+    ORDER BY found.due_at LIMIT 1";
 
 // A row that is locked is being settled by its own handler: not waited for.
 const RENEW: &str = "

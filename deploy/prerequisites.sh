@@ -90,7 +90,7 @@ On other systems install: PostgreSQL 15 or newer (server), Redis or Valkey, Node
 
 # Runs in a subshell: its trap must not outlive it.
 quietly_install() {
-  export DEBIAN_FRONTEND=noninteractive
+  export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
   local had_redis=0 policy=/usr/sbin/policy-rc.d
   [ -e /usr/bin/redis-server ] || [ -e /usr/bin/valkey-server ] && had_redis=1
   # No cluster of our making, now or later: ours are private.
@@ -105,7 +105,7 @@ quietly_install() {
     trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
   fi
   as_root apt-get update
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold "$@"
+  as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold "$@"
   if [ "$had_redis" = 0 ] && command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then
     as_root systemctl disable --now redis-server valkey-server 2>/dev/null || true
   fi

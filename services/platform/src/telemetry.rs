@@ -1,5 +1,6 @@
 //! Logs to standard error, and spans to an OpenTelemetry collector when one is configured.
 
+use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::trace::TracerProvider as _;
@@ -84,7 +85,10 @@ pub enum TelemetryError {
 /// When the filter or the endpoint is not valid. A second call changes nothing.
 pub fn init(settings: &TelemetrySettings, instance: &str) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&settings.log)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(true);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(true);
     let lines = match settings.format {
         LogFormat::Text => lines.compact().boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

@@ -100,6 +100,9 @@ struct Up {
     /// Removes the data folder and ends.
     #[arg(long, conflicts_with_all = ["fresh", "split", "http"])]
     remove: bool,
+    /// Demo traffic: so many payments a second.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(up::traffic::MAX_RATE)))]
+    traffic: Option<u32>,
     /// An existing database instead of a private server; the login must be able to create roles.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
@@ -199,6 +202,7 @@ async fn up(asked: Up) -> anyhow::Result<()> {
             database_url: asked.database_url.map(Secret::new),
             redis_url: asked.redis_url.map(Secret::new),
         },
+        traffic: asked.traffic,
     })
     .await
 }

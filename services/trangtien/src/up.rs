@@ -6,12 +6,15 @@
 mod roles;
 mod sandbox;
 pub mod settings;
+pub mod traffic;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use platform::clock::Clock;
+use platform::task::Shutdown;
+use tokio::task::JoinHandle;
 
 use self::roles::Roles;
 use self::sandbox::Sandbox;
@@ -42,6 +45,8 @@ pub struct Options {
     pub shape: Shape,
     /// Servers that exist.
     pub existing: Existing,
+    /// Journeys of demo traffic a second.
+    pub traffic: Option<u32>,
 }
 
 /// How a city is laid out.
@@ -77,6 +82,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     };
     progress.step(format!("Ready: {}", city.info.http));
     println!("{}", city.welcome());
+    let traffic = Shutdown::new();
+    let making = options.traffic.map(|per_second| city.make_traffic(per_second, &traffic)).transpose()?;
     let ended = tokio::select! {
         () = stop.asked() => Ok(()),
         error = city.look_after(&progress) => Err(error),
@@ -84,6 +91,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     println!();
     progress.step("Stopping (a second Ctrl-C stops at once)");
     stop.next_ends_at_once();
+    traffic.begin();
+    if let Some(making) = making {
+        making.await.ok();
+    }
     city.stop().await?;
     progress.step("Stopped; the data stays");
     ended
@@ -165,6 +176,15 @@ impl City {
             said.extend(processes.revive().await?);
         }
         Ok(said)
+    }
+
+    /// Lets people pay until the shutdown begins.
+    ///
+    /// # Errors
+    /// When the city has no usable URL.
+    pub fn make_traffic(&self, per_second: u32, shutdown: &Shutdown) -> anyhow::Result<JoinHandle<()>> {
+        let place = (self.info.http.parse()?, self.info.sandbox.parse()?);
+        Ok(tokio::spawn(traffic::run(place, per_second, shutdown.clone())))
     }
 
     /// Stops everything in order; the data stays.

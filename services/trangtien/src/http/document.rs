@@ -6,8 +6,15 @@ use url::Url;
 /// What the parts of a document share by name.
 const COMPONENTS: [&str; 3] = ["schemas", "responses", "securitySchemes"];
 
-/// An empty document for this origin.
+/// A document for this origin that holds the common routes only.
 pub(crate) fn describe(public_url: &Url) -> Value {
+    let mut document = empty(public_url);
+    let common = serde_json::to_value(super::common_document()).expect("an OpenAPI document is JSON");
+    merge(&mut document, &common);
+    document
+}
+
+fn empty(public_url: &Url) -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -79,6 +86,7 @@ mod tests {
         assert_eq!(document["paths"]["/a"]["get"]["summary"], "one");
         assert!(document["paths"]["/a"]["post"].is_object());
         assert_eq!(document["tags"].as_array().map(Vec::len), Some(1));
+        assert!(document["paths"]["/app/v1/configuration"]["get"].is_object(), "the common routes are described too");
         assert_eq!(document["servers"][0]["url"], "http://localhost:8080");
     }
 }

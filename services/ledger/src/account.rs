@@ -64,9 +64,7 @@ pub struct AccountSpec {
 }
 
 /// Which way money may not move.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Freeze {
     /// Money moves both ways.
@@ -93,9 +91,7 @@ impl Freeze {
 
     /// The freeze of a stored number.
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Nothing, Self::In, Self::Out, Self::Both]
-            .into_iter()
-            .find(|freeze| freeze.number() == number)
+        [Self::Nothing, Self::In, Self::Out, Self::Both].into_iter().find(|freeze| freeze.number() == number)
     }
 
     /// Whether money may not come in.
@@ -185,10 +181,7 @@ impl Account {
         if self.freeze.stops_out() {
             return Err(Reject::AccountFrozen(self.id));
         }
-        let after = self
-            .available()
-            .checked_sub(amount.minor())
-            .ok_or(Reject::BalanceOverflow(self.id))?;
+        let after = self.available().checked_sub(amount.minor()).ok_or(Reject::BalanceOverflow(self.id))?;
         match self.floor {
             Some(floor) if after < floor => Err(Reject::InsufficientFunds(self.id)),
             _ => Ok(()),

@@ -58,9 +58,10 @@ impl Failure {
 
     fn of_commit(error: sqlx::Error, effects: Effects) -> Self {
         // The server says itself that it rolled back only with these classes; anything else leaves it open.
-        let refused = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| {
-            code.starts_with("23") || code.starts_with("40")
-        });
+        let refused = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .is_some_and(|code| code.starts_with("23") || code.starts_with("40"));
         if refused {
             Self::of(error)
         } else {
@@ -338,8 +339,7 @@ impl<'a> Written<'a> {
             write::requests(tx, shard, number, &self.effects.requests).await?;
         }
         let block = self.block(head);
-        let changed =
-            write::journal(tx, &self.touched, &self.effects.transfers, &block, journal::CHANNEL).await?;
+        let changed = write::journal(tx, &self.touched, &self.effects.transfers, &block, journal::CHANNEL).await?;
         all_changed(self.touched.len(), changed)
     }
 
@@ -378,7 +378,8 @@ impl<'a> Written<'a> {
         records.extend(self.kinds.accounts.iter().map(|(code, name)| Record::AccountKind(*code, name)));
         records.extend(self.kinds.transfers.iter().map(|(code, name)| Record::TransferKind(*code, name)));
         records.extend(opened.into_iter().map(Record::AccountOpened));
-        records.extend(self.effects.changes.iter().map(Record::AccountChanged));
+        records
+            .extend((1..).zip(&self.effects.changes).map(|(ordinal, change)| Record::AccountChanged(ordinal, change)));
         records.extend(held.into_iter().map(Record::HoldOpened));
         records.extend(confirming.map(Record::HoldConfirming));
         records.extend(ended.map(Record::HoldEnded));

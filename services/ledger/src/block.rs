@@ -264,8 +264,8 @@ pub enum Record<'a> {
     TransferKind(i16, &'a str),
     /// An account was opened.
     AccountOpened(&'a Account),
-    /// An account was frozen, unfrozen or closed.
-    AccountChanged(&'a AccountChange),
+    /// An account was frozen, unfrozen or closed; with its place among the block's changes, from 1.
+    AccountChanged(i32, &'a AccountChange),
     /// A hold was opened.
     HoldOpened(&'a Hold),
     /// An outside party was about to be asked about a hold.
@@ -283,7 +283,7 @@ impl Record<'_> {
             Self::AccountKind(..) => b'K',
             Self::TransferKind(..) => b'k',
             Self::AccountOpened(_) => b'A',
-            Self::AccountChanged(_) => b'a',
+            Self::AccountChanged(..) => b'a',
             Self::HoldOpened(_) => b'H',
             Self::HoldConfirming(_) => b'h',
             Self::HoldEnded(_) => b'E',
@@ -294,14 +294,13 @@ impl Record<'_> {
         match self {
             Self::AccountKind(code, name) | Self::TransferKind(code, name) => bytes.short(*code).text(name),
             Self::AccountOpened(account) => bytes.account(account),
-            Self::AccountChanged(change) => bytes
+            Self::AccountChanged(ordinal, change) => bytes
+                .long(i64::from(*ordinal))
                 .id(change.account.uuid())
                 .short(change.freeze.number())
                 .short(i16::from(change.closed)),
             Self::HoldOpened(hold) => bytes.hold(hold),
-            Self::HoldConfirming(hold) => {
-                bytes.id(hold.id.uuid()).optional_time(hold.confirming.map(|stamp| stamp.at))
-            }
+            Self::HoldConfirming(hold) => bytes.id(hold.id.uuid()).optional_time(hold.confirming.map(|stamp| stamp.at)),
             Self::HoldEnded(hold) => bytes.ending(hold),
             Self::Request(request) => bytes.request(request),
         };
@@ -403,16 +402,8 @@ mod tests {
     use super::*;
 
     /// Leaves and tree heads of the test vectors that implementations of RFC 6962 share.
-    const LEAVES: [&str; 8] = [
-        "",
-        "00",
-        "10",
-        "2021",
-        "3031",
-        "40414243",
-        "5051525354555657",
-        "606162636465666768696a6b6c6d6e6f",
-    ];
+    const LEAVES: [&str; 8] =
+        ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
     const ROOTS: [&str; 9] = [
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -426,10 +417,7 @@ mod tests {
     ];
 
     fn leaves(count: usize) -> Vec<Hash> {
-        LEAVES[..count]
-            .iter()
-            .map(|data| leaf_hash(&hex::decode(data).expect("hexadecimal")))
-            .collect()
+        LEAVES[..count].iter().map(|data| leaf_hash(&hex::decode(data).expect("hexadecimal"))).collect()
     }
 
     #[test]
@@ -462,10 +450,7 @@ mod tests {
                 "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
             ]
         );
-        assert_eq!(
-            path(2, 3),
-            ["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]
-        );
+        assert_eq!(path(2, 3), ["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]);
     }
 
     #[test]
@@ -475,9 +460,8 @@ mod tests {
             let root = leaves.iter().copied().collect::<Tree>().root();
             for index in 0..size {
                 let path = audit_path(&leaves, index);
-                let proven = |leaf: Hash, index: usize| {
-                    root_of_path(leaf, index as u64, size as u64, &path) == Some(root)
-                };
+                let proven =
+                    |leaf: Hash, index: usize| root_of_path(leaf, index as u64, size as u64, &path) == Some(root);
                 assert!(proven(leaves[index], index), "leaf {index} of {size}");
                 assert!(!proven(leaf_hash(b"other"), index));
                 for other in (0..size).filter(|other| *other != index) {

@@ -225,12 +225,7 @@ pub async fn proof(pool: &PgPool, id: TransferId) -> Result<Option<(Transfer, Pr
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn due_holds(
-    pool: &PgPool,
-    shard: i16,
-    now: DateTime<Utc>,
-    limit: u16,
-) -> Result<Vec<HoldId>, sqlx::Error> {
+pub async fn due_holds(pool: &PgPool, shard: i16, now: DateTime<Utc>, limit: u16) -> Result<Vec<HoldId>, sqlx::Error> {
     books::due_holds(pool, shard, now, limit.min(MAX_DUE_HOLDS).into()).await
 }
 

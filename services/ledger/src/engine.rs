@@ -387,12 +387,7 @@ fn reply_all<R>(batch: Vec<Job<R>>, error: &PostError) {
 impl<R> Job<R> {
     /// The request as the fold sees it.
     pub(crate) fn entry(&self) -> Entry<'_> {
-        Entry {
-            key: self.key,
-            fingerprint: self.fingerprint,
-            open: &self.request.open,
-            actions: &self.request.actions,
-        }
+        Entry { key: self.key, fingerprint: self.fingerprint, open: &self.request.open, actions: &self.request.actions }
     }
 
     fn weight(&self) -> usize {

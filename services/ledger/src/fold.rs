@@ -148,14 +148,7 @@ impl<'a> Fold<'a> {
             transfers: Vec::with_capacity(entries),
             ..Effects::default()
         };
-        Self {
-            state,
-            stamp,
-            effects,
-            undo: Vec::new(),
-            listed_accounts: HashSet::new(),
-            listed_holds: HashSet::new(),
-        }
+        Self { state, stamp, effects, undo: Vec::new(), listed_accounts: HashSet::new(), listed_holds: HashSet::new() }
     }
 
     fn decide(&mut self, entry: &Entry<'_>) -> Verdict {
@@ -394,8 +387,7 @@ impl<'a> Fold<'a> {
         let made = self.effects.transfers.len() - mark.transfers;
         if let Some(first) = self.effects.transfers.get_mut(mark.transfers) {
             let transfers = i16::try_from(made).expect("a request has few actions");
-            first.request =
-                Origin::First { key: entry.key, fingerprint: entry.fingerprint, transfers };
+            first.request = Origin::First { key: entry.key, fingerprint: entry.fingerprint, transfers };
         }
     }
 
@@ -428,8 +420,7 @@ impl<'a> Fold<'a> {
     }
 
     fn remember(&mut self, entry: &Entry<'_>, mark: Mark, outcome: &Outcome) {
-        let remembered =
-            Remembered { fingerprint: entry.fingerprint, outcome: outcome.clone() };
+        let remembered = Remembered { fingerprint: entry.fingerprint, outcome: outcome.clone() };
         self.state.remembered.insert(entry.key, remembered);
         if self.effects.transfers.len() == mark.transfers {
             let reject = match outcome {

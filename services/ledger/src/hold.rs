@@ -128,11 +128,7 @@ impl Hold {
     }
 
     /// How much a posting at `now` moves.
-    pub(crate) fn may_post(
-        &self,
-        amount: Option<Money>,
-        now: DateTime<Utc>,
-    ) -> Result<i64, Reject> {
+    pub(crate) fn may_post(&self, amount: Option<Money>, now: DateTime<Utc>) -> Result<i64, Reject> {
         self.must_be_live(now)?;
         let Some(amount) = amount else { return Ok(self.amount) };
         if amount.currency() != self.currency {
@@ -202,10 +198,7 @@ mod tests {
         let (hold, now) = hold(None);
         assert_eq!(hold.may_post(None, now), Ok(100));
         assert_eq!(hold.may_post(Some(Money::vnd(40)), now), Ok(40));
-        assert_eq!(
-            hold.may_post(Some(Money::vnd(101)), now),
-            Err(Reject::AmountExceedsHold(hold.id))
-        );
+        assert_eq!(hold.may_post(Some(Money::vnd(101)), now), Err(Reject::AmountExceedsHold(hold.id)));
         assert_eq!(
             hold.may_post(Some(Money::from_minor(1, Currency::Usd)), now),
             Err(Reject::CurrencyMismatch(hold.debit))

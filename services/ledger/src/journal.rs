@@ -61,12 +61,7 @@ pub struct Party {
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn read(
-    pool: &PgPool,
-    shard: i16,
-    after_sequence: i64,
-    limit: u32,
-) -> Result<Vec<JournalRow>, sqlx::Error> {
+pub async fn read(pool: &PgPool, shard: i16, after_sequence: i64, limit: u32) -> Result<Vec<JournalRow>, sqlx::Error> {
     let limit = i64::from(limit.min(MAX_ROWS));
     let records = books::journal(pool, shard, after_sequence, limit).await?;
     records.into_iter().map(|record| Ok(record.try_into()?)).collect()

@@ -110,7 +110,11 @@ fn recorded(names: &Names, codes: &BTreeSet<i16>) -> bool {
 }
 
 /// Takes over the stored names; gives those of `codes` that are not stored.
-fn learn(names: &mut Names, stored: HashMap<i16, String>, codes: &BTreeSet<i16>) -> Result<Vec<(i16, Arc<str>)>, Failure> {
+fn learn(
+    names: &mut Names,
+    stored: HashMap<i16, String>,
+    codes: &BTreeSet<i16>,
+) -> Result<Vec<(i16, Arc<str>)>, Failure> {
     for (code, stored) in stored {
         let name = names.entry(code).or_insert_with(|| Name { name: stored.as_str().into(), recorded: true });
         if *name.name != *stored {
@@ -118,7 +122,8 @@ fn learn(names: &mut Names, stored: HashMap<i16, String>, codes: &BTreeSet<i16>)
         }
         name.recorded = true;
     }
-    let missing = codes.iter().filter_map(|code| names.get(code).filter(|name| !name.recorded).map(|name| (*code, name)));
+    let missing =
+        codes.iter().filter_map(|code| names.get(code).filter(|name| !name.recorded).map(|name| (*code, name)));
     Ok(missing.map(|(code, name)| (code, name.name.clone())).collect())
 }
 

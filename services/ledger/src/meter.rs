@@ -38,18 +38,10 @@ impl Meter {
             ),
             batch: metrics.histogram("posting_batch_size", "Requests in one batch.", &[], SIZE_BUCKETS),
             depth: metrics.gauge("posting_queue_depth", "Requests that wait for the next batch.", &[]),
-            moved: metrics.counter(
-                "money_moved_total",
-                "Minor units moved by transfers.",
-                &["kind", "currency"],
-            ),
+            moved: metrics.counter("money_moved_total", "Minor units moved by transfers.", &["kind", "currency"]),
             transfers: metrics.counter("transfers_total", "Transfers asked for.", &["kind", "outcome"]),
             holds: metrics.gauge("holds_open", "Holds that have not ended.", &[]),
-            refused: metrics.counter(
-                "posting_queue_full_total",
-                "Requests turned away because too many waited.",
-                &[],
-            ),
+            refused: metrics.counter("posting_queue_full_total", "Requests turned away because too many waited.", &[]),
             faults: metrics.counter(
                 "posting_faults_total",
                 "Requests that could not be written because of a fault in the program.",

@@ -16,9 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 const MAX_AMOUNT_CHARS: usize = 21;
 
 /// A currency of ISO 4217, with its number of minor digits.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[non_exhaustive]
 pub enum Currency {
@@ -72,10 +70,7 @@ impl FromStr for Currency {
     type Err = MoneyError;
 
     fn from_str(code: &str) -> Result<Self, MoneyError> {
-        Self::ALL
-            .into_iter()
-            .find(|currency| currency.code() == code)
-            .ok_or(MoneyError::UnknownCurrency)
+        Self::ALL.into_iter().find(|currency| currency.code() == code).ok_or(MoneyError::UnknownCurrency)
     }
 }
 
@@ -246,18 +241,11 @@ impl Money {
     ///
     /// # Errors
     /// As [`Money::try_add`].
-    pub fn try_sum(
-        currency: Currency,
-        amounts: impl IntoIterator<Item = Self>,
-    ) -> Result<Self, MoneyError> {
+    pub fn try_sum(currency: Currency, amounts: impl IntoIterator<Item = Self>) -> Result<Self, MoneyError> {
         amounts.into_iter().try_fold(Self::zero(currency), Self::try_add)
     }
 
-    fn combine(
-        self,
-        other: Self,
-        operation: fn(i64, i64) -> Option<i64>,
-    ) -> Result<Self, MoneyError> {
+    fn combine(self, other: Self, operation: fn(i64, i64) -> Option<i64>) -> Result<Self, MoneyError> {
         if self.currency != other.currency {
             return Err(MoneyError::MixedCurrencies);
         }
@@ -309,9 +297,7 @@ impl ToSchema for Money {
         Cow::Borrowed("Money")
     }
 
-    fn schemas(
-        schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>,
-    ) {
+    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>) {
         Wire::schemas(schemas);
     }
 }
@@ -359,9 +345,7 @@ impl ToSchema for PositiveMoney {
         Money::name()
     }
 
-    fn schemas(
-        schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>,
-    ) {
+    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>) {
         Money::schemas(schemas);
     }
 }
@@ -383,17 +367,14 @@ mod tests {
         assert_eq!(json, r#"{"amount":"150000","currency":"VND"}"#);
         assert_eq!(decode(&json), Ok(money));
         let cents = Money::from_minor(5, Currency::Usd);
-        assert_eq!(
-            serde_json::to_string(&cents).expect("money encodes"),
-            r#"{"amount":"0.05","currency":"USD"}"#
-        );
+        assert_eq!(serde_json::to_string(&cents).expect("money encodes"), r#"{"amount":"0.05","currency":"USD"}"#);
     }
 
     #[test]
     fn anything_but_plain_digits_is_refused() {
         for amount in [
-            "", " ", "+1", "--1", "1e3", "1E3", "1_000", "1,000", "01", "00", "-0", ".5", "5.",
-            "1.", "0x10", "NaN", "inf", "١", "1 ", " 1", "150000.0", "0.5",
+            "", " ", "+1", "--1", "1e3", "1E3", "1_000", "1,000", "01", "00", "-0", ".5", "5.", "1.", "0x10", "NaN",
+            "inf", "١", "1 ", " 1", "150000.0", "0.5",
         ] {
             let json = format!(r#"{{"amount":"{amount}","currency":"VND"}}"#);
             assert!(decode(&json).is_err(), "{amount} was taken");
@@ -416,33 +397,18 @@ mod tests {
         ] {
             assert_eq!(Money::parse(amount, Currency::Vnd).is_ok(), fits, "{amount}");
         }
-        assert_eq!(
-            Money::try_new(Decimal::MAX, Currency::Usd),
-            Err(MoneyError::Overflow)
-        );
-        assert_eq!(
-            Money::try_new(Decimal::new(15, 1), Currency::Vnd),
-            Err(MoneyError::ExcessScale)
-        );
-        assert_eq!(
-            Money::try_new(Decimal::new(150, 2), Currency::Usd),
-            Ok(Money::from_minor(150, Currency::Usd))
-        );
+        assert_eq!(Money::try_new(Decimal::MAX, Currency::Usd), Err(MoneyError::Overflow));
+        assert_eq!(Money::try_new(Decimal::new(15, 1), Currency::Vnd), Err(MoneyError::ExcessScale));
+        assert_eq!(Money::try_new(Decimal::new(150, 2), Currency::Usd), Ok(Money::from_minor(150, Currency::Usd)));
     }
 
     #[test]
     fn sums_refuse_mixed_currencies_and_overflow() {
         let one = Money::vnd(1);
-        assert_eq!(
-            one.try_add(Money::from_minor(1, Currency::Usd)),
-            Err(MoneyError::MixedCurrencies)
-        );
+        assert_eq!(one.try_add(Money::from_minor(1, Currency::Usd)), Err(MoneyError::MixedCurrencies));
         assert_eq!(Money::vnd(i64::MAX).try_add(one), Err(MoneyError::Overflow));
         assert_eq!(Money::vnd(i64::MIN).try_sub(one), Err(MoneyError::Overflow));
-        assert_eq!(
-            Money::try_sum(Currency::Vnd, [one, one, one]),
-            Ok(Money::vnd(3))
-        );
+        assert_eq!(Money::try_sum(Currency::Vnd, [one, one, one]), Ok(Money::vnd(3)));
     }
 
     #[test]

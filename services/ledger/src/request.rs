@@ -153,9 +153,7 @@ fn check_action(action: &Action) -> Result<(), Invalid> {
     match action {
         Action::Transfer(posting) => check(posting.debit, posting.credit, posting.amount),
         Action::Hold(hold) => check(hold.debit, hold.credit, hold.amount),
-        Action::Post(HoldPosting { amount: Some(amount), .. }) if !amount.is_positive() => {
-            Err(Invalid::Amount)
-        }
+        Action::Post(HoldPosting { amount: Some(amount), .. }) if !amount.is_positive() => Err(Invalid::Amount),
         _ => Ok(()),
     }
 }

@@ -48,7 +48,12 @@ pub(crate) async fn blocks(pool: &PgPool, shard: i16, after: i64, limit: i64) ->
 }
 
 /// Transfers after a sequence, oldest first.
-pub(crate) async fn transfers(pool: &PgPool, shard: i16, after: i64, limit: i64) -> Result<Vec<TransferRow>, sqlx::Error> {
+pub(crate) async fn transfers(
+    pool: &PgPool,
+    shard: i16,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<TransferRow>, sqlx::Error> {
     sqlx::query_as!(
         TransferRow,
         "SELECT shard, sequence, block, posted_at, id, debit, credit, amount, currency, kind, reference, debit_balance, credit_balance,
@@ -117,7 +122,7 @@ pub(crate) async fn opened(pool: &PgPool, range: Blocks) -> Result<Vec<AccountRo
 pub(crate) async fn changes(pool: &PgPool, range: Blocks) -> Result<Vec<ChangeRow>, sqlx::Error> {
     sqlx::query_as!(
         ChangeRow,
-        "SELECT block, account, frozen, closed
+        "SELECT block, ordinal, account, frozen, closed
          FROM ledger.account_change
          WHERE shard = $1 AND block BETWEEN $2 AND $3
          ORDER BY block, ordinal

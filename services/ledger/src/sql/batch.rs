@@ -185,8 +185,7 @@ impl Past {
             None => Outcome::Posted(Vec::new()),
         };
         let fingerprint = Fingerprint(fingerprint);
-        let remembered =
-            self.remembered.entry(RequestKey(key)).or_insert(Remembered { fingerprint, outcome });
+        let remembered = self.remembered.entry(RequestKey(key)).or_insert(Remembered { fingerprint, outcome });
         if let (Outcome::Posted(list), Some(posted)) = (&mut remembered.outcome, row.posted()) {
             list.push(posted);
         }

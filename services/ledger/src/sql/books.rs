@@ -64,7 +64,12 @@ pub(crate) async fn transfer(pool: &PgPool, id: TransferId) -> Result<Option<Tra
 }
 
 /// The transfers of a shard from one sequence to another, both included.
-pub(crate) async fn transfers(pool: &PgPool, shard: i16, first: i64, last: i64) -> Result<Vec<TransferRow>, sqlx::Error> {
+pub(crate) async fn transfers(
+    pool: &PgPool,
+    shard: i16,
+    first: i64,
+    last: i64,
+) -> Result<Vec<TransferRow>, sqlx::Error> {
     sqlx::query_as!(
         TransferRow,
         "SELECT shard, sequence, block, posted_at, id, debit, credit, amount, currency, kind, reference, debit_balance, credit_balance,
@@ -132,7 +137,12 @@ pub(crate) struct JournalRecord {
 }
 
 /// A page of the journal after a sequence.
-pub(crate) async fn journal(pool: &PgPool, shard: i16, after: i64, limit: i64) -> Result<Vec<JournalRecord>, sqlx::Error> {
+pub(crate) async fn journal(
+    pool: &PgPool,
+    shard: i16,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<JournalRecord>, sqlx::Error> {
     sqlx::query_as!(
         JournalRecord,
         r#"SELECT t.shard, t.sequence, t.block, t.posted_at, t.id, t.debit, d.owner AS debit_owner, dk.name AS debit_kind,
@@ -208,7 +218,11 @@ pub(crate) async fn statement(
 }
 
 /// An account's balance after its last transfer up to a sequence; `None` when it had none by then.
-pub(crate) async fn balance_up_to(pool: &PgPool, account: AccountId, sequence: i64) -> Result<Option<i64>, sqlx::Error> {
+pub(crate) async fn balance_up_to(
+    pool: &PgPool,
+    account: AccountId,
+    sequence: i64,
+) -> Result<Option<i64>, sqlx::Error> {
     let balance = sqlx::query_scalar!(
         r#"SELECT s.balance AS "balance!"
            FROM (
@@ -256,7 +270,12 @@ pub(crate) async fn totals(pool: &PgPool) -> Result<Vec<TotalRecord>, sqlx::Erro
 }
 
 /// The holds of a shard whose time is over and which nobody outside was asked about.
-pub(crate) async fn due_holds(pool: &PgPool, shard: i16, now: DateTime<Utc>, limit: i64) -> Result<Vec<HoldId>, sqlx::Error> {
+pub(crate) async fn due_holds(
+    pool: &PgPool,
+    shard: i16,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<HoldId>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         "SELECT id
          FROM ledger.hold

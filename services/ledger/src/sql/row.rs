@@ -164,9 +164,8 @@ pub(crate) struct HoldRow {
 
 impl HoldRow {
     pub(crate) fn read(self) -> Result<Hold, Unreadable> {
-        let stamp = |block: Option<i64>, at: Option<DateTime<Utc>>| {
-            block.zip(at).map(|(block, at)| Stamp { block, at })
-        };
+        let stamp =
+            |block: Option<i64>, at: Option<DateTime<Utc>>| block.zip(at).map(|(block, at)| Stamp { block, at });
         let ending = match (self.ending.as_deref(), self.transfer, self.posted_amount) {
             (None, None, None) => None,
             (Some("posted"), Some(transfer), Some(amount)) => {
@@ -224,9 +223,7 @@ impl RequestRow {
 pub(crate) fn reject(code: Option<&str>, subject: Option<Uuid>) -> Result<Option<Reject>, Unreadable> {
     match (code, subject) {
         (None, None) => Ok(None),
-        (Some(code), Some(subject)) => {
-            Reject::from_stored(code, subject).map(Some).ok_or(Unreadable("reject"))
-        }
+        (Some(code), Some(subject)) => Reject::from_stored(code, subject).map(Some).ok_or(Unreadable("reject")),
         _ => Err(Unreadable("reject")),
     }
 }
@@ -234,6 +231,7 @@ pub(crate) fn reject(code: Option<&str>, subject: Option<Uuid>) -> Result<Option
 /// A row of `ledger.account_change`.
 pub(crate) struct ChangeRow {
     pub(crate) block: i64,
+    pub(crate) ordinal: i32,
     pub(crate) account: Uuid,
     pub(crate) frozen: i16,
     pub(crate) closed: bool,

@@ -26,12 +26,8 @@ pub(crate) async fn journal(
 ) -> Result<usize, sqlx::Error> {
     let a = AccountColumns::of(accounts);
     let t = TransferColumns::of(transfers);
-    let head = Head {
-        sequence: block.last_sequence(),
-        block: block.number,
-        posted_at: block.posted_at,
-        hash: block.hash(),
-    };
+    let head =
+        Head { sequence: block.last_sequence(), block: block.number, posted_at: block.posted_at, hash: block.hash() };
     let done = sqlx::query!(
         r#"WITH moved AS (
                UPDATE ledger.account AS a
@@ -275,8 +271,7 @@ pub(crate) async fn requests(
 ) -> Result<(), sqlx::Error> {
     let key: Vec<Uuid> = requests.iter().map(|request| request.key.0).collect();
     let fingerprint: Vec<Uuid> = requests.iter().map(|request| request.fingerprint.0).collect();
-    let reject: Vec<_> =
-        requests.iter().map(|request| request.reject.map(|reject| reject.code().to_owned())).collect();
+    let reject: Vec<_> = requests.iter().map(|request| request.reject.map(|reject| reject.code().to_owned())).collect();
     let subject: Vec<_> = requests.iter().map(|request| request.reject.map(|reject| reject.subject())).collect();
     sqlx::query!(
         "INSERT INTO ledger.request (shard, block, request_key, fingerprint, reject, subject)

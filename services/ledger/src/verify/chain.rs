@@ -135,7 +135,8 @@ impl Walk<'_> {
             self.findings.add(number, Fault::Range);
         }
         match records.tree(block) {
-            Ok(tree) if (tree.root(), tree.leaves()) == (block.record_root, u64::from(block.records.unsigned_abs())) => {}
+            Ok(tree)
+                if (tree.root(), tree.leaves()) == (block.record_root, u64::from(block.records.unsigned_abs())) => {}
             Ok(_) => self.findings.add(number, Fault::Records),
             Err(_) => self.findings.add(number, Fault::Unreadable),
         }

@@ -48,7 +48,8 @@ impl Records {
             tree.push(Record::AccountOpened(&row.read()?).leaf(shard, number));
         }
         for row in take(&mut self.changes, |row| row.block <= number) {
-            tree.push(Record::AccountChanged(&row.read()?).leaf(shard, number));
+            let ordinal = row.ordinal;
+            tree.push(Record::AccountChanged(ordinal, &row.read()?).leaf(shard, number));
         }
         for row in take(&mut self.holds_opened, |row| row.opened_block <= number) {
             tree.push(Record::HoldOpened(&row.read()?).leaf(shard, number));

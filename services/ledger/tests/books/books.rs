@@ -15,7 +15,9 @@ async fn three_payments() -> (World, Replica<()>, AccountId, Vec<AccountId>) {
     let (nostro, customers) = open(&replica.ledger, &[1_000, 0]).await;
     for dong in [100, 200, 300] {
         world.clock.advance(TimeDelta::hours(1));
-        posted(replica.ledger.post(Request::new(fresh_key()).transfer(posting(customers[0], customers[1], dong))).await);
+        posted(
+            replica.ledger.post(Request::new(fresh_key()).transfer(posting(customers[0], customers[1], dong))).await,
+        );
     }
     (world, replica, nostro, customers)
 }
@@ -38,7 +40,10 @@ async fn a_statement_runs_from_the_first_transfer_to_the_last() {
     let pool = world.pool();
     let rows: Vec<_> = book::statement_stream(&pool, customers[0]).try_collect().await.expect("read");
     let lines: Vec<_> = rows.iter().map(|row| (row.amount.minor(), row.balance.minor(), row.kind.as_str())).collect();
-    assert_eq!(lines, [(1_000, 1_000, "top_up"), (-100, 900, "payment"), (-200, 700, "payment"), (-300, 400, "payment")]);
+    assert_eq!(
+        lines,
+        [(1_000, 1_000, "top_up"), (-100, 900, "payment"), (-200, 700, "payment"), (-300, 400, "payment")]
+    );
     assert_eq!((rows[0].other, rows[1].other), (nostro, customers[1]));
     let page = book::statement(&pool, customers[0], rows[1].sequence, 1).await.expect("read");
     assert_eq!(page, rows[2..3]);
@@ -101,9 +106,13 @@ async fn the_journal_is_exported_for_other_tools() {
         texts.push(String::from_utf8(out).expect("text"));
     }
     let (hledger, csv) = (&texts[0], &texts[1]);
-    let first = format!("    nostro:{nostro}  -1000 VND = -1000 VND\n    customer:{}  1000 VND = 1000 VND\n", customers[0]);
+    let first =
+        format!("    nostro:{nostro}  -1000 VND = -1000 VND\n    customer:{}  1000 VND = 1000 VND\n", customers[0]);
     assert!(hledger.contains(&first), "{hledger}");
-    let last = format!("    customer:{}  -300 VND = 400 VND\n    customer:{}  300 VND = 600 VND\n", customers[0], customers[1]);
+    let last = format!(
+        "    customer:{}  -300 VND = 400 VND\n    customer:{}  300 VND = 600 VND\n",
+        customers[0], customers[1]
+    );
     assert!(hledger.ends_with(&last), "{hledger}");
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines.len(), 5);

@@ -80,7 +80,7 @@ impl Proxy {
                 read = client.read(&mut asked) => {
                     let Ok(bytes @ 1..) = read else { return };
                     let message = &asked[..bytes];
-                    let commit = message.windows(6).any(|word| word == b"COMMIT");
+                    let commit = message.windows(7).any(|word| word == b"COMMIT\0");
                     let fault = self.fault();
                     if fault == Fault::Away as u8 || (commit && fault == Fault::LoseCommit as u8) {
                         self.cut(Fault::None);
@@ -90,7 +90,8 @@ impl Proxy {
                         return;
                     }
                     if commit && (fault == Fault::LoseAnswer as u8 || fault == Fault::LoseAnswerAndStay as u8) {
-                        server.read(&mut answered).await.expect("the server answers a commit");
+                        let bytes = server.read(&mut answered).await.expect("the server answers a commit");
+                        assert!(bytes > 0, "the server answers before it closes");
                         self.cut(if fault == Fault::LoseAnswer as u8 { Fault::None } else { Fault::Away });
                         return;
                     }

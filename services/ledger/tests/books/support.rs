@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ledger::{
-    AccountId, AccountKind, AccountSpec, Config, Currency, Engine, Floor, Key, Ledger, MIGRATOR, Money, NoRiders, Outcome,
-    PostError, Posted, Posting, Reject, Request, Riders, SCHEMA, TransferId, TransferKind,
+    AccountId, AccountKind, AccountSpec, Config, Currency, Engine, Floor, Key, Ledger, MIGRATOR, Money, NoRiders,
+    Outcome, PostError, Posted, Posting, Reject, Request, Riders, SCHEMA, TransferId, TransferKind,
 };
 use platform::clock::Clock;
 use platform::db::PlatformTables;
@@ -127,6 +127,17 @@ pub(crate) fn rejected(answer: Result<Outcome, PostError>) -> Reject {
 /// The balance of an account in đồng.
 pub(crate) async fn balance<R: Send + Sync + 'static>(ledger: &Ledger<R>, id: AccountId) -> i64 {
     ledger.balance(id).await.expect("readable").expect("there").posted.minor()
+}
+
+/// The value of a counter or histogram count with these labels, whatever their order; 0 when there is none.
+pub(crate) fn sample(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> u64 {
+    let text = metrics.encode();
+    let full = format!("trangtien_wallet_{name}{{");
+    let line = text.lines().find(|line| {
+        line.starts_with(&full) && labels.iter().all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")))
+    });
+    let value = line.and_then(|line| line.rsplit(' ').next());
+    value.map_or(0, |value| value.parse().expect("a whole number"))
 }
 
 /// Everything holds, and debits equal credits. Gives how many transfers there are.

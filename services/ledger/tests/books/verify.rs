@@ -27,7 +27,8 @@ async fn written() -> World {
             reference: Uuid::now_v7(),
             expires_at: Some(world.clock.now() + TimeDelta::minutes(5)),
         };
-        let post = Action::Post(HoldPosting { hold: hold.id, transfer: TransferId::generate(), amount: Some(Money::vnd(15)) });
+        let post =
+            Action::Post(HoldPosting { hold: hold.id, transfer: TransferId::generate(), amount: Some(Money::vnd(15)) });
         let request = |action| Request::new(fresh_key()).action(action);
         let chain = Request::new(fresh_key()).transfer(posting(from, to, 7)).transfer(posting(to, nostro, 2));
         posted(ledger.post(chain).await);
@@ -55,7 +56,10 @@ async fn tampered(world: &World, change: &str) -> (Report, u64) {
     let admin = world.database.admin_pool();
     let mut tx = admin.begin().await.expect("begun");
     sqlx::raw_sql("SET LOCAL session_replication_role = replica").execute(&mut *tx).await.expect("triggers off");
-    let done = sqlx::raw_sql(AssertSqlSafe(change.to_owned())).execute(&mut *tx).await.unwrap_or_else(|error| panic!("{change}: {error}"));
+    let done = sqlx::raw_sql(AssertSqlSafe(change.to_owned()))
+        .execute(&mut *tx)
+        .await
+        .unwrap_or_else(|error| panic!("{change}: {error}"));
     tx.commit().await.expect("committed");
     (report(&world.pool()).await, done.rows_affected())
 }
@@ -83,8 +87,12 @@ impl Column {
     fn flipped(&self) -> String {
         let name = &self.name;
         match self.kind.as_str() {
-            "bigint" | "integer" | "smallint" => format!("{name} # 1"),
-            "uuid" => format!("encode(set_byte(uuid_send({name}), 15, get_byte(uuid_send({name}), 15) # 1), 'hex')::uuid"),
+            // A high bit, so that no other row has the value already.
+            "bigint" => format!("{name} # 1048576"),
+            "integer" | "smallint" => format!("{name} # 1"),
+            "uuid" => {
+                format!("encode(set_byte(uuid_send({name}), 15, get_byte(uuid_send({name}), 15) # 1), 'hex')::uuid")
+            }
             "bytea" => format!("set_byte({name}, 31, get_byte({name}, 31) # 1)"),
             "timestamp with time zone" => format!("{name} + interval '1 microsecond'"),
             "boolean" => format!("NOT {name}"),
@@ -104,7 +112,10 @@ async fn drop_checks(pool: &PgPool) {
     .await
     .expect("constraints");
     for (name, table) in names {
-        sqlx::raw_sql(AssertSqlSafe(format!("ALTER TABLE {table} DROP CONSTRAINT {name}"))).execute(pool).await.expect("dropped");
+        sqlx::raw_sql(AssertSqlSafe(format!("ALTER TABLE {table} DROP CONSTRAINT {name}")))
+            .execute(pool)
+            .await
+            .expect("dropped");
     }
 }
 
@@ -133,7 +144,7 @@ async fn one_changed_value_in_any_column_of_any_table_is_found() {
             found(&world, table, block, &column).await;
         }
     }
-    assert!(tried > 70, "{tried} columns were tried");
+    assert!(tried >= 70, "{tried} columns were tried");
     assert!(report(&world.pool()).await.holds(), "sound again");
 }
 
@@ -151,14 +162,28 @@ async fn found(world: &World, table: &str, block: &str, column: &Column) {
     let (report, changed) = tampered(world, &change).await;
     assert_eq!(changed, 1, "{change}");
     let first = report.first().unwrap_or_else(|| panic!("{table}.{name} in block {sealed_in}: not found"));
-    let is_state = matches!((table, name.as_str()), ("account", "posted" | "held" | "promised" | "sequence" | "frozen" | "closed"));
-    let later_step = table == "hold" && !matches!(name.as_str(), "opened_block" | "id" | "debit" | "credit" | "amount" | "currency" | "kind" | "reference" | "expires_at" | "opened_at");
+    let is_state = matches!(
+        (table, name.as_str()),
+        ("account", "posted" | "held" | "promised" | "sequence" | "frozen" | "closed")
+    );
+    let later_step = table == "hold"
+        && !matches!(
+            name.as_str(),
+            "opened_block"
+                | "id"
+                | "debit"
+                | "credit"
+                | "amount"
+                | "currency"
+                | "kind"
+                | "reference"
+                | "expires_at"
+                | "opened_at"
+        );
     if is_state {
         assert!(first.account.is_some(), "{table}.{name}: {first}");
     } else if !later_step {
-        // A row whose block number was changed is missed in its own block or found in the other, whichever comes first.
-        let other = if name == block { sealed_in ^ 1 } else { sealed_in };
-        assert!(first.block == Some(sealed_in.min(other)), "{table}.{name} of block {sealed_in}: {first}");
+        assert_eq!(first.block, Some(sealed_in), "{table}.{name}: {first}");
     } else {
         assert!(first.block >= Some(sealed_in), "{table}.{name} of block {sealed_in}: {first}");
     }
@@ -185,7 +210,7 @@ async fn rows_that_are_taken_away_or_slipped_in_are_found() {
         ("UPDATE ledger.shard SET block = block - 1", Fault::Head),
         (
             "INSERT INTO ledger.request (block, shard, request_key, fingerprint)
-             SELECT 3, 1, request_key, fingerprint FROM ledger.transfer WHERE sequence = 2 UNION ALL
+             SELECT 3, 1, request_key, fingerprint FROM ledger.transfer WHERE sequence = 1 UNION ALL
              SELECT 3, 1, request_key, fingerprint FROM ledger.transfer WHERE request_key IS NOT NULL AND sequence > 4",
             Fault::Records,
         ),

@@ -50,7 +50,8 @@ fn check(store: &Store, effects: &Effects) {
     for account in store.accounts.values() {
         assert!(account.floor.is_none_or(|floor| account.available() >= floor), "floor of {account:?}");
         let open = |hold: &&ledger::hold::Hold| hold.ended.is_none();
-        let held: i64 = store.holds.values().filter(open).filter(|hold| hold.debit == account.id).map(|hold| hold.amount).sum();
+        let held: i64 =
+            store.holds.values().filter(open).filter(|hold| hold.debit == account.id).map(|hold| hold.amount).sum();
         let promised: i64 =
             store.holds.values().filter(open).filter(|hold| hold.credit == account.id).map(|hold| hold.amount).sum();
         assert_eq!((account.held, account.promised), (held, promised), "holds of {account:?}");

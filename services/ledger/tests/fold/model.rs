@@ -254,7 +254,10 @@ impl Model {
     }
 
     fn promised(&self, id: AccountId) -> i64 {
-        self.holds().filter(|hold| hold.credit == id && self.open(hold.id).is_ok()).map(|hold| hold.amount.minor()).sum()
+        self.holds()
+            .filter(|hold| hold.credit == id && self.open(hold.id).is_ok())
+            .map(|hold| hold.amount.minor())
+            .sum()
     }
 
     pub(crate) fn accounts(&self) -> usize {

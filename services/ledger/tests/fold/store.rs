@@ -83,9 +83,10 @@ impl Store {
             let outcome = reject.map_or(Outcome::Posted(Vec::new()), Outcome::Rejected);
             return Some(Remembered { fingerprint: *fingerprint, outcome });
         }
-        let first = self.transfers.iter().position(
-            |transfer| matches!(transfer.request, Origin::First { key, .. } if key == entry.key),
-        )?;
+        let first = self
+            .transfers
+            .iter()
+            .position(|transfer| matches!(transfer.request, Origin::First { key, .. } if key == entry.key))?;
         let Origin::First { fingerprint, transfers, .. } = self.transfers[first].request else { return None };
         let rows = &self.transfers[first..first + usize::from(transfers.unsigned_abs())];
         Some(Remembered { fingerprint, outcome: Outcome::Posted(rows.iter().map(fold::posted).collect()) })
@@ -94,7 +95,8 @@ impl Store {
     /// Writes what the effects list, and nothing else of the state.
     fn write(&mut self, mut state: State, effects: &Effects) {
         for id in effects.opened.iter().chain(&effects.touched) {
-            let was_there = self.accounts.insert(*id, state.accounts.remove(id).expect("listed accounts are there")).is_some();
+            let was_there =
+                self.accounts.insert(*id, state.accounts.remove(id).expect("listed accounts are there")).is_some();
             assert_eq!(was_there, effects.touched.contains(id), "an account is opened once and touched later");
         }
         for id in effects.holds_opened.iter().chain(&effects.holds_moved) {

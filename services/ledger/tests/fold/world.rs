@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ledger::hold::HoldSpec;
 use ledger::transfer::{Fingerprint, RequestKey};
 use ledger::{
-    AccountId, AccountKind, AccountSpec, Action, Currency, Floor, Freeze, HoldId, HoldPosting, Money, Posting, TransferId,
-    TransferKind,
+    AccountId, AccountKind, AccountSpec, Action, Currency, Floor, Freeze, HoldId, HoldPosting, Money, Posting,
+    TransferId, TransferKind,
 };
 use proptest::prelude::*;
 use uuid::Uuid;

@@ -9,7 +9,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `consumer` | the loop: leases, reading, rounds of work |
+//! | `consumer` | the loop: leases, reading, rounds of work (`consumer::round`) |
 //! | `lane` | what one partition has read and not yet finished; which subjects wait for a retry. Pure |
 //! | `effect` | the transaction |
 //! | `dead` | events given up on, their list and their redrive |
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(partition_of(Uuid::nil()), partition_of(Uuid::nil()));
         assert_eq!(
             [1_u128, 2, 3, 0x0192_f0c1_2233_7000_8000_0000_0000_0001].map(|id| partition_of(Uuid::from_u128(id))),
-            [0, 0, 0, 0]
+            [11, 6, 5, 8]
         );
         let mut counts = [0_usize; PARTITIONS];
         for _ in 0..16_000 {

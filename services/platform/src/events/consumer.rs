@@ -3,7 +3,9 @@
 //! One task does all of it, one step after the other: nothing of a consumer runs at the same time as its own renewal
 //! of leases or its own effects. Whatever fails leads back to the beginning after a pause; each outage is logged once.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod round;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +15,10 @@ use prometheus::{IntCounterVec, IntGaugeVec};
 use tracing::{error, info, warn};
 
 use super::dead::Death;
-use super::effect::{EffectError, Effects};
+use super::effect::Effects;
 use super::group::{Group, GroupError, RawEntry};
 use super::lane::{Lane, MAX_HELD};
-use super::{Event, HandleError, Handler};
+use super::{Event, Handler};
 use crate::db::Schema;
 use crate::lease::{Leased, Leases};
 use crate::retry::Patience;
@@ -53,12 +55,12 @@ const READ_COUNT: usize = 128;
 const BLOCK_MAX: Duration = Duration::from_secs(1);
 /// A lease is renewed this many times in its length.
 const RENEWALS: u32 = 4;
-/// So many failures in a row, of different events, end a round of work: something bigger than an event is wrong.
-const FAILURES_MAX: u32 = 8;
 /// The most dead events tried again in one go.
 const REDRIVES_MAX: usize = 100;
-/// How often records of consumption are pruned.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// How often records of consumption are pruned and dead events counted.
+const PRUNE_EVERY: Duration = Duration::from_secs(20);
+/// The most batches pruned in one go.
+const PRUNE_BATCHES: usize = 20;
 /// Pauses after something failed that isn't an event.
 const OUTAGE: Patience =
     Patience { attempts: u32::MAX, first: Duration::from_millis(50), most: Duration::from_secs(1) };
@@ -80,6 +82,7 @@ pub struct Consumer {
     prune_at: Instant,
     consumed: IntCounterVec,
     retrying: IntGaugeVec,
+    dead: IntGaugeVec,
 }
 
 impl fmt::Debug for Consumer {
@@ -135,6 +138,11 @@ impl Consumer {
                 "events_consumed_total",
                 "Events by what became of them.",
                 &["stream", "outcome"],
+            ),
+            dead: context.metrics.gauge(
+                "events_dead",
+                "Events that were given up on and wait for an operator.",
+                &["stream"],
             ),
             retrying: context.metrics.gauge(
                 "events_retrying",
@@ -227,7 +235,12 @@ impl Consumer {
         self.retrying.with_label_values(&[self.stream]).set(i64::try_from(retrying).unwrap_or(i64::MAX));
         self.redrive().await?;
         if self.prune_at <= Instant::now() {
-            self.effects.prune(Utc::now() - self.settings.remember).await?;
+            for _ in 0..PRUNE_BATCHES {
+                if self.effects.prune(Utc::now() - self.settings.remember).await? == 0 {
+                    break;
+                }
+            }
+            self.dead.with_label_values(&[self.stream]).set(self.effects.count_dead(self.stream).await?);
             self.prune_at = Instant::now() + PRUNE_EVERY;
         }
         Ok(())
@@ -292,97 +305,6 @@ impl Consumer {
         Ok(events)
     }
 
-    /// Handles what is held: first failed events whose time has come, each alone, then the rest in batches.
-    async fn work(&mut self, shutdown: &Shutdown) -> Result<(), TurnError> {
-        self.failures = 0;
-        let due: Vec<Event> = self.lanes.values().flat_map(|lane| lane.due(Instant::now())).collect();
-        for event in due {
-            self.apply(vec![event]).await?;
-            if shutdown.is_cancelled() || self.upkeep_at <= Instant::now() {
-                return Ok(());
-            }
-        }
-        loop {
-            let mut batch: Vec<Event> = Vec::new();
-            for lane in self.lanes.values() {
-                batch.extend(lane.ready(self.settings.batch - batch.len()));
-            }
-            if batch.is_empty() || shutdown.is_cancelled() || self.upkeep_at <= Instant::now() {
-                return Ok(());
-            }
-            self.apply(batch).await?;
-        }
-    }
-
-    /// Handles a batch; splits it when it fails, until the faulty events are alone. Acknowledges what is finished.
-    async fn apply(&mut self, batch: Vec<Event>) -> Result<(), TurnError> {
-        let mut finished: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
-        let outcome = self.apply_parts(batch, &mut finished).await;
-        if !finished.is_empty() {
-            self.group.acknowledge(&Vec::from_iter(finished)).await?;
-        }
-        outcome
-    }
-
-    async fn apply_parts(
-        &mut self,
-        batch: Vec<Event>,
-        finished: &mut BTreeMap<usize, Vec<i64>>,
-    ) -> Result<(), TurnError> {
-        let mut parts = vec![batch];
-        while let Some(mut part) = parts.pop() {
-            part.retain(|event| self.lanes.get(&event.partition()).is_some_and(|lane| !lane.is_blocked(event)));
-            if part.is_empty() {
-                continue;
-            }
-            let done = match self.effects.apply(&self.leased(&part), &part).await {
-                Ok(new) => {
-                    self.failures = 0;
-                    self.count("applied", new);
-                    self.count("repeated", part.len() - new);
-                    true
-                }
-                Err(EffectError::Handler(error)) if !is_outage(&error) => {
-                    if part.len() > 1 {
-                        let second = part.split_off(part.len() / 2);
-                        parts.extend([second, part]);
-                        continue;
-                    }
-                    self.failures += 1;
-                    self.fail(&part[0], &error).await?
-                }
-                Err(error) => return Err(error.into()),
-            };
-            for event in part.iter().filter(|_| done) {
-                self.lanes.get_mut(&event.partition()).expect("its lane was there before the effect").finish(event);
-                finished.entry(event.partition()).or_default().push(event.position);
-            }
-            if self.failures >= FAILURES_MAX {
-                return Err(TurnError::Failing);
-            }
-        }
-        Ok(())
-    }
-
-    /// An event failed alone: it waits for its next attempt, or dies. Says whether it is finished with.
-    async fn fail(&mut self, event: &Event, error: &HandleError) -> Result<bool, TurnError> {
-        let partition = event.partition();
-        let lane = self.lanes.get_mut(&partition).expect("its lane was there before the effect");
-        let attempts = lane.attempts(event) + 1;
-        if matches!(error, HandleError::Retry(_)) && attempts < self.settings.patience.attempts {
-            lane.retry_at(event, Instant::now() + self.settings.patience.pause(attempts));
-            self.count("retried", 1);
-            warn!(stream = self.stream, event.id = %event.id, event.kind, attempts, error = %error, "event failed and will be tried again");
-            return Ok(false);
-        }
-        let leased = ((partition, lane.fence), self.stream);
-        let death = Death { reason: error.to_string(), attempts };
-        self.effects.bury(leased, event, &death).await?;
-        self.count("dead", 1);
-        error!(stream = self.stream, event.id = %event.id, event.kind, attempts, reason = death.reason, "event goes to the dead letters");
-        Ok(true)
-    }
-
     /// Waits for new entries, the next retry or the next upkeep.
     async fn wait(&mut self, shutdown: &Shutdown) -> Result<(), TurnError> {
         let now = Instant::now();
@@ -433,38 +355,9 @@ impl Consumer {
         Ok(())
     }
 
-    fn leased(&self, events: &[Event]) -> Vec<Leased> {
-        let partitions: BTreeSet<usize> = events.iter().map(Event::partition).collect();
-        partitions.into_iter().filter_map(|partition| Some((partition, self.lanes.get(&partition)?.fence))).collect()
-    }
-
     fn count(&self, outcome: &str, events: usize) {
         if events > 0 {
             self.consumed.with_label_values(&[self.stream, outcome]).inc_by(events as u64);
         }
-    }
-}
-
-impl From<EffectError> for TurnError {
-    fn from(error: EffectError) -> Self {
-        match error {
-            EffectError::LeaseLost => Self::LeaseLost,
-            EffectError::Database(error) => Self::Database(error),
-            // Only outages come here: everything else counts against the event.
-            EffectError::Handler(_) => Self::Database(sqlx::Error::PoolTimedOut),
-        }
-    }
-}
-
-/// Whether a handler failed because its database is away, which says nothing about the event.
-fn is_outage(error: &HandleError) -> bool {
-    let HandleError::Retry(source) = error else { return false };
-    match source.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
-        // SQLSTATE classes: 08 connection, 57P operator intervention.
-        Some(sqlx::Error::Database(error)) => {
-            error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
-        }
-        _ => false,
     }
 }

@@ -115,6 +115,15 @@ impl Effects {
         Ok(transaction.commit().await?)
     }
 
+    /// How many events of a stream are dead.
+    pub(super) async fn count_dead(&self, stream: &str) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar(AssertSqlSafe(self.schema.sql(COUNT)))
+            .bind(&self.consumer)
+            .bind(stream)
+            .fetch_one(&self.pool)
+            .await
+    }
+
     /// Tries one marked dead event of these partitions; `None` if there is none, else whether it lives.
     pub(super) async fn revive(&self, stream: &str, leased: &[Leased]) -> Result<Option<bool>, EffectError> {
         let partitions: Vec<i16> =
@@ -196,6 +205,8 @@ const LIST: &str = "
     SELECT consumer, event_id, stream, position, kind, subject, occurred_at, reason, attempts, died_at, redrive_at
     FROM {schema}.dead_event WHERE $1::timestamptz IS NULL OR (died_at, event_id) > ($1, $2)
     ORDER BY died_at, event_id LIMIT $3";
+
+const COUNT: &str = "SELECT count(*) FROM {schema}.dead_event WHERE consumer = $1 AND stream = $2";
 
 const REDRIVE: &str = "UPDATE {schema}.dead_event SET redrive_at = clock_timestamp() WHERE event_id = $1";
 

@@ -67,6 +67,8 @@ const MOVABLE_POLL: Duration = Duration::from_millis(25);
 const RENEWALS: u32 = 3;
 /// How often finished jobs are pruned and dead ones counted.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// The most batches pruned in one go.
+const PRUNE_BATCHES: usize = 20;
 /// Attempts to settle a job while the database is away; after that its lease passes.
 const SETTLING: Patience = Patience { attempts: 6, first: Duration::from_millis(100), most: Duration::from_secs(2) };
 /// Pauses after the database failed.
@@ -209,7 +211,11 @@ impl Running {
         }
         if self.prune_at <= Instant::now() {
             let now = self.clock.now();
-            self.table.prune(now - self.settings.keep_done, now - self.settings.keep_dead).await?;
+            for _ in 0..PRUNE_BATCHES {
+                if self.table.prune(now - self.settings.keep_done, now - self.settings.keep_dead).await? == 0 {
+                    break;
+                }
+            }
             self.metrics.dead.with_label_values::<&str>(&[]).set(self.table.count_dead().await?);
             self.prune_at = Instant::now() + PRUNE_EVERY;
         }

@@ -6,20 +6,22 @@
 //! States: stand by → resume (ask the streams what they hold, decide from where to read) → move batches.
 //! Whatever fails leads back to resume, after a pause that grows; each outage is logged once.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use prometheus::{IntCounterVec, IntGaugeVec};
 use redis::RedisError;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::cursor::{Cursor, CursorTable, machine_time};
-use super::stream::{Added, Held, Streams};
-use super::{Source, SourceError, TableSource};
+use super::stream::{Acknowledged, Added, Held, Streams};
+use super::{Entry, Source, SourceError, TableSource};
 use crate::clock::Clock;
 use crate::db::Schema;
+use crate::events::{PARTITIONS, PerPartition};
 use crate::redis::RedisLink;
 use crate::service::Context;
 use crate::task::{Shutdown, Task};
@@ -56,6 +58,10 @@ impl Default for RelaySettings {
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// The longest pause between attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The most bytes of payload moved at once.
+const BATCH_BYTES: usize = 1 << 20;
+/// The most batches pruned in one upkeep.
+const PRUNE_BATCHES: usize = 20;
 /// How often a busy relay saves its cursor.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How long closing the lock's connection may take at shutdown.
@@ -74,6 +80,8 @@ pub struct Relay {
     clock: Clock,
     settings: RelaySettings,
     metrics: RelayMetrics,
+    /// Groups that are known to be behind the retention.
+    late: Mutex<BTreeSet<String>>,
 }
 
 impl fmt::Debug for Relay {
@@ -120,6 +128,7 @@ impl Relay {
             redis: context.redis.clone(),
             clock: context.clock.clone(),
             settings: RelaySettings::default(),
+            late: Mutex::default(),
             metrics: RelayMetrics {
                 relayed: metrics.counter("outbox_relayed_total", "Events moved to Redis.", &["stream"]),
                 lag_rows: metrics.gauge("outbox_lag_rows", "Events that wait to be moved to Redis.", &["stream"]),
@@ -199,11 +208,12 @@ impl Relay {
 
     /// Moves one batch and says how many entries were read; an empty one checks that Redis lost nothing.
     async fn step(&self, cursor: &mut Cursor) -> Result<usize, RelayError> {
-        let entries = self.source.read(cursor.position, self.settings.batch).await.map_err(RelayError::Source)?;
+        let mut entries = self.source.read(cursor.position, self.settings.batch).await.map_err(RelayError::Source)?;
         let ascending = entries.windows(2).all(|pair| pair[0].position < pair[1].position);
         if !ascending || entries.first().is_some_and(|entry| entry.position <= cursor.position) {
             return Err(RelayError::Unordered);
         }
+        entries.truncate(fitting(&entries));
         match self.streams.add(&mut self.redis.manager()?, cursor.generation, &cursor.added, &entries).await? {
             Added::Last(added) => {
                 cursor.added = added;
@@ -253,34 +263,56 @@ impl Relay {
         if !(0..held.last.len()).any(|partition| lost(&partition)) {
             return Ok(saved.position);
         }
-        let dispensable = self.dispensable().await?;
+        let dispensable = self.dispensable(self.expired().await?).await?;
         let from = (0..held.last.len()).filter(lost).map(|partition| held.last[partition].max(dispensable[partition]));
         let position = from.fold(saved.position, i64::min);
         info!(stream = self.stream, after = position, until = saved.position, "events are added to redis again");
         Ok(position)
     }
 
+    /// The position up to which entries are older than the retention.
+    async fn expired(&self) -> Result<i64, RelayError> {
+        self.source.position_before(machine_time() - self.settings.retention).await.map_err(RelayError::Source)
+    }
+
     /// Up to which position of each partition a stream need not keep entries.
-    async fn dispensable(&self) -> Result<crate::events::PerPartition, RelayError> {
-        let old = machine_time() - self.settings.retention;
-        let old = self.source.position_before(old).await.map_err(RelayError::Source)?;
+    async fn dispensable(&self, expired: i64) -> Result<PerPartition, RelayError> {
         let acknowledged = self.table.acknowledged_by_all().await?;
-        Ok(acknowledged.map(|position| (position - self.settings.keep_positions).max(old).max(0)))
+        Ok(acknowledged.map(|position| (position - self.settings.keep_positions).max(expired).max(0)))
     }
 
     /// Remembers what groups have acknowledged, trims the streams, prunes the source and measures the lag.
     async fn upkeep(&self, cursor: &Cursor) -> Result<(), RelayError> {
         let mut redis = self.redis.manager()?;
-        self.table.remember(&self.streams.acknowledged(&mut redis).await?).await?;
-        self.streams.trim(&mut redis, &self.dispensable().await?).await?;
-        let old = machine_time() - self.settings.retention;
-        let old = self.source.position_before(old).await.map_err(RelayError::Source)?;
-        let pruned = self.source.prune(old.min(cursor.position)).await.map_err(RelayError::Source)?;
-        if pruned > 0 {
-            info!(stream = self.stream, rows = pruned, "old events are removed from the outbox");
+        let readers = self.streams.acknowledged(&mut redis).await?;
+        self.table.remember(&readers).await?;
+        let expired = self.expired().await?;
+        self.report_late(&readers, cursor, expired);
+        self.streams.trim(&mut redis, &self.dispensable(expired).await?).await?;
+        for _ in 0..PRUNE_BATCHES {
+            if self.source.prune(expired.min(cursor.position)).await.map_err(RelayError::Source)? == 0 {
+                break;
+            }
         }
         self.measure(Some(cursor)).await;
         Ok(())
+    }
+
+    /// Says once that a group has not read what is removed now because of its age.
+    fn report_late(&self, readers: &[Acknowledged], cursor: &Cursor, expired: i64) {
+        let mut late = self.late.lock().expect("nothing panics while it holds the lock");
+        for reader in readers {
+            let unread = |partition: usize| reader.positions[partition] < expired.min(cursor.added[partition]);
+            if !(0..PARTITIONS).any(unread) {
+                late.remove(&reader.group);
+            } else if late.insert(reader.group.clone()) {
+                error!(
+                    stream = self.stream,
+                    group = reader.group,
+                    "events are removed before a group has read them; bring it back or forget it"
+                );
+            }
+        }
     }
 
     /// Sets the lag gauges; without a cursor (another replica is active) to nothing.
@@ -294,6 +326,16 @@ impl Relay {
         self.metrics.lag_rows.with_label_values(&[self.stream]).set(backlog.rows);
         self.metrics.lag_seconds.with_label_values(&[self.stream]).set(seconds);
     }
+}
+
+/// How many of the first entries make one script call of a size that Redis answers in time; at least one.
+fn fitting(entries: &[Entry]) -> usize {
+    let mut bytes = 0;
+    let fitting = entries.iter().take_while(|entry| {
+        bytes += entry.data.len();
+        bytes <= BATCH_BYTES
+    });
+    fitting.count().max(1)
 }
 
 /// Counts failures in a row: one line when they begin, one when they end.

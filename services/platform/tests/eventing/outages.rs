@@ -198,6 +198,7 @@ async fn a_redis_restored_from_an_older_state_gets_what_it_lacks() {
         !key.is_empty()
     })
     .await;
+    await_cursor(&stage, 200).await;
     // The last fifty are as if they had never been added.
     let mut lose = redis::pipe();
     lose.atomic();
@@ -210,6 +211,33 @@ async fn a_redis_restored_from_an_older_state_gets_what_it_lacks() {
     stage.await_effects(200).await;
     stage.assert_exactly_once_in_order().await;
     drop(redis);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_had_read_yet_survives_a_wipe() {
+    let (redis, stage) = stage().await;
+    let relay = stage.relay("a");
+    let subjects: Vec<Uuid> = (0..10).map(|_| Uuid::now_v7()).collect();
+    for subject in &subjects {
+        stage.send(*subject, 20).await;
+    }
+    await_cursor(&stage, 200).await;
+    flush(&relay).await;
+    let _consumer = stage.consumer("b", writer());
+    stage.await_effects(200).await;
+    stage.assert_exactly_once_in_order().await;
+    drop(redis);
+}
+
+/// Waits until the relay has saved that it came so far.
+async fn await_cursor(stage: &Stage, position: i64) {
+    let pool = stage.database.admin_pool();
+    until("the cursor is saved", async || {
+        let saved =
+            sqlx::query_scalar::<_, i64>("SELECT position FROM sender.outbox_cursor").fetch_optional(&pool).await;
+        saved.expect("a query") == Some(position)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,14 +256,53 @@ async fn a_database_restored_from_an_older_state_sends_its_new_history() {
              UPDATE sender.outbox_cursor SET position = 30, added = ARRAY(SELECT least(last, 30) FROM unnest(added) AS last);",
         )
         .await;
-    let other = Uuid::now_v7();
-    stage.send(other, 40).await;
+    stage.send(subject, 40).await;
     let _relay = stage.relay("a");
     stage.await_effects(90).await;
     let lost = "SELECT count(*) FROM sender.outbox WHERE event_id NOT IN (SELECT event_id FROM receiver.effect)";
     assert_eq!(stage.count(lost).await, 0);
     assert_eq!(stage.count("SELECT count(*) - count(DISTINCT event_id) FROM receiver.effect").await, 0);
     consumer.stop().await;
+    drop(redis);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_database_doesn_t_mistake_the_events_of_another_for_its_own() {
+    let (redis, former) = stage().await;
+    let processes = [former.relay("a"), former.consumer("b", writer())];
+    former.send(Uuid::now_v7(), 50).await;
+    former.await_effects(50).await;
+    for process in processes {
+        process.stop().await;
+    }
+    let fresh = Stage::new(redis.url()).await;
+    let _relay = fresh.relay("a");
+    let _consumer = fresh.consumer("b", writer());
+    fresh.send(Uuid::now_v7(), 30).await;
+    fresh.await_effects(30).await;
+    fresh.assert_exactly_once_in_order().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_adds_nothing_to_the_history_of_another_database() {
+    let (redis, stage) = stage().await;
+    let relay = stage.relay("a");
+    let _consumer = stage.consumer("b", writer());
+    let subject = Uuid::now_v7();
+    stage.send(subject, 10).await;
+    stage.await_effects(10).await;
+    let mut connection = relay.context.redis.manager().expect("a connection");
+    let key = "trangtien:{sender}:generation";
+    redis::cmd("SET").arg(key).arg("foreign").query_async::<()>(&mut connection).await.expect("set");
+    stage.send(subject, 10).await;
+    stage.await_effects(20).await;
+    stage.assert_exactly_once_in_order().await;
+    let ours: Uuid = sqlx::query_scalar("SELECT generation FROM sender.outbox_cursor")
+        .fetch_one(&stage.database.admin_pool())
+        .await
+        .expect("a query");
+    let found: String = redis::cmd("GET").arg(key).query_async(&mut connection).await.expect("answered");
+    assert_eq!(found, ours.to_string());
     drop(redis);
 }
 

@@ -66,37 +66,57 @@ export class City {
       return /\b\d{6}\b/.exec(JSON.stringify(await answer.json()))?.[0];
     });
     const session = { challenge_id, code, device: { name: 'Browser test' } };
-    const { access_token } = await this.post('/identity/v1/sessions', session);
-    return new Citizen(this, access_token);
+    return new Citizen(this, await this.post('/identity/v1/sessions', session));
   }
 }
 
 export class Citizen {
-  constructor(city, token) {
+  constructor(city, session) {
     this.city = city;
-    this.token = token;
+    this.#keep(session);
+  }
+
+  #keep(session) {
+    this.session = session;
+    this.fresh = Date.now() + (session.expires_in * 1000) / 2;
+  }
+
+  async get(path) {
+    return this.city.get(path, await this.#token());
+  }
+
+  async post(path, body) {
+    return this.city.post(path, body, await this.#token());
+  }
+
+  /** A token that is good for a while yet. */
+  async #token() {
+    if (Date.now() > this.fresh) {
+      this.#keep(await this.city.post('/identity/v1/sessions/refresh', { refresh_token: this.session.refresh_token }));
+    }
+    return this.session.access_token;
   }
 
   /** Brings money from a sandbox bank account and waits until it is there. */
   async topUp(amount) {
     const asked = { bank_code: 'VCB', account: '1000000001', amount: dong(amount) };
-    const { id } = await this.city.post('/wallet/v1/top-ups', asked, this.token);
+    const { id } = await this.post('/wallet/v1/top-ups', asked);
     await until('the top-up arrives', async () => {
-      const topUp = await this.city.get(`/wallet/v1/top-ups/${id}`, this.token);
+      const topUp = await this.get(`/wallet/v1/top-ups/${id}`);
       return topUp.state === 'completed';
     });
   }
 
   /** Opens a shop with one till; answers the payload of its QR code. */
   async openTill(name) {
-    const merchant = await this.city.post('/wallet/v1/merchants', { name }, this.token);
+    const merchant = await this.post('/wallet/v1/merchants', { name });
     const stores = `/wallet/v1/merchants/${merchant.id}/stores`;
-    const store = await this.city.post(stores, { name: 'Huế' }, this.token);
-    const till = await this.city.post(`${stores}/${store.id}/tills`, { name: 'Quầy 1' }, this.token);
-    return (await this.city.get(`${stores}/${store.id}/tills/${till.id}/qr.txt`, this.token)).trim();
+    const store = await this.post(stores, { name: 'Huế' });
+    const till = await this.post(`${stores}/${store.id}/tills`, { name: 'Quầy 1' });
+    return (await this.get(`${stores}/${store.id}/tills/${till.id}/qr.txt`)).trim();
   }
 
   async pay(qr, amount) {
-    return this.city.post('/wallet/v1/payments', { qr_payload: qr, amount: dong(amount) }, this.token);
+    return this.post('/wallet/v1/payments', { qr_payload: qr, amount: dong(amount) });
   }
 }

@@ -6,6 +6,7 @@ use http::header::CONTENT_TYPE;
 use platform::problem::{OVERLOADED, Problem};
 
 use super::Desk;
+use super::overview::FRESH;
 use crate::metrics;
 
 /// How long a scraper waits for the one before it, in seconds.
@@ -28,5 +29,5 @@ const TURN_TIMEOUT_S: u64 = 8;
 pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Response, Problem> {
     let turn = tokio::time::timeout(std::time::Duration::from_secs(TURN_TIMEOUT_S), desk.scraping.acquire()).await;
     let Ok(Ok(_turn)) = turn else { return Err(Problem::new(OVERLOADED).retry_after(TURN_TIMEOUT_S)) };
-    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], desk.gatherer.gather().await).into_response())
+    Ok((FRESH, [(CONTENT_TYPE, metrics::CONTENT_TYPE)], desk.gatherer.gather().await).into_response())
 }

@@ -1,11 +1,18 @@
 //! The wall's numbers at one moment.
 
 use axum::extract::State;
+use http::header::CACHE_CONTROL;
+use http::{HeaderName, HeaderValue};
 use platform::http::Json;
 use platform::problem::Problem;
 
 use super::Desk;
 use crate::overview::{Overview, Roles};
+
+type Fresh = [(HeaderName, HeaderValue); 1];
+
+/// Numbers of this moment are of no use to a cache.
+pub(super) const FRESH: Fresh = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
 
 /// Everything that the wall shows, read at one moment, with the source positions that it includes.
 ///
@@ -20,8 +27,8 @@ use crate::overview::{Overview, Roles};
         (status = 403, description = "`internal-only`: the caller is outside", content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>, Problem> {
-    Ok(Json(desk.board.overview().await?))
+pub(super) async fn overview(State(desk): State<Desk>) -> Result<(Fresh, Json<Overview>), Problem> {
+    Ok((FRESH, Json(desk.board.overview().await?)))
 }
 
 /// The health of every role of every process.
@@ -37,6 +44,6 @@ pub(super) async fn overview(State(desk): State<Desk>) -> Result<Json<Overview>,
         (status = 403, description = "`internal-only`: the caller is outside", content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn roles(State(desk): State<Desk>) -> Json<Roles> {
-    Json(desk.board.roles().await)
+pub(super) async fn roles(State(desk): State<Desk>) -> (Fresh, Json<Roles>) {
+    (FRESH, Json(desk.board.roles().await))
 }

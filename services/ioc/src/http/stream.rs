@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use platform::problem::Problem;
 use tokio::sync::broadcast::error::RecvError;
@@ -17,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Desk;
+use super::overview::FRESH;
 use crate::board::{Frame, Wall};
 use crate::overview::WallEvent;
 
@@ -49,7 +49,7 @@ pub(super) async fn stream(State(desk): State<Desk>, headers: HeaderMap) -> Resu
     let (queue, events) = mpsc::channel(QUEUE);
     tokio::spawn(write(wall, queue, SLOWEST));
     let mut response = Sse::new(ReceiverStream::new(events)).into_response();
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().extend(FRESH);
     // Proxies that would gather the stream are asked not to.
     response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     Ok(response)

@@ -1,0 +1,212 @@
+//! Who pays whom in each scenario, and what callers ask.
+
+use std::sync::{Arc, LazyLock};
+
+use clap::ValueEnum;
+use futures::StreamExt as _;
+use ledger::{
+    AccountId, AccountKind, AccountSpec, Action, Currency, Floor, HoldId, HoldPosting, HoldSpec, Key, Ledger, Money,
+    Outcome, Posting, Reject, Request, TransferId, TransferKind,
+};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use uuid::Uuid;
+
+/// How many accounts there are.
+pub(super) const ACCOUNTS: usize = 10_000;
+/// What each account begins with, in đồng: more than a run spends.
+pub(super) const FUNDS: i64 = 1_000_000_000_000;
+/// Accounts opened by one request.
+const OPENED_AT_ONCE: usize = 50;
+/// Requests under way while accounts are opened or the journal is preloaded.
+const UNDER_WAY: usize = 4_096;
+/// The exponent of the zipf distribution.
+const ZIPF: f64 = 1.0;
+
+const CUSTOMER: AccountKind = AccountKind { code: 1, name: "customer", floor: Floor::Zero };
+const NOSTRO: AccountKind = AccountKind { code: 2, name: "nostro", floor: Floor::None };
+const TOP_UP: TransferKind = TransferKind { code: 1, name: "top_up" };
+const PAYMENT: TransferKind = TransferKind { code: 2, name: "payment" };
+
+/// Who pays whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shape {
+    /// Any two accounts.
+    Uniform,
+    /// A few accounts take part in most transfers.
+    Zipf,
+    /// Every transfer reaches one account.
+    Hot,
+    /// As uniform, with 5% that the rules refuse and 10% holds.
+    Mixed,
+}
+
+impl Shape {
+    pub(super) const ALL: [Self; 4] = [Self::Uniform, Self::Zipf, Self::Hot, Self::Mixed];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Zipf => "zipf",
+            Self::Hot => "hot",
+            Self::Mixed => "mixed",
+        }
+    }
+}
+
+/// Zipf's weights, added up from the first rank on.
+static ZIPF_WEIGHTS: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let add = |sum: &mut f64, rank: usize| {
+        *sum += (rank as f64).powf(-ZIPF);
+        Some(*sum)
+    };
+    (1..=ACCOUNTS).scan(0.0, add).collect()
+});
+
+/// Picks two different places among the accounts.
+#[derive(Clone, Debug)]
+pub(super) struct Pick {
+    shape: Shape,
+    random: StdRng,
+    weights: &'static [f64],
+}
+
+impl Pick {
+    pub(super) fn new(shape: Shape, seed: usize) -> Self {
+        let weights = if shape == Shape::Zipf { &**ZIPF_WEIGHTS } else { &[] };
+        Self { shape, random: StdRng::seed_from_u64(seed as u64), weights }
+    }
+
+    /// Whose money goes to whom.
+    pub(super) fn pair(&mut self) -> (usize, usize) {
+        let credit = if self.shape == Shape::Hot { 0 } else { self.one() };
+        loop {
+            let debit = self.one();
+            if debit != credit {
+                return (debit, credit);
+            }
+        }
+    }
+
+    fn one(&mut self) -> usize {
+        let Some(total) = self.weights.last() else { return self.random.random_range(0..ACCOUNTS) };
+        let point = self.random.random_range(0.0..*total);
+        self.weights.partition_point(|weight| *weight <= point)
+    }
+
+    fn percent(&mut self) -> u32 {
+        self.random.random_range(0..100)
+    }
+}
+
+/// The accounts of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Accounts {
+    ids: Arc<[AccountId]>,
+    /// Has nothing, so that the rules refuse what it pays.
+    empty: AccountId,
+}
+
+impl Accounts {
+    /// Opens and funds them.
+    pub(super) async fn open(ledger: &Ledger<()>) -> anyhow::Result<Self> {
+        let (nostro, empty) = (spec(NOSTRO), spec(CUSTOMER));
+        post(ledger, Request::new(key()).open(nostro).open(empty)).await?;
+        let specs: Vec<AccountSpec> = (0..ACCOUNTS).map(|_| spec(CUSTOMER)).collect();
+        let requests = specs.chunks(OPENED_AT_ONCE).map(|chunk| {
+            let opened = chunk.iter().fold(Request::new(key()), |request, spec| request.open(*spec));
+            let funded = chunk.iter().fold(opened, |request, spec| {
+                request.transfer(Posting { kind: TOP_UP, ..posting(nostro.id, spec.id, FUNDS) })
+            });
+            post(ledger, funded)
+        });
+        for answer in futures::future::join_all(requests).await {
+            answer?;
+        }
+        Ok(Self { ids: specs.iter().map(|spec| spec.id).collect(), empty: empty.id })
+    }
+}
+
+/// Fills the journal with transfers between any two accounts.
+pub(super) async fn preload(ledger: &Ledger<()>, accounts: &Accounts, transfers: u64) -> anyhow::Result<()> {
+    let mut pick = Pick::new(Shape::Uniform, 0);
+    let requests = (0..transfers).map(|_| {
+        let (debit, credit) = pick.pair();
+        post(ledger, Request::new(key()).transfer(posting(accounts.ids[debit], accounts.ids[credit], 1)))
+    });
+    let mut answers = futures::stream::iter(requests).buffer_unordered(UNDER_WAY);
+    while let Some(answer) = answers.next().await {
+        answer?;
+    }
+    Ok(())
+}
+
+async fn post(ledger: &Ledger<()>, request: Request<()>) -> anyhow::Result<()> {
+    match ledger.post(request).await? {
+        Outcome::Posted(_) => Ok(()),
+        Outcome::Rejected(reject) => anyhow::bail!("rejected: {reject}"),
+    }
+}
+
+/// One caller: it asks, waits, and asks again.
+#[derive(Debug)]
+pub(super) struct Caller {
+    ledger: Ledger<()>,
+    accounts: Accounts,
+    pick: Pick,
+    /// Its open hold, which it posts the next time.
+    hold: Option<HoldId>,
+}
+
+impl Caller {
+    pub(super) fn new(number: usize, shape: Shape, accounts: &Accounts, ledger: &Ledger<()>) -> Self {
+        let pick = Pick::new(shape, number);
+        Self { ledger: ledger.clone(), accounts: accounts.clone(), pick, hold: None }
+    }
+
+    pub(super) async fn ask(mut self) -> (Self, anyhow::Result<()>) {
+        let request = self.next();
+        let answer = match self.ledger.post(request).await {
+            Ok(Outcome::Posted(_)) => Ok(()),
+            Ok(Outcome::Rejected(Reject::InsufficientFunds(account))) if account == self.accounts.empty => Ok(()),
+            Ok(Outcome::Rejected(reject)) => Err(anyhow::anyhow!("rejected: {reject}")),
+            Err(error) => Err(error.into()),
+        };
+        (self, answer)
+    }
+
+    fn next(&mut self) -> Request<()> {
+        let (debit, credit) = self.pick.pair();
+        let (debit, credit) = (self.accounts.ids[debit], self.accounts.ids[credit]);
+        let percent = if self.pick.shape == Shape::Mixed { self.pick.percent() } else { 100 };
+        match percent {
+            0..5 => Request::new(key()).transfer(posting(self.accounts.empty, credit, 1)),
+            5..15 => Request::new(key()).action(self.hold(debit, credit)),
+            _ => Request::new(key()).transfer(posting(debit, credit, 1)),
+        }
+    }
+
+    /// Sets an amount aside, or moves what was set aside the last time.
+    fn hold(&mut self, debit: AccountId, credit: AccountId) -> Action {
+        if let Some(hold) = self.hold.take() {
+            return Action::Post(HoldPosting { hold, transfer: TransferId::generate(), amount: None });
+        }
+        let id = HoldId::generate();
+        self.hold = Some(id);
+        let (amount, kind, reference) = (Money::vnd(1), PAYMENT, id.uuid());
+        Action::Hold(HoldSpec { id, debit, credit, amount, kind, reference, expires_at: None })
+    }
+}
+
+fn spec(kind: AccountKind) -> AccountSpec {
+    AccountSpec { id: AccountId::generate(), owner: Uuid::now_v7(), kind, currency: Currency::Vnd }
+}
+
+fn key() -> Key {
+    Key { caller: Uuid::nil(), operation: "load", key: Uuid::now_v7().to_string(), fingerprint: [0; 32] }
+}
+
+fn posting(debit: AccountId, credit: AccountId, dong: i64) -> Posting {
+    let (id, amount) = (TransferId::generate(), Money::vnd(dong));
+    Posting { id, debit, credit, amount, kind: PAYMENT, reference: id.uuid() }
+}

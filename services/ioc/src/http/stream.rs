@@ -111,7 +111,7 @@ mod tests {
     fn wall() -> (Wall, broadcast::Sender<Frame>, Arc<Semaphore>) {
         let walls = platform::metrics::Metrics::new("ioc", "i").gauge("walls", "Open walls.", &[]);
         let places = Arc::new(Semaphore::new(1));
-        let place = Place::take(&places, &walls).ok().expect("one is left");
+        let place = Place::take(&places, &walls).expect("one is left");
         let (frames, next) = broadcast::channel(PENDING);
         (Wall { first: frame(1), next, place }, frames, places)
     }

@@ -32,6 +32,8 @@ export class Board {
   books = $state.raw<Books | null>(null);
   payments = $state.raw<readonly LastPayment[]>([]);
   loaded = $state(false);
+  /** The newest payment of the last whole picture; later ones arrived before the viewer's eyes. */
+  opened = $state(0);
   /** The server's clock, in milliseconds. */
   now = $state(Date.now());
 
@@ -97,6 +99,7 @@ export class Board {
     this.payments = [];
     this.#delta(overview);
     this.#pulse(overview);
+    this.opened = this.payments[0]?.position ?? 0;
     this.loaded = true;
   }
 

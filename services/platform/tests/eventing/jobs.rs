@@ -159,7 +159,7 @@ async fn a_job_waits_until_the_clock_says_so() {
     let moved = std::time::Instant::now();
     stage.clock.advance(TimeDelta::days(2));
     until("it ran", async || runs.load(Ordering::SeqCst) == 3).await;
-    assert!(moved.elapsed() < Duration::from_secs(1), "the move was noticed after {:?}", moved.elapsed());
+    assert!(moved.elapsed() < Duration::from_secs(10), "the move was noticed after {:?}", moved.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@
 //! | `find` | the programs, and what to install when they are missing |
 //! | `process` | one child process: start, signals, exit, orphans |
 //! | `port` | free ports |
-//! | `postgres`, `redis` | the two servers |
+//! | `postgres`, `redis`, `scram` | the two servers; what PostgreSQL keeps of a password |
 //! | [`scratch`] | databases and servers for tests |
 
 mod account;
@@ -24,6 +24,7 @@ mod port;
 mod postgres;
 mod process;
 mod redis;
+mod scram;
 pub mod scratch;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub use self::{
     postgres::{Durability, Postgres, PostgresOptions},
     process::{Child, Environment, Launch, log_end},
     redis::{Persistence, Redis, RedisOptions},
+    scram::verifier as scram_verifier,
 };
 
 /// Why a private server could not be started, stopped or reached.

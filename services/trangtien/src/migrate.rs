@@ -44,7 +44,8 @@ pub fn logins() -> Vec<String> {
     PARTS.iter().flat_map(|part| [part.schema.owner_role(), part.schema.runtime_role()]).collect()
 }
 
-/// Makes roles and schemas that are missing in the database that `admin_url` names, and sets the roles' passwords.
+/// Makes roles and schemas that are missing in the database that `admin_url` names, and sets the roles' passwords,
+/// or the verifiers of passwords.
 ///
 /// # Errors
 /// When the database does not answer or the login may not create roles.

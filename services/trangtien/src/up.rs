@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use platform::clock::Clock;
+use platform::config::Secret;
+use platform::embedded::scram_verifier;
 use platform::task::Shutdown;
 use tokio::task::JoinHandle;
 
@@ -217,7 +219,9 @@ async fn start_on(
     let city = options.city.canonicalize();
     let city = city.with_context(|| format!("there is no city in {}", options.city.display()))?;
     let secrets = folder.secrets()?;
-    migrate::bootstrap(servers.database_url(), &secrets.database).await?;
+    let verifiers =
+        secrets.database.iter().map(|(role, password)| (role.clone(), Secret::new(scram_verifier(password.expose()))));
+    migrate::bootstrap(servers.database_url(), &verifiers.collect()).await?;
     let databases = embedded::databases(servers.database_url(), &secrets.database)?;
     migrate::migrate(&databases).await?;
     progress.step("Schemas are up to date");

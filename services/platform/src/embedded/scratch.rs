@@ -29,6 +29,7 @@ use super::{
     Error, find, port,
     postgres::{self, Cluster, Durability, PostgresOptions},
     process, redis,
+    scram::verifier,
 };
 use crate::db::{self, PlatformTables, Schema};
 
@@ -328,12 +329,12 @@ impl Server {
         for role in granted_roles(parts) {
             let create = format!(
                 "DO $$ BEGIN CREATE ROLE {role} LOGIN PASSWORD '{}'; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
-                self.password(&role)
+                verifier(&self.password(&role))
             );
             execute(&mut admin, create).await?;
         }
         let schemas: Vec<Schema> = parts.iter().map(|part| part.schema).collect();
-        db::bootstrap(&mut admin, &schemas, |role| self.password(role))
+        db::bootstrap(&mut admin, &schemas, |role| verifier(&self.password(role)))
             .await
             .map_err(failed("making roles and schemas"))?;
         for part in parts {
@@ -374,8 +375,8 @@ fn folder() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
     match target {
-        Some(target) => target.join("scratch-server"),
-        None => std::env::temp_dir().join(format!("trangtien-scratch-server-{}", nix::unistd::Uid::effective())),
+        Some(target) => target.join("scratch-server-2"),
+        None => std::env::temp_dir().join(format!("trangtien-scratch-server-2-{}", nix::unistd::Uid::effective())),
     }
 }
 

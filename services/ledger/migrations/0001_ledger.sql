@@ -38,6 +38,8 @@ CREATE TABLE ledger.block (
 );
 COMMENT ON TABLE ledger.block IS 'One committed batch: the RFC 6962 root over its transfers, the root over its other records, chained to the block before. History.';
 
+CREATE INDEX block_time ON ledger.block (shard, posted_at, number);
+
 CREATE TABLE ledger.account_kind (
     code  smallint NOT NULL,
     shard smallint NOT NULL,

@@ -201,6 +201,18 @@ impl Account {
             .ok_or(Reject::BalanceOverflow(self.id))
     }
 
+    /// Whether `amount` may be set aside: what [`Account::may_give`] asks, and room for it beside all that is held.
+    pub(crate) fn may_hold(&self, amount: Money) -> Result<(), Reject> {
+        self.may_give(amount)?;
+        self.held.checked_add(amount.minor()).map(|_| ()).ok_or(Reject::BalanceOverflow(self.id))
+    }
+
+    /// Whether `amount` may be promised: what [`Account::may_take`] asks, and room for it beside all that is promised.
+    pub(crate) fn may_be_promised(&self, amount: Money) -> Result<(), Reject> {
+        self.may_take(amount)?;
+        self.promised.checked_add(amount.minor()).map(|_| ()).ok_or(Reject::BalanceOverflow(self.id))
+    }
+
     fn may_move(&self, amount: Money) -> Result<(), Reject> {
         if self.currency != amount.currency() {
             return Err(Reject::CurrencyMismatch(self.id));

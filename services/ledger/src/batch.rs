@@ -13,6 +13,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -90,6 +91,8 @@ impl From<RiderError> for Failure {
 pub(crate) enum Bug {
     #[error("{changed} rows were changed where {expected} should have been")]
     Changed { expected: usize, changed: usize },
+    #[error("the fold panicked")]
+    Panic,
     #[error("kind {code} has the name {stored} in the database and {name} in the program")]
     Kind { code: i16, name: String, stored: String },
 }
@@ -165,7 +168,9 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Session<R, S> {
         let (head, mut state) = self.read(tx, &Wanted::by(&entries)).await?;
         let now = self.clock.now().trunc_subsecs(6);
         let stamp = Stamp { block: head.block + 1, at: now.max(head.posted_at) };
-        let effects = fold::fold(&mut state, &entries, stamp);
+        // A panic is a fault of one request like any other: nothing is written, and what was read is dropped.
+        let decide = || fold::fold(&mut state, &entries, stamp);
+        let effects = catch_unwind(AssertUnwindSafe(decide)).map_err(|_| Failure::Fault(Arc::new(Bug::Panic)))?;
         if effects.is_empty() {
             return Ok((effects, NewKinds::default()));
         }

@@ -246,8 +246,8 @@ impl<'a> Fold<'a> {
         if self.state.holds.contains_key(&spec.id) {
             return Err(Reject::HoldExists(spec.id));
         }
-        self.known_account(spec.debit)?.may_give(spec.amount)?;
-        self.known_account(spec.credit)?.may_take(spec.amount)?;
+        self.known_account(spec.debit)?.may_hold(spec.amount)?;
+        self.known_account(spec.credit)?.may_be_promised(spec.amount)?;
         self.change_account(spec.debit, |account| account.held += spec.amount.minor());
         self.change_account(spec.credit, |account| account.promised += spec.amount.minor());
         self.state.holds.insert(spec.id, Hold::open(spec, self.stamp));

@@ -102,16 +102,18 @@ pub(crate) async fn block(pool: &PgPool, shard: i16, number: i64) -> Result<Opti
 
 /// The sequence of the last transfer of a shard up to a time; 0 when there is none.
 pub(crate) async fn sequence_at(pool: &PgPool, shard: i16, at: DateTime<Utc>) -> Result<i64, sqlx::Error> {
-    // Blocks' times never go back, so that the last block up to a time is found by walking from the newest.
-    sqlx::query_scalar!(
-        r#"SELECT COALESCE(MAX(first_sequence + transfers - 1), 0) AS "sequence!"
+    let sequence = sqlx::query_scalar!(
+        r#"SELECT first_sequence + transfers - 1 AS "sequence!"
            FROM ledger.block
-           WHERE shard = $1 AND posted_at <= $2"#,
+           WHERE shard = $1 AND posted_at <= $2
+           ORDER BY posted_at DESC, number DESC
+           LIMIT 1"#,
         shard,
         at,
     )
-    .fetch_one(pool)
-    .await
+    .fetch_optional(pool)
+    .await?;
+    Ok(sequence.unwrap_or(0))
 }
 
 /// A transfer with the names and owners that readers of the journal want.

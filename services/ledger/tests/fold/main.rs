@@ -66,6 +66,25 @@ fn check(store: &Store, effects: &Effects) {
     }
 }
 
+/// Holds between accounts without floors add up past 64 bits on either side before any balance does.
+#[test]
+fn what_is_held_or_promised_stays_within_64_bits() {
+    let half = i64::MAX / 2;
+    let requests = vec![
+        world::genesis(),
+        world::huge(1, (3, 2), half, false),
+        world::huge(2, (2, 3), half, true),
+        world::huge(3, (2, 3), half, true),
+        world::huge(4, (2, 3), half, true),
+    ];
+    let mut model = Model::default();
+    let said: Vec<Said> = requests.iter().map(|request| model.ask(request, at(0))).collect();
+    let (verdicts, _) = run(&[requests], &[2]);
+    let answered: Vec<Said> = verdicts.iter().map(Said::of).collect();
+    assert_eq!(answered, said);
+    assert!(matches!(&said[4], Said::Fresh(Err(ledger::Reject::BalanceOverflow(_)))), "{:?}", said[4]);
+}
+
 /// The world's beginning, and then random requests at later and later moments.
 fn moments() -> impl Strategy<Value = Vec<Moment>> {
     prop::collection::vec(prop::collection::vec(world::asked(), 0..30), 1..9).prop_map(|mut moments| {

@@ -97,7 +97,9 @@ impl Model {
                     return Err(Reject::HoldExists(spec.id));
                 }
                 self.can_pay(spec.debit, spec.amount)?;
+                self.has_room(spec.debit, self.held(spec.debit), spec.amount)?;
                 self.can_receive(spec.credit, spec.amount)?;
+                self.has_room(spec.credit, self.promised(spec.credit), spec.amount)?;
                 self.events.push(Event::Held(spec));
             }
             Action::Post(posting) => {
@@ -192,6 +194,10 @@ impl Model {
         }
         let after = i128::from(self.balance(id)) + i128::from(self.promised(id)) + i128::from(amount.minor());
         if after > i128::from(i64::MAX) { Err(Reject::BalanceOverflow(id)) } else { Ok(()) }
+    }
+
+    fn has_room(&self, id: AccountId, reserved: i64, amount: Money) -> Result<(), Reject> {
+        if reserved > i64::MAX - amount.minor() { Err(Reject::BalanceOverflow(id)) } else { Ok(()) }
     }
 
     fn account(&self, wanted: AccountId) -> Result<AccountSpec, Reject> {

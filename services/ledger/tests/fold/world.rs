@@ -106,6 +106,23 @@ pub(crate) fn genesis() -> Asked {
     }
 }
 
+/// A request with one step, between accounts that may go below zero: a hold, or a transfer.
+pub(crate) fn huge(number: u8, (debit, credit): (u8, u8), minor: i64, held: bool) -> Asked {
+    let (debit, credit, amount) = (spec(debit).id, spec(credit).id, Money::vnd(minor));
+    let (kind, reference, expires_at) = (PAYMENT, Uuid::nil(), None);
+    let action = if held {
+        Action::Hold(HoldSpec { id: HoldId::from(id(9, number)), debit, credit, amount, kind, reference, expires_at })
+    } else {
+        Action::Transfer(Posting { id: TransferId::from(id(9, number)), debit, credit, amount, kind, reference })
+    };
+    Asked {
+        key: RequestKey(id(9, number)),
+        fingerprint: Fingerprint(id(9, 0)),
+        open: Vec::new(),
+        actions: vec![action],
+    }
+}
+
 /// A random request: often under a fresh key, sometimes under one that was used.
 pub(crate) fn asked() -> impl Strategy<Value = Asked> {
     let open = prop_oneof![9 => Just(Vec::new()), 1 => prop::collection::vec(opening(), 1..4)];

@@ -14,20 +14,17 @@ use platform::metrics::Metrics;
 use platform::rpc::Channel;
 use platform::task::Shutdown;
 use prometheus::IntGaugeVec;
-use proto::wallet::v1::wallet_service_client::WalletServiceClient;
-use proto::wallet::v1::{GetTotalsRequest, GetTotalsResponse};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tracing::{debug, error};
 
+use crate::grpc::{AskError, Totals, WalletBooks};
 use crate::overview::{Books, BooksState};
 use crate::sql;
 use crate::tally::{Entry, Sum};
 
 /// How often the books are compared.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
-/// The longest time that a call to the wallet may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most rounds of folding in one comparison.
 const MAX_ROUNDS: usize = 20;
 /// How long minutes are kept; days are kept for ever.
@@ -37,10 +34,10 @@ const MINUTES_KEPT: TimeDelta = TimeDelta::days(35);
 pub(crate) struct Comparer {
     pool: PgPool,
     clock: Clock,
-    wallet: WalletServiceClient<Channel>,
+    wallet: WalletBooks,
     result: watch::Sender<Books>,
     /// The wallet's totals that are waited for, and since when.
-    waiting: Option<(DateTime<Utc>, GetTotalsResponse)>,
+    waiting: Option<(DateTime<Utc>, Totals)>,
     difference: IntGaugeVec,
     position: IntGaugeVec,
 }
@@ -50,7 +47,7 @@ impl Comparer {
         Self {
             pool,
             clock,
-            wallet: WalletServiceClient::new(wallet),
+            wallet: WalletBooks::new(wallet),
             result: watch::Sender::new(Books::default()),
             waiting: None,
             difference: metrics.gauge(
@@ -95,7 +92,7 @@ impl Comparer {
         sql::forget_minutes(&self.pool, now - MINUTES_KEPT).await?;
         let (asked_at, theirs) = match self.waiting.take() {
             Some(waiting) => waiting,
-            None => (now, self.ask(0).await?),
+            None => (now, self.wallet.totals(0).await?),
         };
         for _ in 0..MAX_ROUNDS {
             if !self.fold(theirs.position).await? {
@@ -114,8 +111,8 @@ impl Comparer {
             return Ok(());
         }
         // Another replica may have summed further; then the wallet is asked about that position.
-        let theirs = if position > theirs.position { self.ask(position).await? } else { theirs };
-        self.report(position, difference(&own, &sums(theirs)), now);
+        let theirs = if position > theirs.position { self.wallet.totals(position).await? } else { theirs };
+        self.report(position, difference(&own, &theirs.sums), now);
         Ok(())
     }
 
@@ -130,13 +127,6 @@ impl Comparer {
             tx.commit().await?;
         }
         Ok(reached - position == sql::MAX_FOLDED)
-    }
-
-    /// The wallet's totals at a position; at its newest for 0.
-    async fn ask(&mut self, position: i64) -> Result<GetTotalsResponse, CompareError> {
-        let call = self.wallet.get_totals(GetTotalsRequest { position });
-        let answer = tokio::time::timeout(CALL_TIMEOUT, call).await.map_err(|_| CompareError::Slow)??;
-        Ok(answer.into_inner())
     }
 
     /// Something that the wallet had `seconds` ago is not here yet.
@@ -162,10 +152,8 @@ impl Comparer {
 enum CompareError {
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("the wallet did not answer: {0}")]
-    Wallet(#[from] tonic::Status),
-    #[error("the wallet did not answer in time")]
-    Slow,
+    #[error(transparent)]
+    Wallet(#[from] AskError),
 }
 
 /// How far the entries reach from `position` without a gap, and their sums by kind.
@@ -182,14 +170,6 @@ fn without_gap(position: i64, entries: &[Entry]) -> (i64, BTreeMap<String, Sum>)
         reached = entry.position;
     }
     (reached, sums)
-}
-
-fn sums(totals: GetTotalsResponse) -> BTreeMap<String, Sum> {
-    let sum = |count, amount: Option<proto::money::v1::Money>| Sum {
-        count,
-        amount: amount.map_or(0, |amount| amount.minor_units),
-    };
-    totals.totals.into_iter().map(|total| (total.kind, sum(total.count, total.amount))).collect()
 }
 
 fn difference(own: &BTreeMap<String, Sum>, theirs: &BTreeMap<String, Sum>) -> Sum {

@@ -11,8 +11,8 @@
 //! | `metrics` | the Prometheus text format: read strictly, joined, written. Pure |
 //! | `expose` | the shared metrics endpoint's text |
 //! | [`role`] and [`peers`] | how roles of this process and of others are asked |
-//! | `http` | routes, and who may ask |
-//! | `web` | the embedded pages |
+//! | `grpc` | the call to the wallet |
+//! | `http` | routes, the embedded pages, and who may ask |
 //!
 //! Lock order: the leases of the consumed stream, then the row of `ioc.board`; nothing else is locked, and readers lock nothing.
 //!
@@ -34,10 +34,10 @@ mod config;
 mod consume;
 mod error;
 mod expose;
+mod grpc;
 mod http;
 mod sql;
 mod tally;
-mod web;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -4,6 +4,7 @@ mod guard;
 mod metrics;
 mod overview;
 mod stream;
+mod web;
 
 use std::sync::Arc;
 
@@ -14,7 +15,6 @@ use utoipa_axum::routes;
 use crate::board::Board;
 use crate::config::Config;
 use crate::expose::Gatherer;
-use crate::web;
 
 /// What the handlers share.
 #[derive(Clone)]

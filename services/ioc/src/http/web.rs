@@ -37,7 +37,7 @@ const UNBUILT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">
 struct Built;
 
 /// The routes of the pages.
-pub(crate) fn routes() -> Router {
+pub(super) fn routes() -> Router {
     Router::new()
         .route("/", get(|headers: HeaderMap| async move { page("index.html", &headers) }))
         .route("/ioc", get(|headers: HeaderMap| async move { page("ioc.html", &headers) }))

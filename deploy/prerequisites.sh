@@ -26,6 +26,10 @@ can_become_root() {
   [ "$(id -u)" = 0 ] || command -v sudo >/dev/null
 }
 
+is_ubuntu() {
+  [ -r /etc/os-release ] && (. /etc/os-release && [ "${ID:-}" = ubuntu ])
+}
+
 is_debian() {
   [ -r /etc/os-release ] && (. /etc/os-release && case " ${ID:-} ${ID_LIKE:-} " in *" debian "* | *" ubuntu "*) true ;; *) false ;; esac)
 }
@@ -88,26 +92,27 @@ On other systems install: PostgreSQL 15 or newer (server), Redis or Valkey, Node
   wanted_packages=() wanted_for=()
 }
 
-# Runs in a subshell: its trap must not outlive it.
+# Runs in a subshell: its trap must not outlive it. `set -e` sleeps inside a condition, hence each `|| exit 1`.
 quietly_install() {
   export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
   local had_redis=0 policy=/usr/sbin/policy-rc.d
   [ -e /usr/bin/redis-server ] || [ -e /usr/bin/valkey-server ] && had_redis=1
   # No cluster of our making, now or later: ours are private.
   if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-    as_root mkdir -p /etc/postgresql-common
-    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+    as_root mkdir -p /etc/postgresql-common || exit 1
+    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null || exit 1
   fi
   # Debian starts a service when its package is installed, unless this file forbids it.
   if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-    as_root chmod 755 "$policy"
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null || exit 1
+    as_root chmod 755 "$policy" || exit 1
     trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
   fi
   as_root apt-get update
   as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold "$@"
   if [ "$had_redis" = 0 ] && command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then
-    as_root systemctl disable --now redis-server valkey-server 2>/dev/null || true
+    local unit
+    for unit in redis-server valkey-server; do as_root systemctl disable --now "$unit" 2>/dev/null || true; done
   fi
 }
 
@@ -146,6 +151,17 @@ npm_quietly() {
     fail "npm $* failed"
   fi
   rm -f "$log"
+}
+
+# Waits until a city has announced itself in a data folder, and prints its origin.
+# city_origin DATA_FOLDER PID
+city_origin() {
+  local turn
+  for turn in $(seq 900); do
+    [ -f "$1/run.json" ] && { sed -n 's/.*"http": *"\([^"]*\)".*/\1/p' "$1/run.json"; return; }
+    kill -0 "$2" 2>/dev/null || return 0
+    sleep 0.1
+  done
 }
 
 target_folder() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, SqlSafeStr as _, Transaction};
 
 use crate::config::Secret;
 
@@ -110,6 +110,19 @@ pub fn pool(settings: &DatabaseSettings, application: &str) -> Result<PgPool, sq
         .connect_lazy_with(options))
 }
 
+/// Begins a transaction. To be used in place of `pool.begin()`, which must not be dropped half way.
+///
+/// sqlx 0.9.0 counts a transaction as begun only after the answer to BEGIN: a caller that goes away in between (a client
+/// hangs up, a deadline passes) would leave the connection in the pool with the transaction open.
+/// Here BEGIN is always awaited; a caller that went away then drops a whole transaction, which rolls back.
+///
+/// # Errors
+/// What the database answered.
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.begin().await }).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
+
 /// Makes roles and schemas that are missing, as a superuser or a role that may create both. Safe to repeat.
 ///
 /// `password` gives the password of a role; it is set each time, so that a rotated one takes effect.
@@ -203,18 +216,17 @@ pub fn violated(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error().and_then(|error| error.constraint())
 }
 
+/// SQLSTATE classes of passing failures: connection, rollback, resources, operator intervention.
+const PASSING_CLASSES: [&str; 4] = ["08", "40", "53", "57P"];
+/// SQLSTATE codes of passing failures: lock timeout, cancelled, idle in a transaction for too long, read-only after a failover.
+const PASSING_CODES: [&str; 4] = ["55P03", "57014", "25P03", "25006"];
+
 /// Whether an error means that the database can't be reached or is restarting, so that the same call may succeed later.
 pub fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // SQLSTATE classes: 08 connection, 40 rollback, 53 resources, 57P operator intervention, 55P03 lock timeout.
-            code.starts_with("08")
-                || code.starts_with("40")
-                || code.starts_with("53")
-                || code.starts_with("57P")
-                || code == "55P03"
-                || code == "57014"
+            PASSING_CLASSES.iter().any(|class| code.starts_with(class)) || PASSING_CODES.contains(&code.as_ref())
         }),
         _ => false,
     }

@@ -15,10 +15,12 @@
 //! | `find` | the programs, and what to install when they are missing |
 //! | `process` | one child process: start, signals, exit, orphans |
 //! | `port` | free ports |
-//! | `postgres`, `redis`, `scram` | the two servers; what PostgreSQL keeps of a password |
+//! | `postgres`, `cluster`, `scram` | PostgreSQL: the server, its data, what it keeps of a password |
+//! | `redis` | Redis or Valkey |
 //! | [`scratch`] | databases and servers for tests |
 
 mod account;
+mod cluster;
 mod find;
 mod port;
 mod postgres;

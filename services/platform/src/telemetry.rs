@@ -8,6 +8,7 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -90,18 +91,20 @@ pub fn init(settings: &TelemetrySettings, instance: &str) -> Result<Telemetry, T
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(true);
     let lines = match settings.format {
-        LogFormat::Text => lines.compact().boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.compact().with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     };
     let provider = match settings.otlp_endpoint.as_str() {
         "" => None,
         endpoint => Some(provider(endpoint, settings.sample_ratio, instance)?),
     };
-    let spans =
-        provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("trangtien")));
+    // The filter of log lines must not decide which spans are exported.
+    let spans = provider.as_ref().map(|provider| {
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("trangtien")).with_filter(LevelFilter::INFO)
+    });
     EXPORTS.store(provider.is_some(), Ordering::Relaxed);
     // Fails only when a subscriber is set already, as in tests that build several cities.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).with(spans).try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(spans).try_init();
     Ok(Telemetry(provider))
 }
 

@@ -18,10 +18,13 @@ use uuid::Uuid;
 const ISSUER: &str = "http://localhost:8080";
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Key ids with their PKCS #8 documents.
+type SigningKeys = Vec<(String, Vec<u8>)>;
+
 /// An issuer in memory.
 #[derive(Clone)]
 struct Issuer {
-    keys: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    keys: Arc<Mutex<SigningKeys>>,
     revoked: Arc<Mutex<Vec<Revocation>>>,
     reads: Arc<AtomicU32>,
     clock: Clock,

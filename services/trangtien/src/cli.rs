@@ -185,6 +185,18 @@ impl Cli {
     }
 }
 
+/// An error and its causes in one line; a cause that the line before already told is left out.
+#[must_use]
+pub fn explain(error: &anyhow::Error) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !told.iter().any(|before| before.contains(&cause)) {
+            told.push(cause);
+        }
+    }
+    told.join(": ")
+}
+
 async fn up(asked: Up) -> anyhow::Result<()> {
     if asked.remove {
         return Folder::open(&asked.data_dir)?.remove();
@@ -212,6 +224,12 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("no route").context("cannot connect: no route").context("cannot start");
+        assert_eq!(explain(&error), "cannot start: cannot connect: no route");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -156,7 +156,9 @@ impl Folder {
     /// When the file can't be read or written.
     pub fn secrets(&self) -> anyhow::Result<Secrets> {
         let path = self.join(SECRETS);
-        let mut secrets = match fs::read_to_string(&path) {
+        let stored = fs::read_to_string(&path);
+        let known = stored.as_ref().ok().cloned();
+        let mut secrets = match stored {
             Ok(text) => toml::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Secrets::generate(),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
@@ -164,7 +166,10 @@ impl Folder {
         for login in migrate::logins() {
             secrets.database.entry(login).or_insert_with(|| Secret::new(generate_secret()));
         }
-        write_private(&path, &toml::to_string(&secrets)?)?;
+        let text = toml::to_string(&secrets)?;
+        if known.as_deref() != Some(text.as_str()) {
+            self.replace(SECRETS, &text)?;
+        }
         Ok(secrets)
     }
 
@@ -173,8 +178,13 @@ impl Folder {
     /// # Errors
     /// When it can't be written.
     pub fn announce(&self, run: &RunInfo) -> anyhow::Result<()> {
-        let (path, new) = (self.join(RUN), self.join("run.json.new"));
-        write_private(&new, &format!("{}\n", serde_json::to_string_pretty(run)?))?;
+        self.replace(RUN, &format!("{}\n", serde_json::to_string_pretty(run)?))
+    }
+
+    /// Writes a file in one step: whatever happens meanwhile, there is the old one or the new one, whole.
+    fn replace(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let (path, new) = (self.join(name), self.join(&format!("{name}.new")));
+        write_private(&new, text)?;
         fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))
     }
 
@@ -220,7 +230,8 @@ pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot create {}", path.display()))?;
-    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

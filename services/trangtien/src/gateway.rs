@@ -17,22 +17,26 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Router, middleware};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use platform::problem::{Problem, UNAVAILABLE};
+use platform::http::HttpSettings;
+use platform::problem::{BODY_TOO_LARGE, Problem, UNAVAILABLE};
 use platform::task::Shutdown;
 use platform::trace::TRACEPARENT;
 use serde_json::Value;
 use url::Url;
 
-use crate::config::AppConfig;
+use crate::config::{AppConfig, Config};
 use crate::http::{Front, Readiness, describe, end_streams, guard, merge, routes};
 use crate::role::Role;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much longer than a role's own deadline its answer may take to arrive.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long a role may take to answer a question of the gateway itself.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer to such a question.
@@ -67,13 +71,14 @@ struct Inner {
     upstreams: BTreeMap<Role, Authority>,
     public_url: Url,
     app: AppConfig,
+    limits: HttpSettings,
     shutdown: Shutdown,
 }
 
 impl Gateway {
     /// A gateway to roles that listen on these local ports.
     #[must_use]
-    pub fn new(ports: &BTreeMap<Role, u16>, public_url: Url, app: AppConfig, shutdown: Shutdown) -> Self {
+    pub fn new(ports: &BTreeMap<Role, u16>, config: &Config, shutdown: Shutdown) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
@@ -85,7 +90,14 @@ impl Gateway {
             .iter()
             .map(|(role, port)| (*role, format!("127.0.0.1:{port}").parse().expect("an address and a port")))
             .collect();
-        Self(Arc::new(Inner { client, upstreams, public_url, app, shutdown }))
+        Self(Arc::new(Inner {
+            client,
+            upstreams,
+            public_url: config.public_url.clone(),
+            app: config.app.clone(),
+            limits: config.http.limits,
+            shutdown,
+        }))
     }
 
     /// The gateway's routes: the common ones, and everything else to the role it belongs to.
@@ -107,13 +119,19 @@ impl Gateway {
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = address(authority, path);
         *request.version_mut() = http::Version::HTTP_11;
-        match self.0.client.request(request).await {
-            Ok(answer) => {
+        // A role would refuse it and close the connection while the body is still coming: refused here, before it is sent.
+        if usize::try_from(request.body().size_hint().lower()).is_ok_and(|size| size > self.0.limits.max_body_bytes) {
+            return Problem::new(BODY_TOO_LARGE).into_response();
+        }
+        let within = Duration::from_millis(self.0.limits.deadline_ms) + GRACE;
+        match tokio::time::timeout(within, self.0.client.request(request)).await {
+            Ok(Ok(answer)) => {
                 let mut answer = answer.map(Body::new);
                 remove_hop_by_hop(answer.headers_mut());
                 answer.into_response()
             }
-            Err(error) => away(role, error),
+            Ok(Err(error)) => away(role, error),
+            Err(_) => away(role, "no answer in time"),
         }
     }
 

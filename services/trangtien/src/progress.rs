@@ -1,5 +1,6 @@
 //! One line per step, with the seconds since the start, for whoever waits at a terminal.
 
+use std::io::Write as _;
 use std::time::Instant;
 
 /// Prints steps to standard output.
@@ -17,11 +18,17 @@ impl Progress {
 
     /// Something is done.
     pub fn step(&self, what: impl std::fmt::Display) {
-        println!("[{:6.1} s] {what}", self.start.elapsed().as_secs_f64());
+        // The terminal may be gone, and that must not keep anything from stopping in order.
+        writeln!(std::io::stdout(), "[{:6.1} s] {what}", self.start.elapsed().as_secs_f64()).ok();
+    }
+
+    /// Text without a time.
+    pub fn say(&self, what: impl std::fmt::Display) {
+        writeln!(std::io::stdout(), "{what}").ok();
     }
 
     /// Something happened that must not go unnoticed.
     pub fn warn(&self, what: impl std::fmt::Display) {
-        eprintln!("[{:6.1} s] WARNING: {what}", self.start.elapsed().as_secs_f64());
+        writeln!(std::io::stderr(), "[{:6.1} s] WARNING: {what}", self.start.elapsed().as_secs_f64()).ok();
     }
 }

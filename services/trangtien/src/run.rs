@@ -4,22 +4,21 @@
 //! A channel leads to the role in this process when it is here, over mutual TLS to its peer when not.
 //! Shutdown: readiness off → public listeners drain → the gRPC listener drains → tasks finish → pools close.
 
+mod shared;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use async_trait::async_trait;
 use axum::{Extension, Router, middleware};
-use ioc::role::{RoleHealth, RoleMetrics, RoleStatus};
 use platform::auth::{GrpcKeySource, Verifier};
 use platform::clock::Clock;
 use platform::metrics::Metrics;
-use platform::problem::{Problem, UNAVAILABLE};
 use platform::redis::RedisLink;
 use platform::rpc::{self, CallMetrics, CallSettings, Channel, InboundLayer};
-use platform::service::{Context, DatabaseReady, KeysReady, ReadyCheck, Service};
+use platform::service::{Context, DatabaseReady, KeysReady, Service};
 use platform::task::{Shutdown, Task, Tasks};
 use platform::{db, http as web};
 use serde_json::Value;
@@ -27,15 +26,15 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::service::Routes;
-use url::Url;
 
-use crate::config::{AppConfig, Config};
-use crate::http::{self, Front, Internal, OK, Readiness};
+use self::shared::{Checks, Shared, TasksReady};
+use crate::config::Config;
+use crate::http::{self, Front as _, Internal, Readiness};
 use crate::listen::Bound;
 use crate::role::Role;
 
-/// How long one check of readiness may take.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long calls from other roles may take after shutdown began.
+const GRPC_DRAIN: Duration = Duration::from_secs(5);
 /// How long tasks may take to finish.
 const TASKS_LIMIT: Duration = Duration::from_secs(15);
 /// How long pools may take to close.
@@ -331,114 +330,15 @@ impl Running {
         self.http.begin();
         while self.servers.join_next().await.is_some() {}
         self.grpc.begin();
-        while self.grpc_servers.join_next().await.is_some() {}
+        let drained = async { while self.grpc_servers.join_next().await.is_some() {} };
+        // An open stream (health watch, reflection) would hold it for ever.
+        if tokio::time::timeout(GRPC_DRAIN, drained).await.is_err() {
+            self.grpc_servers.shutdown().await;
+        }
         self.work.begin();
         let finishing = self.tasks.into_iter().map(|tasks| tasks.finish(TASKS_LIMIT));
         futures::future::join_all(finishing).await;
         let closing = self.pools.iter().map(PgPool::close);
         tokio::time::timeout(POOLS_LIMIT, futures::future::join_all(closing)).await.ok();
-    }
-}
-
-type Checks = BTreeMap<Role, Vec<Arc<dyn ReadyCheck>>>;
-
-/// What the common routes, and the operations centre, tell about this process.
-struct Shared {
-    stopping: AtomicBool,
-    instance: String,
-    metrics: BTreeMap<Role, Metrics>,
-    public_url: Url,
-    app: AppConfig,
-    /// Set once all roles are built.
-    checks: OnceLock<Checks>,
-    document: OnceLock<Arc<Value>>,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Shared").field("roles", &self.metrics.keys()).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl RoleStatus for Shared {
-    async fn status(&self) -> Vec<RoleHealth> {
-        let readiness = self.readiness().await;
-        let health = |role: &Role| {
-            let checks = readiness.roles.get(role).into_iter().flatten();
-            let missing: Vec<String> =
-                checks.filter(|(_, said)| *said != OK).map(|(name, said)| format!("{name}: {said}")).collect();
-            RoleHealth {
-                service: role.name().to_owned(),
-                instance: self.instance.clone(),
-                up: true,
-                ready: readiness.of(*role),
-                detail: (!missing.is_empty()).then(|| missing.join("; ")),
-            }
-        };
-        self.metrics.keys().map(health).collect()
-    }
-
-    async fn metrics(&self) -> Vec<RoleMetrics> {
-        let own = |(role, metrics): (&Role, &Metrics)| RoleMetrics {
-            service: role.name().to_owned(),
-            instance: self.instance.clone(),
-            exposition: Ok(metrics.encode()),
-        };
-        self.metrics.iter().map(own).collect()
-    }
-}
-
-#[async_trait]
-impl Front for Shared {
-    fn roles(&self) -> Vec<Role> {
-        self.metrics.keys().copied().collect()
-    }
-
-    async fn readiness(&self) -> Readiness {
-        let checks = self.checks.get();
-        let all =
-            checks.into_iter().flatten().flat_map(|(role, checks)| checks.iter().map(move |check| (*role, check)));
-        let asked = all.map(|(role, check)| async move {
-            let said = tokio::time::timeout(CHECK_TIMEOUT, check.check()).await;
-            let said = said.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-            (role, check.name().to_owned(), said.map_or_else(|missing| missing, |()| OK.to_owned()))
-        });
-        let mut readiness = Readiness { stopping: self.stopping.load(Ordering::SeqCst), ..Readiness::default() };
-        for (role, name, said) in futures::future::join_all(asked).await {
-            readiness.roles.entry(role).or_default().insert(name, said);
-        }
-        readiness
-    }
-
-    async fn document(&self) -> Result<Arc<Value>, Problem> {
-        self.document.get().cloned().ok_or_else(|| Problem::new(UNAVAILABLE))
-    }
-
-    async fn metrics(&self, role: Option<Role>) -> Result<String, Problem> {
-        let wanted = self.metrics.iter().filter(|(known, _)| role.is_none_or(|role| role == **known));
-        Ok(wanted.map(|(_, metrics)| metrics.encode()).collect())
-    }
-
-    fn public_url(&self) -> &Url {
-        &self.public_url
-    }
-
-    fn app(&self) -> &AppConfig {
-        &self.app
-    }
-}
-
-/// Every background task of the role still runs.
-struct TasksReady(Arc<AtomicBool>);
-
-#[async_trait]
-impl ReadyCheck for TasksReady {
-    fn name(&self) -> &'static str {
-        "tasks"
-    }
-
-    async fn check(&self) -> Result<(), String> {
-        if self.0.load(Ordering::SeqCst) { Ok(()) } else { Err("a background task has ended; see the log".to_owned()) }
     }
 }

@@ -1,7 +1,6 @@
 //! One process per role: certificates, a configuration file each, `trangtien serve ROLE`, and a supervisor that never restarts in silence.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,8 @@ use crate::role::Role;
 
 /// How long a role may take to stop when asked.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// How many ports are looked at.
+const MAX_PORT_TRIES: usize = 1_000;
 /// A role that ends this often …
 const MAX_RESTARTS: usize = 5;
 /// … within this time is not started again.
@@ -46,7 +47,7 @@ impl Processes {
     /// When a file can't be written or a process can't be started.
     pub async fn start(folder: &Folder, config: &Config) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find our own program")?;
-        let (http_ports, grpc_ports) = (free_ports()?, free_ports()?);
+        let (http_ports, grpc_ports) = free_ports()?;
         for name in ["roles", "log"] {
             std::fs::create_dir_all(folder.join(name)).with_context(|| format!("cannot create {name}"))?;
         }
@@ -137,7 +138,7 @@ impl Processes {
             args: arguments.map(str::to_owned).to_vec(),
             dir: &self.folder,
             log: &process.log,
-            environment: Environment::Ours,
+            environment: Environment::WithoutSettings,
             // Not SIGTERM: the kernel may send it more than once, and a second SIGTERM means at once.
             on_our_death: Signal::SIGHUP,
         })
@@ -160,12 +161,16 @@ fn path_text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
-/// A port for each role, all different.
-fn free_ports() -> anyhow::Result<BTreeMap<Role, u16>> {
-    let mut ports: BTreeMap<Role, u16> = BTreeMap::new();
-    for role in Role::ALL {
-        let port = std::iter::from_fn(free_port).take(100).find(|port| !ports.values().any(|known| known == port));
-        ports.insert(role, port.context("no free port was found")?);
+/// Two ports for each role, for HTTP and gRPC, all different.
+fn free_ports() -> anyhow::Result<(BTreeMap<Role, u16>, BTreeMap<Role, u16>)> {
+    let mut ports = BTreeSet::new();
+    for port in std::iter::from_fn(free_port).take(MAX_PORT_TRIES) {
+        ports.insert(port);
+        if ports.len() == 2 * Role::ALL.len() {
+            let mut free = ports.into_iter();
+            let http = Role::ALL.into_iter().zip(&mut free).collect();
+            return Ok((http, Role::ALL.into_iter().zip(&mut free).collect()));
+        }
     }
-    Ok(ports)
+    anyhow::bail!("no free ports were found")
 }

@@ -83,14 +83,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         () = stop.asked() => bail!("stopped while starting"),
     };
     progress.step(format!("Ready: {}", city.info.http));
-    println!("{}", city.welcome());
+    progress.say(city.welcome());
     let traffic = Shutdown::new();
     let making = options.traffic.map(|per_second| city.make_traffic(per_second, &traffic)).transpose()?;
     let ended = tokio::select! {
         () = stop.asked() => Ok(()),
         error = city.look_after(&progress) => Err(error),
     };
-    println!();
+    progress.say("");
     progress.step("Stopping (a second Ctrl-C stops at once)");
     stop.next_ends_at_once();
     traffic.begin();
@@ -223,7 +223,9 @@ async fn start_on(
         secrets.database.iter().map(|(role, password)| (role.clone(), Secret::new(scram_verifier(password.expose()))));
     migrate::bootstrap(servers.database_url(), &verifiers.collect()).await?;
     let databases = embedded::databases(servers.database_url(), &secrets.database)?;
-    migrate::migrate(&databases).await?;
+    migrate::migrate(&databases).await.with_context(|| {
+        format!("the data in {} does not fit this program; --fresh starts without it", folder.path().display())
+    })?;
     progress.step("Schemas are up to date");
     let sandbox = Sandbox::start(&secrets, clock.clone()).await?;
     progress.step(format!("Sandbox (bank, SMS, push) on {}", sandbox.url()));

@@ -139,7 +139,7 @@ impl Identity {
             return Err(Error::CodeCapped { retry_s });
         }
         let row = self.new_challenge(ask, digest, now);
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         if !sql::mark_sent(&mut tx, &digest, ask.device, now, now - pause).await? {
             return Err(Error::CodeTooSoon { retry_s: u64::from(self.config.lifetimes.otp_resend_seconds).max(1) });
         }
@@ -188,7 +188,7 @@ impl Identity {
     /// Hands a code out: at first take, and again shortly after; otherwise there is nothing.
     pub(crate) async fn take_code(&self, id: ChallengeId) -> Result<Taken, Error> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         let row = sql::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
         let late = row.taken_at.is_some_and(|taken_at| now >= taken_at + RETAKE) || now >= row.expires_at;
         let (Some(code), Some(phone), false) = (&row.code, &row.phone, late) else { return Err(Error::NotFound) };

@@ -210,7 +210,7 @@ impl Identity {
         seen: Option<Vec<i64>>,
     ) -> Result<Citizen, Error> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         let mut row = lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
         if seen.is_some_and(|seen| !seen.contains(&row.version)) {
             return Err(Error::VersionMismatch);

@@ -99,7 +99,7 @@ impl Identity {
     /// Forgets a device and ends its session.
     pub(crate) async fn remove_device(&self, citizen: CitizenId, device: DeviceId) -> Result<(), Error> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         crate::citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
         if !sql::delete(&mut tx, citizen, device).await? {
             return Err(Error::NotFound);

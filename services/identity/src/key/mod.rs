@@ -122,7 +122,7 @@ impl Identity {
 
     async fn make_first_keys(&self) -> Result<(), Error> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         sql::lock(&mut tx).await?;
         if sql::active(&mut tx).await?.is_none() {
             if sql::next(&mut tx).await?.is_none() {
@@ -141,7 +141,7 @@ impl Identity {
         self.signer().await?;
         let now = self.now();
         let lifetimes = &self.config.lifetimes;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         sql::lock(&mut tx).await?;
         let active = sql::active(&mut tx).await?.ok_or(Error::NoSigningKey)?;
         let age = now - active.activated_at.unwrap_or(active.created_at);

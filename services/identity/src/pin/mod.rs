@@ -95,7 +95,7 @@ impl Identity {
         let hash = self.hasher.hash(self.vault.pepper_pin(citizen.uuid(), pin.expose())).await?;
         let now = self.now();
         let attempt = Attempt { challenge: proof.0, purpose: Purpose::PinReset, device: Some(device), code: proof.1 };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         match self.answer_code(&mut tx, &attempt, now).await {
             Ok(proved) if proved.phone_digest == own_digest => {}
             // Proved another number than the citizen's own.
@@ -129,7 +129,7 @@ impl Identity {
 
     async fn reserve_check(&self, citizen: CitizenId) -> Result<Row, Error> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         let row = sql::lock(&mut tx, citizen).await?.ok_or(Error::PinNotSet)?;
         let tally = delay::reserve(row.tally, now).map_err(|retry_at| {
             self.meter.pin_check("delayed");

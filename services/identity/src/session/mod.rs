@@ -135,7 +135,7 @@ impl Identity {
             device: opening.device,
             code: opening.code.clone(),
         };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         let proved = match self.answer_code(&mut tx, &attempt, now).await {
             Ok(proved) => proved,
             Err(error) => {
@@ -237,7 +237,7 @@ impl Identity {
         if let Some(session) = rotated {
             return Ok((self.tokens(&signer, &session, now)?, Decision::Rotate));
         }
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         let session = sql::lock(&mut tx, token.session).await?.filter(|session| session.salt == token.salt);
         let session = session.ok_or(Error::RefreshInvalid)?;
         let grace = Lifetimes::span(self.config.lifetimes.refresh_grace_seconds);
@@ -270,7 +270,7 @@ impl Identity {
     /// Ends a session at its citizen's wish; nothing happens when it has ended before.
     pub(crate) async fn sign_out(&self, citizen: CitizenId, id: SessionId) -> Result<(), Error> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         let session = sql::lock(&mut tx, id).await?.filter(|session| session.citizen == citizen && !session.ended);
         let Some(session) = session else { return Ok(()) };
         let ended = self.end_locked(&mut tx, &session, EndReason::SignedOut, now).await?;

@@ -88,7 +88,7 @@ pub(super) async fn register(
         fingerprint: request.fingerprint,
     };
     let now = routes.clock.now();
-    let mut transaction = routes.pool.begin().await?;
+    let mut transaction = platform::db::begin(&routes.pool).await?;
     let (status, body) = match idempotency::claim(&mut transaction, SCHEMA, &key, now).await? {
         Claim::Replay(stored) => (stored.status, stored.body),
         Claim::New => {

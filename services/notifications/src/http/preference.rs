@@ -169,7 +169,7 @@ pub(super) async fn replace(
 ) -> Result<Response, Problem> {
     let expected = if_match(&headers)?;
     let chosen = Preferences::chosen(body.language(), &body.lanes.switches())?;
-    let mut transaction = routes.pool.begin().await?;
+    let mut transaction = platform::db::begin(&routes.pool).await?;
     let now = routes.clock.now();
     let version = preference_sql::replace(&mut transaction, principal.subject, &chosen, expected, now).await?;
     transaction.commit().await?;

@@ -201,7 +201,7 @@ impl Sender {
         state: State,
         reason: Option<&'static str>,
     ) -> Result<Outcome, RunError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = platform::db::begin(&self.pool).await?;
         if let Err(error) = job.finish(&mut transaction).await {
             return match error {
                 // Another worker has the message now.
@@ -218,7 +218,7 @@ impl Sender {
         if message.channel == Channel::Push && self.reached_any(message.id).await? {
             return self.end(job, message, State::Delivered, None).await;
         }
-        self.settle(self.pool.begin().await?, message, State::Failed, Some(reason)).await?;
+        self.settle(platform::db::begin(&self.pool).await?, message, State::Failed, Some(reason)).await?;
         warn!(message.id = %message.id, lane = message.lane.name(), reason, "message given up");
         Ok(Outcome::Dead(reason.to_owned()))
     }

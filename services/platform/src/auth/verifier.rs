@@ -26,6 +26,8 @@ const MAX_TOKEN: usize = 4_096;
 const REVOCATION_INTERVAL: Duration = Duration::from_secs(1);
 /// How often keys are read when no unknown key asks for it sooner.
 const KEY_INTERVAL: Duration = Duration::from_secs(60);
+/// The pause after the first failure to read keys; it doubles up to a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long a request waits for keys that its token needs.
 const KEY_WAIT: Duration = Duration::from_millis(1_500);
 
@@ -194,29 +196,35 @@ impl Verifier {
     }
 
     async fn follow_keys(&self) {
+        let mut pause = FIRST_PAUSE;
         loop {
             match self.0.source.keys().await.and_then(|keys| parse_keys(&keys)) {
                 Ok(keys) => {
                     self.0.keys.store(Some(Arc::new(keys)));
                     self.0.keys_read.send_modify(|reads| *reads += 1);
+                    pause = FIRST_PAUSE;
                     tokio::time::sleep(REVOCATION_INTERVAL).await;
                     // Runs out in quiet times; an unknown key id asks sooner.
                     let _ = tokio::time::timeout(KEY_INTERVAL, self.0.keys_wanted.notified()).await;
                 }
                 Err(error) => {
-                    if self.is_ready() {
+                    // Once per outage, and not while everything starts.
+                    if self.is_ready() && pause == FIRST_PAUSE {
                         warn!(%error, "cannot read signing keys");
                     }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(REVOCATION_INTERVAL);
                 }
             }
         }
     }
 
     async fn follow_revocations(&self) {
-        let mut position = 0;
+        let (mut position, mut away) = (0, false);
         loop {
-            match self.0.source.revocations(position).await {
+            let found = self.0.source.revocations(position).await;
+            let was_away = std::mem::replace(&mut away, found.is_err());
+            match found {
                 Ok(found) if !found.items.is_empty() => {
                     position = found.position;
                     for item in found.items {
@@ -226,7 +234,7 @@ impl Verifier {
                 }
                 Ok(_) => self.forget_revocations(),
                 Err(error) => {
-                    if self.is_ready() {
+                    if self.is_ready() && !was_away {
                         warn!(%error, "cannot read revocations");
                     }
                 }

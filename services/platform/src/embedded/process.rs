@@ -56,8 +56,8 @@ pub struct Launch<'a> {
 pub enum Environment {
     /// Only `PATH`: settings of the caller's own servers (`PGPORT`, …) must not leak in.
     Plain,
-    /// All of it.
-    Ours,
+    /// All but the program's own settings (`TRANGTIEN_…`): the child has them in its file already.
+    WithoutSettings,
 }
 
 /// A running, or ended, child.
@@ -175,6 +175,12 @@ fn command(launch: Launch<'_>, account: Option<&Account>) -> Result<Command, Err
         .stdout(log)
         .stderr(log_again)
         .process_group(0);
+    if launch.environment == Environment::WithoutSettings {
+        let settings = std::env::vars_os().map(|(name, _)| name);
+        settings.filter(|name| name.as_encoded_bytes().starts_with(b"TRANGTIEN_")).for_each(|name| {
+            command.env_remove(name);
+        });
+    }
     if launch.environment == Environment::Plain {
         plain_environment(&mut command);
     }

@@ -297,3 +297,34 @@ async fn answers(port: u16, secret: &str) -> bool {
     };
     matches!(tokio::time::timeout(Duration::from_secs(1), ask).await, Ok(Ok(true)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::scratch::TestFolder;
+
+    #[tokio::test]
+    async fn a_server_left_by_an_earlier_run_is_stopped_first() {
+        let folder = TestFolder::new("orphan").expect("a folder");
+        let mut left = Redis::start(folder.path(), RedisOptions::scratch()).await.expect("Redis is installed");
+        left._lock = File::open("/dev/null").expect("it is there");
+        let next = Redis::start(folder.path(), RedisOptions::scratch()).await.expect("it takes over");
+        assert!(left.ended().await.is_some(), "two servers never share a folder");
+        assert_eq!(next.ended().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_wiped_server_comes_back_empty() {
+        let folder = TestFolder::new("wiped").expect("a folder");
+        let server = Redis::start(folder.path(), RedisOptions::durable()).await.expect("Redis is installed");
+        let client = ::redis::Client::open(server.url()).expect("a URL");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("it answers");
+        let set: String = ::redis::cmd("SET").arg("key").arg("value").query_async(&mut connection).await.expect("set");
+        assert_eq!(set, "OK");
+        server.kill_and_wipe().await.expect("wiped");
+        server.restart().await.expect("it starts again");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("it answers");
+        let keys: u64 = ::redis::cmd("DBSIZE").query_async(&mut connection).await.expect("a number");
+        assert_eq!(keys, 0);
+    }
+}

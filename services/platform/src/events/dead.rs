@@ -90,7 +90,7 @@ impl Effects {
     /// Moves an event to the dead letters, unless its effect happened after all.
     pub(super) async fn bury(&self, leased: (Leased, &str), event: &Event, death: &Death) -> Result<(), EffectError> {
         let ((partition, fence), stream) = leased;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = crate::db::begin(&self.pool).await?;
         if !self.leases.guard(&mut transaction, &[(partition, fence)]).await? {
             return Err(EffectError::LeaseLost);
         }
@@ -128,7 +128,7 @@ impl Effects {
     pub(super) async fn revive(&self, stream: &str, leased: &[Leased]) -> Result<Option<bool>, EffectError> {
         let partitions: Vec<i16> =
             leased.iter().map(|(partition, _)| i16::try_from(*partition).expect("few partitions")).collect();
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = crate::db::begin(&self.pool).await?;
         let row: Option<DeadRow> = sqlx::query_as(AssertSqlSafe(self.schema.sql(NEXT_REDRIVE)))
             .bind(&self.consumer)
             .bind(stream)

@@ -41,7 +41,7 @@ pub(super) enum EffectError {
 impl Effects {
     /// Handles those of `events` that are new, in one transaction under the leases of their partitions; says how many.
     pub(super) async fn apply(&self, leased: &[Leased], events: &[Event]) -> Result<usize, EffectError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = crate::db::begin(&self.pool).await?;
         if !self.leases.guard(&mut transaction, leased).await? {
             return Err(EffectError::LeaseLost);
         }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -48,10 +49,14 @@ pub async fn serve(listener: TcpListener, router: Router, settings: ServeSetting
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(settings.header_timeout_ms));
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250).keep_alive_interval(Duration::from_secs(30));
     let builder = Arc::new(builder);
+    let silence = Duration::from_millis(settings.header_timeout_ms);
     let places = Arc::new(Semaphore::new(settings.max_connections));
     let draining = GracefulShutdown::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
+            () = shutdown.cancelled() => break,
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => break,
@@ -70,16 +75,35 @@ pub async fn serve(listener: TcpListener, router: Router, settings: ServeSetting
             if let Err(error) = stream.set_nodelay(true) {
                 debug!(%error, "cannot set TCP_NODELAY");
             }
-            let service = TowerToHyperService::new(router.map_request(move |request| with_peer(request, peer)));
+            let begun = Arc::new(AtomicBool::new(false));
+            let first = begun.clone();
+            let service = TowerToHyperService::new(router.map_request(move |request| {
+                first.store(true, Ordering::Relaxed);
+                with_peer(request, peer)
+            }));
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                debug!(%error, "connection ended");
+            tokio::select! {
+                ended = watcher.watch(connection.into_owned()) => {
+                    if let Err(error) = ended {
+                        debug!(%error, "connection ended");
+                    }
+                }
+                // hyper's own timer begins only once it knows the version: a silent client is ours to end.
+                () = silent(silence, &begun) => debug!("no request came in time"),
             }
         });
     }
     drop(listener);
     if tokio::time::timeout(Duration::from_millis(settings.drain_ms), draining.shutdown()).await.is_err() {
         warn!("connections did not drain in time and are dropped");
+    }
+}
+
+/// Ends when no request has begun within `limit`.
+async fn silent(limit: Duration, begun: &AtomicBool) {
+    tokio::time::sleep(limit).await;
+    if begun.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

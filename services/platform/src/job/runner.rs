@@ -138,7 +138,7 @@ struct Running {
     handlers: HashMap<&'static str, Arc<dyn JobHandler>>,
     settings: RunnerSettings,
     metrics: RunnerMetrics,
-    tasks: JoinSet<Uuid>,
+    tasks: JoinSet<(Uuid, i64)>,
     jobs: HashMap<Uuid, (i64, AbortHandle)>,
     renew_at: Instant,
     prune_at: Instant,
@@ -250,9 +250,11 @@ impl Running {
         }
     }
 
-    fn ended(&mut self, ended: Result<Uuid, tokio::task::JoinError>) {
-        // An aborted task was taken out when it was aborted.
-        if let Ok(id) = ended {
+    fn ended(&mut self, ended: Result<(Uuid, i64), tokio::task::JoinError>) {
+        // An aborted task was taken out when it was aborted; a job may have been claimed again meanwhile.
+        if let Ok((id, fence)) = ended
+            && self.jobs.get(&id).is_some_and(|(running, _)| *running == fence)
+        {
             self.jobs.remove(&id);
         }
     }
@@ -268,7 +270,7 @@ impl Running {
         };
         let abort = self.tasks.spawn(async move {
             attempt.make(job).await;
-            id
+            (id, fence)
         });
         self.jobs.insert(id, (fence, abort));
     }

@@ -53,7 +53,7 @@ impl CursorTable {
 
     /// Begins a new history, because Redis holds one that this database doesn't know; nobody has read the new one.
     pub(super) async fn restart(&self) -> Result<(), sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = crate::db::begin(&self.pool).await?;
         self.query(RESTART).bind(crate::id::new()).execute(&mut *transaction).await?;
         self.query(FORGET_ALL).execute(&mut *transaction).await?;
         transaction.commit().await

@@ -1,6 +1,7 @@
 //! Who may read metrics: whoever asks on loopback or on the internal listener.
 //!
-//! A reverse proxy on this machine makes every client look like loopback, so each address in `X-Forwarded-For` must be loopback too.
+//! A reverse proxy on this machine makes every client look like loopback, so each address in `X-Forwarded-For` must be loopback too,
+//! and no other header of a proxy may be there. A proxy that sets none of them must not pass these paths on (docs/security.md).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,6 +13,8 @@ use http::HeaderMap;
 use platform::problem::{NOT_FOUND, Problem};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
+/// What proxies say in other words.
+const PROXY_HEADERS: [&str; 4] = ["forwarded", "x-real-ip", "x-forwarded-host", "via"];
 
 pub use platform::http::Internal;
 
@@ -30,7 +33,9 @@ fn is_metrics(path: &str) -> bool {
 
 fn is_local(request: &Request) -> bool {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    peer.is_some_and(|address| address.to_canonical().is_loopback()) && forwarded_for_local(request.headers())
+    let headers = request.headers();
+    let proxied = PROXY_HEADERS.iter().any(|name| headers.contains_key(*name));
+    peer.is_some_and(|address| address.to_canonical().is_loopback()) && !proxied && forwarded_for_local(headers)
 }
 
 fn forwarded_for_local(headers: &HeaderMap) -> bool {

@@ -41,8 +41,7 @@ impl Roles {
         }
         let processes = Processes::start(folder, &config).await?;
         let shutdown = Shutdown::new();
-        let gateway =
-            Gateway::new(processes.http_ports(), config.public_url.clone(), config.app.clone(), shutdown.clone());
+        let gateway = Gateway::new(processes.http_ports(), &config, shutdown.clone());
         let mut listeners = Vec::new();
         for listener in public.into_listeners().context("cannot serve the public listener")? {
             let serving = platform::http::serve(listener, gateway.router(), config.http.server, shutdown.clone());

@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("trangtien", &["identity", "ioc", "ledger", "notifications", "platform", "proto", "reports", "sandbox", "wallet"]),
     ("harness", &["platform", "trangtien"]),
     ("journeys", &["harness", "platform", "trangtien"]),
-    ("load", &["harness", "ledger", "platform", "trangtien"]),
+    ("load", &["harness", "identity", "ledger", "platform", "trangtien"]),
     ("tidy", &[]),
 ];
 

@@ -1,7 +1,7 @@
 //! The queue, and the loop that turns what waits in it into batches.
 //!
 //! Callers put requests on a bounded queue. While one batch commits, the next gathers; there is no timer: an idle engine posts a lone request at once, a busy one posts thousands together.
-//! One batch is one transaction (see [`batch`](crate::batch)).
+//! One batch is one transaction: lock, read, fold, write, riders, commit.
 //!
 //! Invariants:
 //! - Every request that was accepted is answered once: with its outcome, or with an error that says whether it may have happened.

@@ -121,7 +121,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Session<R, S> {
     pub(crate) async fn put(&mut self, jobs: &[Job<R>], deadline: Instant) -> Result<Vec<Verdict>, Failure> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => within(deadline, connect(&self.pool)).await?,
+            None => connect(&self.pool, deadline).await?,
         };
         let put = self.put_on(&mut connection, jobs, deadline).await;
         match &put {
@@ -159,7 +159,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Session<R, S> {
             return Err(Failure::of_commit(error, effects));
         }
         self.kinds.recorded(&kinds);
-        self.meter.committed(&effects, &self.kinds);
+        self.was_committed(jobs, &effects);
         Ok(effects.verdicts)
     }
 
@@ -204,15 +204,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Session<R, S> {
 
     /// Hands over the riders of the requests that were decided now.
     async fn ride(&self, tx: &mut PgConnection, jobs: &[Job<R>], effects: &Effects) -> Result<(), Failure> {
-        let (mut rides, mut refusals) = (Vec::new(), Vec::new());
-        for (job, verdict) in jobs.iter().zip(&effects.verdicts) {
-            let Some(rider) = &job.request.rider else { continue };
-            match verdict {
-                Verdict::Fresh(Outcome::Posted(posted)) => rides.push(Ride { rider, posted }),
-                Verdict::Fresh(Outcome::Rejected(reject)) => refusals.push(Refusal { rider, reject: *reject }),
-                Verdict::Replayed(_) | Verdict::Conflict => {}
-            }
-        }
+        let (rides, refusals) = riders_of(jobs, effects);
         if !rides.is_empty() {
             self.riders.apply(tx, &rides).await?;
         }
@@ -222,17 +214,39 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Session<R, S> {
         Ok(())
     }
 
-    /// Says that a batch whose COMMIT had no answer was committed.
-    pub(crate) fn was_committed(&self, effects: &Effects) {
+    /// Counts what was certainly committed, once: after COMMIT, or when a lost answer to it turns out to have been yes.
+    pub(crate) fn was_committed(&self, jobs: &[Job<R>], effects: &Effects) {
         self.meter.committed(effects, &self.kinds);
+        let (rides, refusals) = riders_of(jobs, effects);
+        self.riders.committed(&rides, &refusals);
     }
 }
 
-/// Takes a connection out of the pool for the engine alone.
-async fn connect(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    sqlx::raw_sql(batch::SESSION).execute(&mut *connection).await?;
-    Ok(connection)
+/// The riders of the requests that were decided by these effects.
+fn riders_of<'a, R>(jobs: &'a [Job<R>], effects: &'a Effects) -> (Vec<Ride<'a, R>>, Vec<Refusal<'a, R>>) {
+    let (mut rides, mut refusals) = (Vec::new(), Vec::new());
+    for (job, verdict) in jobs.iter().zip(&effects.verdicts) {
+        let Some(rider) = &job.request.rider else { continue };
+        match verdict {
+            Verdict::Fresh(Outcome::Posted(posted)) => rides.push(Ride { rider, posted }),
+            Verdict::Fresh(Outcome::Rejected(reject)) => refusals.push(Refusal { rider, reject: *reject }),
+            Verdict::Replayed(_) | Verdict::Conflict => {}
+        }
+    }
+    (rides, refusals)
+}
+
+/// Takes a connection out of the pool for the engine alone. One that can't be prepared never goes back: its settings are half made.
+async fn connect(pool: &PgPool, deadline: Instant) -> Result<PoolConnection<Postgres>, Failure> {
+    let mut connection = within(deadline, pool.acquire()).await?;
+    let prepared = within(deadline, async { sqlx::raw_sql(batch::SESSION).execute(&mut *connection).await }).await;
+    match prepared {
+        Ok(_) => Ok(connection),
+        Err(failure) => {
+            drop(connection.detach());
+            Err(failure)
+        }
+    }
 }
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {

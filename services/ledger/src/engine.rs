@@ -321,7 +321,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Run<R, S> {
         let mut attempt = 1;
         loop {
             let failure = match self.session.put(batch, deadline).await {
-                Ok(verdicts) => return Ok(self.own(verdicts, open)),
+                Ok(verdicts) => return Ok(self.own(batch, verdicts, open)),
                 Err(failure) => failure,
             };
             let source = match failure {
@@ -349,7 +349,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Run<R, S> {
     }
 
     /// Makes what an attempt with a lost answer had decided the requests' own outcome, if it was committed.
-    fn own(&self, mut verdicts: Vec<Verdict>, open: Option<Box<Effects>>) -> Vec<Verdict> {
+    fn own(&self, batch: &[Job<R>], mut verdicts: Vec<Verdict>, open: Option<Box<Effects>>) -> Vec<Verdict> {
         let Some(open) = open else { return verdicts };
         let mut committed = false;
         for (verdict, decided) in verdicts.iter_mut().zip(&open.verdicts) {
@@ -359,7 +359,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Run<R, S> {
             }
         }
         if committed {
-            self.session.was_committed(&open);
+            self.session.was_committed(batch, &open);
         }
         verdicts
     }

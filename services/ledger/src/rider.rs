@@ -39,6 +39,13 @@ pub trait Riders<R>: Send + Sync + 'static {
     async fn refused(&self, _tx: &mut PgConnection, _riders: &[Refusal<'_, R>]) -> Result<(), RiderError> {
         Ok(())
     }
+
+    /// Counts what was certainly committed: each rider comes here at most once, and only after COMMIT, whoever still waits for the answer.
+    /// By default nothing.
+    ///
+    /// A rider whose COMMIT had no answer comes when a later attempt of the same batch finds it committed;
+    /// when none did before time was over, or the process died in between, it does not come.
+    fn committed(&self, _rides: &[Ride<'_, R>], _refusals: &[Refusal<'_, R>]) {}
 }
 
 /// Why riders could not be written.

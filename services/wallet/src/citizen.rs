@@ -16,6 +16,7 @@ pub(crate) async fn tier(connection: &mut PgConnection, user: Uuid) -> Result<u8
     Ok(tier.and_then(|tier| u8::try_from(tier).ok()).unwrap_or(TIERS[0]))
 }
 
+/// Keeps a tier unless a later one is known: an event that was put aside and sent again changes nothing back.
 async fn store(
     connection: &mut PgConnection,
     user: Uuid,
@@ -24,7 +25,8 @@ async fn store(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO wallet.citizen (user_id, tier, updated_at) VALUES ($1, $2, $3)
-         ON CONFLICT ON CONSTRAINT citizen_pk DO UPDATE SET tier = excluded.tier, updated_at = excluded.updated_at",
+         ON CONFLICT ON CONSTRAINT citizen_pk DO UPDATE SET tier = excluded.tier, updated_at = excluded.updated_at
+         WHERE citizen.updated_at <= excluded.updated_at",
         user,
         tier,
         at,
@@ -34,7 +36,7 @@ async fn store(
     .map(|_| ())
 }
 
-/// Keeps the copy. Events of one citizen come in order.
+/// Keeps the copy, by the events' own time.
 pub(crate) struct TierKeeper;
 
 #[async_trait]

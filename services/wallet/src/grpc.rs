@@ -64,9 +64,10 @@ impl Calls {
             let to = until.min(totals.position.saturating_add(RANGE));
             let mut connection = self.wallet.pool.acquire().await?;
             add(&mut connection, self.wallet.shard, &mut totals, to).await?;
-        }
-        if totals.position > kept.position {
-            *kept = totals.clone();
+            // After each step, so that a caller who gives up leaves the next one less to do.
+            if totals.position > kept.position {
+                kept.clone_from(&totals);
+            }
         }
         Ok(totals)
     }

@@ -10,7 +10,8 @@
 //! | `payment` | a citizen pays a merchant: one request to the ledger |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
 //! | `allowance`, `citizen` | rules on amounts; tiers from identity's events |
-//! | `history`, `journal`, `feed` | the journal as a citizen sees it, as an event stream, as a wake-up for live streams |
+//! | `history`, `journal`, `feed`, `places` | the journal as a citizen sees it, as an event stream, as a wake-up for live streams; how many of those |
+//! | `retention` | removes answers to old keys |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
 //! | `metrics`, [`error`], `event`, `text` | counts; stable codes; protobuf values; parsed texts |
 //!
@@ -40,7 +41,9 @@ mod merchant;
 mod metrics;
 mod payment;
 mod place;
+mod places;
 pub mod qr;
+mod retention;
 mod rider;
 mod text;
 pub mod top_up;
@@ -62,7 +65,6 @@ use platform::rpc::Channel;
 use platform::service::{Context, DatabaseReady, KeysReady, Service};
 use platform::task::Task;
 use sqlx::PgPool;
-use tokio::sync::Semaphore;
 use url::Url;
 
 pub use city::check_city;
@@ -84,8 +86,6 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 const IDENTITY_STREAM: &str = "identity";
 /// Tills whose payee is remembered.
 const MAX_PAYEES: u64 = 100_000;
-/// Live streams of one process.
-const MAX_STREAMS: usize = 10_000;
 /// How often open top-ups are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -149,7 +149,7 @@ pub(crate) struct Wallet {
     timing: Timing,
     payees: moka::sync::Cache<TillId, Arc<Payee>>,
     feed: feed::Feed,
-    stream_places: Arc<Semaphore>,
+    places: places::Places,
 }
 
 impl Wallet {
@@ -166,7 +166,8 @@ impl Wallet {
 pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let Deps { context, identity: _ } = deps;
     let directory = city::load_banks(&context.city)?;
-    let riders = WalletRiders { clock: context.clock.clone() };
+    let metrics = metrics::WalletMetrics::new(&context.metrics);
+    let riders = WalletRiders { clock: context.clock.clone(), metrics: metrics.clone() };
     let (ledger, mut tasks) =
         Engine::start(context.pool.clone(), context.clock.clone(), &context.metrics, config.ledger.clone(), riders);
     let (feed, feed_task) = feed::Feed::start(&context.pool);
@@ -174,7 +175,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         pool: context.pool.clone(),
         clock: context.clock.clone(),
         verifier: context.verifier.clone(),
-        metrics: metrics::WalletMetrics::new(&context.metrics),
+        metrics,
         ledger,
         shard: config.ledger.shard,
         rules: city::Rules::load(&context.city)?,
@@ -188,7 +189,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         },
         payees: moka::sync::Cache::new(MAX_PAYEES),
         feed,
-        stream_places: Arc::new(Semaphore::new(MAX_STREAMS)),
+        places: places::Places::new(),
     });
     let journal = journal::Journal { pool: context.pool.clone(), shard: wallet.shard };
     tasks.extend([
@@ -198,6 +199,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         Consumer::new(&context, SCHEMA, IDENTITY_STREAM, Arc::new(citizen::TierKeeper)).into_task(),
         Runner::new(&context, SCHEMA).on(top_up::JOB, TopUpJob { wallet: wallet.clone() }).into_task(),
         count_task(wallet.clone()),
+        retention::task(context.pool.clone(), context.clock.clone()),
     ]);
     Ok(Service {
         http: http::router(wallet.clone()),

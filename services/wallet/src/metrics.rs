@@ -21,7 +21,7 @@ impl WalletMetrics {
         Self {
             payments: metrics.counter(
                 "payments_total",
-                "Payments by kind and outcome: completed, or the code of the refusal.",
+                "Payments by kind and outcome: completed and the ledger's refusals as committed, other refusals as answered.",
                 &["kind", "outcome"],
             ),
             top_ups: metrics.counter("top_ups_total", "Top-ups by the state that they reached.", &["state"]),
@@ -29,7 +29,7 @@ impl WalletMetrics {
         }
     }
 
-    /// A payment ended in some way.
+    /// A payment ended in some way. What the ledger decided is counted when its batch is committed, anything else when it is answered.
     pub(crate) fn payment(&self, kind: TransferKind, outcome: &str) {
         self.payments.with_label_values(&[name(kind), outcome]).inc();
     }

@@ -1,5 +1,8 @@
 //! What the wallet writes in the batch of the ledger that posts: the other half of a payment, the end of a top-up.
 //!
+//! Payments and completed top-ups are counted here too, after the batch was committed: by what is in the books,
+//! not by whose caller lived to hear it.
+//!
 //! Locks: the ledger holds its shard's row; here follow rows of `wallet.top_up`, then the outbox's head.
 //! Nothing that holds one of those ever waits for the shard.
 
@@ -17,8 +20,9 @@ use uuid::Uuid;
 use crate::account::{CURRENCY, PAYMENT, kind_name};
 use crate::error::Error;
 use crate::merchant::Payee;
+use crate::metrics::WalletMetrics;
 use crate::payment::{self, Payment, PaymentId};
-use crate::top_up::{self, TopUpId};
+use crate::top_up::{self, State, TopUpId};
 use crate::{SCHEMA, event};
 
 /// What rides with a posting.
@@ -34,12 +38,21 @@ pub(crate) enum Rider {
 #[derive(Clone, Debug)]
 pub(crate) struct WalletRiders {
     pub(crate) clock: Clock,
+    pub(crate) metrics: WalletMetrics,
 }
 
 /// A rider whose request did not make the one transfer that it rides on.
 #[derive(Debug, thiserror::Error)]
 #[error("a rider has {0} transfers instead of one")]
 struct WrongRide(usize);
+
+/// Money was posted for top-ups that are not there or were completed before.
+#[derive(Debug, thiserror::Error)]
+#[error("{completed} top-ups were completed where {posted} were posted")]
+struct WrongCount {
+    posted: usize,
+    completed: u64,
+}
 
 /// Rows of the riders of one batch.
 #[derive(Default)]
@@ -83,7 +96,12 @@ impl Riders<Rider> for WalletRiders {
             rows.add(ride.rider, posted);
         }
         if !rows.top_ups.is_empty() {
-            top_up::complete(tx, &rows.top_ups, &rows.transfers, &rows.references, self.clock.now()).await?;
+            let now = self.clock.now();
+            let completed = top_up::complete(tx, &rows.top_ups, &rows.transfers, &rows.references, now).await?;
+            let posted = rows.top_ups.len();
+            if completed != posted as u64 {
+                return Err(RiderError::Other(Box::new(WrongCount { posted, completed })));
+            }
         }
         if !rows.payments.is_empty() {
             payment::sql::insert(tx, &rows.payments).await?;
@@ -97,6 +115,20 @@ impl Riders<Rider> for WalletRiders {
             outbox::append(tx, SCHEMA, self.clock.now(), &events).await?;
         }
         Ok(())
+    }
+
+    fn committed(&self, rides: &[Ride<'_, Rider>], refusals: &[Refusal<'_, Rider>]) {
+        for ride in rides {
+            match ride.rider {
+                Rider::TopUp { .. } => self.metrics.top_up(State::Completed),
+                Rider::Payment { .. } => self.metrics.payment(PAYMENT, "completed"),
+            }
+        }
+        for refusal in refusals {
+            if let Rider::Payment { .. } = refusal.rider {
+                self.metrics.payment(PAYMENT, Error::Rejected(refusal.reject).name());
+            }
+        }
     }
 }
 

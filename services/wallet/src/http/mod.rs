@@ -66,7 +66,7 @@ where
     B: Serialize + Sync,
     F: AsyncFnOnce(&mut PgConnection) -> Result<B, Error>,
 {
-    let mut tx = wallet.pool.begin().await?;
+    let mut tx = platform::db::begin(&wallet.pool).await?;
     if let Claim::Replay(stored) = idempotency::claim(&mut tx, SCHEMA, &key, wallet.clock.now()).await? {
         let status = StatusCode::from_u16(stored.status).unwrap_or(status);
         return Ok((status, Json(stored.body)).into_response());

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -16,13 +15,14 @@ use http::{HeaderMap, HeaderValue, header};
 use ledger::journal;
 use platform::auth::Principal;
 use platform::http::Path;
-use platform::problem::{INVALID_HEADER, OVERLOADED, Problem};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use platform::problem::{INVALID_HEADER, Problem};
+use tokio::sync::watch;
 
 use super::App;
 use super::merchant::{MerchantPaymentView, own};
 use crate::merchant::MerchantId;
 use crate::payment::{self, Payment};
+use crate::places::Place;
 
 /// Payments read at once.
 const PAGE: i64 = 100;
@@ -39,7 +39,7 @@ struct Live {
     after: i64,
     waiting: VecDeque<Payment>,
     woken: watch::Receiver<()>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// Payments of a merchant as they are made.
@@ -51,7 +51,7 @@ struct Live {
     tag = "wallet",
     operation_id = "streamMerchantPayments",
     params(("merchant_id" = Uuid, Path), ("Last-Event-ID" = Option<i64>, Header, description = "Go on after this event")),
-    responses((status = 200, content_type = "text/event-stream", body = MerchantPaymentView), (status = 404, description = "not-found")),
+    responses((status = 200, content_type = "text/event-stream", body = MerchantPaymentView), (status = 404, description = "not-found"), (status = 429, description = "too-many-requests: as many streams as one may have")),
     security(("bearer" = []))
 )]
 pub(super) async fn stream(
@@ -61,8 +61,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     own(&wallet, &principal, merchant).await?;
-    let place =
-        Arc::clone(&wallet.stream_places).try_acquire_owned().map_err(|_| Problem::new(OVERLOADED).retry_after(5))?;
+    let place = wallet.places.take(principal.subject)?;
     // Subscribed before the place is read, so that nothing falls between.
     let woken = wallet.feed.subscribe();
     let asked = last_event(&headers)?;
@@ -109,6 +108,8 @@ impl Live {
     }
 
     async fn read(&self) -> Result<Vec<Payment>, sqlx::Error> {
+        // A notification wakes all streams at once; they read by turns.
+        let _turn = self.wallet.places.read().await;
         let mut connection = self.wallet.pool.acquire().await?;
         payment::sql::of_merchant_after(&mut connection, self.merchant, self.after, PAGE).await
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use ledger::money::{Money, PositiveMoney};
 use ledger::{Action, Answer, Key, Outcome, Posted, Posting, Request};
-use platform::id;
-use platform::outbox;
+use platform::idempotency::{self, Claim};
+use platform::problem::{IDEMPOTENCY_KEY_REUSED, Problem};
+use platform::{id, outbox};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -23,6 +24,10 @@ use crate::{SCHEMA, Wallet, allowance, qr};
 
 /// The operation under which the ledger knows the postings.
 const OPERATION: &str = "payment";
+/// The operation under which it is remembered that a refusal by a rule was told. The rule is asked anew each time.
+const REFUSAL: &str = "payment.refusal";
+/// The status that is remembered with it; nobody is answered from it.
+const REFUSED_STATUS: u16 = 422;
 
 /// A payment that a citizen makes.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -83,15 +88,15 @@ pub(crate) async fn pay(
     }
 }
 
-/// Each payment counts once, however often its answer is given.
+/// Counts what did not come to an outcome. What the ledger decided is counted with its batch; refusals by a rule where they are told.
+///
+/// A payment whose outcome was not known to its caller counts here, and again as what it turns out to be.
 fn count(wallet: &Wallet, result: &Result<Answer, Error>) {
-    let outcome = match result {
-        Ok(Answer { replayed: true, .. }) | Err(Error::KeyReused) => return,
-        Ok(Answer { outcome: Outcome::Posted(_), .. }) => "completed",
-        Ok(Answer { outcome: Outcome::Rejected(reject), .. }) => Error::Rejected(*reject).name(),
-        Err(error) => error.name(),
-    };
-    wallet.metrics.payment(account::PAYMENT, outcome);
+    if let Err(error) = result
+        && !matches!(error, Error::KeyReused | Error::Amount(_))
+    {
+        wallet.metrics.payment(account::PAYMENT, error.name());
+    }
 }
 
 /// Whom and how much, from the code or the till.
@@ -142,7 +147,7 @@ async fn attempt(wallet: &Wallet, payer: Uuid, key: Key, order: &Order, new: &Ne
         if let Some(outcome) = sql::answered(&mut *wallet.pool.acquire().await?, &key).await? {
             return Ok(Answer { outcome, replayed: true });
         }
-        tell_rejected(wallet, payer, order.amount, error.name()).await;
+        refused_by_rule(wallet, key, order.amount, error.name()).await;
     }
     Err(error)
 }
@@ -171,15 +176,30 @@ fn request(payer: Uuid, key: Key, order: &Order, new: &NewPayment) -> Request<Ri
     }
 }
 
-/// Tells the city that a rule refused a payment. The answer to the citizen does not depend on it.
-async fn tell_rejected(wallet: &Wallet, payer: Uuid, amount: Money, code: &'static str) {
-    let written = async {
-        let mut connection = wallet.pool.acquire().await?;
-        outbox::append(&mut connection, SCHEMA, wallet.clock.now(), &[payment_rejected(payer, amount, code)]).await
-    };
-    if let Err(error) = written.await {
-        tracing::warn!(%error, code, "refusal of a payment was not told");
+/// Counts and tells the city that a rule refused a payment, once per key. The answer to the citizen does not depend on it.
+async fn refused_by_rule(wallet: &Wallet, key: Key, amount: Money, code: &'static str) {
+    match tell_rejected(wallet, key, amount, code).await {
+        Ok(true) => wallet.metrics.payment(account::PAYMENT, code),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(%error, code, "refusal of a payment was not told"),
     }
+}
+
+/// Writes the event with a claim on the key; `false` when the key has told already.
+async fn tell_rejected(wallet: &Wallet, key: Key, amount: Money, code: &'static str) -> Result<bool, Problem> {
+    let (payer, now) = (key.caller, wallet.clock.now());
+    let claimed = idempotency::Key { caller: payer, operation: REFUSAL, key: key.key, fingerprint: key.fingerprint };
+    let mut tx = platform::db::begin(&wallet.pool).await?;
+    match idempotency::claim(&mut tx, SCHEMA, &claimed, now).await {
+        Ok(Claim::New) => {}
+        Ok(Claim::Replay(_)) => return Ok(false),
+        Err(problem) if problem.code() == IDEMPOTENCY_KEY_REUSED.code() => return Ok(false),
+        Err(problem) => return Err(problem),
+    }
+    outbox::append(&mut tx, SCHEMA, now, &[payment_rejected(payer, amount, code)]).await?;
+    idempotency::store(&mut tx, SCHEMA, &claimed, REFUSED_STATUS, &code).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_ANSWER: usize = 64 * 1024;
 /// Longest reason or reference that is kept.
 const MAX_TEXT: usize = 64;
+/// The bank's code for a request id that it has already.
+const ID_KNOWN: &str = "request-id-reused";
 /// Where collections live at a bank.
 const COLLECTIONS: &str = "/bank/v1/collections";
 
@@ -220,12 +222,14 @@ impl BankConnector for HttpBank {
 }
 
 /// A refusal in the bank's own words is a definite no; anything else may come from in between.
+/// That the bank has the id already is no refusal: an earlier request came through, and the status says what became of it.
 fn refused(status: StatusCode, body: &[u8]) -> Report {
     match status {
         StatusCode::BAD_REQUEST
         | StatusCode::UNPROCESSABLE_ENTITY
         | StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN => match code(body) {
+            Some(code) if code == ID_KNOWN => Report::lost(),
             Some(code) => {
                 if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
                     tracing::error!(code, "bank refuses our credentials");
@@ -242,6 +246,33 @@ fn code(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.code)
 }
 
+/// A bank's text as it is kept: bounded, and without control characters, of which the database takes no NUL.
 fn short(text: String) -> String {
-    if text.chars().count() <= MAX_TEXT { text } else { text.chars().take(MAX_TEXT).collect() }
+    text.chars().filter(|character| !character.is_control()).take(MAX_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::{Answer, MAX_TEXT, refused, short};
+
+    #[test]
+    fn a_bank_that_has_the_id_already_has_not_refused() {
+        let body = |code: &str| format!("{{\"code\":\"{code}\"}}").into_bytes();
+        let answer = |status, code: &str| refused(status, &body(code)).answer;
+        for status in [StatusCode::UNPROCESSABLE_ENTITY, StatusCode::BAD_REQUEST] {
+            assert_eq!(answer(status, "request-id-reused"), Answer::Lost);
+            assert_eq!(answer(status, "invalid-field"), Answer::Refused);
+        }
+        assert_eq!(answer(StatusCode::CONFLICT, "request-id-reused"), Answer::Lost);
+        assert_eq!(refused(StatusCode::UNPROCESSABLE_ENTITY, b"<html>").answer, Answer::Lost);
+    }
+
+    #[test]
+    fn texts_of_a_bank_can_be_kept() {
+        assert_eq!(short("no\u{0} mo\nney\u{7f}".to_owned()), "no money");
+        assert_eq!(short("ế".repeat(MAX_TEXT + 1)).chars().count(), MAX_TEXT);
+        assert_eq!(refused(StatusCode::BAD_REQUEST, br#"{"code":"a\u0000b"}"#).reason.as_deref(), Some("ab"));
+    }
 }

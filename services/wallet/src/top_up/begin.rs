@@ -49,7 +49,7 @@ pub(crate) async fn begin(
     allowance::check(wallet, user, Kind::TopUp, amount).await?;
     let now = wallet.clock.now();
     let id = TopUpId::from(id::new());
-    let mut tx = wallet.pool.begin().await?;
+    let mut tx = platform::db::begin(&wallet.pool).await?;
     let intent = sql::Intent {
         id,
         user_id: user,

@@ -17,7 +17,7 @@ use crate::Wallet;
 use crate::account::CURRENCY;
 use crate::error::Error;
 
-/// The kind of the job; its key is the top-up's id.
+/// The kind of the job; its key is the top-up's id, or begins with it and a colon.
 pub(crate) const JOB: &str = "top-up";
 /// Steps taken in one run: a status query, then a request that the bank never saw, then its status.
 const MAX_STEPS: usize = 3;
@@ -34,7 +34,7 @@ pub(crate) struct TopUpJob {
 #[async_trait]
 impl JobHandler for TopUpJob {
     async fn run(&self, job: &Job) -> Outcome {
-        let Ok(id) = job.key.parse::<TopUpId>() else { return Outcome::Dead("the key is no top-up".to_owned()) };
+        let Some(id) = top_up_of(&job.key) else { return Outcome::Dead("the key is no top-up".to_owned()) };
         match self.advance(id).await {
             Ok(None) => Outcome::Done,
             Ok(Some(Answer::Lost)) => self.later(job, Answer::Lost, "the bank did not answer".to_owned()),
@@ -45,6 +45,16 @@ impl JobHandler for TopUpJob {
             Err(error) => self.later(job, Answer::Lost, error.to_string()),
         }
     }
+}
+
+/// The key of one more job for a top-up whose first one has ended.
+pub(super) fn again_key(id: TopUpId) -> String {
+    format!("{id}:{}", platform::id::new())
+}
+
+/// The top-up that a job is about.
+fn top_up_of(key: &str) -> Option<TopUpId> {
+    key.split(':').next()?.parse().ok()
 }
 
 impl TopUpJob {

@@ -9,6 +9,8 @@
 //!                           └──refused, failed──▶ failed ◀── failed
 //! ```
 //!
+//! When a bank says that it took the money after it had said that it did not, a failed top-up is `submitted` again, with a new job.
+//!
 //! `begin.rs` saves the intent, `job.rs` talks to the bank, `settle.rs` books what the bank says, `bank.rs` is the bank's API,
 //! `signature.rs` proves who speaks, `sql.rs` holds the statements.
 //!

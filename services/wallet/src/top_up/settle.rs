@@ -5,11 +5,13 @@
 
 use ledger::money::Money;
 use ledger::{Action, Answer as Answered, Key, Outcome, Posting, Reject, Request};
+use platform::job::{self, NewJob};
 use platform::outbox::{self, NewEvent};
 use proto::wallet::v1::TopUpFailed;
 use sha2::{Digest as _, Sha256};
 
 use super::bank::Report;
+use super::job::{JOB, again_key};
 use super::sql::{self, Transition};
 use super::{Answer, Change, State, TopUp, TopUpId};
 use crate::account::{self, CURRENCY};
@@ -62,8 +64,10 @@ pub(crate) async fn settle(wallet: &Wallet, id: TopUpId, report: &Report) -> Res
             }
             Change::CreditAfterContradiction => {
                 tracing::error!(top_up.id = %id, "bank took money that it had said it did not take; it is credited");
-                credit(wallet, &top_up, report).await?;
-                return Ok(Settlement { state: State::Completed });
+                if reopen(wallet, &top_up, report).await? {
+                    credit(wallet, &top_up, report).await?;
+                    return Ok(Settlement { state: State::Completed });
+                }
             }
         }
     }
@@ -74,6 +78,28 @@ pub(crate) async fn settle(wallet: &Wallet, id: TopUpId, report: &Report) -> Res
 pub(super) async fn mark_sending(wallet: &Wallet, top_up: &TopUp) -> Result<bool, Error> {
     let silent = Report { answer: Answer::Lost, reference: None, reason: None, amount: None };
     move_to(wallet, top_up, State::Unknown, &silent).await
+}
+
+/// Takes a failed top-up up again, with a job of its own: whatever happens to the posting that follows, the money is not forgotten.
+/// `false` when somebody else changed the top-up.
+async fn reopen(wallet: &Wallet, top_up: &TopUp, report: &Report) -> Result<bool, Error> {
+    let now = wallet.clock.now();
+    let change = Transition {
+        id: top_up.id,
+        from: top_up.state,
+        to: State::Submitted,
+        bank_reference: report.reference.as_deref(),
+        reason: None,
+        at: now,
+    };
+    let mut tx = platform::db::begin(&wallet.pool).await?;
+    if !sql::transition(&mut tx, &change).await? {
+        return Ok(false);
+    }
+    job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, again_key(top_up.id), now)).await?;
+    tx.commit().await?;
+    wallet.metrics.top_up(State::Submitted);
+    Ok(true)
 }
 
 async fn move_to(wallet: &Wallet, top_up: &TopUp, to: State, report: &Report) -> Result<bool, Error> {
@@ -87,7 +113,7 @@ async fn move_to(wallet: &Wallet, top_up: &TopUp, to: State, report: &Report) ->
         reason,
         at: now,
     };
-    let mut tx = wallet.pool.begin().await?;
+    let mut tx = platform::db::begin(&wallet.pool).await?;
     if !sql::transition(&mut tx, &change).await? {
         return Ok(false);
     }
@@ -118,12 +144,7 @@ async fn credit(wallet: &Wallet, top_up: &TopUp, report: &Report) -> Result<(), 
         answer => answer,
     };
     match answer.outcome {
-        Outcome::Posted(_) if answer.replayed => Ok(()),
-        Outcome::Posted(_) => {
-            wallet.metrics.top_up(State::Completed);
-            Ok(())
-        }
-        Outcome::Rejected(Reject::TransferExists(_)) => Ok(()),
+        Outcome::Posted(_) | Outcome::Rejected(Reject::TransferExists(_)) => Ok(()),
         Outcome::Rejected(reject) => {
             tracing::error!(top_up.id = %top_up.id, code = reject.code(), "money that the bank took can't be credited");
             Err(Error::Rejected(reject))

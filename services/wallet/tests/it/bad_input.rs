@@ -98,13 +98,14 @@ async fn bodies_of_wrong_form_are_refused() {
         change(&mut body);
         body
     };
-    let fields: [fn(&mut Value); 6] = [
+    let fields: [fn(&mut Value); 7] = [
         |body| body["account"] = json!("12345"),
         |body| body["account"] = json!("1".repeat(20)),
         |body| body["account"] = json!("1000000001; DROP TABLE"),
         |body| body["account"] = json!(1_000_000_001),
         |body| body["iban"] = json!("x"),
         |body| body["bank_code"] = json!(null),
+        |body| body["account"] = json!("100000\u{0}0001"),
     ];
     for change in amounts.into_iter().chain(fields) {
         let body = top_up(change);
@@ -114,11 +115,22 @@ async fn bodies_of_wrong_form_are_refused() {
         json!({"name": ""}),
         json!({"name": "x".repeat(101)}),
         json!({"name": "a\nb"}),
+        json!({"name": "a\u{0}b"}),
+        json!({"name": "A", "city": "a\u{0}b"}),
+        json!({"name": "A", "category": "58\u{0}4"}),
         json!({"name": "A", "category": "58"}),
         json!({"name": "A", "category": 5814}),
         json!({"name": "A", "owner": Uuid::now_v7()}),
     ] {
         assert_eq!(verdict(&wallet, &token, PATHS[2], body.to_string().into_bytes()).await, invalid, "{body}");
+    }
+    let stores = shop.path("/stores");
+    for (path, body) in [
+        (stores.clone(), json!({"name": "a\u{0}b"})),
+        (stores.clone(), json!({"name": "A", "address": "a\u{0}b"})),
+        (format!("{stores}/{}/tills", shop.store), json!({"name": "a\u{0}b"})),
+    ] {
+        assert_eq!(verdict(&wallet, &shop.token, &path, body.to_string().into_bytes()).await, invalid, "{path} {body}");
     }
     assert_eq!(stage.count("ledger.transfer").await + stage.count("wallet.top_up").await, 0);
     assert_eq!(stage.count("wallet.merchant").await, 1);
@@ -134,6 +146,14 @@ async fn what_is_well_formed_and_wrong_has_its_own_code() {
     let foreign = "00020101021126280010A0000007750110010215477853037045802VN5912TUGIACOMPANY62310315TU GIA COMPUTER0708TUGIACO16304DF44";
     for (what, path, body, status, code) in [
         ("inner length", PATHS[0], json!({"qr_payload": broken, "amount": dong(1_000)}), 422, "qr-length"),
+        ("no text", PATHS[0], json!({"qr_payload": "a\u{0}b", "amount": dong(1_000)}), 422, "qr-not-payment-code"),
+        (
+            "no bank",
+            PATHS[1],
+            json!({"bank_code": "V\u{0}B", "account": "1000000001", "amount": dong(1_000)}),
+            422,
+            "bank-unknown",
+        ),
         ("no code", PATHS[0], json!({"qr_payload": "hello", "amount": dong(1_000)}), 422, "qr-not-payment-code"),
         ("somebody else's code", PATHS[0], json!({"qr_payload": foreign, "amount": dong(1_000)}), 422, "payee-unknown"),
         ("unknown till", PATHS[0], json!({"till_id": Uuid::now_v7(), "amount": dong(1_000)}), 422, "payee-unknown"),

@@ -5,7 +5,7 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::{Answer, BANK, Replica, Stage, dong};
+use crate::stage::{Answer, BANK, Replica, Stage, dong, eventually};
 
 /// A callback signed as the bank does.
 pub(crate) async fn send(stage: &Stage, wallet: &Replica, bank: &str, body: &Value) -> Answer {
@@ -147,7 +147,7 @@ async fn money_that_the_bank_took_after_all_is_credited() {
     let wallet = stage.start().await;
     let citizen = stage.token(stage.citizen(1).await);
     let id = pending(&stage, &wallet, &citizen, 5_000).await;
-    let said = |status: &str| json!({"request_id": id, "bank_reference": "FT1", "status": status, "reason": "odd", "amount": dong(5_000)});
+    let said = |status: &str| json!({"request_id": id, "bank_reference": "FT1", "status": status, "reason": "o\u{0}dd", "amount": dong(5_000)});
     assert_eq!(send(&stage, &wallet, BANK, &said("failed")).await.expect(200)["state"], "failed");
     assert_eq!(send(&stage, &wallet, BANK, &said("failed")).await.expect(200)["state"], "failed");
     assert_eq!(wallet.top_up_state(&citizen, &id).await["reason"], "odd");
@@ -158,23 +158,51 @@ async fn money_that_the_bank_took_after_all_is_credited() {
     stage.audit().await;
 }
 
+async fn freeze(stage: &Stage, frozen: i16) {
+    sqlx::query("UPDATE ledger.account SET frozen = $1 WHERE floor = 0")
+        .bind(frozen)
+        .execute(&stage.admin())
+        .await
+        .expect("a statement");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_the_bank_took_after_all_is_credited_by_a_job_when_it_can_not_be_at_once() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let citizen = wallet.funded(&stage, 1_000).await;
+    // The bank takes the money, but none of its answers comes through.
+    stage.bank.fault(json!({"timeout": true, "error_after_effect": true, "drop_callback": true})).await;
+    let id = wallet.top_up(&citizen, sandbox::RICH_ACCOUNTS[2], 5_000).await;
+    wallet.reaches(&citizen, &id, "unknown").await;
+    eventually("the bank has acted", async || stage.bank.collected().await.contains_key(&id)).await;
+    let said = |status: &str| json!({"request_id": id, "bank_reference": "FT1", "status": status, "reason": "odd", "amount": dong(5_000)});
+    assert_eq!(send(&stage, &wallet, BANK, &said("failed")).await.expect(200)["state"], "failed");
+    eventually("both jobs have ended", async || stage.count("wallet.job WHERE state = 'done'").await == 2).await;
+    freeze(&stage, 1).await;
+    assert_eq!(verdict(&send(&stage, &wallet, BANK, &said("succeeded")).await), (422, "account-frozen".to_owned()));
+    let view = wallet.top_up_state(&citizen, &id).await;
+    assert_eq!((&view["state"], &view["reason"]), (&json!("submitted"), &Value::Null));
+    assert_eq!(stage.count("wallet.job").await, 3, "a job takes it up");
+    freeze(&stage, 0).await;
+    stage.bank.heal().await;
+    stage.clock.advance(chrono::TimeDelta::seconds(60));
+    wallet.reaches(&citizen, &id, "completed").await;
+    eventually("its job has ended", async || stage.count("wallet.job WHERE state = 'done'").await == 3).await;
+    assert_eq!(wallet.balance(&citizen).await, 6_000);
+    stage.audit().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn money_for_a_frozen_wallet_waits_and_is_credited_later() {
     let stage = Stage::new().await;
     let wallet = stage.start().await;
     let citizen = wallet.funded(&stage, 1_000).await;
     let id = pending(&stage, &wallet, &citizen, 5_000).await;
-    let freeze = async |frozen: i16| {
-        sqlx::query("UPDATE ledger.account SET frozen = $1 WHERE floor = 0")
-            .bind(frozen)
-            .execute(&stage.admin())
-            .await
-            .expect("a statement");
-    };
-    freeze(1).await;
+    freeze(&stage, 1).await;
     let body = json!({"request_id": id, "bank_reference": "FT1", "status": "succeeded", "amount": dong(5_000)});
     assert_eq!(verdict(&send(&stage, &wallet, BANK, &body).await), (422, "account-frozen".to_owned()));
-    freeze(0).await;
+    freeze(&stage, 0).await;
     stage.clock.advance(chrono::TimeDelta::seconds(60));
     assert_eq!(
         send(&stage, &wallet, BANK, &body).await.expect(200)["state"],

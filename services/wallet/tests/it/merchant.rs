@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::stage::{Stage, dong, text};
+use crate::stage::{Stage, dong, eventually, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merchant_is_made_once_per_key() {
@@ -102,4 +102,17 @@ async fn what_is_another_citizens_does_not_exist() {
     ] {
         assert_eq!(wallet.get(&stranger, &path).await.code(), "not-found", "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_to_old_keys_are_removed() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    wallet.shop(&stage).await;
+    let old = "UPDATE wallet.idempotency_key SET claimed_at = $1 WHERE operation <> 'merchant.create'";
+    let at = stage.clock.now() - chrono::TimeDelta::days(8);
+    let changed = sqlx::query(old).bind(at).execute(&stage.admin()).await.expect("a statement");
+    assert_eq!(changed.rows_affected(), 2);
+    let _other = stage.replica("two").await;
+    eventually("old keys are gone", async || stage.count("wallet.idempotency_key").await == 1).await;
 }

@@ -83,6 +83,7 @@ async fn rules_bound_a_payment_and_an_answered_one_stays_answered() {
     let refused = pay(5_000_001, "more").await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (403, "step-up-required"));
     assert_eq!(refused.json()["threshold"], dong(5_000_000));
+    assert_eq!(pay(5_000_001, "more").await.code(), "step-up-required", "the same, but told once");
     sqlx::query("UPDATE wallet.citizen SET tier = 0 WHERE user_id = $1")
         .bind(user)
         .execute(&stage.admin())
@@ -168,6 +169,38 @@ async fn payments_survive_a_wallet_that_dies() {
     }
     assert_eq!(stage.count("wallet.payment").await, 120);
     assert_eq!(wallet.balance(&citizen).await, 1_000_000 - 120_000);
+    stage.audit().await;
+}
+
+/// Callers that hang up while their payments are made change nothing about what is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_counted_is_what_was_committed() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let citizen = wallet.funded(&stage, 15_500).await;
+    let shop = wallet.shop(&stage).await;
+    let body = json!({"till_id": shop.till, "amount": dong(1_000)});
+    for round in 0..4 {
+        let keys: Vec<_> = (0..5).map(|turn| format!("{round}-{turn}")).collect();
+        let before = stage.count("ledger.block").await;
+        let all = join_all(keys.iter().map(|key| wallet.post_with_key(&citizen, "/wallet/v1/payments", &body, key)));
+        let some = eventually("a batch is committed", async || stage.count("ledger.block").await > before);
+        tokio::select! {
+            _ = all => {}
+            () = some => {}
+        }
+    }
+    // A last one behind them in the queue.
+    let last = wallet.post_with_key(&citizen, "/wallet/v1/payments", &body, "last").await;
+    assert!(last.status.is_success() || last.code() == "insufficient-funds");
+    let paid = stage.count("wallet.payment").await;
+    let refused = stage.count("wallet.outbox").await;
+    assert_eq!(wallet.counted("payments_total", "completed"), paid);
+    assert_eq!(wallet.counted("payments_total", "insufficient-funds"), refused);
+    assert_eq!(wallet.counted("top_ups_total", "completed"), 1);
+    let again = wallet.post_with_key(&citizen, "/wallet/v1/payments", &body, "last").await;
+    assert_eq!(again.status, last.status);
+    assert_eq!(wallet.counted("payments_total", "completed"), paid, "a repeated answer is not counted");
     stage.audit().await;
 }
 

@@ -75,13 +75,12 @@ async fn tiers_follow_identity() {
     // Stands for identity: its stream, filled from an outbox.
     let shutdown = Shutdown::new();
     tokio::spawn(Relay::of_outbox(&wallet.context, wallet::SCHEMA, "identity").into_task().run(shutdown.clone()));
-    let tell = async |event: NewEvent| {
+    let tell_at = async |at: chrono::DateTime<chrono::Utc>, event: NewEvent| {
         let mut tx = wallet.context.pool.begin().await.expect("a transaction");
-        outbox::append(&mut tx, wallet::SCHEMA, stage.clock.now(), &[event.stream("identity")])
-            .await
-            .expect("an event");
+        outbox::append(&mut tx, wallet::SCHEMA, at, &[event.stream("identity")]).await.expect("an event");
         tx.commit().await.expect("committed");
     };
+    let tell = async |event: NewEvent| tell_at(stage.clock.now(), event).await;
     let level = async || wallet.get(&token, "/wallet/v1/wallet").await.expect(200)["tier"]["level"].clone();
     assert_eq!(level().await, 0);
     tell(NewEvent::new(user, &CitizenRegistered { user_id: user.to_string(), tier: 0, language: "vi".to_owned() }))
@@ -89,6 +88,9 @@ async fn tiers_follow_identity() {
     eventually("the citizen is known", async || stage.count("wallet.citizen").await == 1).await;
     tell(NewEvent::new(user, &TierChanged { user_id: user.to_string(), tier: 2 })).await;
     eventually("the tier follows", async || level().await == 2).await;
+    // Sent again from long ago: the later one stays.
+    let long_ago = stage.clock.now() - chrono::TimeDelta::hours(1);
+    tell_at(long_ago, NewEvent::new(user, &TierChanged { user_id: user.to_string(), tier: 1 })).await;
     tell(NewEvent::new(user, &TierChanged { user_id: user.to_string(), tier: 9 })).await;
     eventually("a tier that is not known is put aside", async || stage.count("wallet.dead_event").await == 1).await;
     assert_eq!(level().await, 2);

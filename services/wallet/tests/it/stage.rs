@@ -332,6 +332,15 @@ impl Replica {
         eventually(&format!("top-up is {state}"), async || self.top_up_state(token, id).await["state"] == state).await;
     }
 
+    /// What a counter of the wallet stands at, under one label.
+    pub(crate) fn counted(&self, counter: &str, label: &str) -> i64 {
+        let (name, label) = (format!("trangtien_wallet_{counter}{{"), format!("\"{label}\""));
+        let text = self.context.metrics.encode();
+        let mut lines = text.lines().filter(|line| line.starts_with(&name) && line.contains(&label));
+        let value = lines.next().and_then(|line| line.rsplit(' ').next()).map(str::parse);
+        value.map_or(0, |value| value.expect("a counter is a whole number"))
+    }
+
     pub(crate) async fn balance(&self, token: &str) -> i64 {
         let view = self.get(token, "/wallet/v1/wallet").await.expect(200);
         assert_eq!(view["balance"], view["available"]);

@@ -107,6 +107,27 @@ async fn a_stream_ends_with_the_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_has_only_so_many_streams() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let shop = wallet.shop(&stage).await;
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.push(Live::open(&wallet, &shop.token, &shop, None).await);
+    }
+    let answer = wallet.get(&shop.token, &shop.path("/stream")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (429, "too-many-requests"));
+    open.pop();
+    open.push(Live::open(&wallet, &shop.token, &shop, None).await);
+    // Streams that all wake at once leave connections for others.
+    let citizen = wallet.funded(&stage, 10_000).await;
+    let place = pay(&wallet, &citizen, &shop, 7).await;
+    for live in &mut open {
+        assert_eq!(live.amounts(1).await, [(place, dong(7))]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_place_that_is_not_ours_is_refused() {
     let stage = Stage::new().await;
     let wallet = stage.start().await;

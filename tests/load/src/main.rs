@@ -5,12 +5,14 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `ledger` | postings beside a row-lock function and a bare insert |
+//! | `pay` | payments over HTTP beside the same request without effect |
 //! | `report` | latencies, the table, the JSON rows, the machine |
 //! | `stack` | private servers |
 //! | `drive` | callers that ask again and again for a while |
 
 mod drive;
 mod ledger;
+mod pay;
 mod report;
 mod stack;
 
@@ -35,6 +37,13 @@ enum Scenarios {
         #[command(flatten)]
         options: ledger::Options,
     },
+    /// Payments over HTTP.
+    Pay {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        options: pay::Options,
+    },
 }
 
 /// What all scenarios take.
@@ -54,6 +63,11 @@ async fn main() -> anyhow::Result<()> {
         Scenarios::Ledger { common, options } => {
             let report = ledger::run(common.quick, &options).await?;
             report.finish(common.json.as_deref())
+        }
+        Scenarios::Pay { common, options } => {
+            let measured = pay::run(common.quick, &options).await?;
+            measured.report.finish(common.json.as_deref())?;
+            measured.order
         }
     }
 }

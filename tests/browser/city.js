@@ -66,35 +66,23 @@ export class City {
       return /\b\d{6}\b/.exec(JSON.stringify(await answer.json()))?.[0];
     });
     const session = { challenge_id, code, device: { name: 'Browser test' } };
-    return new Citizen(this, await this.post('/identity/v1/sessions', session));
+    const { access_token } = await this.post('/identity/v1/sessions', session);
+    return new Citizen(this, access_token);
   }
 }
 
 export class Citizen {
-  constructor(city, session) {
+  constructor(city, token) {
     this.city = city;
-    this.#keep(session);
+    this.token = token;
   }
 
-  #keep(session) {
-    this.session = session;
-    this.fresh = Date.now() + (session.expires_in * 1000) / 2;
+  get(path) {
+    return this.city.get(path, this.token);
   }
 
-  async get(path) {
-    return this.city.get(path, await this.#token());
-  }
-
-  async post(path, body) {
-    return this.city.post(path, body, await this.#token());
-  }
-
-  /** A token that is good for a while yet. */
-  async #token() {
-    if (Date.now() > this.fresh) {
-      this.#keep(await this.city.post('/identity/v1/sessions/refresh', { refresh_token: this.session.refresh_token }));
-    }
-    return this.session.access_token;
+  post(path, body) {
+    return this.city.post(path, body, this.token);
   }
 
   /** Brings money from a sandbox bank account and waits until it is there. */

@@ -3387,6 +3387,13 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description too-many-requests: as many streams as one may have */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
         };
     };
     createPayment: {

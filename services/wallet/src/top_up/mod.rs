@@ -102,14 +102,15 @@ impl State {
             (Self::Completed, Succeeded) => Change::Stay,
             (_, Succeeded) => Change::Credit,
             (Self::Requested | Self::Unknown, Processing) => Change::Move(Self::Submitted),
-            (Self::Submitted, Processing) | (_, Lost) => Change::Stay,
+            // Its callback may overtake the answer to the request.
+            (Self::Submitted | Self::Completed | Self::Failed, Processing) | (_, Lost) => Change::Stay,
             (Self::Requested | Self::Unknown | Self::Submitted, Failed) => Change::Move(Self::Failed),
             (Self::Requested | Self::Unknown, Refused) => Change::Move(Self::Failed),
             (Self::Failed, Failed | Refused | NeverSeen) | (Self::Requested, NeverSeen) => Change::Stay,
             (Self::Unknown, NeverSeen) => Change::Move(Self::Requested),
-            (Self::Submitted, Refused | NeverSeen)
-            | (Self::Completed, Failed | Refused | NeverSeen | Processing)
-            | (Self::Failed, Processing) => Change::Contradiction,
+            (Self::Submitted, Refused | NeverSeen) | (Self::Completed, Failed | Refused | NeverSeen) => {
+                Change::Contradiction
+            }
         }
     }
 }

@@ -136,9 +136,15 @@ build_web() {
   fi
   node_is_enough || fail "Node.js 18 or newer is needed to build the web pages; this is $(node --version 2>/dev/null || echo none)."
   step "Building the web pages"
-  npm_quietly ci --prefix services/web
+  npm_install services/web
   npm_quietly run build --prefix services/web
   touch "$stamp"
+}
+
+# npm_install FOLDER : installs what its lock file names.
+# Not `npm ci`: newer versions of npm refuse a lock file without the optional packages of every other platform.
+npm_install() {
+  npm_quietly install --no-save --prefix "$1"
 }
 
 # npm_quietly ARGUMENT… : runs npm and shows its output only when it fails.

@@ -27,7 +27,7 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 const UNBUILT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Tràng Tiền</title>\
 <h1>Tràng Tiền</h1>\
 <p>The city is running, but its web pages were not built with this program. In the project's folder (Node.js ≥ 18):</p>\
-<pre>cd services/web &amp;&amp; npm ci &amp;&amp; npm run build &amp;&amp; cd ../.. &amp;&amp; cargo build</pre>\
+<pre>cd services/web &amp;&amp; npm install &amp;&amp; npm run build &amp;&amp; cd ../.. &amp;&amp; cargo build</pre>\
 <p lang=\"vi\">Thành phố đang chạy, nhưng các trang web chưa được dựng cùng chương trình. Hãy chạy các lệnh trên trong thư mục của dự án.</p>\
 <p><a href=\"/docs\">API</a> · <a href=\"/openapi.json\">OpenAPI</a> · <a href=\"/ioc/v1/overview\">overview</a></p></html>";
 

@@ -55,8 +55,17 @@ postgres_folder() {
   for folder in $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5 -rn); do
     [ -x "$folder/postgres" ] && [ "$(basename "$(dirname "$folder")")" -ge 15 ] && { echo "$folder"; return; }
   done
-  command -v postgres >/dev/null && dirname "$(readlink -f "$(command -v postgres)")"
+  folder=$(command -v postgres) || return 0
+  folder=$(dirname "$(readlink -f "$folder")")
+  version_at_least 15 "$(postgres_version "$folder")" && echo "$folder"
   return 0
+}
+
+# postgres_version FOLDER : of the server there, as in "postgres (PostgreSQL) 17.2 (Debian …)"; 0 when it does not say.
+postgres_version() {
+  local said
+  said=$("$1/postgres" --version 2>/dev/null | sed -n 's/^[^0-9]*\([0-9][0-9.]*\).*/\1/p')
+  echo "${said:-0}"
 }
 
 node_is_enough() {
@@ -90,6 +99,10 @@ On other systems install: PostgreSQL 15 or newer (server), Redis or Valkey, Node
   fi
   rm -f "$log"
   wanted_packages=() wanted_for=()
+  # A system's package may be older than what we need.
+  [ -n "$(postgres_folder)" ] || fail "PostgreSQL 15 or newer is needed, and this system's package is older. Install it from https://www.postgresql.org/download/, then run this again."
+  command -v redis-server >/dev/null || command -v valkey-server >/dev/null || fail "Redis was installed and is not found: redis-server or valkey-server must be in the PATH."
+  command -v cc >/dev/null || fail "a C compiler was installed and is not found: cc must be in the PATH."
 }
 
 # Runs in a subshell: its trap must not outlive it. `set -e` sleeps inside a condition, hence each `|| exit 1`.

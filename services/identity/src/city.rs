@@ -136,6 +136,8 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
+    use platform::embedded::scratch::TestFolder;
+
     use super::*;
 
     fn city() -> PathBuf {
@@ -144,24 +146,22 @@ mod tests {
 
     /// The faults of a folder whose prefixes are these lines below the header, which is line 2.
     fn faults(name: &str, rows: &str) -> Vec<String> {
-        let dir = std::env::temp_dir().join(format!("identity-city-{}-{name}", std::process::id()));
-        fs::create_dir_all(&dir).expect("the temporary folder is writable");
+        let folder = TestFolder::new(name).expect("a folder");
+        let dir = folder.path();
         fs::write(dir.join(FILE), format!("# Origin: a test\nprefix,holder,kind\n{rows}"))
             .expect("the file can be written");
         fs::write(dir.join(CITY_FILE), "# Origin: a test\nphone_region = \"VN\"\n").expect("the file can be written");
-        let faults = check_city(&dir);
-        fs::remove_dir_all(&dir).expect("the folder can be removed");
+        let faults = check_city(dir);
         let file = dir.join(FILE).display().to_string();
         faults.iter().map(|fault| fault.to_string().replace(&file, FILE)).collect()
     }
 
     #[test]
     fn a_region_without_numbers_is_named_with_its_line() {
-        let dir = std::env::temp_dir().join(format!("identity-city-{}-region", std::process::id()));
-        fs::create_dir_all(&dir).expect("the temporary folder is writable");
+        let folder = TestFolder::new("region").expect("a folder");
+        let dir = folder.path();
         fs::write(dir.join(CITY_FILE), "# Origin: a test\nphone_region = \"ZZ\"\n").expect("the file can be written");
-        let faults: Vec<String> = check_city(&dir).iter().map(ToString::to_string).collect();
-        fs::remove_dir_all(&dir).expect("the folder can be removed");
+        let faults: Vec<String> = check_city(dir).iter().map(ToString::to_string).collect();
         assert!(faults.iter().any(|fault| fault.contains("city.toml:2") && fault.contains("ZZ")), "{faults:?}");
     }
 

@@ -121,6 +121,7 @@ impl<'de> Deserialize<'de> for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::scratch::TestFolder;
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]
@@ -135,23 +136,25 @@ mod tests {
         port: u16,
     }
 
-    fn file(name: &str, text: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("trangtien-config-{}-{name}", std::process::id()));
-        std::fs::write(&path, text).expect("the temporary folder is writable");
-        path
+    /// A file in a folder that is removed with the first value.
+    fn file(name: &str, text: &str) -> (TestFolder, PathBuf) {
+        let folder = TestFolder::new("config").expect("a folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("the folder is writable");
+        (folder, path)
     }
 
     #[test]
     fn an_unknown_key_is_named() {
-        let path = file("unknown.toml", "[http]\nprot = 1\n");
+        let (_folder, path) = file("unknown.toml", "[http]\nprot = 1\n");
         let error = load::<Sample>(Some(&path)).expect_err("refused").to_string();
         assert!(error.contains("prot") && error.contains("http"), "{error}");
     }
 
     #[test]
     fn a_secret_comes_from_a_file_and_stays_out_of_debug() {
-        let secret = file("secret", "pepper\n");
-        let path = file("secret.toml", &format!("pepper = {{ file = {:?} }}\n[http]\nport = 1", secret));
+        let (_secrets, secret) = file("secret", "pepper\n");
+        let (_folder, path) = file("secret.toml", &format!("pepper = {{ file = {:?} }}\n[http]\nport = 1", secret));
         let sample: Sample = load(Some(&path)).expect("valid");
         assert_eq!(sample.pepper.expose(), "pepper");
         assert_eq!(sample.http.port, 1);

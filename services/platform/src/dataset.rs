@@ -218,6 +218,7 @@ pub fn line_containing(path: &Path, needle: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::scratch::TestFolder;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -238,15 +239,18 @@ mod tests {
         begins: Spanned<Day>,
     }
 
-    fn file(name: &str, content: &[u8]) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("dataset-{}-{name}", std::process::id()));
-        fs::write(&path, content).expect("the temporary folder is writable");
-        path
+    /// A file in a folder that is removed with the first value.
+    fn file(name: &str, content: &[u8]) -> (TestFolder, PathBuf) {
+        let folder = TestFolder::new("dataset").expect("a folder");
+        let path = folder.path().join(name);
+        fs::write(&path, content).expect("the folder is writable");
+        (folder, path)
     }
 
     #[test]
     fn comments_are_skipped_and_lines_counted() {
-        let path = file("good.csv", "# Origin: here\n# licence\ncode,count\na,1\n\n# note\nb,2\n".as_bytes());
+        let (_folder, path) =
+            file("good.csv", "# Origin: here\n# licence\ncode,count\na,1\n\n# note\nb,2\n".as_bytes());
         let rows = read_csv::<Row>(&path).expect("the file is good");
         let seen: Vec<_> = rows.iter().map(|(line, row)| (*line, row.code.as_str(), row.count)).collect();
         assert_eq!(seen, [(4, "a", 1), (7, "b", 2)]);
@@ -254,7 +258,7 @@ mod tests {
 
     #[test]
     fn every_bad_row_is_named() {
-        let path = file("bad.csv", b"# Origin: x\ncode,count\na,1\nb,many\n\n# y\nc,3,4\nd,5\n");
+        let (_folder, path) = file("bad.csv", b"# Origin: x\ncode,count\na,1\nb,many\n\n# y\nc,3,4\nd,5\n");
         let (rows, faults) = read_csv_faults::<Row>(&path);
         assert_eq!(rows.len(), 2);
         let lines: Vec<_> = faults.iter().map(|fault| fault.line).collect();
@@ -265,10 +269,10 @@ mod tests {
 
     #[test]
     fn unknown_columns_and_broken_text_are_refused() {
-        let extra = file("extra.csv", b"# Origin: x\ncode,count,more\na,1,2\n");
+        let (_folder, extra) = file("extra.csv", b"# Origin: x\ncode,count,more\na,1,2\n");
         let fault = read_csv::<Row>(&extra).expect_err("a column is unknown");
         assert!(fault.message.contains("unknown field `more`"), "{fault}");
-        let broken = file("broken.csv", b"code,count\na,1\n\xff,2\n");
+        let (_folder, broken) = file("broken.csv", b"code,count\na,1\n\xff,2\n");
         let fault = read_csv::<Row>(&broken).expect_err("the text is broken");
         assert_eq!((fault.line, fault.message.as_str()), (3, "is not UTF-8 text"));
         let fault = read_csv::<Row>(Path::new("/nowhere/file.csv")).expect_err("the file is absent");
@@ -278,17 +282,18 @@ mod tests {
     #[test]
     fn an_origin_is_named_above_the_content() {
         for content in ["code,count\na,1\n", "# Origin: \ncode,count\na,1\n", "code,count\n# Origin: late\na,1\n"] {
-            let path = file("no-origin.csv", content.as_bytes());
+            let (_folder, path) = file("no-origin.csv", content.as_bytes());
             let (rows, faults) = read_csv_faults::<Row>(&path);
             assert_eq!((rows.len(), faults.len(), faults[0].line), (1, 1, 1), "{content}");
         }
-        let path = file("no-origin.toml", b"[[rule]]\nbegins = 2025-01-01\n");
+        let (_folder, path) = file("no-origin.toml", b"[[rule]]\nbegins = 2025-01-01\n");
         assert_eq!(read_toml::<Rules>(&path).expect_err("no origin").line, 1);
     }
 
     #[test]
     fn toml_values_know_their_line() {
-        let path = file("good.toml", b"# Origin: x\n[[rule]]\nbegins = 2025-01-01\n\n[[rule]]\nbegins = 2025-02-01\n");
+        let (_folder, path) =
+            file("good.toml", b"# Origin: x\n[[rule]]\nbegins = 2025-01-01\n\n[[rule]]\nbegins = 2025-02-01\n");
         let rules = read_toml::<Rules>(&path).expect("the file is good");
         let fault = rules.fault(&rules.value.rule[1].begins, "is late");
         assert_eq!((fault.line, fault.message.as_str()), (6, "is late"));
@@ -304,7 +309,7 @@ mod tests {
             ("[[rule]]\nbegins = 2025-02-03\nend = 3\n", 3),
             ("[[rule]\n", 1),
         ] {
-            let path = file("bad.toml", content.as_bytes());
+            let (_folder, path) = file("bad.toml", content.as_bytes());
             let fault = read_toml::<Rules>(&path).expect_err(content);
             assert_eq!(fault.line, line, "{content}: {fault}");
         }

@@ -91,15 +91,16 @@ fn lets_through(folder: &Path, account: &Account) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::scratch::TestFolder;
 
     #[test]
     fn a_private_folder_does_not_let_a_stranger_through() {
-        let folder = env::temp_dir().join(format!("trangtien-account-{}", std::process::id()));
-        make_folder(&folder, 0o700).expect("the temporary folder is writable");
+        let outer = TestFolder::new("account").expect("a folder");
+        let folder = outer.path().join("private");
+        make_folder(&folder, 0o700).expect("the folder is writable");
         let stranger = Account { uid: 4_242_424, gid: 4_242_424 };
         assert!(!lets_through(&folder, &stranger));
         let owner = folder.metadata().expect("it was just made").uid();
         assert!(lets_through(&folder, &Account { uid: owner, gid: 4_242_424 }));
-        std::fs::remove_dir(&folder).expect("it is empty");
     }
 }

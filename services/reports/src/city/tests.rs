@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
 use platform::dataset::Fault;
+use platform::embedded::scratch::TestFolder;
 
 use super::*;
 use crate::check_city;
@@ -27,8 +28,8 @@ fn folder() -> PathBuf {
 /// What is said about a copy of the folder in which one piece of one file was replaced,
 /// each fault with the line of text that it names.
 fn broken(name: &str, file: &str, change: (&str, &str)) -> Vec<(Fault, String)> {
-    let dir = std::env::temp_dir().join(format!("reports-city-{}-{name}", std::process::id()));
-    fs::create_dir_all(&dir).expect("the temporary folder is writable");
+    let copy = TestFolder::new(name).expect("a folder");
+    let dir = copy.path();
     for copied in FILES.iter().chain(&["wards.topojson"]) {
         fs::copy(folder().join(copied), dir.join(copied)).expect("the file can be copied");
     }
@@ -40,9 +41,7 @@ fn broken(name: &str, file: &str, change: (&str, &str)) -> Vec<(Fault, String)> 
         let text = fs::read_to_string(&fault.file).expect("a fault names a file that exists");
         text.lines().nth((fault.line.max(1) - 1) as usize).unwrap_or_default().to_owned()
     };
-    let faults = check_city(&dir).into_iter().map(|fault| (fault.clone(), line(&fault))).collect();
-    fs::remove_dir_all(&dir).expect("the copy can be removed");
-    faults
+    check_city(dir).into_iter().map(|fault| (fault.clone(), line(&fault))).collect()
 }
 
 /// Expects a fault of `file` with this message, on a line that holds `at`.

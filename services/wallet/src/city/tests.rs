@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
 use platform::dataset::Fault;
+use platform::embedded::scratch::TestFolder;
 
 use super::*;
 
@@ -19,7 +20,8 @@ fn day(text: &str) -> NaiveDate {
 /// What is said about a copy of the wallet's files in which one piece of one file was replaced,
 /// each fault with the line of text that it names.
 fn broken(name: &str, file: &str, change: (&str, &str)) -> Vec<(Fault, String)> {
-    let dir = std::env::temp_dir().join(format!("wallet-city-{}-{name}", std::process::id()));
+    let folder = TestFolder::new(name).expect("a folder");
+    let dir = folder.path();
     fs::create_dir_all(dir.join("rules")).expect("the temporary folder is writable");
     for copied in ["banks.csv", "procedures.csv", "procedure-channels.csv", "sanitation-fees.csv"] {
         fs::copy(city().join(copied), dir.join(copied)).expect("the file can be copied");
@@ -35,10 +37,7 @@ fn broken(name: &str, file: &str, change: (&str, &str)) -> Vec<(Fault, String)> 
     let text = text.replacen(change.0, change.1, 1);
     fs::write(&path, &text).expect("the file can be written");
     let line = |fault: &Fault| text.lines().nth((fault.line.max(1) - 1) as usize).unwrap_or_default();
-    let faults = check_city(&dir).into_iter().map(|fault| (fault.clone(), line(&fault).to_owned()));
-    let faults = faults.collect();
-    fs::remove_dir_all(&dir).expect("the copy can be removed");
-    faults
+    check_city(dir).into_iter().map(|fault| (fault.clone(), line(&fault).to_owned())).collect()
 }
 
 /// Expects a fault of the changed file with this message, on a line that holds `at`.
@@ -196,11 +195,11 @@ fn faults_of_fees_are_named() {
 
 #[test]
 fn a_rule_file_that_nobody_reads_is_a_fault() {
-    let dir = std::env::temp_dir().join(format!("wallet-city-{}-unread", std::process::id()));
+    let folder = TestFolder::new("unread").expect("a folder");
+    let dir = folder.path();
     fs::create_dir_all(dir.join("rules")).expect("the temporary folder is writable");
     fs::write(dir.join("rules/limit.toml"), "# Origin: a typing error\n").expect("the file can be written");
-    let faults = check_city(&dir);
-    fs::remove_dir_all(&dir).expect("the folder can be removed");
+    let faults = check_city(dir);
     let unread: Vec<_> = faults.iter().filter(|fault| fault.message.starts_with("no rule file")).collect();
     assert_eq!(unread.len(), 1);
     assert!(unread[0].file.ends_with("rules/limit.toml"));

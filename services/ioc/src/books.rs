@@ -118,7 +118,7 @@ impl Comparer {
 
     /// Sums the entries up to `until` that have no gap before them; answers whether there may be more.
     async fn fold(&self, until: i64) -> Result<bool, sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = platform::db::begin(&self.pool).await?;
         let position = sql::lock_books(&mut tx).await?;
         let entries = sql::entries_after(&mut tx, position, until).await?;
         let (reached, sums) = without_gap(position, &entries);

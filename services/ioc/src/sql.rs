@@ -41,7 +41,7 @@ pub(crate) async fn lock(tx: &mut PgConnection) -> Result<i64, sqlx::Error> {
 
 /// Begins a transaction that sees one moment and writes nothing.
 pub(crate) async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    platform::db::begin_read_only(pool).await
 }
 
 /// Adds a batch of a stream's events. The caller holds the lock, which gave `revision`.

@@ -119,8 +119,20 @@ pub fn pool(settings: &DatabaseSettings, application: &str) -> Result<PgPool, sq
 /// # Errors
 /// What the database answered.
 pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    begin_by(pool, "BEGIN").await
+}
+
+/// Begins a transaction that sees one moment and writes nothing; as safe against being dropped as [`begin`].
+///
+/// # Errors
+/// What the database answered.
+pub async fn begin_read_only(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    begin_by(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+}
+
+async fn begin_by(pool: &PgPool, statement: &'static str) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let pool = pool.clone();
-    tokio::spawn(async move { pool.begin().await }).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    tokio::spawn(async move { pool.begin_with(statement).await }).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// Makes roles and schemas that are missing, as a superuser or a role that may create both. Safe to repeat.
@@ -242,4 +254,55 @@ fn quote_name(name: &str) -> String {
 
 fn quote_text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::embedded::scratch;
+
+    const SCHEMA: Schema = Schema::new("begun");
+    /// More polls than any beginning of a transaction takes.
+    const MAX_POLLS: usize = 12;
+
+    /// Polls a future that often and drops it, wherever it then is.
+    async fn drop_after<F: Future>(polls: usize, future: F) {
+        let mut future = pin!(future);
+        let mut left = polls;
+        poll_fn(|context| {
+            left -= 1;
+            let polled = future.as_mut().poll(context).map(|_| ());
+            if left == 0 { Poll::Ready(()) } else { polled }
+        })
+        .await;
+    }
+
+    /// Whether the pool's only connection stands inside a transaction, which then sees one and the same moment for ever.
+    async fn is_inside(pool: &PgPool) -> bool {
+        let moment = || sqlx::query_scalar::<_, String>("SELECT now()::text").fetch_one(pool);
+        moment().await.expect("a moment") == moment().await.expect("a moment")
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_leaves_no_transaction_behind() {
+        let mut migrator = Migrator::with_migrations(Vec::new());
+        migrator.dangerous_set_table_name("begun._sqlx_migrations");
+        let database = scratch::database(&[(SCHEMA, &*Box::leak(Box::new(migrator)))]).await.expect("a server");
+        let one = PgPoolOptions::new().max_connections(1);
+        let pool = one.connect(&database.url(SCHEMA)).await.expect("a connection");
+        for polls in 1..=MAX_POLLS {
+            drop_after(polls, begin(&pool)).await;
+            assert!(!is_inside(&pool).await, "dropped after {polls} polls");
+            drop_after(polls, begin_read_only(&pool)).await;
+            assert!(!is_inside(&pool).await, "dropped after {polls} polls");
+        }
+        let mut tx = begin_read_only(&pool).await.expect("begun");
+        let write = sqlx::query("CREATE TABLE begun.never (id integer)").execute(&mut *tx).await;
+        let refused = write.expect_err("nothing is written");
+        assert_eq!(refused.as_database_error().and_then(|error| error.code()).as_deref(), Some("25006"));
+    }
 }

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`money`] | amounts and currencies |
 //! | [`account`], [`transfer`], [`hold`] | the nouns and their pure rules |
+//! | [`limit`] | what an account spent in its day and month, and how much it may; pure |
 //! | [`request`] | what callers ask and what they are answered |
 //! | [`fold`] | the decision: requests + read state → outcomes; pure |
 //! | [`block`] | Merkle trees, the chain of blocks, inclusion proofs; pure |
@@ -38,6 +39,7 @@ pub mod fold;
 pub mod hold;
 pub mod journal;
 mod kind;
+pub mod limit;
 mod meter;
 pub mod money;
 pub mod request;

@@ -66,7 +66,8 @@ pub(crate) struct Vault {
     code: hmac::Key,
     phone: hmac::Key,
     cap: hmac::Key,
-    refresh: hmac::Key,
+    /// The first tags; all verify. In the order of `sealers`.
+    refresh: Vec<hmac::Key>,
     pin: hmac::Key,
     /// The first seals; all open.
     sealers: Vec<Sealer>,
@@ -90,15 +91,14 @@ impl Vault {
         for secret in &keys.retired_encryption {
             check("retired_encryption", secret)?;
         }
-        let sealers =
-            std::iter::once(&keys.encryption).chain(&keys.retired_encryption).map(Sealer::from_secret).collect();
+        let encryption = || std::iter::once(&keys.encryption).chain(&keys.retired_encryption);
         Ok(Self {
             code: mac_key(&keys.otp_hmac, "identity one-time code"),
             phone: mac_key(&keys.phone_hmac, "identity phone look-up"),
             cap: mac_key(&keys.phone_hmac, "identity cap"),
-            refresh: mac_key(&keys.encryption, "identity refresh token"),
+            refresh: encryption().map(|secret| mac_key(secret, "identity refresh token")).collect(),
             pin: mac_key(&keys.pin_pepper, "identity pin pepper"),
-            sealers,
+            sealers: encryption().map(Sealer::from_secret).collect(),
         })
     }
 
@@ -122,9 +122,15 @@ impl Vault {
         mac(&self.pin, &[citizen.as_bytes(), pin.as_bytes()])
     }
 
-    /// The tag that makes a refresh token genuine.
+    /// The tag that makes a refresh token genuine, under the configuration's `encryption`.
     pub(crate) fn refresh_tag(&self, fields: &[u8]) -> Digest {
-        mac(&self.refresh, &[fields])
+        mac(&self.refresh[0], &[fields])
+    }
+
+    /// Whether [`Vault::refresh_tag`] made a tag, also under another of the configuration's keys.
+    pub(crate) fn is_refresh_tag(&self, fields: &[u8], tag: &[u8]) -> bool {
+        // All are tried, so that the time tells nothing about which one it was.
+        self.refresh.iter().fold(false, |genuine, key| same(&mac(key, &[fields]), tag) | genuine)
     }
 
     /// Seals under the configuration's newest key.

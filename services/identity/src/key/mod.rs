@@ -120,20 +120,22 @@ impl Identity {
         })
     }
 
-    async fn make_first_keys(&self) -> Result<(), Error> {
+    /// Makes the city's first keys unless another replica has. Tells whether this one did.
+    pub(crate) async fn make_first_keys(&self) -> Result<bool, Error> {
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
         sql::lock(&mut tx).await?;
-        if sql::active(&mut tx).await?.is_none() {
-            if sql::next(&mut tx).await?.is_none() {
-                make_next(&mut tx, &self.vault, now).await?;
-            }
-            sql::activate_next(&mut tx, now).await?;
+        if sql::active(&mut tx).await?.is_some() {
+            return Ok(false);
+        }
+        if sql::next(&mut tx).await?.is_none() {
             make_next(&mut tx, &self.vault, now).await?;
         }
+        sql::activate_next(&mut tx, now).await?;
+        make_next(&mut tx, &self.vault, now).await?;
         tx.commit().await?;
         info!("signing keys made");
-        Ok(())
+        Ok(true)
     }
 
     /// Lets the next key sign and publishes a new next one. Tells whether it did.

@@ -46,7 +46,7 @@ impl RefreshToken {
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (fields, tag) = bytes.split_at_checked(FIELDS_BYTES)?;
-        if !vault::same(&vault.refresh_tag(fields), tag) {
+        if !vault.is_refresh_tag(fields, tag) {
             return None;
         }
         Some(Self {
@@ -67,7 +67,10 @@ impl RefreshToken {
 
 #[cfg(test)]
 mod tests {
+    use platform::config::Secret;
+
     use super::*;
+    use crate::config::Keys;
     use crate::testing;
 
     #[test]
@@ -80,6 +83,24 @@ mod tests {
         assert_eq!(text, token.encode(&vault), "the same generation is the same token");
         let successor = RefreshToken { generation: 42, ..token };
         assert_ne!(text, successor.encode(&vault));
+    }
+
+    #[test]
+    fn a_change_of_the_key_signs_nobody_out() {
+        let vault = |secret: &str, others: &[&str]| {
+            let key = |name: &str| Secret::new(format!("{name}-encryption-0123456789abcdef0123456789abcdef"));
+            let retired_encryption = others.iter().map(|name| key(name)).collect();
+            Vault::try_new(&Keys { encryption: key(secret), retired_encryption, ..testing::config().keys })
+                .expect("valid keys")
+        };
+        let token = RefreshToken { session: SessionId::generate(), generation: 3, salt: vault::random() };
+        let decodes = |by: &Vault, made_by: &Vault| RefreshToken::decode(&token.encode(made_by), by) == Some(token);
+        let (old, accepting, sealing) = (vault("old", &[]), vault("old", &["new"]), vault("new", &["old"]));
+        for (by, made_by) in [(&accepting, &old), (&old, &accepting), (&sealing, &accepting), (&accepting, &sealing)] {
+            assert!(decodes(by, made_by), "replicas of neighbouring steps take each other's tokens");
+        }
+        assert!(!decodes(&old, &sealing), "which is why there are two steps");
+        assert!(!decodes(&vault("new", &[]), &old), "a key that is gone verifies nothing");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Signing keys: made once, rotated without a gap, removed when over.
 
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use futures::future::join_all;
 use platform::auth::AuthError;
@@ -25,6 +28,9 @@ async fn replicas_that_start_together_make_one_pair() {
     let kids: std::collections::HashSet<String> =
         signers.into_iter().map(|signer| signer.expect("a key").kid.clone()).collect();
     assert_eq!(kids.len(), 1);
+    sqlx::query("DELETE FROM identity.signing_key").execute(&stage.admin()).await.expect("none left");
+    let made = join_all(replicas.iter().map(|replica| replica.make_first_keys())).await;
+    assert_eq!(made.into_iter().filter(|made| *made.as_ref().expect("looked")).count(), 1, "one replica says so");
     assert_eq!((stage.count("signing_key").await, published(&stage.identity).await), (2, 2));
 }
 
@@ -93,12 +99,25 @@ async fn changed_tokens_are_refused() {
     let token = stage.sign_in(PHONE, DeviceId::generate()).await.tokens.access;
     stage.principal(&token).await;
     let parts: Vec<&str> = token.split('.').collect();
-    let none =
-        base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, r#"{"alg":"none","typ":"at+jwt"}"#);
+    let kid = jsonwebtoken::decode_header(&token).expect("a header").kid.expect("a kid");
+    let header = |alg: &str| URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}","typ":"at+jwt","kid":"{kid}"}}"#));
+    assert_eq!(header("EdDSA").len(), parts[0].len(), "nothing but the algorithm is changed");
+    // The public key is no secret; a verifier that took it for one would take these.
+    let jwks = jwks(&stage.identity.pool, stage.clock.now()).await.expect("a key set");
+    let published = jwks["keys"].as_array().expect("keys").iter().find(|key| key["kid"] == kid.as_str());
+    let public = published.and_then(|key| key["x"].as_str()).expect("a public key");
+    let signed_with = |secret: &[u8]| {
+        let signed = format!("{}.{}", header("HS256"), parts[1]);
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+    };
     let flipped =
         if parts[2].starts_with('A') { parts[2].replacen('A', "B", 1) } else { format!("A{}", &parts[2][1..]) };
     for forged in [
-        format!("{none}.{}.", parts[1]),
+        format!("{}.{}.", header("none"), parts[1]),
+        format!("{}.{}.{}", header("none"), parts[1], parts[2]),
+        signed_with(&URL_SAFE_NO_PAD.decode(public).expect("base64url")),
+        signed_with(public.as_bytes()),
         format!("{}.{}.{flipped}", parts[0], parts[1]),
         format!("{}.{}", parts[0], parts[1]),
         String::new(),

@@ -1,4 +1,4 @@
-//! Caps on one-time codes: buckets by the generic cell rate algorithm, in Redis, by one Lua script.
+//! Caps on one-time codes and on new PINs: buckets by the generic cell rate algorithm, in Redis, by one Lua script.
 //!
 //! All buckets of a request are looked at first and filled only when every one has room, so that a refused request costs
 //! the requester nothing. Each bucket is one number: the time at which it would be empty again.

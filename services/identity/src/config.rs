@@ -22,7 +22,7 @@ pub struct Config {
     pub keys: Keys,
     /// How long things live.
     pub lifetimes: Lifetimes,
-    /// How many one-time codes may be asked for.
+    /// How many one-time codes may be asked for, and how many PINs set.
     pub caps: Caps,
     /// How many PIN hashes run at once; each takes 19 MiB.
     pub pin_hashes_at_once: usize,
@@ -55,7 +55,8 @@ pub struct Keys {
     pub phone_hmac: Secret,
     /// Seals phone numbers, names, codes on their way and private keys; tags refresh tokens.
     pub encryption: Secret,
-    /// Earlier values of `encryption` that still open what they sealed.
+    /// Other values of `encryption` that still open what they sealed and verify the refresh tokens that they tagged: earlier
+    /// ones, and the next one while a change is under way.
     pub retired_encryption: Vec<Secret>,
     /// Peppers PINs before they are hashed.
     pub pin_pepper: Secret,
@@ -109,7 +110,7 @@ impl Lifetimes {
     }
 }
 
-/// How many one-time codes may be asked for.
+/// How many one-time codes may be asked for, and how many PINs set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Caps {
@@ -121,6 +122,8 @@ pub struct Caps {
     pub device: Cap,
     /// From one address (IPv6: one /64); generous, for mobile networks put many people behind one.
     pub address: Cap,
+    /// PINs that one citizen sets; each costs a hash.
+    pub pin: Cap,
 }
 
 impl Default for Caps {
@@ -130,6 +133,7 @@ impl Default for Caps {
             number_daily: Cap { burst: 15, refill_seconds: 5_760 },
             device: Cap { burst: 10, refill_seconds: 360 },
             address: Cap { burst: 100, refill_seconds: 10 },
+            pin: Cap { burst: 5, refill_seconds: 720 },
         }
     }
 }
@@ -183,12 +187,13 @@ impl Config {
 
 impl Caps {
     /// Each cap with its setting's name.
-    pub(crate) fn named(&self) -> [(&'static str, Cap); 4] {
+    pub(crate) fn named(&self) -> [(&'static str, Cap); 5] {
         [
             ("number", self.number),
             ("number_daily", self.number_daily),
             ("device", self.device),
             ("address", self.address),
+            ("pin", self.pin),
         ]
     }
 }

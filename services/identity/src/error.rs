@@ -115,6 +115,13 @@ pub const PIN_NOT_SET: Code = Code::new("pin-not-set", 409, "Chưa đặt mã PI
 /// The PIN was changed at the same time.
 pub const PIN_CHANGED: Code =
     Code::new("pin-changed", 409, "Mã PIN vừa được thay đổi", "The PIN was changed meanwhile");
+/// The PIN was set too often.
+pub const PIN_TOO_MANY: Code = Code::new(
+    "pin-too-many",
+    429,
+    "Đã đặt mã PIN quá nhiều lần, vui lòng thử lại sau",
+    "The PIN was set too often, please try again later",
+);
 /// The first PIN needs a recent sign-in.
 pub const SESSION_NOT_FRESH: Code =
     Code::new("session-not-fresh", 403, "Hãy đăng nhập lại để đặt mã PIN", "Please sign in again to set a PIN");
@@ -141,6 +148,7 @@ pub const ALL: &[Code] = &[
     PIN_PROOF_REQUIRED,
     PIN_NOT_SET,
     PIN_CHANGED,
+    PIN_TOO_MANY,
     SESSION_NOT_FRESH,
 ];
 
@@ -215,6 +223,15 @@ pub(crate) enum Error {
     /// Somebody else changed it in between.
     #[error("the PIN was changed meanwhile")]
     PinChanged,
+    /// The citizen set too many PINs.
+    #[error("the cap on new PINs was reached")]
+    PinCapped {
+        /// Seconds until the next is allowed.
+        retry_s: u64,
+    },
+    /// Redis is away, so the cap on new PINs can't be kept.
+    #[error("the cap on new PINs can't be checked")]
+    PinCapAway(#[source] BoxError),
     /// Too many PINs are being hashed.
     #[error("too many PIN checks at once")]
     PinBusy,
@@ -281,12 +298,13 @@ impl Error {
             Self::PinProofRequired => PIN_PROOF_REQUIRED,
             Self::PinNotSet => PIN_NOT_SET,
             Self::PinChanged => PIN_CHANGED,
+            Self::PinCapped { .. } => PIN_TOO_MANY,
             Self::PinBusy => OVERLOADED,
             Self::NotFresh => SESSION_NOT_FRESH,
             Self::NotFound => NOT_FOUND,
             Self::VersionMismatch => PRECONDITION_FAILED,
             Self::Field { .. } => INVALID_BODY,
-            Self::NoSigningKey => UNAVAILABLE,
+            Self::NoSigningKey | Self::PinCapAway(_) => UNAVAILABLE,
             Self::Signing(_) | Self::Unsealable(_) | Self::Hashing(_) | Self::Database(_) | Self::Platform(_) => {
                 INTERNAL
             }
@@ -298,10 +316,11 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let problem = Self::new(error.code());
         match error {
-            Error::CodeTooSoon { retry_s } | Error::CodeCapped { retry_s } | Error::PinDelayed { retry_s } => {
-                problem.with("retry_after", retry_s).retry_after(retry_s)
-            }
-            Error::CapsAway(source) => problem.retry_after(30).source(source),
+            Error::CodeTooSoon { retry_s }
+            | Error::CodeCapped { retry_s }
+            | Error::PinDelayed { retry_s }
+            | Error::PinCapped { retry_s } => problem.with("retry_after", retry_s).retry_after(retry_s),
+            Error::CapsAway(source) | Error::PinCapAway(source) => problem.retry_after(30).source(source),
             Error::CodeWrong { left } => problem
                 .detail(
                     format!("Mã không đúng, bạn còn {left} lần thử."),

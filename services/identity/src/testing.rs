@@ -40,6 +40,7 @@ pub(crate) fn config() -> Config {
     config.caps.number_daily = wide;
     config.caps.device = wide;
     config.caps.address = wide;
+    config.caps.pin = wide;
     config.lifetimes.otp_resend_seconds = 0;
     config
 }

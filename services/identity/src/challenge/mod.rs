@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | ask | 1 to PostgreSQL (pause, known device), 1 to Redis (caps), then one transaction: pause, challenge, event |
 //! | take (notifications) | 1 transaction: lock, mark |
+//! | look (before something costly) | 1, without a lock |
 //! | answer | within the caller's transaction: lock, then count or consume |
 //!
 //! Asking takes the same steps for every number, known or not. The code leaves by gRPC only, never in an event or log.
@@ -85,6 +86,17 @@ pub(crate) struct Proved {
     pub phone_digest: Digest,
     pub device: DeviceId,
     pub language: Language,
+}
+
+/// What a look at a challenge says about an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It would be taken.
+    Right,
+    /// It would be refused, and is to be answered, so that it is counted.
+    Bad,
+    /// There is no such challenge for this number, device and purpose.
+    Foreign,
 }
 
 /// A challenge as it is stored.
@@ -208,6 +220,24 @@ impl Identity {
         })
     }
 
+    /// Whether an answer would be taken as it stands now, and proves this number; counts and consumes nothing.
+    ///
+    /// What it tells is not final: [`Identity::answer_code`] decides.
+    pub(crate) async fn look_at_code(
+        &self,
+        attempt: &Attempt,
+        phone: &Digest,
+        now: DateTime<Utc>,
+    ) -> Result<Look, Error> {
+        let row = sql::read(&mut *self.pool.acquire().await?, attempt.challenge).await?;
+        let Some(row) = row.filter(|row| row.phone_digest == *phone) else { return Ok(Look::Foreign) };
+        Ok(match self.verdict(&row, attempt, now) {
+            Verdict::Right => Look::Right,
+            Verdict::Foreign => Look::Foreign,
+            Verdict::Used | Verdict::Exhausted | Verdict::Expired | Verdict::Wrong { .. } => Look::Bad,
+        })
+    }
+
     /// Judges an answer under the challenge's lock and consumes the challenge if it is right.
     ///
     /// Whatever comes back, the caller commits: a wrong answer has been counted.
@@ -234,13 +264,7 @@ impl Identity {
         verdict
     }
 
-    async fn judge(
-        &self,
-        tx: &mut PgConnection,
-        row: Row,
-        attempt: &Attempt,
-        now: DateTime<Utc>,
-    ) -> Result<Proved, Error> {
+    fn verdict(&self, row: &Row, attempt: &Attempt, now: DateTime<Utc>) -> Verdict {
         let digest = self.vault.code_digest(row.id.uuid(), row.purpose.as_str(), attempt.code.expose());
         let answer =
             Answer { purpose: attempt.purpose, device: attempt.device, matches: same(&digest, &row.code_digest) };
@@ -251,7 +275,17 @@ impl Identity {
             expires_at: row.expires_at,
             consumed: row.consumed,
         };
-        match rule::judge(&state, answer, now) {
+        rule::judge(&state, answer, now)
+    }
+
+    async fn judge(
+        &self,
+        tx: &mut PgConnection,
+        row: Row,
+        attempt: &Attempt,
+        now: DateTime<Utc>,
+    ) -> Result<Proved, Error> {
+        match self.verdict(&row, attempt, now) {
             Verdict::Foreign => Err(Error::ChallengeUnknown),
             Verdict::Used => Err(Error::CodeUsed),
             Verdict::Exhausted => Err(Error::CodeExhausted),

@@ -68,10 +68,19 @@ pub(super) async fn insert(conn: &mut PgConnection, row: &Row) -> Result<(), sql
 
 /// A challenge, locked until the transaction ends.
 pub(super) async fn lock(conn: &mut PgConnection, id: ChallengeId) -> Result<Option<Row>, sqlx::Error> {
+    // Reading follows in a statement of its own, which sees what was committed before the lock was had.
+    sqlx::query!("SELECT id FROM identity.challenge WHERE id = $1 FOR UPDATE", id.uuid())
+        .fetch_optional(&mut *conn)
+        .await?;
+    read(conn, id).await
+}
+
+/// A challenge as it is now.
+pub(super) async fn read(conn: &mut PgConnection, id: ChallengeId) -> Result<Option<Row>, sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT purpose, phone_digest, phone, device_id, language, code_digest, code, tries, created_at, expires_at, taken_at,
             consumed_at IS NOT NULL AS "consumed!"
-        FROM identity.challenge WHERE id = $1 FOR UPDATE"#,
+        FROM identity.challenge WHERE id = $1"#,
         id.uuid(),
     )
     .fetch_optional(conn)

@@ -4,6 +4,7 @@
 //! share a count and no lock is held while hashing. The third wrong PIN starts a wait that doubles.
 //! The first PIN needs a recent sign-in; another one needs the current PIN, or a one-time code to the citizen's own number,
 //! after which the PIN cools down for a day.
+//! A hash is dear: it is made after everything cheap was looked at, and a citizen sets so many PINs at most (`caps.pin`).
 
 mod delay;
 mod hash;
@@ -17,7 +18,8 @@ use self::delay::Tally;
 pub(crate) use self::hash::Hasher;
 use self::strength::Pin;
 use crate::Identity;
-use crate::challenge::{Attempt, ChallengeId, Code, Purpose};
+use crate::caps::{self, Allowance, Bucket};
+use crate::challenge::{Attempt, ChallengeId, Code, Look, Purpose};
 use crate::citizen::{self, CitizenId};
 use crate::config::Lifetimes;
 use crate::error::{Error, seconds_until};
@@ -67,7 +69,7 @@ impl Identity {
         if caller.authenticated_at + Lifetimes::span(self.config.lifetimes.fresh_seconds) <= now {
             return Err(Error::NotFresh);
         }
-        let hash = self.hasher.hash(self.vault.pepper_pin(citizen.uuid(), pin.expose())).await?;
+        let hash = self.new_hash(citizen, pin).await?;
         if !sql::insert(&mut *self.pool.acquire().await?, citizen, &hash, now).await? {
             return Err(Error::PinProofRequired);
         }
@@ -76,7 +78,7 @@ impl Identity {
 
     async fn change_pin(&self, citizen: CitizenId, current: &Pin, pin: &Pin) -> Result<PinSet, Error> {
         let old_hash = self.check_pin(citizen, current).await?;
-        let hash = self.hasher.hash(self.vault.pepper_pin(citizen.uuid(), pin.expose())).await?;
+        let hash = self.new_hash(citizen, pin).await?;
         let now = self.now();
         let cooling_until = sql::replace(&mut *self.pool.acquire().await?, citizen, &old_hash, &hash, now).await?;
         Ok(PinSet { set_at: now, cooling_until: cooling_until.ok_or(Error::PinChanged)? })
@@ -91,25 +93,39 @@ impl Identity {
     ) -> Result<PinSet, Error> {
         let device = self.session_device(citizen, caller.session.into()).await?;
         let own_digest = self.vault.phone_digest(self.citizen(citizen).await?.phone.e164());
-        // Hashed first, so that no lock is held meanwhile.
-        let hash = self.hasher.hash(self.vault.pepper_pin(citizen.uuid(), pin.expose())).await?;
-        let now = self.now();
         let attempt = Attempt { challenge: proof.0, purpose: Purpose::PinReset, device: Some(device), code: proof.1 };
+        // Hashed before the challenge is locked, so that no lock is held meanwhile, and only for a code that is right:
+        // whoever guesses or invents challenges costs a read.
+        let hash = match self.look_at_code(&attempt, &own_digest, self.now()).await? {
+            Look::Right => Some(self.new_hash(citizen, pin).await?),
+            Look::Bad => None,
+            Look::Foreign => return Err(Error::ChallengeUnknown),
+        };
+        let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
-        match self.answer_code(&mut tx, &attempt, now).await {
-            Ok(proved) if proved.phone_digest == own_digest => {}
-            // Proved another number than the citizen's own.
-            Ok(_) => return Err(Error::ChallengeUnknown),
-            Err(error) => {
-                tx.commit().await?;
-                return Err(error);
-            }
-        }
+        let answered = self.answer_code(&mut tx, &attempt, now).await;
+        let (Ok(_), Some(hash)) = (&answered, hash) else {
+            tx.commit().await?;
+            return Err(answered.err().unwrap_or(Error::ChallengeUnknown));
+        };
         citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
         let cooling_until = now + Lifetimes::span(self.config.lifetimes.pin_cooling_seconds);
         sql::reset(&mut tx, citizen, &hash, cooling_until, now).await?;
         tx.commit().await?;
         Ok(PinSet { set_at: now, cooling_until: Some(cooling_until) })
+    }
+
+    /// The hash of a PIN that is to be set. Each costs memory and time, so that a citizen has only so many.
+    async fn new_hash(&self, citizen: CitizenId, pin: &Pin) -> Result<String, Error> {
+        let whose = self.vault.cap_digest(citizen.uuid().as_bytes());
+        let bucket = Bucket { kind: "pin", whose, cap: self.config.caps.pin };
+        match caps::fill(&self.redis, &[bucket], self.now()).await {
+            Ok(Allowance::Allowed) => {}
+            Ok(Allowance::Refused { retry_s, .. }) => return Err(Error::PinCapped { retry_s }),
+            Err(Error::CapsAway(source)) => return Err(Error::PinCapAway(source)),
+            Err(error) => return Err(error),
+        }
+        self.hasher.hash(self.vault.pepper_pin(citizen.uuid(), pin.expose())).await
     }
 
     /// Checks a PIN, counting the check before it is made. Gives the stored hash that it was right for.

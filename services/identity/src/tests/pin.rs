@@ -4,13 +4,14 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use platform::auth::Principal;
 
-use crate::challenge::Purpose;
+use crate::challenge::{ChallengeId, Purpose};
 use crate::citizen::CitizenId;
+use crate::config::Cap;
 use crate::device::DeviceId;
 use crate::error::Error;
 use crate::pin::Proof;
 use crate::pin::strength::Pin;
-use crate::testing::{Stage, wrong};
+use crate::testing::{Stage, config, wrong};
 
 const PHONE: &str = "0912345678";
 
@@ -115,6 +116,57 @@ async fn a_forgotten_pin_is_reset_by_a_code_to_the_own_number_and_cools_down() {
     let changed =
         stage.identity.set_pin(&caller, &pin("314159"), Proof::Current(pin("271828"))).await.expect("changed");
     assert!(changed.cooling_until.is_some(), "a change does not end the cooling");
+}
+
+#[tokio::test]
+async fn invented_challenges_and_wrong_codes_cost_no_hash() {
+    let stage = Stage::new().await;
+    let device = DeviceId::generate();
+    let caller = signed_in(&stage, device).await;
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+    let (challenge, code) = stage.code(PHONE, device, Purpose::PinReset).await;
+    let (foreign, foreign_code) = stage.code("0987654321", device, Purpose::PinReset).await;
+    // Nobody can hash while all places are taken.
+    let places = stage.identity.config.pin_hashes_at_once;
+    let taken = join_all((0..places).map(|_| stage.identity.hasher.place())).await;
+    let new = pin("271828");
+    let reset = |challenge, code| stage.identity.set_pin(&caller, &new, Proof::Code(challenge, code));
+    assert!(matches!(reset(ChallengeId::generate(), code.clone()).await, Err(Error::ChallengeUnknown)));
+    assert!(matches!(reset(foreign, foreign_code).await, Err(Error::ChallengeUnknown)));
+    for left in (0..5).rev() {
+        let mistyped = reset(challenge, wrong(&code)).await;
+        assert!(matches!(mistyped, Err(Error::CodeWrong { left: counted }) if counted == left), "{mistyped:?}");
+    }
+    assert!(matches!(reset(challenge, code).await, Err(Error::CodeExhausted)));
+    let (challenge, code) = stage.code(PHONE, device, Purpose::PinReset).await;
+    stage.clock.advance(TimeDelta::seconds(300));
+    assert!(matches!(reset(challenge, code).await, Err(Error::CodeExpired)));
+    assert!(taken.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_citizen_sets_only_so_many_pins() {
+    let mut config = config();
+    config.caps.pin = Cap { burst: 2, refill_seconds: 60 };
+    let stage = Stage::with(config).await;
+    let device = DeviceId::generate();
+    let caller = signed_in(&stage, device).await;
+    let change = |from: &'static str, to: &'static str| {
+        let (caller, identity) = (&caller, &stage.identity);
+        async move { identity.set_pin(caller, &pin(to), Proof::Current(pin(from))).await }
+    };
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("the first");
+    change("502917", "271828").await.expect("the second");
+    assert!(matches!(change("271828", "314159").await, Err(Error::PinCapped { retry_s: 1..=60 })));
+    let (challenge, code) = stage.code(PHONE, device, Purpose::PinReset).await;
+    let reset = stage.identity.set_pin(&caller, &pin("314159"), Proof::Code(challenge, code.clone())).await;
+    assert!(matches!(reset, Err(Error::PinCapped { .. })));
+    stage.clock.advance(TimeDelta::seconds(60));
+    let reset = stage.identity.set_pin(&caller, &pin("314159"), Proof::Code(challenge, code)).await;
+    reset.expect("the code is still good");
+    let other = stage.sign_in("0987654321", DeviceId::generate()).await;
+    let other = stage.principal(&other.tokens.access).await;
+    stage.identity.set_pin(&other, &pin("502917"), Proof::FreshSession).await.expect("another citizen's");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@
 //! | [`rider`] | what callers write in the same transaction |
 //! | [`journal`] | transfers as an event source |
 //! | [`book`] | trial balance, statements, balances at a time, exports, proofs |
+//! | [`checkpoint`], [`note`] | what is signed about the books each day |
 //! | [`verify`] | recomputes everything and names the first bad block |
 //! | `sql` | every statement |
 //!
@@ -34,6 +35,7 @@ pub mod account;
 mod batch;
 pub mod block;
 pub mod book;
+pub mod checkpoint;
 pub mod engine;
 pub mod fold;
 pub mod hold;
@@ -42,6 +44,7 @@ mod kind;
 pub mod limit;
 mod meter;
 pub mod money;
+pub mod note;
 pub mod request;
 pub mod rider;
 mod sql;

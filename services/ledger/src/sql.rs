@@ -7,6 +7,7 @@
 //! | [`write`] | what a batch writes |
 //! | [`audit`] | what verification reads, in short transactions by range |
 //! | [`books`] | what the journal, statements and exports read |
+//! | [`checkpoint`] | what checkpoints read and write |
 //!
 //! Lock order: the shard's row first, always, in a statement of its own; accounts, holds and riders' rows after it.
 //! READ COMMITTED: a statement that waited for a lock still sees its older snapshot, so that nothing is read in the statement that locks.
@@ -14,5 +15,6 @@
 pub(crate) mod audit;
 pub(crate) mod batch;
 pub(crate) mod books;
+pub(crate) mod checkpoint;
 pub(crate) mod row;
 pub(crate) mod write;

@@ -3,6 +3,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod books;
+mod checkpoint;
 mod faults;
 mod holds;
 mod immutable;

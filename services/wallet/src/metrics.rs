@@ -13,6 +13,7 @@ pub(crate) struct WalletMetrics {
     payments: IntCounterVec,
     top_ups: IntCounterVec,
     top_ups_open: IntGaugeVec,
+    callbacks: IntCounterVec,
 }
 
 impl WalletMetrics {
@@ -26,6 +27,11 @@ impl WalletMetrics {
             ),
             top_ups: metrics.counter("top_ups_total", "Top-ups by the state that they reached.", &["state"]),
             top_ups_open: metrics.gauge("top_ups_open", "Top-ups that have not ended, by state.", &["state"]),
+            callbacks: metrics.counter(
+                "bank_callbacks_total",
+                "Callbacks of connected banks that were answered: by bank, and the state that the top-up then had or why it was refused.",
+                &["bank", "outcome"],
+            ),
         }
     }
 
@@ -37,6 +43,11 @@ impl WalletMetrics {
     /// A top-up reached a state.
     pub(crate) fn top_up(&self, state: State) {
         self.top_ups.with_label_values(&[state.name()]).inc();
+    }
+
+    /// A callback of a connected bank is answered. `outcome` is a state's name or a problem's code.
+    pub(crate) fn callback(&self, bank: &str, outcome: &str) {
+        self.callbacks.with_label_values(&[bank, outcome]).inc();
     }
 
     /// How many top-ups have not ended; states that are not named have none.

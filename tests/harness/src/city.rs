@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use platform::embedded::scratch::TestFolder;
@@ -85,6 +85,14 @@ impl City {
     /// # Errors
     /// What kept it from starting, with the end of its log.
     pub async fn start(shape: Shape) -> Result<Self> {
+        Self::start_with(shape, &[]).await
+    }
+
+    /// Starts a city with further settings, as `TRANGTIEN_…` variables.
+    ///
+    /// # Errors
+    /// What kept it from starting, with the end of its log.
+    pub async fn start_with(shape: Shape, settings: &[(&str, &str)]) -> Result<Self> {
         let folder = TestFolder::new("city")?;
         let (postgres_dir, redis_dir) = (folder.path().join("postgres"), folder.path().join("redis"));
         let (postgres, redis) = tokio::try_join!(
@@ -100,7 +108,7 @@ impl City {
             database: through(&postgres.superuser_url(DATABASE), database_proxy.address())?,
             redis: through(&redis.url(), redis_proxy.address())?,
         };
-        let mut program = launch(&folder, shape, &urls)?;
+        let mut program = launch((&folder, shape), &urls, settings)?;
         let run = announced(&mut program, folder.path()).await?;
         Ok(Self {
             folder,
@@ -156,7 +164,7 @@ impl City {
         let (path, new) = (clock_file(self.folder.path()), self.folder.path().join("clock.new"));
         std::fs::write(&new, offset.to_string())?;
         std::fs::rename(&new, &path)?;
-        let expected = (chrono::Utc::now() + TimeDelta::milliseconds(*offset)).timestamp() - 5;
+        let expected = (Utc::now() + TimeDelta::milliseconds(*offset)).timestamp() - 5;
         let visitor = self.visitor()?;
         eventually("every role's clock to move", || async {
             let metrics = visitor.get("/ioc/v1/metrics").await?.body;
@@ -167,6 +175,30 @@ impl City {
             Ok((moved == ROLES && times.len() == ROLES).then_some(()))
         })
         .await
+    }
+
+    /// The city's time.
+    async fn now(&self) -> DateTime<Utc> {
+        Utc::now() + TimeDelta::milliseconds(*self.offset_ms.lock().await)
+    }
+
+    /// Waits until everything that moves by itself has arrived: events, jobs, top-ups.
+    ///
+    /// # Errors
+    /// Names what still waits.
+    pub async fn drained(&self) -> Result<()> {
+        teardown::drained(&self.admin, self.now().await).await
+    }
+
+    /// What the samples of a role's metric add up to.
+    ///
+    /// # Errors
+    /// When the role's metrics can't be read.
+    pub async fn counted(&self, role: &str, metric: &str) -> Result<f64> {
+        let text = self.visitor()?.get(&format!("/{role}/metrics")).await?.expect(200)?;
+        let sample = format!("trangtien_{role}_{metric}{{");
+        let samples = text.as_str().context("text")?.lines().filter(|line| line.starts_with(&sample));
+        Ok(samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
     /// What stands between the city and PostgreSQL.
@@ -233,7 +265,7 @@ impl City {
     /// # Errors
     /// Names what is left over, or what did not stop.
     pub async fn finish(self) -> Result<()> {
-        let settled = teardown::assert_settled(&self.admin).await;
+        let settled = teardown::assert_settled(&self.admin, self.now().await).await;
         self.admin.close().await;
         let stopped = stop(&mut *self.program.lock().await).await;
         let log = std::fs::read_to_string(log_file(self.folder.path())).unwrap_or_default();
@@ -266,7 +298,7 @@ struct Urls {
     redis: String,
 }
 
-fn launch(folder: &TestFolder, shape: Shape, urls: &Urls) -> Result<Child> {
+fn launch((folder, shape): (&TestFolder, Shape), urls: &Urls, settings: &[(&str, &str)]) -> Result<Child> {
     let log = std::fs::File::create(log_file(folder.path()))?;
     let clock = clock_file(folder.path());
     std::fs::write(&clock, "0")?;
@@ -279,6 +311,7 @@ fn launch(folder: &TestFolder, shape: Shape, urls: &Urls) -> Result<Child> {
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/city/hue"))
         .args(["--http", "localhost:0", "--database-url", &urls.database, "--redis-url", &urls.redis])
         .env("TRANGTIEN_CLOCK_FILE", clock)
+        .envs(settings.iter().copied())
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

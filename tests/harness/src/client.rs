@@ -30,8 +30,16 @@ impl Answer {
     /// # Errors
     /// Shows what came instead.
     pub fn expect(self, status: u16) -> Result<Value> {
-        ensure!(self.status.as_u16() == status, "expected {status}, got {}: {}", self.status, self.body);
-        Ok(self.body)
+        if self.status.as_u16() == status {
+            return Ok(self.body);
+        }
+        let what = format!("expected {status}, got {}: {}", self.status, self.body);
+        Err(if self.may_pass() { anyhow::anyhow!(what) } else { definite(what) })
+    }
+
+    /// Whether the answer may be another one when it is asked for again: the city can't now, or asks for patience.
+    pub fn may_pass(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
     /// The stable code of a problem; empty when the answer is none.
@@ -89,9 +97,7 @@ impl Visitor {
     /// # Errors
     /// When the sandbox does not answer with success.
     pub async fn outside(&self, path: &str) -> Result<Value> {
-        let answer = send(self.http.get(self.sandbox.join(path)?)).await?;
-        ensure!(answer.status.is_success(), "sandbox {path}: {} {}", answer.status, answer.body);
-        Ok(answer.body)
+        send(self.http.get(self.sandbox.join(path)?)).await?.expect(200).with_context(|| format!("sandbox {path}"))
     }
 
     /// POSTs JSON to a path of the sandbox.
@@ -301,10 +307,29 @@ pub fn money(amount: u64) -> Value {
     json!({"amount": amount.to_string(), "currency": "VND"})
 }
 
-/// Asks again until `probe` gives a value.
+/// An error that no waiting mends.
+#[derive(Debug)]
+struct Definite(String);
+
+impl std::fmt::Display for Definite {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Definite {}
+
+/// An error at which [`eventually`] gives up at once: what it tells does not change by waiting.
+pub fn definite(what: impl std::fmt::Display) -> anyhow::Error {
+    Definite(what.to_string()).into()
+}
+
+/// Asks again until `probe` gives a value. A probe gives what it saw as a value and leaves the judgement to its caller:
+/// an error means that it may be asked again.
 ///
 /// # Errors
-/// When it does not within [`PATIENCE`]; the last error is the cause.
+/// When there is no value within [`PATIENCE`], with the last error; at once when the error is [`definite`],
+/// as an unexpected answer below 500 is.
 pub async fn eventually<T, F, Fut>(what: &str, mut probe: F) -> Result<T>
 where
     F: FnMut() -> Fut,
@@ -315,6 +340,7 @@ where
         let last = match probe().await {
             Ok(Some(value)) => return Ok(value),
             Ok(None) => None,
+            Err(error) if error.is::<Definite>() => return Err(error.context(format!("while waiting for {what}"))),
             Err(error) => Some(error),
         };
         if Instant::now() >= deadline {
@@ -341,4 +367,22 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Answer> {
 
 fn six_digits(text: &str) -> Option<String> {
     text.split(|character: char| !character.is_ascii_digit()).find(|run| run.len() == 6).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_definite_answer_ends_the_waiting_and_a_passing_one_does_not() {
+        let answer = |status: u16| Answer { status: StatusCode::from_u16(status).expect("a status"), body: Value::Null };
+        let began = Instant::now();
+        let declined = eventually("a payment", || async { answer(422).expect(201).context("paying").map(Some) }).await;
+        let declined = format!("{:#}", declined.expect_err("declined"));
+        assert!(declined.contains("while waiting for a payment") && declined.contains("422"), "{declined}");
+        assert!(began.elapsed() < PATIENCE / 2, "it does not wait for what never comes");
+        let statuses = std::cell::RefCell::new(vec![201, 429, 503]);
+        let next = || statuses.borrow_mut().pop().expect("three are enough");
+        eventually("a payment", || async { answer(next()).expect(201).map(Some) }).await.expect("in the end");
+    }
 }

@@ -1,7 +1,7 @@
 //! A private city for tests: servers, clock, faults, people, teardown.
 //!
 //! [`City::all_in_one`] and [`City::split`] run the real program on free ports over private servers;
-//! [`City::finish`] asserts that nothing was left over: debits = credits, no hold, outboxes drained.
+//! [`City::finish`] asserts that nothing was left over: debits = credits, no hold, no top-up or job open, outboxes drained.
 
 pub mod city;
 pub mod client;
@@ -10,6 +10,6 @@ pub mod sse;
 mod teardown;
 
 pub use city::{City, Shape};
-pub use client::{Answer, Citizen, Shop, Visitor, eventually, money};
+pub use client::{Answer, Citizen, Shop, Visitor, definite, eventually, money};
 pub use proxy::{Fault, FaultProxy};
 pub use sse::EventFeed;

@@ -1,6 +1,7 @@
-//! What must hold when a test is over: debits = credits, no hold open, nothing waiting to be sent, nothing dead.
+//! What must hold when a test is over: debits = credits, no hold or top-up open, nothing waiting to be sent or due, nothing dead.
 
 use anyhow::{Result, ensure};
+use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::client::eventually;
@@ -8,22 +9,30 @@ use crate::client::eventually;
 /// Schemas with platform's own tables.
 const SERVICES: [&str; 5] = ["identity", "wallet", "reports", "notifications", "ioc"];
 
-/// Waits until everything that moves by itself has arrived, then checks the books.
+/// Waits until everything that moves by itself has arrived, then checks the books. `now` is the city's time.
 ///
 /// # Errors
 /// Names what is left over.
-pub(crate) async fn assert_settled(admin: &PgPool) -> Result<()> {
-    eventually("outboxes, streams and jobs to drain", || async {
-        let waiting = waiting(admin).await?;
-        ensure!(waiting.is_empty(), "still waiting: {}", waiting.join(", "));
-        Ok(Some(()))
-    })
-    .await?;
+pub(crate) async fn assert_settled(admin: &PgPool, now: DateTime<Utc>) -> Result<()> {
+    drained(admin, now).await?;
     books_balance(admin).await?;
     nothing_died(admin).await
 }
 
-async fn waiting(admin: &PgPool) -> Result<Vec<String>> {
+/// Waits until everything that moves by itself has arrived.
+///
+/// # Errors
+/// Names what still waits.
+pub(crate) async fn drained(admin: &PgPool, now: DateTime<Utc>) -> Result<()> {
+    eventually("outboxes, streams, top-ups and jobs to drain", || async {
+        let waiting = waiting(admin, now).await?;
+        ensure!(waiting.is_empty(), "still waiting: {}", waiting.join(", "));
+        Ok(Some(()))
+    })
+    .await
+}
+
+async fn waiting(admin: &PgPool, now: DateTime<Utc>) -> Result<Vec<String>> {
     let mut waiting = Vec::new();
     for schema in SERVICES {
         let unsent = format!(
@@ -35,14 +44,24 @@ async fn waiting(admin: &PgPool) -> Result<Vec<String>> {
              LATERAL generate_subscripts(c.added, 1) p WHERE coalesce(r.acknowledged[p], 0) < coalesce(c.added[p], 0)"
         );
         // A job that is due later (a clean-up, a reminder) may stay.
-        let running =
-            format!("SELECT count(*) FROM {schema}.job WHERE state = 'running' OR (state = 'due' AND failures > 0)");
-        for (what, sql) in [("events to send", unsent), ("partitions to read", unread), ("jobs", running)] {
-            let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(admin).await?;
-            if count > 0 {
-                waiting.push(format!("{count} {what} of {schema}"));
-            }
+        let running = format!(
+            "SELECT count(*) FROM {schema}.job
+             WHERE state = 'running' OR (state = 'due' AND (failures > 0 OR due_at <= $1))"
+        );
+        let jobs: i64 = sqlx::query_scalar(AssertSqlSafe(running)).bind(now).fetch_one(admin).await?;
+        let mut counts = vec![("jobs", jobs)];
+        for (what, sql) in [("events to send", unsent), ("partitions to read", unread)] {
+            counts.push((what, sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(admin).await?));
         }
+        for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            waiting.push(format!("{count} {what} of {schema}"));
+        }
+    }
+    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM wallet.top_up WHERE state NOT IN ('completed', 'failed')")
+        .fetch_one(admin)
+        .await?;
+    if open > 0 {
+        waiting.push(format!("{open} top-ups to end"));
     }
     let journal: i64 = sqlx::query_scalar(
         "SELECT coalesce((SELECT max(sequence) FROM ledger.shard), 0)

@@ -14,24 +14,24 @@ async fn messages(citizen: &Citizen, part: &str) -> Result<usize> {
     Ok(items.iter().filter(|item| item.to_string().contains(part)).count())
 }
 
-/// Pays, asking again with the same key until there is an answer that is not a 5xx.
+/// Pays, asking again with the same key until there is an answer that does not pass; that one must be a payment.
 async fn pay_until_answered(buyer: &Citizen, qr: &str) -> Result<()> {
     let key = Uuid::new_v4().to_string();
-    eventually("the payment's answer", || async {
+    let answer = eventually("the payment's answer", || async {
         let answer = buyer.pay(qr, PRICE, &key).await?;
-        ensure!(answer.status.as_u16() == 201 || answer.status.is_server_error(), "{answer:?}");
-        Ok((answer.status.as_u16() == 201).then_some(()))
+        Ok((!answer.may_pass()).then_some(answer))
     })
-    .await
+    .await?;
+    answer.expect(201).map(|_| ())
 }
 
 /// After everything came back: each payment moved money once, and told the buyer once.
-async fn all_paid_once(buyer: &Citizen, funded: u64) -> Result<()> {
+async fn all_paid_once(city: &City, buyer: &Citizen, funded: u64) -> Result<()> {
     ensure!(buyer.balance().await? == funded - PAYMENTS * PRICE, "balance {}", buyer.balance().await?);
-    let told = usize::try_from(PAYMENTS)?;
-    eventually("one message per payment", || async { Ok((messages(buyer, "1.000").await? >= told).then_some(())) })
-        .await?;
-    ensure!(messages(buyer, "1.000").await? == told, "no message is doubled");
+    // A message that is doubled may come last: counted is what is there when nothing is on its way any more.
+    city.drained().await?;
+    let told = messages(buyer, "1.000").await?;
+    ensure!(told == usize::try_from(PAYMENTS)?, "{told} messages about {PAYMENTS} payments");
     Ok(())
 }
 
@@ -51,7 +51,7 @@ async fn wiping_and_killing_redis_loses_and_doubles_nothing() -> Result<()> {
         }
         pay_until_answered(&buyer, &shop.qr).await?;
     }
-    all_paid_once(&buyer, 500_000).await?;
+    all_paid_once(&city, &buyer, 500_000).await?;
     city.finish().await
 }
 
@@ -68,7 +68,7 @@ async fn a_crash_of_postgresql_loses_and_doubles_nothing() -> Result<()> {
         }
         pay_until_answered(&buyer, &shop.qr).await?;
     }
-    all_paid_once(&buyer, 500_000).await?;
+    all_paid_once(&city, &buyer, 500_000).await?;
     city.finish().await
 }
 
@@ -89,7 +89,7 @@ async fn killing_each_role_in_turn_loses_and_doubles_nothing() -> Result<()> {
         }
         pay_until_answered(&buyer, &shop.qr).await?;
     }
-    all_paid_once(&buyer, 500_000).await?;
+    all_paid_once(&city, &buyer, 500_000).await?;
     city.finish().await
 }
 
@@ -106,6 +106,6 @@ async fn a_lost_connection_to_the_database_never_means_declined() -> Result<()> 
         }
         pay_until_answered(&buyer, &shop.qr).await?;
     }
-    all_paid_once(&buyer, 500_000).await?;
+    all_paid_once(&city, &buyer, 500_000).await?;
     city.finish().await
 }

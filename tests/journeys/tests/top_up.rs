@@ -26,11 +26,24 @@ async fn agrees(city: &City, citizen: &Citizen, account: &str, expected: u64) ->
     Ok(())
 }
 
+/// Waits until the wallet has answered so many callbacks of the bank.
+async fn callbacks(city: &City, expected: f64) -> Result<()> {
+    let what = format!("{expected} callbacks");
+    let seen = eventually(&what, || async {
+        let seen = city.counted("wallet", "bank_callbacks_total").await?;
+        Ok((seen >= expected).then_some(seen))
+    });
+    let seen = seen.await?;
+    ensure!(seen == expected, "{seen} callbacks instead of {expected}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_doubled_callback_credits_once() -> Result<()> {
     let city = City::all_in_one().await?;
     let (citizen, account, state) = under(&city, json!({"duplicate": true})).await?;
     ensure!(state == "completed", "{state}");
+    callbacks(&city, 2.0).await?;
     agrees(&city, &citizen, &account, AMOUNT).await?;
     city.finish().await
 }
@@ -49,6 +62,9 @@ async fn a_late_callback_changes_nothing_more() -> Result<()> {
     let city = City::all_in_one().await?;
     let (citizen, account, state) = under(&city, json!({"callback_delay_ms": 4_000, "times": 1})).await?;
     ensure!(state == "completed", "{state}");
+    ensure!(city.counted("wallet", "bank_callbacks_total").await? == 0.0, "the money was there before the callback");
+    agrees(&city, &citizen, &account, AMOUNT).await?;
+    callbacks(&city, 1.0).await?;
     agrees(&city, &citizen, &account, AMOUNT).await?;
     city.finish().await
 }

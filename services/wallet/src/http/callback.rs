@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use crate::error::Error;
+use crate::{Bank, Wallet};
 use crate::top_up::{
     self, CallbackStatus, Outcome, SIGNATURE, Signed, State as TopUpState, TIMESTAMP, TopUpId, verify,
 };
@@ -68,15 +69,32 @@ pub(super) async fn receive(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Recorded>, Problem> {
-    let body = body.map_err(|rejection| Problem::new(BODY_TOO_LARGE).source(rejection))?;
     let bank = wallet.banks.get(&bank_code).ok_or(Error::NotFound)?;
+    let taken = async {
+        let body = body.map_err(|rejection| Problem::new(BODY_TOO_LARGE).source(rejection))?;
+        take(&wallet, (&bank_code, bank), uri.path(), &headers, &body).await
+    };
+    let taken = taken.await;
+    let outcome = taken.as_ref().map_or_else(Problem::code, |state| state.name());
+    wallet.metrics.callback(&bank_code, outcome);
+    taken.map(|state| Json(Recorded { state }))
+}
+
+/// Checks a callback and books what it says; gives where the top-up stands then.
+async fn take(
+    wallet: &Wallet,
+    (bank_code, bank): (&str, &Bank),
+    path: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<TopUpState, Problem> {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let message = Signed { method: "POST", path: uri.path(), body: &body };
+    let message = Signed { method: "POST", path, body };
     if !verify(bank.callback_secret.expose(), message, header(TIMESTAMP), header(SIGNATURE), wallet.clock.now()) {
         tracing::warn!(bank.code = bank_code, "callback without a valid signature");
         return Err(Error::Signature.into());
     }
-    let callback = parse(&body)?;
+    let callback = parse(body)?;
     let found = top_up::find(&mut *wallet.pool.acquire().await?, callback.request_id).await?;
     let found = found.filter(|top_up| top_up.bank_code == bank_code).ok_or(Error::NotFound)?;
     let report = Outcome {
@@ -85,8 +103,7 @@ pub(super) async fn receive(
         reason: callback.reason,
         amount: Some(callback.amount),
     };
-    let settlement = top_up::settle(&wallet, found.id, &report.into()).await?;
-    Ok(Json(Recorded { state: settlement.state }))
+    Ok(top_up::settle(wallet, found.id, &report.into()).await?.state)
 }
 
 fn parse(body: &[u8]) -> Result<Callback, Problem> {

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::{Breaker, DEFAULT_RETRY_AFTER, GatewayError, Push, PushGateway, Reference, client, guarded, retry_after};
+use super::{
+    Breaker, DEFAULT_RETRY_AFTER, GatewayError, Push, PushGateway, Reference, client, guarded, read_answer, reference,
+    retry_after,
+};
 use crate::config::PushConfig;
 
 /// The gateway of [`PushConfig`].
@@ -72,11 +75,10 @@ impl FcmGateway {
         let response = request.send().await.map_err(|error| GatewayError::of_transport(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         if !status.is_success() {
-            let failure: Failure = response.json().await.unwrap_or_default();
+            let failure: Failure = read_answer(response).await.unwrap_or_default();
             return Err(classify(status, &headers, &failure));
         }
-        let sent: Sent = response.json().await.map_err(|error| GatewayError::of_transport(&error))?;
-        Ok(sent.name)
+        Ok(read_answer::<Sent>(response).await.and_then(|sent| reference(sent.name)))
     }
 }
 
@@ -88,7 +90,9 @@ fn body(token: &str, push: &Push<'_>) -> Value {
         "token": token,
         "notification": { "title": push.title, "body": push.body },
         "data": data,
-        "android": { "priority": priority },
+        // A message that is sent twice, after a lost answer, is shown once: it bears the same name again.
+        "android": { "priority": priority, "collapse_key": push.id, "notification": { "tag": push.id } },
+        "apns": { "headers": { "apns-collapse-id": push.id } },
     }})
 }
 
@@ -135,6 +139,17 @@ mod tests {
         assert_eq!(error(404, "UNSPECIFIED_ERROR"), GatewayError::Refused("404".into()));
         let plain = classify(StatusCode::BAD_GATEWAY, &HeaderMap::new(), &Failure::default());
         assert!(matches!(plain, GatewayError::Unavailable(_)));
+    }
+
+    #[test]
+    fn a_message_sent_twice_replaces_itself() {
+        let push = Push { id: "0198-a", title: "T", body: "B", data: &[("lane", "payment".to_owned())], urgent: true };
+        let message = &body("token", &push)["message"];
+        assert_eq!(message["android"]["notification"]["tag"], "0198-a");
+        assert_eq!(message["android"]["collapse_key"], "0198-a");
+        assert_eq!(message["apns"]["headers"]["apns-collapse-id"], "0198-a");
+        assert_eq!(message["android"]["priority"], "HIGH");
+        assert_eq!(message["data"]["lane"], "payment");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Each is behind a trait because it is an outside party. Every call has a deadline and passes a circuit breaker, and
 //! every failure is one of the kinds of [`GatewayError`], which say what to do next.
+//! A success status means that the message was taken, whatever the rest of the answer looks like: sending again would
+//! cost another SMS.
 //! Invariant: no text, phone number or token of a message is logged or put into an error.
 
 mod breaker;
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
 
 pub(crate) use breaker::Breaker;
 pub(crate) use fcm::FcmGateway;
@@ -21,6 +24,11 @@ pub(crate) use sms::HttpSmsGateway;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// The wait when a gateway throttles without saying for how long.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The most bytes of an answer's body that are looked at.
+const MAX_ANSWER_BYTES: usize = 16 * 1024;
+/// The most characters of a reference.
+const MAX_REFERENCE: usize = 256;
 
 /// Why a gateway did not take a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,8 +104,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
-/// What a gateway calls a message that it took.
-pub(crate) type Reference = String;
+/// What a gateway calls a message that it took, if it says so.
+pub(crate) type Reference = Option<String>;
 
 /// A text message. Invariant: `Debug` shows neither number nor text.
 pub(crate) struct Sms<'a> {
@@ -116,6 +124,8 @@ pub(crate) trait SmsGateway: Send + Sync {
 
 /// A push message.
 pub(crate) struct Push<'a> {
+    /// Ours; a device that gets two messages of one id shows one.
+    pub(crate) id: &'a str,
     pub(crate) title: &'a str,
     pub(crate) body: &'a str,
     /// For the app; keys and values are strings (FCM demands it).
@@ -141,6 +151,24 @@ where
         _ => breaker.answered(),
     }
     answer
+}
+
+/// The body of an answer if it comes whole, in time, within [`MAX_ANSWER_BYTES`] and in this form.
+async fn read_answer<T: DeserializeOwned>(mut response: reqwest::Response) -> Option<T> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > MAX_ANSWER_BYTES {
+            return None;
+        }
+    }
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// A reference that can be kept, if it is one.
+fn reference(text: String) -> Reference {
+    let plain = !text.is_empty() && text.chars().count() <= MAX_REFERENCE && !text.chars().any(char::is_control);
+    plain.then_some(text)
 }
 
 /// A client for one gateway.
@@ -170,7 +198,58 @@ impl PushGateway for NotConfigured {
 
 #[cfg(test)]
 mod tests {
+    use platform::config::Secret;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::config::{PushConfig, SmsConfig};
+
+    /// A gateway that answers every request with these bytes and then stays silent; gives its URL.
+    async fn answering(bytes: Vec<u8>) -> url::Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}/", listener.local_addr().expect("bound")).parse().expect("a URL");
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4_096];
+                if stream.read(&mut request).await.is_ok() && stream.write_all(&bytes).await.is_ok() {
+                    open.push(stream);
+                }
+            }
+        });
+        url
+    }
+
+    /// What both gateways make of an answer.
+    async fn taken(answer: impl Into<Vec<u8>>) -> [Result<Reference, GatewayError>; 2] {
+        let url = answering(answer.into()).await;
+        let (token, timeout_ms) = (Secret::new("t"), 300);
+        let sms = SmsConfig { url: url.clone(), token: token.clone(), timeout_ms };
+        let sms = HttpSmsGateway::try_new(sms).expect("a gateway");
+        let push = PushConfig { url, project: "p".to_owned(), token, timeout_ms };
+        let push = FcmGateway::try_new(push).expect("a gateway");
+        let message = Push { id: "m", title: "", body: "", data: &[], urgent: true };
+        [sms.send(&Sms { to: "+84901234567", text: "x", reference: "r" }).await, push.send("token", &message).await]
+    }
+
+    #[tokio::test]
+    async fn a_success_status_means_taken_whatever_the_body() {
+        let body = |body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let nothing = [Ok(None), Ok(None)];
+        assert_eq!(taken("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await, nothing);
+        assert_eq!(taken(body("<html>Queued</html>")).await, nothing);
+        assert_eq!(taken("HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"message_id\"").await, nothing, "too slow");
+        let long = "x".repeat(MAX_ANSWER_BYTES);
+        assert_eq!(taken(body(&format!(r#"{{"message_id":"a","name":"b","more":"{long}"}}"#))).await, nothing);
+        let long = "x".repeat(MAX_REFERENCE + 1);
+        assert_eq!(taken(body(&format!(r#"{{"message_id":"{long}","name":"{long}"}}"#))).await, nothing);
+        assert_eq!(taken(body(r#"{"message_id":"a\u0000","name":"b\u0000"}"#)).await, nothing, "can't be stored");
+        let named = [Ok(Some("a".to_owned())), Ok(Some("b".to_owned()))];
+        assert_eq!(taken(body(r#"{"message_id":"a","name":"b"}"#)).await, named);
+        let refused = taken("HTTP/1.1 400 Bad Request\r\ncontent-length: 90\r\n\r\n{").await;
+        assert!(refused.iter().all(|answer| *answer == Err(GatewayError::Refused("400".into()))), "{refused:?}");
+    }
 
     #[test]
     fn statuses_say_what_to_do() {

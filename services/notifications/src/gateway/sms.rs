@@ -1,11 +1,11 @@
-//! An SMS gateway over HTTP: `POST {url}` `{to, text, reference}` with a bearer token, answered by `{message_id}`.
+//! An SMS gateway over HTTP: `POST {url}` `{to, text, reference}` with a bearer token, answered by a success status and, at best, `{message_id}`.
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use super::{Breaker, GatewayError, Reference, Sms, SmsGateway, client, guarded};
+use super::{Breaker, GatewayError, Reference, Sms, SmsGateway, client, guarded, read_answer, reference};
 use crate::config::SmsConfig;
 
 /// The gateway of [`SmsConfig`].
@@ -38,8 +38,7 @@ impl HttpSmsGateway {
         if !response.status().is_success() {
             return Err(GatewayError::of_status(response.status(), response.headers()));
         }
-        let taken: Taken = response.json().await.map_err(|error| GatewayError::of_transport(&error))?;
-        Ok(taken.message_id)
+        Ok(read_answer::<Taken>(response).await.and_then(|taken| reference(taken.message_id)))
     }
 }
 

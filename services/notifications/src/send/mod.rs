@@ -295,7 +295,7 @@ impl Sender {
         let devices: Vec<Option<Uuid>> = asked.iter().map(|attempt| attempt.device).collect();
         let outcomes: Vec<&str> = asked.iter().map(|attempt| attempt.outcome()).collect();
         let references: Vec<Option<&str>> =
-            asked.iter().map(|attempt| attempt.answer.as_ref().ok().map(String::as_str)).collect();
+            asked.iter().map(|attempt| attempt.answer.as_ref().ok().and_then(Option::as_deref)).collect();
         let times: Vec<DateTime<Utc>> = asked.iter().map(|attempt| attempt.at).collect();
         let durations: Vec<i32> =
             asked.iter().map(|attempt| i32::try_from(attempt.took.as_millis()).unwrap_or(i32::MAX)).collect();

@@ -19,13 +19,14 @@ impl Sender {
             return self.nothing_left(message).await;
         }
         let text = message.template.text(self.language(message.recipient).await?, &message.parameters)?;
+        let id = message.id.to_string();
         let data = [
-            ("message_id", message.id.to_string()),
+            ("message_id", id.clone()),
             ("lane", message.lane.name().to_owned()),
             ("kind", message.template.kind().to_owned()),
         ];
         let urgent = matches!(message.lane, Lane::Emergency | Lane::Security | Lane::Payment);
-        let push = Push { title: &text.title, body: &text.body, data: &data, urgent };
+        let push = Push { id: &id, title: &text.title, body: &text.body, data: &data, urgent };
         let attempts = join_all(targets.iter().map(|target| self.push_to(target, &push))).await;
         self.record(message.id, &attempts).await?;
         let dead: Vec<Uuid> = attempts
@@ -107,7 +108,7 @@ mod tests {
     fn together(answers: Vec<Result<&str, GatewayError>>) -> Verdict {
         let attempt = |answer: Result<&str, GatewayError>| Attempt {
             device: None,
-            answer: answer.map(str::to_owned),
+            answer: answer.map(|name| Some(name.to_owned())),
             at: chrono::Utc::now(),
             took: Duration::ZERO,
         };

@@ -1,6 +1,13 @@
 //! Devices that take push messages.
 //!
-//! Invariant: a token belongs to one citizen, the one who registered it last; a citizen has at most [`MAX_DEVICES`].
+//! Invariants:
+//! - A token belongs to one citizen, the one who registered it last; a citizen has at most [`MAX_DEVICES`].
+//! - A device ends with the session that registered it last.
+//!
+//! Lock: an advisory one for each citizen, taken by [`register`] and by [`end_sessions`], so that a session that ends
+//! while it registers a device leaves none behind. Several are taken in the order of citizens.
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -53,35 +60,58 @@ impl NewDevice {
     }
 }
 
-/// Registers a device, or renames the one that has the token and makes it this citizen's. Call it in a transaction.
+/// Who registers a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    pub(crate) user: Uuid,
+    pub(crate) session: Uuid,
+}
+
+/// A session that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EndedSession {
+    pub(crate) user: Uuid,
+    pub(crate) session: Uuid,
+    /// When every token of it has expired by itself.
+    pub(crate) forget_at: DateTime<Utc>,
+}
+
+/// Registers a device, or renames the one that has the token and makes it this session's. Call it in a transaction.
 ///
 /// # Errors
-/// [`Error::TooManyDevices`].
+/// [`Error::TooManyDevices`], [`Error::SessionEnded`].
 pub(crate) async fn register(
     connection: &mut PgConnection,
-    user: Uuid,
+    owner: Owner,
     device: &NewDevice,
     now: DateTime<Utc>,
 ) -> Result<Device, Error> {
+    let Owner { user, session } = owner;
     // Two registrations of one citizen are counted one after the other.
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('device:' || $1::text, 0))", user.to_string())
-        .execute(&mut *connection)
-        .await?;
+    lock(&mut *connection, user).await?;
+    let ended = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM notifications.ended_session WHERE session_id = $1) AS "ended!""#,
+        session
+    );
+    if ended.fetch_one(&mut *connection).await? {
+        return Err(Error::SessionEnded);
+    }
     // A device that changes hands is a new device: its new owner must not learn the old id.
     let registered = sqlx::query_as!(
         Device,
-        r#"INSERT INTO notifications.device (id, user_id, platform, token, name, created_at)
-           VALUES ($1, $2, 'fcm', $3, $4, $5)
+        r#"INSERT INTO notifications.device (id, user_id, platform, token, name, created_at, session_id)
+           VALUES ($1, $2, 'fcm', $3, $4, $5, $6)
            ON CONFLICT ON CONSTRAINT device_token_is_unique DO UPDATE
                SET id = CASE WHEN device.user_id = excluded.user_id THEN device.id ELSE excluded.id END,
                    created_at = CASE WHEN device.user_id = excluded.user_id THEN device.created_at ELSE excluded.created_at END,
-                   user_id = excluded.user_id, name = excluded.name
+                   user_id = excluded.user_id, name = excluded.name, session_id = excluded.session_id
            RETURNING id AS "id: DeviceId", name, created_at"#,
         platform::id::new(),
         user,
         device.token,
         device.name,
-        now
+        now,
+        session
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -91,6 +121,47 @@ pub(crate) async fn register(
         return Err(Error::TooManyDevices(MAX_DEVICES));
     }
     Ok(registered)
+}
+
+async fn lock(connection: &mut PgConnection, user: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('device:' || $1::text, 0))", user.to_string())
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// Removes the devices of sessions that ended, and keeps those sessions from registering others. Call it in a transaction.
+pub(crate) async fn end_sessions(connection: &mut PgConnection, ended: &[EndedSession]) -> Result<(), sqlx::Error> {
+    if ended.is_empty() {
+        return Ok(());
+    }
+    for user in ended.iter().map(|one| one.user).collect::<BTreeSet<Uuid>>() {
+        lock(&mut *connection, user).await?;
+    }
+    let sessions: Vec<Uuid> = ended.iter().map(|one| one.session).collect();
+    let times: Vec<DateTime<Utc>> = ended.iter().map(|one| one.forget_at).collect();
+    sqlx::query!(
+        "INSERT INTO notifications.ended_session (session_id, forget_at)
+         SELECT session_id, forget_at FROM unnest($1::uuid[], $2::timestamptz[]) AS ended (session_id, forget_at)
+         ON CONFLICT ON CONSTRAINT ended_session_pk DO NOTHING",
+        &sessions,
+        &times
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!("DELETE FROM notifications.device WHERE session_id = ANY ($1)", &sessions).execute(connection).await?;
+    Ok(())
+}
+
+/// Forgets ended sessions of which no token can be alive, at most `batch`. Tells how many.
+pub(crate) async fn forget_sessions(pool: &PgPool, now: DateTime<Utc>, batch: i64) -> Result<u64, sqlx::Error> {
+    let forgotten = sqlx::query!(
+        "DELETE FROM notifications.ended_session WHERE session_id = ANY (ARRAY(
+             SELECT session_id FROM notifications.ended_session WHERE forget_at < $1 LIMIT $2))",
+        now,
+        batch
+    );
+    Ok(forgotten.execute(pool).await?.rows_affected())
 }
 
 /// A citizen's devices after an id, oldest first, at most `limit`.

@@ -1,5 +1,6 @@
 //! What a citizen's request may run into, and the stable code of each.
 
+use platform::auth::AuthError;
 use platform::problem::{Code, NOT_FOUND, PRECONDITION_FAILED, Problem};
 
 use crate::lane::Lane;
@@ -48,6 +49,9 @@ pub(crate) enum Error {
     /// The citizen, or this process, has as many streams open as may be.
     #[error("too many streams are open")]
     TooManyStreams,
+    /// The session ended, though its token has not expired yet.
+    #[error("the session has ended")]
+    SessionEnded,
     /// The database did not do it.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -63,7 +67,7 @@ impl Error {
             Self::InvalidField { .. } => INVALID_FIELD,
             Self::Changed => PRECONDITION_FAILED,
             Self::TooManyStreams => TOO_MANY_STREAMS,
-            Self::Database(_) => return None,
+            Self::SessionEnded | Self::Database(_) => return None,
         })
     }
 }
@@ -73,6 +77,7 @@ impl From<Error> for Problem {
         let Some(code) = error.code() else {
             return match error {
                 Error::Database(source) => Self::from(source),
+                Error::SessionEnded => Self::from(AuthError::Revoked),
                 other => Self::new(platform::problem::INTERNAL).source(other),
             };
         };

@@ -6,18 +6,21 @@
 //! | `PaymentCompleted` | payment | the payer and the merchant's owner: in-app and push |
 //! | `TopUpCompleted`, `TopUpFailed` | payment | the citizen: in-app and push |
 //!
-//! Everything else is of no concern here. [`drafts`] is pure; the handler only inserts rows.
+//! `SessionRevoked` removes the devices that the session registered. Everything else is of no concern here.
+//! [`drafts`] and [`ended`] are pure; the handler only writes rows.
 
 use async_trait::async_trait;
+use chrono::DateTime;
 use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
-use proto::identity::v1::OtpRequested;
+use proto::identity::v1::{OtpRequested, SessionRevoked};
 use proto::money::v1::Money;
 use proto::wallet::v1::{PaymentCompleted, TopUpCompleted, TopUpFailed};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::device::{self, EndedSession};
 use crate::lane::{Channel, Lane};
 use crate::message::{self, Draft};
 use crate::meter::Meter;
@@ -36,10 +39,13 @@ pub(crate) struct Writer {
 #[async_trait]
 impl Handler for Writer {
     async fn handle(&self, transaction: &mut PgConnection, events: &[Event]) -> Result<(), HandleError> {
-        let mut all = Vec::new();
+        let (mut all, mut sessions) = (Vec::new(), Vec::new());
         for event in events {
             all.extend(drafts(event)?);
+            sessions.extend(ended(event)?);
         }
+        // First, so that a message of the same batch does not wait for a device that is gone.
+        device::end_sessions(transaction, &sessions).await?;
         for made in message::enqueue(transaction, &all, self.clock.now()).await? {
             self.meter.made(&made);
         }
@@ -63,6 +69,21 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
     } else {
         Ok(Vec::new())
     }
+}
+
+/// The session that an event ends, if it ends one.
+///
+/// # Errors
+/// Poison when the payload can't be read.
+pub(crate) fn ended(event: &Event) -> Result<Option<EndedSession>, HandleError> {
+    let Some(revoked) = event.decode::<SessionRevoked>() else { return Ok(None) };
+    let revoked = revoked?;
+    let forget_at = DateTime::from_timestamp(revoked.forget_at, 0);
+    Ok(Some(EndedSession {
+        user: id(&revoked.user_id)?,
+        session: id(&revoked.session_id)?,
+        forget_at: forget_at.ok_or_else(|| HandleError::poison("a time is out of bounds"))?,
+    }))
 }
 
 fn otp(event: &Event, requested: &OtpRequested) -> Result<Vec<Draft>, HandleError> {

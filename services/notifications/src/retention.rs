@@ -1,5 +1,5 @@
 //! Removes what is older than it has to be: messages with their attempts and inbox entries, and answers to old
-//! idempotency keys. In small statements, so that nothing waits for it.
+//! idempotency keys, ended sessions. In small statements, so that nothing waits for it.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use tracing::warn;
 
 use crate::SCHEMA;
 use crate::config::RetentionDays;
+use crate::device;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// Messages removed by one statement.
+/// Messages or sessions removed by one statement.
 const BATCH: i64 = 1_000;
 /// How long answers to idempotency keys are kept.
 const KEY_LIFE: TimeDelta = TimeDelta::days(7);
@@ -27,12 +28,21 @@ pub(crate) fn task(pool: PgPool, clock: Clock, messages: RetentionDays) -> Task 
             if let Err(error) = prune(&pool, now - TimeDelta::days(messages.days()), now - KEY_LIFE).await {
                 warn!(%error, "old messages can't be removed");
             }
+            if let Err(error) = forget_sessions(&pool, now).await {
+                warn!(%error, "ended sessions can't be removed");
+            }
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
                 () = shutdown.cancelled() => return Ok(()),
             }
         }
     })
+}
+
+/// Forgets ended sessions whose tokens have all expired.
+pub(crate) async fn forget_sessions(pool: &PgPool, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    while device::forget_sessions(pool, now, BATCH).await? > 0 {}
+    Ok(())
 }
 
 /// Removes messages made before one time and keys claimed before another. Messages that wait are kept.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::Routes;
 use crate::SCHEMA;
-use crate::device::{self, Device, DeviceId, NewDevice};
+use crate::device::{self, Device, DeviceId, NewDevice, Owner};
 
 /// Which push service reaches a device.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
@@ -61,6 +61,8 @@ impl From<Device> for DeviceBody {
 }
 
 /// Registers a device for push messages. A token that is known already is renamed and becomes this citizen's.
+///
+/// The device goes with the session: when it ends, nothing is sent there any more until a new session registers it.
 #[utoipa::path(
     post,
     path = "/notifications/v1/devices",
@@ -92,7 +94,8 @@ pub(super) async fn register(
     let (status, body) = match idempotency::claim(&mut transaction, SCHEMA, &key, now).await? {
         Claim::Replay(stored) => (stored.status, stored.body),
         Claim::New => {
-            let device = device::register(&mut transaction, principal.subject, &wanted, now).await?;
+            let owner = Owner { user: principal.subject, session: principal.session };
+            let device = device::register(&mut transaction, owner, &wanted, now).await?;
             let body = serde_json::to_value(DeviceBody::from(device)).expect("a device serialises");
             let status = StatusCode::CREATED.as_u16();
             idempotency::store(&mut transaction, SCHEMA, &key, status, &body).await?;

@@ -232,6 +232,46 @@ async fn devices_come_go_and_change_hands() {
 }
 
 #[tokio::test]
+async fn a_device_ends_with_the_session_that_registered_it_last() {
+    let town = Town::start().await;
+    let role = town.role().await;
+    let lan = Citizen::of(&town, &role);
+    let session = platform::id::new();
+    let token = town.issuer.token(lan.id, session);
+    let again = Citizen { town: &town, role: &role, id: lan.id, session, token };
+    let device = |token: &str| Some(json!({ "token": token, "platform": "fcm", "name": "x" }));
+    for token in ["old-phone", "phone", "tablet"] {
+        assert_eq!(lan.call(Method::POST, "/devices", device(token)).await.0, StatusCode::CREATED);
+    }
+    for token in ["phone", "laptop"] {
+        assert_eq!(again.call(Method::POST, "/devices", device(token)).await.0, StatusCode::CREATED);
+    }
+    let forget_at = town.clock.now() + chrono::TimeDelta::minutes(15);
+    let revoked = proto::identity::v1::SessionRevoked {
+        user_id: lan.id.to_string(),
+        session_id: lan.session.to_string(),
+        position: 1,
+        forget_at: forget_at.timestamp(),
+    };
+    let revoked = event(lan.id, &revoked);
+    town.happen(std::slice::from_ref(&revoked)).await;
+    town.happen(&[revoked]).await;
+    let left: Vec<String> = sqlx::query_scalar("SELECT token FROM notifications.device ORDER BY token")
+        .fetch_all(&town.pool)
+        .await
+        .unwrap();
+    assert_eq!(left, ["laptop", "phone"]);
+    // Its token has not expired, and word of its end may not have come to every process.
+    let (status, refused) = lan.call(Method::POST, "/devices", device("old-phone")).await;
+    assert_eq!((status, &refused["reason"]), (StatusCode::UNAUTHORIZED, &json!("revoked")));
+    assert_eq!(town.count("SELECT count(*) FROM notifications.device").await, 2);
+    crate::retention::forget_sessions(&town.pool, forget_at - chrono::TimeDelta::seconds(1)).await.unwrap();
+    assert_eq!(town.count("SELECT count(*) FROM notifications.ended_session").await, 1);
+    crate::retention::forget_sessions(&town.pool, forget_at + chrono::TimeDelta::seconds(1)).await.unwrap();
+    assert_eq!(town.count("SELECT count(*) FROM notifications.ended_session").await, 0);
+}
+
+#[tokio::test]
 async fn a_citizen_has_a_bounded_number_of_devices() {
     let town = Town::start().await;
     let role = town.role().await;

@@ -169,7 +169,8 @@ impl Town {
     async fn device(&self, user: Uuid, token: &str) {
         let device = crate::device::NewDevice::try_new(token.to_owned(), "Phone".to_owned()).unwrap();
         let mut transaction = self.pool.begin().await.unwrap();
-        crate::device::register(&mut transaction, user, &device, self.clock.now()).await.unwrap();
+        let owner = crate::device::Owner { user, session: platform::id::new() };
+        crate::device::register(&mut transaction, owner, &device, self.clock.now()).await.unwrap();
         transaction.commit().await.unwrap();
     }
 

@@ -325,7 +325,10 @@ export interface paths {
         /** The citizen's devices, oldest first. */
         get: operations["listPushDevices"];
         put?: never;
-        /** Registers a device for push messages. A token that is known already is renamed and becomes this citizen's. */
+        /**
+         * Registers a device for push messages. A token that is known already is renamed and becomes this citizen's.
+         * @description The device goes with the session: when it ends, nothing is sent there any more until a new session registers it.
+         */
         post: operations["registerPushDevice"];
         delete?: never;
         options?: never;
@@ -2305,7 +2308,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `pin-delayed`: wait before the next try */
+            /** @description `pin-delayed`, `pin-too-many`: wait before the next try */
             429: {
                 headers: {
                     [name: string]: unknown;

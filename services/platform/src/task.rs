@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
 /// Tells tasks and listeners that the process is stopping. Cheap to clone.
@@ -98,7 +99,8 @@ impl Tasks {
             let (shutdown, healthy) = (shutdown.clone(), healthy.clone());
             set.spawn(async move {
                 let name = task.name;
-                let ended = tokio::spawn((task.run)(shutdown.clone())).await;
+                // In a task of its own, so that a panic is seen; it ends with the one that watches it.
+                let ended = AbortOnDropHandle::new(tokio::spawn((task.run)(shutdown.clone()))).await;
                 if shutdown.is_cancelled() {
                     return;
                 }
@@ -118,7 +120,7 @@ impl Tasks {
         self.healthy.clone()
     }
 
-    /// Waits at most `within` for every task to end; call after [`Shutdown::begin`].
+    /// Waits at most `within` for every task to end, and ends those that have not; call after [`Shutdown::begin`].
     pub async fn finish(mut self, within: std::time::Duration) {
         let all = async { while self.set.join_next().await.is_some() {} };
         if tokio::time::timeout(within, all).await.is_err() {
@@ -144,6 +146,25 @@ mod tests {
         })
         .await
         .expect("noticed");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_finish_in_time_is_ended() {
+        let (held, mut freed) = tokio::sync::oneshot::channel::<()>();
+        let (running, runs) = tokio::sync::oneshot::channel();
+        let task = Task::new("deaf", |_| async move {
+            running.send(()).ok();
+            std::future::pending::<()>().await;
+            drop(held);
+            Ok(())
+        });
+        let shutdown = Shutdown::new();
+        let tasks = Tasks::start(vec![task], &shutdown);
+        runs.await.expect("it runs");
+        shutdown.begin();
+        tasks.finish(Duration::from_millis(1)).await;
+        let ended = tokio::time::timeout(Duration::from_secs(10), &mut freed).await;
+        assert!(ended.expect("what it held is freed").is_err(), "nothing was sent");
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! Wakes the open streams of this process when PostgreSQL says that a citizen has something new.
 //!
 //! A wake-up carries no message: the stream reads the inbox itself, so that a lost or doubled wake-up does no harm.
-//! After a lost connection every stream is woken, because nobody knows what was missed.
+//! After a lost connection every stream is woken, because nobody knows what was missed. A connection can also be lost
+//! without a word; so a stream that nothing has woken looks for itself after [`REREAD`].
 //! Invariant: at most [`MAX_STREAMS`] streams in a process and [`MAX_STREAMS_PER_USER`] of one citizen.
 //! Locks: one mutex, never held across an await.
 
@@ -27,14 +28,24 @@ pub(crate) const MAX_STREAMS_PER_USER: usize = 8;
 /// The wait before listening again after the connection was lost.
 const RECONNECT: Duration = Duration::from_millis(500);
 
+/// How long a stream waits for a wake-up before it looks for itself.
+pub(crate) const REREAD: Duration = Duration::from_secs(20);
+
 /// The open streams of this process. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hub(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     streams: Mutex<Streams>,
     closing: CancellationToken,
+    reread: Duration,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::rereading_after(REREAD)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +63,11 @@ pub(crate) struct Subscription {
 }
 
 impl Hub {
+    /// A hub whose streams look for themselves after this long.
+    fn rereading_after(reread: Duration) -> Self {
+        Self(Arc::new(Inner { streams: Mutex::default(), closing: CancellationToken::new(), reread }))
+    }
+
     /// Opens a stream of `user`. What arrives from now on wakes it.
     ///
     /// # Errors
@@ -117,9 +133,9 @@ impl Hub {
 }
 
 impl Subscription {
-    /// Waits until there may be something new.
+    /// Waits until there may be something new, at most [`REREAD`].
     pub(crate) async fn woken(&self) {
-        self.wake.notified().await;
+        tokio::time::timeout(self.hub.0.reread, self.wake.notified()).await.ok();
     }
 
     /// Is cancelled when the process closes its streams.
@@ -154,6 +170,14 @@ mod tests {
         assert!(futures::FutureExt::now_or_never(theirs.woken()).is_none());
         hub.wake_all();
         theirs.woken().await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_nothing_wakes_looks_for_itself() {
+        let stream = Hub::rereading_after(Duration::from_millis(10)).subscribe(Uuid::from_u128(1)).expect("room");
+        for _ in 0..2 {
+            tokio::time::timeout(Duration::from_secs(10), stream.woken()).await.expect("by itself");
+        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct RunnerSettings {
     pub lease: Duration,
     /// How often a failing job is tried.
     pub patience: Patience,
+    /// The longest that one attempt may take; then it is broken off and counts as failed.
+    pub longest: Duration,
     /// How long running jobs may go on after shutdown began; shorter than the lease.
     pub drain: Duration,
     /// How long done jobs, and with them their keys, are remembered.
@@ -50,6 +52,7 @@ impl Default for RunnerSettings {
             concurrency: 16,
             lease: Duration::from_secs(15),
             patience: Patience { attempts: 20, first: Duration::from_secs(1), most: Duration::from_secs(900) },
+            longest: Duration::from_secs(300),
             drain: Duration::from_secs(8),
             keep_done: TimeDelta::days(30),
             keep_dead: TimeDelta::days(365),
@@ -266,6 +269,7 @@ impl Running {
             table: self.table.clone(),
             handler,
             patience: self.settings.patience,
+            longest: self.settings.longest,
             metrics: self.metrics.clone(),
         };
         let abort = self.tasks.spawn(async move {
@@ -329,6 +333,7 @@ struct Attempt {
     table: JobTable,
     handler: Arc<dyn JobHandler>,
     patience: Patience,
+    longest: Duration,
     metrics: RunnerMetrics,
 }
 
@@ -358,10 +363,11 @@ impl Attempt {
         let span = info_span!("job", job.kind, job.id = %job.id, attempt = job.attempts);
         context.adopt(&span);
         let work = trace::scope(context, self.handler.run(job)).instrument(span);
-        AssertUnwindSafe(work)
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Outcome::Retry("the handler panicked".to_owned()))
+        match tokio::time::timeout(self.longest, AssertUnwindSafe(work).catch_unwind()).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Outcome::Retry("the handler panicked".to_owned()),
+            Err(_) => Outcome::Retry(format!("the attempt took longer than {} s", self.longest.as_secs_f32())),
+        }
     }
 
     async fn settle(&self, job: &Job, outcome: &Outcome) -> Result<(), sqlx::Error> {

@@ -164,6 +164,53 @@ impl Handler for Careless {
     }
 }
 
+/// Has the database fail with these codes, one after the other, and then for ever with the last if it is meant to.
+struct Failing {
+    codes: Mutex<Vec<&'static str>>,
+    last: Option<&'static str>,
+}
+
+#[async_trait]
+impl Handler for Failing {
+    async fn handle(&self, transaction: &mut PgConnection, events: &[Event]) -> Result<(), HandleError> {
+        let code = self.codes.lock().expect("not poisoned").pop().or(self.last);
+        if let Some(code) = code {
+            let raise = format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'staged'; END $$");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&mut *transaction).await?;
+        }
+        write(transaction, events).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_by_itself_counts_against_no_event() {
+    let redis = scratch::redis().await.expect("Redis is installed");
+    let stage = Stage::new(redis.url()).await;
+    stage.send(Uuid::now_v7(), 3).await;
+    let _relay = stage.relay("a");
+    let mut settings = quick();
+    settings.patience.attempts = 1;
+    // Deadlock, serialisation, no room for a connection, a lock, a restart, a primary that became a standby.
+    let codes = Mutex::new(vec!["40P01", "40001", "53300", "55P03", "57P01", "25006"]);
+    let _consumer = stage.consumer_with("b", Arc::new(Failing { codes, last: None }), settings);
+    stage.await_effects(3).await;
+    stage.assert_exactly_once_in_order().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_too_long_alone_dies() {
+    let redis = scratch::redis().await.expect("Redis is installed");
+    let stage = Stage::new(redis.url()).await;
+    stage.send(Uuid::now_v7(), 1).await;
+    let _relay = stage.relay("a");
+    let mut settings = quick();
+    settings.patience.attempts = 1;
+    let handler = Failing { codes: Mutex::default(), last: Some("57014") };
+    let _consumer = stage.consumer_with("b", Arc::new(handler), settings);
+    let pool = stage.database.pool(RECEIVER);
+    until("it is a dead letter", async || dead_events(&pool, RECEIVER, None).await.expect("listed").len() == 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_or_a_swallowed_error_loses_no_event() {
     let redis = scratch::redis().await.expect("Redis is installed");

@@ -359,6 +359,37 @@ async fn a_job_that_kills_its_runners_dies() {
     assert_eq!(dead[0].reason, "its runners vanished while they ran it");
 }
 
+/// Never ends its first attempt.
+struct Stuck;
+
+#[async_trait]
+impl JobHandler for Stuck {
+    async fn run(&self, job: &Job) -> Outcome {
+        if job.attempts == 1 { std::future::pending().await } else { Outcome::Done }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_never_ends_is_broken_off_and_made_again() {
+    let stage = stage().await;
+    let mut settings = RunnerSettings { longest: Duration::from_millis(50), ..RunnerSettings::default() };
+    settings.patience.first = Duration::from_millis(1);
+    settings.patience.most = Duration::from_millis(1);
+    schedule_at(&stage, "one", TimeDelta::zero()).await;
+    let _runner = runner(&stage, "a", Stuck, settings);
+    let pool = stage.database.admin_pool();
+    until("it failed once", async || {
+        let failed: Option<String> = sqlx::query_scalar("SELECT reason FROM receiver.job WHERE failures = 1")
+            .fetch_optional(&pool)
+            .await
+            .expect("a query");
+        failed.is_some_and(|reason| reason.contains("took longer"))
+    })
+    .await;
+    stage.clock.advance(TimeDelta::seconds(1));
+    until_all(&stage, "done", 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_lets_jobs_end_and_gives_back_the_rest() {
     let stage = stage().await;

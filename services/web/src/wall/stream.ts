@@ -40,11 +40,12 @@ export async function follow(url: string, listener: Listener, signal: AbortSigna
         listener.connected();
         await drain(answer.body, watch, (block) => {
           const { id, ...message } = parse(block);
-          if (id !== null) lastId = id;
           if (message.data) {
             wait = FIRST_WAIT_MS;
             listener.message(message);
           }
+          // Only now: what could not be shown is asked for again.
+          if (id !== null) lastId = id;
         });
       }
       watch.stop();

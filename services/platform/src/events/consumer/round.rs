@@ -6,6 +6,7 @@ use std::time::Instant;
 use tracing::{error, warn};
 
 use super::{Consumer, TurnError};
+use crate::db;
 use crate::events::dead::Death;
 use crate::events::effect::EffectError;
 use crate::events::{Event, HandleError};
@@ -124,15 +125,13 @@ impl From<EffectError> for TurnError {
     }
 }
 
-/// Whether a handler failed because its database is away, which says nothing about the event.
+/// SQLSTATE codes of what took too long, as a statement or as a transaction: it may be this batch that is too much.
+const TOO_LONG: [&str; 2] = ["57014", "25P03"];
+
+/// Whether a handler failed for a reason of the database's that will pass and says nothing about the event.
 fn is_outage(error: &HandleError) -> bool {
     let HandleError::Retry(source) = error else { return false };
-    match source.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
-        // SQLSTATE classes: 08 connection, 57P operator intervention.
-        Some(sqlx::Error::Database(error)) => {
-            error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
-        }
-        _ => false,
-    }
+    let Some(error) = source.downcast_ref::<sqlx::Error>() else { return false };
+    let code = error.as_database_error().and_then(|error| error.code());
+    db::is_passing(error) && !code.is_some_and(|code| TOO_LONG.contains(&code.as_ref()))
 }

@@ -4,6 +4,9 @@
 //! therefore wait in `ioc.book_entry` until the journal is without a gap up to them; only then they are summed, and the sum is exact at
 //! that position. The wallet is asked for its newest totals; the centre sums up to exactly their position and compares. Any difference is
 //! a fault, not a delay. So the wallet adds each transfer up once, however often it is asked.
+//!
+//! A gap that does not close (its event is a dead letter, or was never sent) stops the sum. After [`LONGEST_GAP`] the result is therefore
+//! unknown, whatever it was before; it is known again when the gap has closed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +28,8 @@ use crate::tally::{Entry, Sum};
 
 /// How often the books are compared.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
+/// How long something that the wallet has may be missing here before the last result stands for nothing.
+const LONGEST_GAP: TimeDelta = TimeDelta::seconds(60);
 /// The most rounds of folding in one comparison.
 const MAX_ROUNDS: usize = 20;
 /// How long minutes are kept; days are kept for ever.
@@ -40,6 +45,8 @@ pub(crate) struct Comparer {
     waiting: Option<(DateTime<Utc>, Totals)>,
     difference: IntGaugeVec,
     position: IntGaugeVec,
+    behind: IntGaugeVec,
+    state: IntGaugeVec,
 }
 
 impl Comparer {
@@ -56,6 +63,12 @@ impl Comparer {
                 &["of"],
             ),
             position: metrics.gauge("books_position", "Journal position: included here, newest in the wallet.", &["of"]),
+            behind: metrics.gauge(
+                "books_behind_seconds",
+                "For how long something that the wallet had has been missing here.",
+                &[],
+            ),
+            state: metrics.gauge("books_state", "1 for the state of the comparison, 0 for the others.", &["state"]),
         }
     }
 
@@ -69,6 +82,7 @@ impl Comparer {
         for of in ["amount", "count"] {
             self.difference.with_label_values(&[of]).set(0);
         }
+        self.show(BooksState::Unknown);
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -83,6 +97,7 @@ impl Comparer {
             if let Err(reason) = compared {
                 debug!(error = %reason, "books not compared");
                 self.result.send_modify(|books| books.state = BooksState::Unknown);
+                self.show(BooksState::Unknown);
             }
         }
     }
@@ -106,7 +121,7 @@ impl Comparer {
         self.position.with_label_values(&["included"]).set(position);
         self.position.with_label_values(&["newest"]).set(theirs.position);
         if position < theirs.position {
-            self.wait(theirs.position, (now - asked_at).num_seconds());
+            self.wait((position, theirs.position), now - asked_at);
             self.waiting = Some((asked_at, theirs));
             return Ok(());
         }
@@ -129,12 +144,31 @@ impl Comparer {
         Ok(reached - position == sql::MAX_FOLDED)
     }
 
-    /// Something that the wallet had `seconds` ago is not here yet.
-    fn wait(&self, newest: i64, seconds: i64) {
+    /// Something that the wallet had that long ago is not here yet: the sum has stopped at a position before the newest.
+    fn wait(&self, (position, newest): (i64, i64), missing: TimeDelta) {
+        let seconds = missing.num_seconds().max(0);
+        let too_long = missing > LONGEST_GAP;
+        let was = self.result.borrow().state;
         self.result.send_modify(|books| {
             books.newest = newest;
-            books.behind_seconds = seconds.max(0);
+            books.behind_seconds = seconds;
+            if too_long {
+                books.state = BooksState::Unknown;
+            }
         });
+        self.behind.with_label_values::<&str>(&[]).set(seconds);
+        if too_long && was != BooksState::Unknown {
+            error!(position, newest, behind_s = seconds, "books can't be compared: an entry of the journal is missing");
+        }
+        self.show(if too_long { BooksState::Unknown } else { was });
+    }
+
+    fn show(&self, state: BooksState) {
+        let all =
+            [("unknown", BooksState::Unknown), ("equal", BooksState::Equal), ("different", BooksState::Different)];
+        for (name, one) in all {
+            self.state.with_label_values(&[name]).set(i64::from(one == state));
+        }
     }
 
     fn report(&self, position: i64, difference: Sum, now: DateTime<Utc>) {
@@ -144,6 +178,8 @@ impl Comparer {
         if state == BooksState::Different && self.result.borrow().state != BooksState::Different {
             error!(position, difference.count, difference.amount, "books differ from the wallet's");
         }
+        self.behind.with_label_values::<&str>(&[]).set(0);
+        self.show(state);
         self.result.send_replace(Books { state, position, newest: position, behind_seconds: 0, checked_at: Some(now) });
     }
 }

@@ -103,6 +103,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         let tallier = consume::Tallier { stream, city: city.clone() };
         tasks.push(Consumer::new(&context, SCHEMA, stream, Arc::new(tallier)).into_task());
     }
+    // No checks of its own: the program asks every role's database. While it is away the role is not ready, and the
+    // shared metrics endpoint, which needs none, goes on answering.
     Ok(Service { http: http::routes(Arc::new(config), desk), grpc: None, tasks, ready: Vec::new(), metrics })
 }
 

@@ -100,6 +100,8 @@ async fn books_wait_for_a_gap_and_a_forged_entry_shows() {
     for _ in 0..3 {
         stage.pay(platform::id::new(), 10_000).await;
     }
+    let equal = |overview: &Overview| overview.books.position == 3 && overview.books.state == BooksState::Equal;
+    centre.overview_when("the books are equal", equal).await;
     // The wallet has an entry whose event is late.
     let late = stage.wallet.post("payment", 77_000);
     let after = stage.pay(platform::id::new(), 10_000).await;
@@ -116,13 +118,26 @@ async fn books_wait_for_a_gap_and_a_forged_entry_shows() {
 
     stage.clock.advance(chrono::TimeDelta::seconds(30));
     centre.overview_when("it says how long", |overview| overview.books.behind_seconds >= 30).await;
+    stage.clock.advance(chrono::TimeDelta::seconds(31));
+    let stopped = |overview: &Overview| overview.books.state == BooksState::Unknown;
+    let stopped = centre.overview_when("the last result stands for nothing", stopped).await;
+    assert!(stopped.books.behind_seconds > 60, "{:?}", stopped.books);
+    let gauges = || ioc::metrics::parse(&centre.metrics.encode()).expect("valid").families;
+    let state = |state: &str| {
+        let gauges = gauges();
+        let samples = &gauges["trangtien_ioc_books_state"].samples;
+        samples.iter().find(|(series, _)| series.labels["state"] == state).map(|(_, value)| value.text.clone())
+    };
+    assert_eq!((state("unknown").as_deref(), state("equal").as_deref()), (Some("1"), Some("0")));
 
     let amount = Some(Money { minor_units: 77_000, currency: "VND".to_owned() });
     let message =
         PaymentCompleted { merchant_name: "Chợ Đông Ba".to_owned(), amount, ..PaymentCompleted::default() };
     stage.publish("journal", late, platform::id::new(), &message).await;
     let whole = |overview: &Overview| overview.books.position == after && overview.books.behind_seconds == 0;
-    centre.overview_when("the gap is closed", whole).await;
+    let closed = centre.overview_when("the gap is closed", whole).await;
+    assert_eq!(closed.books.state, BooksState::Equal);
+    assert_eq!((state("unknown").as_deref(), state("equal").as_deref()), (Some("0"), Some("1")));
 
     stage.wallet.forge(1, 10_001);
     centre.overview_when("the difference shows", |overview| overview.books.state == BooksState::Different).await;

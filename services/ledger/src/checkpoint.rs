@@ -173,11 +173,7 @@ pub async fn list(
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn covering(
-    pool: &PgPool,
-    shard: i16,
-    block: i64,
-) -> Result<Option<(Published, Vec<Hash>)>, sqlx::Error> {
+pub async fn covering(pool: &PgPool, shard: i16, block: i64) -> Result<Option<(Published, Vec<Hash>)>, sqlx::Error> {
     let Some(row) = sql::covering(pool, shard, block - 1, 1).await?.pop() else { return Ok(None) };
     let (place, size) = (block - 1, row.block);
     let tiles = read(pool, shard, &tree::tiles(place, size, tree::BITS)).await?;

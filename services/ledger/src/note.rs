@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn a_signature_is_that_of_rfc_8032() {
         // Test 2 of section 7.1 signs one byte that no note could be; the pair is what matters here.
-        let pair = Signer::try_new("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").expect("a seed").pair;
+        let pair =
+            Signer::try_new("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").expect("a seed").pair;
         assert_eq!(
             hex::encode(pair.sign(&[0x72])),
             "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
@@ -277,7 +278,8 @@ mod tests {
 
     #[test]
     fn what_is_no_key_and_no_note_is_refused() {
-        for text in ["", "a+b", "a+00000000+AQ==", "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"] {
+        for text in ["", "a+b", "a+00000000+AQ==", "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"]
+        {
             assert!(text.parse::<PublicKey>().is_err(), "{text}");
         }
         for text in ["", "a", "a\n\n", "a\n\nb\n", "a\n\n— b \n", "a\n\n— b AAAAAA==", "\n\n— b AAAAAAA=\n"] {

@@ -55,6 +55,9 @@ pub struct RunInfo {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
+    /// Signs the ledger's checkpoints.
+    #[serde(default)]
+    pub checkpoint: Secret,
     /// Passwords of the database's roles.
     pub database: Passwords,
     /// Identity's keys.
@@ -163,6 +166,9 @@ impl Folder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Secrets::generate(),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
+        if secrets.checkpoint.is_empty() {
+            secrets.checkpoint = signing_key();
+        }
         for login in migrate::logins() {
             secrets.database.entry(login).or_insert_with(|| Secret::new(generate_secret()));
         }
@@ -205,6 +211,7 @@ impl Secrets {
         // Identity's keys are at least 32 bytes and all different.
         let key = || Secret::new(format!("{}{}", generate_secret(), generate_secret()));
         Self {
+            checkpoint: signing_key(),
             database: Passwords::new(),
             identity: identity::config::Keys {
                 otp_hmac: key(),
@@ -216,6 +223,13 @@ impl Secrets {
             sandbox: sandbox::Config::generate(),
         }
     }
+}
+
+/// An Ed25519 seed: 64 hexadecimal digits, as generated secrets are made of.
+fn signing_key() -> Secret {
+    let mut digits = generate_secret() + &generate_secret();
+    digits.truncate(64);
+    Secret::new(digits)
 }
 
 /// Writes a file that only we may read.
@@ -259,6 +273,8 @@ mod tests {
         let second = folder.secrets().expect("read");
         assert_eq!(first.database, second.database);
         assert_eq!(first.identity.pin_pepper, second.identity.pin_pepper);
+        assert_eq!(first.checkpoint, second.checkpoint);
+        ledger::note::Signer::try_new(first.checkpoint.expose()).expect("a key that can sign");
         fs::write(folder.join("mine.txt"), "kept").expect("writable");
         let path = folder.path().to_owned();
         folder.remove().expect("removed");

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use chrono::FixedOffset;
 use ledger::Currency;
 use ledger::book::{self, export};
+use ledger::checkpoint;
 use ledger::verify::{self, Options};
 use tokio::io::AsyncWriteExt as _;
 
@@ -88,13 +89,16 @@ async fn verify(place: &Place) -> anyhow::Result<()> {
             println!("  {finding}");
         }
     }
-    match report.first() {
-        None => {
-            println!("the ledger holds");
-            Ok(())
-        }
-        Some(first) => bail!("the ledger does not hold: {first}"),
+    if let Some(first) = report.first() {
+        bail!("the ledger does not hold: {first}");
     }
+    let signed = checkpoint::audit::verify(&pool).await.context("the checkpoints can't be read")?;
+    println!("{} signed checkpoints verified", signed.checkpoints);
+    if let Some(fault) = signed.fault {
+        bail!("the ledger does not hold: {fault}");
+    }
+    println!("the ledger holds");
+    Ok(())
 }
 
 async fn trial_balance(place: &Place) -> anyhow::Result<()> {

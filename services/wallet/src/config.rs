@@ -26,6 +26,18 @@ pub struct Config {
     pub last_status_query_ms: u64,
     /// The ledger's own settings.
     pub ledger: ledger::Config,
+    /// Who signs the books at the end of each day.
+    pub checkpoint: CheckpointConfig,
+}
+
+/// Who signs the books at the end of each day.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// The city's name on checkpoints, as an address without scheme; without it, the host of the origin that clients see.
+    pub name: Option<String>,
+    /// Ed25519 seed of 64 hexadecimal digits (`openssl rand -hex 32`); without it nothing is signed.
+    pub key: Secret,
 }
 
 /// How one bank is reached, and how it proves itself.
@@ -53,6 +65,7 @@ impl Default for Config {
             first_status_query_ms: 10_000,
             last_status_query_ms: 300_000,
             ledger: ledger::Config::default(),
+            checkpoint: CheckpointConfig::default(),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
 //! | `allowance`, `citizen` | rules on amounts; tiers from identity's events |
 //! | `history`, `journal`, `feed`, `places` | the journal as a citizen sees it, as an event stream, as a wake-up for live streams; how many of those |
+//! | `checkpoint` | signs the books at the end of each day |
 //! | `retention` | removes answers to old keys |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
 //! | `metrics`, [`error`], `event`, `text` | counts; stable codes; protobuf values; parsed texts |
@@ -27,6 +28,7 @@
 
 mod account;
 mod allowance;
+mod checkpoint;
 mod citizen;
 pub mod city;
 pub mod config;
@@ -52,6 +54,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ledger::note::{NoteError, PublicKey};
 use ledger::{Engine, Ledger};
 use platform::auth::Verifier;
 use platform::clock::Clock;
@@ -115,6 +118,9 @@ pub enum BuildError {
     /// `city.toml` is wrong.
     #[error(transparent)]
     Place(#[from] Fault),
+    /// The key of the ledger's checkpoints is none, or can't have the city's name.
+    #[error("wallet: checkpoint: {0}")]
+    Checkpoint(#[from] NoteError),
     /// The HTTP client can't be set up.
     #[error("the client for banks can't be set up")]
     Client(#[from] reqwest::Error),
@@ -146,6 +152,7 @@ pub(crate) struct Wallet {
     place: place::Place,
     banks: HashMap<String, Bank>,
     virtual_accounts: Option<VirtualAccounts>,
+    checkpoint_key: Option<PublicKey>,
     timing: Timing,
     payees: moka::sync::Cache<TillId, Arc<Payee>>,
     feed: feed::Feed,
@@ -171,6 +178,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let (ledger, mut tasks) =
         Engine::start(context.pool.clone(), context.clock.clone(), &context.metrics, config.ledger.clone(), riders);
     let (feed, feed_task) = feed::Feed::start(&context.pool);
+    let place = place::Place::load(&context.city)?;
+    let maker = checkpoint::maker(&config.checkpoint, &context.public_url, config.ledger.shard, place.zone())?;
     let wallet = Arc::new(Wallet {
         pool: context.pool.clone(),
         clock: context.clock.clone(),
@@ -179,10 +188,11 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         ledger,
         shard: config.ledger.shard,
         rules: city::Rules::load(&context.city)?,
-        place: place::Place::load(&context.city)?,
+        place,
         banks: connect(&config, &context, &directory)?,
         virtual_accounts: virtual_accounts(&config, &directory)?,
         directory,
+        checkpoint_key: maker.as_ref().map(|maker| maker.public_key()).transpose()?,
         timing: Timing {
             first_status_query: Duration::from_millis(config.first_status_query_ms),
             last_status_query: Duration::from_millis(config.last_status_query_ms),
@@ -192,12 +202,19 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         places: places::Places::new(),
     });
     let journal = journal::Journal { pool: context.pool.clone(), shard: wallet.shard };
+    let mut jobs = Runner::new(&context, SCHEMA).on(top_up::JOB, TopUpJob { wallet: wallet.clone() });
+    if let Some(maker) = maker {
+        tasks.push(checkpoint::schedule(&context, wallet.shard));
+        jobs = jobs.on(checkpoint::JOB, checkpoint::CheckpointJob::new(&context, maker));
+    } else {
+        tracing::warn!("wallet.checkpoint.key is not set: the books are not signed");
+    }
     tasks.extend([
         feed_task,
         Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
         Relay::new(&context, SCHEMA, journal::STREAM, journal).into_task(),
         Consumer::new(&context, SCHEMA, IDENTITY_STREAM, Arc::new(citizen::TierKeeper)).into_task(),
-        Runner::new(&context, SCHEMA).on(top_up::JOB, TopUpJob { wallet: wallet.clone() }).into_task(),
+        jobs.into_task(),
         count_task(wallet.clone()),
         retention::task(context.pool.clone(), context.clock.clone()),
     ]);

@@ -47,6 +47,11 @@ impl Place {
         Ok(Self { name: file.short_name.vi, country: file.country, zone })
     }
 
+    /// The zone in which the city counts days.
+    pub(crate) fn zone(&self) -> chrono_tz::Tz {
+        self.zone
+    }
+
     /// The day in the city.
     pub(crate) fn day(&self, at: DateTime<Utc>) -> NaiveDate {
         at.with_timezone(&self.zone).date_naive()

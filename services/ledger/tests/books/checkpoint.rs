@@ -69,7 +69,9 @@ impl Diary {
 }
 
 async fn change(admin: &PgPool, table: &str, statement: &str) {
-    let sql = format!("ALTER TABLE ledger.{table} DISABLE TRIGGER USER; {statement}; ALTER TABLE ledger.{table} ENABLE TRIGGER USER");
+    let sql = format!(
+        "ALTER TABLE ledger.{table} DISABLE TRIGGER USER; {statement}; ALTER TABLE ledger.{table} ENABLE TRIGGER USER"
+    );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(admin).await.expect("the superuser may");
 }
 
@@ -86,11 +88,8 @@ async fn every_finished_day_with_blocks_gets_one_checkpoint_however_late() {
     // The city was down for days. Three replicas come back at once.
     let (maker_a, maker_b, maker_c) = (maker(), maker(), maker());
     let now = diary.now();
-    let (one, two, three) = tokio::join!(
-        make::due(&pool, &maker_a, now),
-        make::due(&pool, &maker_b, now),
-        make::due(&pool, &maker_c, now)
-    );
+    let (one, two, three) =
+        tokio::join!(make::due(&pool, &maker_a, now), make::due(&pool, &maker_b, now), make::due(&pool, &maker_c, now));
     let mut days: Vec<NaiveDate> = [one, two, three].into_iter().flat_map(|made| made.expect("made")).collect();
     days.sort();
     assert_eq!(days, [diary.day(0), diary.day(2)], "each is made once; the last day is not over");
@@ -189,7 +188,8 @@ async fn what_is_changed_after_signing_is_found() {
         change(&admin, table, statement).await;
         let report = audit::verify(&pool).await.expect("read");
         assert!(report.fault.is_some(), "{statement}");
-        let restore = format!("DELETE FROM ledger.{table}; INSERT INTO ledger.{table} TABLE public.kept; DROP TABLE public.kept");
+        let restore =
+            format!("DELETE FROM ledger.{table}; INSERT INTO ledger.{table} TABLE public.kept; DROP TABLE public.kept");
         change(&admin, table, &restore).await;
         assert_eq!(audit::verify(&pool).await.expect("read").fault, None, "put back: {statement}");
     }

@@ -27,6 +27,7 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
     config.http.readiness_off_ms = 0;
     config.app.sandbox = Some(sandbox.url().parse().context("the sandbox's URL")?);
     config.identity.keys = secrets.identity.clone();
+    config.wallet.checkpoint.key = secrets.checkpoint.clone();
     let outside = |path: &str| -> anyhow::Result<Url> {
         format!("http://127.0.0.1:{}{path}", sandbox.port()).parse().context("a URL of the sandbox")
     };

@@ -1,9 +1,10 @@
 //! Routes of the wallet: thin adapters from HTTP to use cases. Only these files know axum.
 //!
-//! Who may call is part of each handler's signature: a `Principal` is a citizen's token; `qr/decode` and bank callbacks take none,
+//! Who may call is part of each handler's signature: a `Principal` is a citizen's token; `qr/decode`, checkpoints and bank callbacks take none,
 //! callbacks prove themselves by signature.
 
 mod callback;
+mod checkpoint;
 mod merchant;
 mod payment;
 mod qr;
@@ -47,6 +48,8 @@ pub(crate) fn router(wallet: App) -> ApiRouter {
         .routes(routes!(wallet::show))
         .routes(routes!(wallet::transactions))
         .routes(routes!(wallet::transaction))
+        .routes(routes!(checkpoint::list))
+        .routes(routes!(checkpoint::key))
         .routes(routes!(top_up::begin))
         .routes(routes!(top_up::show))
         .routes(routes!(callback::receive))

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod callback;
+mod checkpoint;
 mod journey;
 mod merchant;
 mod payment;

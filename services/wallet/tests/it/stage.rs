@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 use uuid::Uuid;
-use wallet::config::BankConfig;
+use wallet::config::{BankConfig, CheckpointConfig};
 use wallet::{Config, Deps};
 
 use crate::token::Issuer;
@@ -215,6 +215,7 @@ impl Stage {
             bank_timeout_ms: self.timeout_ms,
             first_status_query_ms: 300,
             last_status_query_ms: 1_000,
+            checkpoint: CheckpointConfig { key: Secret::new("5a".repeat(32)), ..CheckpointConfig::default() },
             ..Config::default()
         }
     }
@@ -297,6 +298,11 @@ impl Replica {
     pub(crate) async fn get(&self, token: &str, path: &str) -> Answer {
         let request = Request::get(path).header("authorization", format!("Bearer {token}"));
         self.call(request.body(Body::empty()).expect("a request")).await
+    }
+
+    /// A GET without a token.
+    pub(crate) async fn open_get(&self, path: &str) -> Answer {
+        self.call(Request::get(path).body(Body::empty()).expect("a request")).await
     }
 
     /// A POST with a fresh key.

@@ -22,7 +22,9 @@ use std::path::Path;
 use platform::dataset::Fault;
 
 pub use bank::{Bank, Banks, load_banks};
-pub use rules::{CoolDown, Kind, LimitClass, Limits, Proof, Rules, TIERS, Tariff, TariffStep, Utility};
+pub use rules::{
+    Alone, CoolDown, Kind, LimitClass, Maximum, Period, Proof, Rules, TIERS, Tariff, TariffStep, Unproved, Utility,
+};
 
 /// Every fault of the wallet's files in a city's folder, with file and line.
 pub fn check_city(dir: &Path) -> Vec<Fault> {

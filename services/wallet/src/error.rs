@@ -2,6 +2,8 @@
 //!
 //! Codes are listed once here, with titles that a person understands in both languages.
 
+use chrono::{DateTime, Utc};
+use ledger::limit::Period;
 use ledger::money::Money;
 use ledger::{PostError, Reject};
 use platform::problem::{self, Code, Problem};
@@ -30,6 +32,12 @@ pub(crate) const AMOUNT_ABOVE_LIMIT: Code = Code::new(
     "Số tiền vượt hạn mức một giao dịch",
     "The amount is above the limit for one transaction",
 );
+/// More than may be moved in a day.
+pub(crate) const LIMIT_DAY: Code =
+    Code::new("limit-day", 422, "Vượt hạn mức trong ngày", "Above the limit for one day");
+/// More than may be moved in a month.
+pub(crate) const LIMIT_MONTH: Code =
+    Code::new("limit-month", 422, "Vượt hạn mức trong tháng", "Above the limit for one month");
 /// Another currency than đồng.
 pub(crate) const CURRENCY_UNSUPPORTED: Code =
     Code::new("currency-unsupported", 422, "Ví chỉ nhận đồng Việt Nam", "The wallet takes Vietnamese đồng only");
@@ -172,7 +180,7 @@ pub(crate) enum AmountFault {
     #[error("amount is not that of the code")]
     Mismatch(Money),
     #[error("amount above limit")]
-    AboveLimit(Money),
+    OverLimit(OverLimit),
     #[error("step-up required")]
     StepUp(Money),
     #[error("no rule in force")]
@@ -189,6 +197,46 @@ impl Error {
             Self::Amount(fault) => fault.code(),
             Self::PayeeRequired => PAYEE_REQUIRED,
             Self::PayeeUnknown => PAYEE_UNKNOWN,
+/// A limit of the city's rules that a payment does not keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OverLimit {
+    /// The limit's period.
+    pub(crate) period: Period,
+    /// How much may be moved in it, if the rules still say so.
+    pub(crate) maximum: Option<Money>,
+    /// When the next period begins; `None` for one transaction.
+    pub(crate) resets_at: Option<DateTime<Utc>>,
+}
+
+impl OverLimit {
+    fn code(self) -> Code {
+        match self.period {
+            Period::Transaction => AMOUNT_ABOVE_LIMIT,
+            Period::Day => LIMIT_DAY,
+            Period::Month => LIMIT_MONTH,
+        }
+    }
+
+    fn explain(self, problem: Problem) -> Problem {
+        let problem = match self.resets_at {
+            Some(resets_at) => problem.with("resets_at", resets_at),
+            None => problem,
+        };
+        let Some(maximum) = self.maximum else { return problem };
+        let (vi, en) = match self.period {
+            Period::Transaction => ("Một giao dịch", "One transaction"),
+            Period::Day => ("Tổng giao dịch một ngày", "All payments of one day together"),
+            Period::Month => ("Tổng giao dịch một tháng", "All payments of one month together"),
+        };
+        problem
+            .detail(
+                format!("{vi} không được quá {} đồng với ví của bạn lúc này.", maximum.minor()),
+                format!("{en} may be at most {} đồng for your wallet now.", maximum.minor()),
+            )
+            .with("maximum", maximum)
+    }
+}
+
             Self::BankUnknown => BANK_UNKNOWN,
             Self::Unprintable(_) => NAME_UNPRINTABLE,
             Self::TooMany(_) => TOO_MANY,
@@ -226,7 +274,7 @@ impl AmountFault {
             Self::Currency => CURRENCY_UNSUPPORTED,
             Self::Required => AMOUNT_REQUIRED,
             Self::Mismatch(_) => AMOUNT_MISMATCH,
-            Self::AboveLimit(_) => AMOUNT_ABOVE_LIMIT,
+            Self::OverLimit(over) => over.code(),
             Self::StepUp(_) => STEP_UP_REQUIRED,
             Self::NoRule => NOT_ALLOWED_YET,
         }
@@ -287,12 +335,7 @@ impl From<Error> for Problem {
 
 fn amount_problem(problem: Problem, fault: AmountFault) -> Problem {
     match fault {
-        AmountFault::AboveLimit(maximum) => problem
-            .detail(
-                format!("Một giao dịch không được quá {} đồng với cấp độ xác thực của bạn.", maximum.minor()),
-                format!("One transaction may be at most {} đồng at your level of verification.", maximum.minor()),
-            )
-            .with("maximum", maximum),
+        AmountFault::OverLimit(over) => over.explain(problem),
         AmountFault::StepUp(threshold) => problem
             .detail(
                 format!("Giao dịch trên {} đồng cần xác thực thêm.", threshold.minor()),
@@ -335,6 +378,8 @@ pub fn codes() -> Vec<Code> {
     codes.extend(QR_CODES);
     codes
 }
+        LIMIT_DAY,
+        LIMIT_MONTH,
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,8 @@
 //! | `merchant` | merchants, stores, tills and their codes |
 //! | `payment` | a citizen pays a merchant: one request to the ledger |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
-//! | `allowance`, `citizen` | rules on amounts; tiers from identity's events |
+//! | `allowance`, `limit` | which rules bound an amount; the limits that go with a request |
+//! | `citizen`, `device` | tiers and devices, from identity's events |
 //! | `history`, `journal`, `feed`, `places` | the journal as a citizen sees it, as an event stream, as a wake-up for live streams; how many of those |
 //! | `checkpoint` | signs the books at the end of each day |
 //! | `retention` | removes answers to old keys |
@@ -33,6 +34,7 @@ mod citizen;
 pub mod city;
 pub mod config;
 pub mod error;
+mod device;
 mod event;
 mod feed;
 mod grpc;
@@ -40,6 +42,7 @@ mod history;
 mod http;
 mod journal;
 mod merchant;
+mod limit;
 mod metrics;
 mod payment;
 mod place;
@@ -213,7 +216,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         feed_task,
         Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
         Relay::new(&context, SCHEMA, journal::STREAM, journal).into_task(),
-        Consumer::new(&context, SCHEMA, IDENTITY_STREAM, Arc::new(citizen::TierKeeper)).into_task(),
+        Consumer::new(&context, SCHEMA, IDENTITY_STREAM, Arc::new(citizen::CitizenKeeper)).into_task(),
         jobs.into_task(),
         count_task(wallet.clone()),
         retention::task(context.pool.clone(), context.clock.clone()),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
 use platform::dataset::{Fault, read_toml};
 use serde::Deserialize;
 
@@ -45,6 +45,14 @@ impl Place {
             return Err(Fault::new(&path, 0, "country is not two upper-case letters"));
         }
         Ok(Self { name: file.short_name.vi, country: file.country, zone })
+    }
+
+    /// When a day begins in the city.
+    pub(crate) fn start_of(&self, day: NaiveDate) -> DateTime<Utc> {
+        let begins = day.and_time(NaiveTime::MIN);
+        // Where a clock is put forward at midnight, the day begins when it is.
+        let hours = (0..24).map(|hours| self.zone.from_local_datetime(&(begins + TimeDelta::hours(hours))).earliest());
+        hours.flatten().next().map_or_else(|| begins.and_utc(), |local| local.with_timezone(&Utc))
     }
 
     /// The zone in which the city counts days.

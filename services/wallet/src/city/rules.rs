@@ -54,21 +54,62 @@ pub enum Proof {
     Signature,
 }
 
-/// How much one citizen may move.
+/// What a limit bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Period {
+    /// One payment.
+    Transaction,
+    /// All payments of a day together.
+    Day,
+    /// All payments of a month together.
+    Month,
+}
+
+impl Period {
+    /// Every period, the shortest first.
+    pub const ALL: [Self; 3] = [Self::Transaction, Self::Day, Self::Month];
+}
+
+/// The most that one citizen may move in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The most that one payment may be.
-    pub transaction: i64,
-    /// The most that all payments of one month may be together.
-    pub month: i64,
+pub struct Maximum {
+    /// The class that the rule names.
+    pub class: LimitClass,
+    /// Whether payments of the other classes count for it too, because they have no rule of their own.
+    pub alone: Alone,
+    /// The period.
+    pub period: Period,
+    /// How much.
+    pub amount: i64,
+}
+
+/// Whether a maximum is for its class alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alone {
+    /// It is.
+    Yes,
+    /// It bounds all classes together.
+    WithTheRest,
 }
 
 /// What a device that was bound a short while ago may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CoolDown {
+pub struct CoolDown<'a> {
+    /// What it bounds, taken together.
+    pub kinds: &'a [Kind],
     /// How long the lower limit lasts after the device was bound.
     pub hours: u32,
-    /// The most that the device may move in a day meanwhile.
+    /// The most that may be moved in a day with such a device; what the citizen moved with others that day counts.
+    pub day_maximum: i64,
+}
+
+/// What may be moved in a day without a further proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unproved<'a> {
+    /// What counts, taken together.
+    pub kinds: &'a [Kind],
+    /// How much.
     pub day_maximum: i64,
 }
 
@@ -159,13 +200,6 @@ impl TryFrom<String> for Amount {
             _ => Err(format!("{text:?} is not a whole positive amount such as \"150000\"")),
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Period {
-    Transaction,
-    Month,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -300,14 +334,29 @@ impl Rules {
         if faults.is_empty() { Ok(rules) } else { Err(Faults(faults)) }
     }
 
-    /// What a citizen of a tier may move on a day; `None` before the first rule begins (then nothing may be moved).
+    /// What a citizen of a tier may move on a day; `None` while no general rule for a transaction and a month is in force (then nothing may be moved).
     ///
-    /// A class without a rule of its own on that day falls under [`LimitClass::General`].
-    pub fn limits_on(&self, date: NaiveDate, tier: u8, class: LimitClass) -> Option<Limits> {
-        let maximum = |period: Period| {
-            self.limit(date, tier, class, period).or_else(|| self.limit(date, tier, LimitClass::General, period))
-        };
-        Some(Limits { transaction: maximum(Period::Transaction)?, month: maximum(Period::Month)? })
+    /// A class without a rule of its own for a period counts for the one of [`LimitClass::General`]. A day has a rule only where the operator wants one.
+    pub fn maxima(&self, date: NaiveDate, tier: u8) -> Option<Vec<Maximum>> {
+        let mut maxima = Vec::new();
+        for period in Period::ALL {
+            let own = self.limit(date, tier, LimitClass::Essential, period);
+            let alone = if own.is_some() { Alone::Yes } else { Alone::WithTheRest };
+            match self.limit(date, tier, LimitClass::General, period) {
+                Some(amount) => maxima.push(Maximum { class: LimitClass::General, alone, period, amount }),
+                None if period == Period::Day => {}
+                None => return None,
+            }
+            let essential = |amount| Maximum { class: LimitClass::Essential, alone: Alone::Yes, period, amount };
+            maxima.extend(own.map(essential));
+        }
+        Some(maxima)
+    }
+
+    /// The most that one payment of a tier may be.
+    pub fn transaction_maximum(&self, date: NaiveDate, tier: u8, class: LimitClass) -> Option<i64> {
+        let general = || self.limit(date, tier, LimitClass::General, Period::Transaction);
+        self.limit(date, tier, class, Period::Transaction).or_else(general)
     }
 
     fn limit(&self, date: NaiveDate, tier: u8, class: LimitClass, period: Period) -> Option<i64> {
@@ -326,7 +375,7 @@ impl Rules {
 
     /// The proof that a payment needs.
     ///
-    /// `day_total` is what the citizen moved that day for this kind, this payment included.
+    /// `day_total` is what the citizen moved that day for the kinds that share the ladder, this payment included.
     pub fn step_up_proof(&self, kind: Kind, date: NaiveDate, amount: i64, day_total: i64) -> Option<Proof> {
         let applies = |rung: &&Rung| {
             rung.single_above.is_some_and(|limit| amount > limit.0)
@@ -340,6 +389,13 @@ impl Rules {
         in_force(self.step_ups.iter().filter(|rule| rule.kinds.get_ref().contains(&kind)), date)
     }
 
+    /// What may be moved in a day of the kinds that share a ladder with this one, before it asks for some proof.
+    pub fn unproved(&self, kind: Kind, date: NaiveDate) -> Option<Unproved<'_>> {
+        let rule = self.step_up_rule(kind, date)?;
+        let day_maximum = rule.rungs.iter().filter_map(|rung| rung.day_above).map(|amount| amount.0).min()?;
+        Some(Unproved { kinds: rule.kinds.get_ref(), day_maximum })
+    }
+
     /// Whether a refund gives back the limit that its payment used; without a rule it does not.
     pub fn refund_gives_back(&self, kind: Kind, date: NaiveDate) -> bool {
         let rules = self.refund_limits.iter().filter(|rule| rule.kinds.get_ref().contains(&kind));
@@ -347,10 +403,10 @@ impl Rules {
     }
 
     /// The lower limit of a newly bound device, if there is one for this kind.
-    pub fn cool_down(&self, kind: Kind, date: NaiveDate) -> Option<CoolDown> {
+    pub fn cool_down(&self, kind: Kind, date: NaiveDate) -> Option<CoolDown<'_>> {
         let rules = self.cool_downs.iter().filter(|rule| rule.kinds.get_ref().contains(&kind));
         let rule = in_force(rules, date)?;
-        Some(CoolDown { hours: rule.hours, day_maximum: rule.day_maximum.0 })
+        Some(CoolDown { kinds: rule.kinds.get_ref(), hours: rule.hours, day_maximum: rule.day_maximum.0 })
     }
 
     /// The name of a tier in Vietnamese and in English.

@@ -64,14 +64,37 @@ fn the_folder_is_sound() {
 #[test]
 fn limits_go_by_date_tier_and_class() {
     let rules = Rules::load(&city()).expect("the rules are sound");
-    let month = |date, tier, class| rules.limits_on(day(date), tier, class).map(|l| l.month);
+    let month = |date, tier, class| {
+        let maxima = rules.maxima(day(date), tier)?;
+        let covers = |maximum: &&Maximum| {
+            maximum.period == Period::Month && (maximum.class == class || maximum.alone == Alone::WithTheRest)
+        };
+        maxima.iter().find(covers).map(|maximum| maximum.amount)
+    };
     assert_eq!(month("2024-07-16", 1, LimitClass::General), None);
     assert_eq!(month("2024-07-17", 1, LimitClass::General), Some(100_000_000));
     assert_eq!(month("2025-11-04", 1, LimitClass::Essential), Some(100_000_000));
     assert_eq!(month("2025-11-05", 1, LimitClass::Essential), Some(300_000_000));
     assert_eq!(month("2025-11-05", 0, LimitClass::Essential), Some(20_000_000));
-    let limits = rules.limits_on(day("2026-01-01"), 0, LimitClass::General).expect("there are limits");
-    assert_eq!(limits.transaction, 5_000_000);
+    assert_eq!(rules.transaction_maximum(day("2026-01-01"), 0, LimitClass::Essential), Some(5_000_000));
+    assert_eq!(rules.transaction_maximum(day("2026-01-01"), 2, LimitClass::General), Some(100_000_000));
+    let shown = |maximum: &Maximum| (maximum.class, maximum.alone, maximum.period, maximum.amount);
+    let of = |tier| rules.maxima(day("2026-01-01"), tier).map(|maxima| maxima.iter().map(shown).collect::<Vec<_>>());
+    assert_eq!(
+        of(1),
+        Some(vec![
+            (LimitClass::General, Alone::WithTheRest, Period::Transaction, 50_000_000),
+            (LimitClass::General, Alone::Yes, Period::Month, 100_000_000),
+            (LimitClass::Essential, Alone::Yes, Period::Month, 300_000_000),
+        ])
+    );
+}
+
+#[test]
+fn a_day_may_have_a_rule() {
+    let limits = "rules/limits.toml";
+    let more = "[[limit]]\nclass = \"general\"\ntiers = [2]\nperiod = \"day\"\nmaximum = \"7\"\nbegins = 2024-07-17\nsource = \"a test\"\n\n[[limit]]";
+    assert_eq!(broken("day", limits, ("[[limit]]", more)), []);
 }
 
 #[test]
@@ -89,6 +112,9 @@ fn step_up_follows_the_ladder_of_its_kind() {
     assert_eq!(proof(Kind::Goods, 10_000, 5_010_000), Some(Proof::Pin));
     assert_eq!(proof(Kind::Goods, 100_000_001, 0), Some(Proof::Biometric));
     assert_eq!(proof(Kind::Goods, 1, 1_500_000_001), Some(Proof::Signature));
+    let unproved = |kind| rules.unproved(kind, date).map(|unproved| (unproved.kinds.len(), unproved.day_maximum));
+    assert_eq!(unproved(Kind::Goods), Some((1, 5_000_000)));
+    assert_eq!(unproved(Kind::Withdrawal), Some((3, 20_000_000)));
 }
 
 #[test]

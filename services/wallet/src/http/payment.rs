@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use crate::account::CURRENCY;
+use crate::allowance::Asker;
 use crate::error::Error;
 use crate::merchant::{MerchantId, TillId};
 use crate::payment::{self, NewPayment, Paid, Payment, PaymentId};
@@ -92,7 +93,7 @@ impl From<Payment> for PaymentView {
     responses(
         (status = 201, body = PaidView),
         (status = 403, description = "step-up-required"),
-        (status = 422, description = "insufficient-funds, payee-unknown, payee-required, amount-required, amount-mismatch, amount-above-limit, qr-…, invalid-body, idempotency-key-reused"),
+        (status = 422, description = "insufficient-funds, payee-unknown, payee-required, amount-required, amount-mismatch, amount-above-limit, limit-day, limit-month, qr-…, invalid-body, idempotency-key-reused"),
         (status = 503, description = "overloaded: nothing happened; outcome-unknown: send it again with the same key"),
     ),
     security(("bearer" = []))
@@ -102,7 +103,8 @@ pub(super) async fn pay(
     principal: Principal,
     request: IdempotentJson<NewPayment>,
 ) -> Result<Response, Problem> {
-    let paid = payment::pay(&wallet, principal.subject, request.key, request.fingerprint, &request.body).await?;
+    let payer = Asker { user: principal.subject, session: principal.session };
+    let paid = payment::pay(&wallet, payer, request.key, request.fingerprint, &request.body).await?;
     let view = PaidView::from(paid);
     let location = HeaderValue::from_str(&format!("/wallet/v1/payments/{}", view.payment.id)).expect("a UUID is ASCII");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())

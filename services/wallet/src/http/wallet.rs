@@ -94,7 +94,7 @@ pub(super) async fn show(
         Language::Vi => vi.to_owned(),
         Language::En => en.to_owned(),
     });
-    let limits = wallet.rules.limits_on(day, level, crate::city::LimitClass::General);
+    let maximum = wallet.rules.transaction_maximum(day, level, crate::city::LimitClass::General);
     Ok(Json(WalletView {
         balance: balance.map_or(Money::zero(CURRENCY), |balance| balance.posted),
         available: balance.map_or(Money::zero(CURRENCY), |balance| balance.available),
@@ -102,7 +102,7 @@ pub(super) async fn show(
         tier: TierView {
             level,
             name,
-            transaction_maximum: limits.map(|limits| Money::from_minor(limits.transaction, CURRENCY)),
+            transaction_maximum: maximum.map(|maximum| Money::from_minor(maximum, CURRENCY)),
         },
     }))
 }

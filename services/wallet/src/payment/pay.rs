@@ -1,6 +1,6 @@
 //! The use case: read the code, check the rules, post once.
 //!
-//! Round trips: none for a till that was paid lately and an amount that every tier may pay, but for the posting itself.
+//! Round trips: one for the citizen's standing, then the posting; one more for a till that was not paid lately.
 
 use std::sync::Arc;
 
@@ -15,12 +15,13 @@ use uuid::Uuid;
 
 use super::{PaymentId, sql};
 use crate::account::{self, CURRENCY};
+use crate::allowance::{Asker, Expense};
 use crate::city::Kind;
 use crate::error::{AmountFault, Error};
 use crate::merchant::{self, Payee, TillId};
 use crate::rider::{Rider, payment_rejected};
 use crate::text::Label;
-use crate::{SCHEMA, Wallet, allowance, qr};
+use crate::{SCHEMA, Wallet, allowance, limit, qr};
 
 /// The operation under which the ledger knows the postings.
 const OPERATION: &str = "payment";
@@ -68,13 +69,13 @@ struct Order {
 /// A fault of the code, a rule about the amount, the ledger's refusal (remembered under the key), or that the outcome is not known.
 pub(crate) async fn pay(
     wallet: &Wallet,
-    payer: Uuid,
+    payer: Asker,
     key: String,
     fingerprint: [u8; 32],
     new: &NewPayment,
 ) -> Result<Paid, Error> {
     let order = order(wallet, new).await?;
-    let key = Key { caller: payer, operation: OPERATION, key, fingerprint };
+    let key = Key { caller: payer.user, operation: OPERATION, key, fingerprint };
     let result = attempt(wallet, payer, key, &order, new).await;
     count(wallet, &result);
     match result?.outcome {
@@ -139,9 +140,10 @@ async fn payee(wallet: &Wallet, till: TillId) -> Result<Option<Arc<Payee>>, sqlx
 }
 
 /// Checks the rules and posts. A request that was answered before is answered the same, though rules may have changed since.
-async fn attempt(wallet: &Wallet, payer: Uuid, key: Key, order: &Order, new: &NewPayment) -> Result<Answer, Error> {
-    let Err(error) = allowance::check(wallet, payer, Kind::Goods, order.amount).await else {
-        return Ok(wallet.ledger.answer(request(payer, key, order, new)).await?);
+async fn attempt(wallet: &Wallet, payer: Asker, key: Key, order: &Order, new: &NewPayment) -> Result<Answer, Error> {
+    let expense = Expense { kind: Kind::Goods, class: limit::GOODS, amount: order.amount };
+    let Err(error) = allowance::prepare(wallet, payer, expense).await else {
+        return Ok(wallet.ledger.answer(request(payer.user, key, order, new)).await?);
     };
     if let Error::Amount(_) = error {
         if let Some(outcome) = sql::answered(&mut *wallet.pool.acquire().await?, &key).await? {

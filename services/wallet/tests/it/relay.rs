@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use chrono::SubsecRound as _;
 use platform::outbox::{self, NewEvent, Relay};
 use platform::task::Shutdown;
 use prost::Message as _;
-use proto::identity::v1::{CitizenRegistered, TierChanged};
+use proto::identity::v1::{CitizenRegistered, SessionStarted, TierChanged};
 use proto::wallet::v1::{PaymentCompleted, TopUpCompleted};
 use redis::AsyncCommands as _;
 use serde_json::json;
@@ -94,5 +95,50 @@ async fn tiers_follow_identity() {
     tell(NewEvent::new(user, &TierChanged { user_id: user.to_string(), tier: 9 })).await;
     eventually("a tier that is not known is put aside", async || stage.count("wallet.dead_event").await == 1).await;
     assert_eq!(level().await, 2);
+    shutdown.begin();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_follow_identity() {
+    let stage = Stage::with_redis().await;
+    let wallet = stage.start().await;
+    let shutdown = Shutdown::new();
+    tokio::spawn(Relay::of_outbox(&wallet.context, wallet::SCHEMA, "identity").into_task().run(shutdown.clone()));
+    let (user, device, begin) = (Uuid::now_v7(), Uuid::now_v7(), stage.clock.now().trunc_subsecs(6));
+    let tell = async |hours: i64, session: u128, device_id: &str, new_device: bool| {
+        let message = SessionStarted {
+            user_id: user.to_string(),
+            session_id: Uuid::from_u128(session).to_string(),
+            device_id: device_id.to_owned(),
+            new_device,
+        };
+        let event = NewEvent::new(user, &message).stream("identity");
+        let mut tx = wallet.context.pool.begin().await.expect("a transaction");
+        outbox::append(&mut tx, wallet::SCHEMA, begin + chrono::TimeDelta::hours(hours), &[event])
+            .await
+            .expect("an event");
+        tx.commit().await.expect("committed");
+    };
+    let own = device.to_string();
+    let kept = async |session: u128, bound_after_h: i64| {
+        let row: Option<(Uuid, chrono::DateTime<chrono::Utc>)> =
+            sqlx::query_as("SELECT session_id, bound_at FROM wallet.device WHERE device_id = $1")
+                .bind(device)
+                .fetch_optional(&stage.admin())
+                .await
+                .expect("a query");
+        row == Some((Uuid::from_u128(session), begin + chrono::TimeDelta::hours(bound_after_h)))
+    };
+    tell(0, 1, &own, true).await;
+    eventually("the device is bound", async || kept(1, 0).await).await;
+    tell(30, 2, &own, false).await;
+    eventually("a new session on it leaves it bound since then", async || kept(2, 0).await).await;
+    // Sent again from before: the later one stays.
+    tell(20, 3, &own, false).await;
+    tell(40, 4, "a telephone", true).await;
+    eventually("a device without an id is put aside", async || stage.count("wallet.dead_event").await == 1).await;
+    assert!(kept(2, 0).await);
+    tell(50, 5, &own, true).await;
+    eventually("forgotten and bound again, it is new", async || kept(5, 50).await).await;
     shutdown.begin();
 }

@@ -225,7 +225,7 @@ impl Stage {
         self.database.admin_pool()
     }
 
-    /// A citizen of a tier.
+    /// A citizen of a tier, on a device that they have used for long.
     pub(crate) async fn citizen(&self, tier: i16) -> Uuid {
         let user = Uuid::now_v7();
         sqlx::query("INSERT INTO wallet.citizen (user_id, tier, updated_at) VALUES ($1, $2, now())")
@@ -233,6 +233,7 @@ impl Stage {
             .bind(tier)
             .execute(&self.admin())
             .await
+        self.bind_device(user, "2020-01-01T00:00:00Z".parse().expect("a time")).await;
             .expect("a row");
         user
     }
@@ -242,6 +243,19 @@ impl Stage {
     }
 
     /// How many rows a table has under a condition.
+    /// Says since when the citizen uses the device of their session.
+    pub(crate) async fn bind_device(&self, user: Uuid, bound_at: chrono::DateTime<chrono::Utc>) {
+        sqlx::query(
+            "INSERT INTO wallet.device (user_id, device_id, session_id, bound_at, updated_at) VALUES ($1, $1, $1, $2, $2)
+             ON CONFLICT ON CONSTRAINT device_pk DO UPDATE SET bound_at = excluded.bound_at",
+        )
+        .bind(user)
+        .bind(bound_at)
+        .execute(&self.admin())
+        .await
+        .expect("a row");
+    }
+
     pub(crate) async fn count(&self, from: &str) -> i64 {
         let sql = format!("SELECT count(*) FROM {from}");
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&self.admin()).await.expect("a query")

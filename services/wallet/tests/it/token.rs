@@ -41,7 +41,8 @@ impl Issuer {
             exp: now + lifetime_s,
             iat: now,
             jti: Uuid::now_v7(),
-            sid: Uuid::now_v7(),
+            // One session for each citizen, on one device.
+            sid: subject,
             auth_time: now,
             acr: String::new(),
             amr: vec!["otp".to_owned()],

@@ -109,10 +109,9 @@ pub(crate) async fn enqueue(
     let arrived: Vec<(Uuid, Uuid)> =
         made.iter().filter(|each| is_arrival(each)).map(|each| (each.recipient, each.id)).collect();
     inbox::insert(connection, &arrived).await?;
-    for waiting in made.iter().filter(|each| each.state == State::Waiting) {
-        let job = NewJob::new(waiting.lane.job_kind(), waiting.id.to_string(), now);
-        platform::job::schedule(connection, SCHEMA, now, job).await?;
-    }
+    let waiting = made.iter().filter(|each| each.state == State::Waiting);
+    let jobs: Vec<NewJob> = waiting.map(|each| NewJob::new(each.lane.job_kind(), each.id.to_string(), now)).collect();
+    platform::job::schedule_all(connection, SCHEMA, now, &jobs).await?;
     let settled: Vec<NewEvent> = made
         .iter()
         .filter(|each| each.state != State::Waiting)

@@ -66,18 +66,39 @@ pub async fn schedule(
     now: DateTime<Utc>,
     job: NewJob,
 ) -> Result<bool, sqlx::Error> {
+    Ok(schedule_all(connection, schema, now, &[job]).await? == 1)
+}
+
+/// Schedules jobs as [`schedule`] does one, in a single statement; tells how many of them were not known already.
+///
+/// # Errors
+/// What the database answered.
+pub async fn schedule_all(
+    connection: &mut PgConnection,
+    schema: Schema,
+    now: DateTime<Utc>,
+    jobs: &[NewJob],
+) -> Result<u64, sqlx::Error> {
+    if jobs.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<Uuid> = jobs.iter().map(|_| crate::id::new()).collect();
+    let kinds: Vec<&str> = jobs.iter().map(|job| job.kind).collect();
+    let keys: Vec<&str> = jobs.iter().map(|job| job.key.as_str()).collect();
+    let due: Vec<DateTime<Utc>> = jobs.iter().map(|job| job.due_at).collect();
+    let payloads: Vec<&Value> = jobs.iter().map(|job| &job.payload).collect();
     let scheduled = sqlx::query(AssertSqlSafe(schema.sql(SCHEDULE)))
-        .bind(crate::id::new())
-        .bind(job.kind)
-        .bind(&job.key)
-        .bind(job.due_at)
-        .bind(&job.payload)
+        .bind(ids)
+        .bind(kinds)
+        .bind(keys)
+        .bind(due)
+        .bind(payloads)
         .bind(crate::trace::current_traceparent())
         .bind(now)
         .bind(channel(schema))
         .execute(connection)
         .await?;
-    Ok(scheduled.rows_affected() == 1)
+    Ok(scheduled.rows_affected())
 }
 
 /// Takes back a job that has not begun; `false` if there is none, or it runs, or it has ended.
@@ -172,7 +193,8 @@ pub trait JobHandler: Send + Sync + 'static {
 const SCHEDULE: &str = "
     WITH scheduled AS (
         INSERT INTO {schema}.job (id, kind, key, state, due_at, payload, traceparent, created_at)
-        VALUES ($1, $2, $3, 'due', $4, $5, $6, $7)
+        SELECT id, kind, key, 'due', due_at, payload, $6, $7
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::jsonb[]) AS job (id, kind, key, due_at, payload)
         ON CONFLICT ON CONSTRAINT job_kind_and_key_are_unique DO NOTHING
         RETURNING id
     )

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use platform::job::{
     Job, JobError, JobHandler, NewJob, Outcome, Runner, RunnerSettings, cancel, dead_jobs, redrive, redrive_all,
-    schedule,
+    schedule, schedule_all,
 };
 use serde_json::json;
 use sqlx::PgPool;
@@ -136,6 +136,28 @@ async fn a_key_names_one_job() {
     until_all(&stage, "done", 1).await;
     assert!(!schedule_at(&stage, "one", TimeDelta::zero()).await, "what was done is remembered");
     assert!(!cancel(&mut connection, RECEIVER, KIND, "one").await.expect("asked"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_scheduled_together_and_each_once() {
+    let stage = stage().await;
+    assert!(schedule_at(&stage, "known", TimeDelta::days(1)).await);
+    let now = stage.clock.now();
+    let job = |key: &str| NewJob::new(KIND, key, now).payload(json!({ "key": key }));
+    let jobs = [job("first"), job("known"), job("second"), job("second")];
+    let pool = stage.database.pool(RECEIVER);
+    let mut connection = pool.acquire().await.expect("a connection");
+    assert_eq!(schedule_all(&mut connection, RECEIVER, now, &jobs).await.expect("scheduled"), 2);
+    assert_eq!(schedule_all(&mut connection, RECEIVER, now, &jobs).await.expect("scheduled"), 0);
+    assert_eq!(schedule_all(&mut connection, RECEIVER, now, &[]).await.expect("scheduled"), 0);
+    let own = Doing(|job: &Job| {
+        let own = job.payload["key"] == job.key.as_str();
+        if own { Outcome::Done } else { Outcome::Dead("another's payload".to_owned()) }
+    });
+    let _runner = runner(&stage, "a", own, RunnerSettings::default());
+    let pool = stage.database.admin_pool();
+    let ended = HashMap::from([("done".to_owned(), 2), ("due".to_owned(), 1)]);
+    until("those that are due are done", async || states(&pool).await == ended).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

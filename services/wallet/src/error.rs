@@ -79,6 +79,13 @@ pub(crate) const NAME_UNPRINTABLE: Code =
 /// As many as one may have.
 pub(crate) const TOO_MANY: Code =
     Code::new("too-many", 422, "Đã đạt số lượng tối đa", "There are as many as there may be");
+/// Too many top-ups of the citizen have not ended.
+pub(crate) const TOO_MANY_TOP_UPS: Code = Code::new(
+    "too-many-top-ups",
+    422,
+    "Có quá nhiều lệnh nạp tiền đang chờ ngân hàng",
+    "Too many top-ups are waiting for a bank",
+);
 /// Whether the payment was made is not known.
 pub(crate) const OUTCOME_UNKNOWN: Code = Code::new(
     "outcome-unknown",
@@ -141,6 +148,9 @@ pub(crate) enum Error {
     /// No more of this kind; how many there may be.
     #[error("too many")]
     TooMany(i64),
+    /// No more top-ups until one has ended; how many there may be.
+    #[error("too many top-ups")]
+    TooManyTopUps(i64),
     /// The key belongs to another request.
     #[error("idempotency key reused")]
     KeyReused,
@@ -187,16 +197,6 @@ pub(crate) enum AmountFault {
     NoRule,
 }
 
-impl Error {
-    /// The stable code.
-    pub(crate) fn code(&self) -> Code {
-        match self {
-            Self::NotFound => problem::NOT_FOUND,
-            Self::Qr(fault) => qr_code(fault.reason),
-            Self::Rejected(reject) => reject_code(*reject),
-            Self::Amount(fault) => fault.code(),
-            Self::PayeeRequired => PAYEE_REQUIRED,
-            Self::PayeeUnknown => PAYEE_UNKNOWN,
 /// A limit of the city's rules that a payment does not keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OverLimit {
@@ -237,9 +237,20 @@ impl OverLimit {
     }
 }
 
+impl Error {
+    /// The stable code.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::NotFound => problem::NOT_FOUND,
+            Self::Qr(fault) => qr_code(fault.reason),
+            Self::Rejected(reject) => reject_code(*reject),
+            Self::Amount(fault) => fault.code(),
+            Self::PayeeRequired => PAYEE_REQUIRED,
+            Self::PayeeUnknown => PAYEE_UNKNOWN,
             Self::BankUnknown => BANK_UNKNOWN,
             Self::Unprintable(_) => NAME_UNPRINTABLE,
             Self::TooMany(_) => TOO_MANY,
+            Self::TooManyTopUps(_) => TOO_MANY_TOP_UPS,
             Self::KeyReused => problem::IDEMPOTENCY_KEY_REUSED,
             Self::QueueFull(_) => problem::OVERLOADED,
             Self::Unavailable(_) => problem::UNAVAILABLE,
@@ -321,6 +332,12 @@ impl From<Error> for Problem {
             Error::TooMany(most) => problem
                 .detail(format!("Tối đa là {most}."), format!("There may be at most {most}."))
                 .with("maximum", most),
+            Error::TooManyTopUps(most) => problem
+                .detail(
+                    format!("Tối đa {most} lệnh nạp tiền được chờ cùng lúc; hãy đợi một lệnh hoàn tất."),
+                    format!("At most {most} may wait at a time; please wait until one of them has ended."),
+                )
+                .with("maximum", most),
             Error::QueueFull(wait) => problem.retry_after(wait.as_secs().max(1)),
             Error::OutcomeUnknown => problem.retry_after(2),
             Error::Unavailable(source) => problem.retry_after(1).source(source),
@@ -361,6 +378,8 @@ pub fn codes() -> Vec<Code> {
         ACCOUNT_CLOSED,
         BALANCE_OVERFLOW,
         AMOUNT_ABOVE_LIMIT,
+        LIMIT_DAY,
+        LIMIT_MONTH,
         CURRENCY_UNSUPPORTED,
         STEP_UP_REQUIRED,
         NOT_ALLOWED_YET,
@@ -371,6 +390,7 @@ pub fn codes() -> Vec<Code> {
         BANK_UNKNOWN,
         NAME_UNPRINTABLE,
         TOO_MANY,
+        TOO_MANY_TOP_UPS,
         OUTCOME_UNKNOWN,
         SIGNATURE_INVALID,
         CALLBACK_AMOUNT_MISMATCH,
@@ -378,8 +398,6 @@ pub fn codes() -> Vec<Code> {
     codes.extend(QR_CODES);
     codes
 }
-        LIMIT_DAY,
-        LIMIT_MONTH,
 
 #[cfg(test)]
 mod tests {

@@ -14,12 +14,13 @@
 //! | `history`, `journal`, `feed`, `places` | the journal as a citizen sees it, as an event stream, as a wake-up for live streams; how many of those |
 //! | `checkpoint` | signs the books at the end of each day |
 //! | `retention` | removes answers to old keys |
+//! | `turn` | a citizen's turn: whoever counts what a citizen has, and adds to it, does so alone |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
 //! | `metrics`, [`error`], `event`, `text` | counts; stable codes; protobuf values; parsed texts |
 //!
 //! Round trips of a payment: those of the ledger's batch, shared with all payments of the moment, and none of its own.
 //!
-//! Lock order: the ledger's shard, top-up, job, outbox head. Nothing that holds a later one waits for an earlier one.
+//! Lock order: the ledger's shard, a citizen's turn (`turn`), top-up, job, outbox head. Nothing that holds a later one waits for an earlier one.
 //!
 //! Invariants:
 //! - Money moves in the ledger's batches only; what else a movement changes rides in the same batch.
@@ -33,16 +34,16 @@ mod checkpoint;
 mod citizen;
 pub mod city;
 pub mod config;
-pub mod error;
 mod device;
+pub mod error;
 mod event;
 mod feed;
 mod grpc;
 mod history;
 mod http;
 mod journal;
-mod merchant;
 mod limit;
+mod merchant;
 mod metrics;
 mod payment;
 mod place;
@@ -52,6 +53,7 @@ mod retention;
 mod rider;
 mod text;
 pub mod top_up;
+mod turn;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -180,7 +182,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let riders = WalletRiders { clock: context.clock.clone(), metrics: metrics.clone() };
     let (ledger, mut tasks) =
         Engine::start(context.pool.clone(), context.clock.clone(), &context.metrics, config.ledger.clone(), riders);
-    let (feed, feed_task) = feed::Feed::start(&context.pool);
+    let (feed, feed_task) = feed::Feed::start(&context.pool, config.ledger.shard);
     let place = place::Place::load(&context.city)?;
     let maker = checkpoint::maker(&config.checkpoint, &context.public_url, config.ledger.shard, place.zone())?;
     let wallet = Arc::new(Wallet {

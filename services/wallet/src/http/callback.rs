@@ -14,10 +14,10 @@ use utoipa::ToSchema;
 
 use super::App;
 use crate::error::Error;
-use crate::{Bank, Wallet};
 use crate::top_up::{
     self, CallbackStatus, Outcome, SIGNATURE, Signed, State as TopUpState, TIMESTAMP, TopUpId, verify,
 };
+use crate::{Bank, Wallet};
 
 /// What a bank says. Fields that a bank adds are ignored.
 #[derive(Debug, Deserialize, ToSchema)]

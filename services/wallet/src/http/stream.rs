@@ -16,10 +16,10 @@ use ledger::journal;
 use platform::auth::Principal;
 use platform::http::Path;
 use platform::problem::{INVALID_HEADER, Problem};
-use tokio::sync::watch;
 
 use super::App;
 use super::merchant::{MerchantPaymentView, own};
+use crate::feed::Woken;
 use crate::merchant::MerchantId;
 use crate::payment::{self, Payment};
 use crate::places::Place;
@@ -38,7 +38,7 @@ struct Live {
     merchant: MerchantId,
     after: i64,
     waiting: VecDeque<Payment>,
-    woken: watch::Receiver<()>,
+    woken: Woken,
     _place: Place,
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn stream(
     own(&wallet, &principal, merchant).await?;
     let place = wallet.places.take(principal.subject)?;
     // Subscribed before the place is read, so that nothing falls between.
-    let woken = wallet.feed.subscribe();
+    let woken = wallet.feed.subscribe(merchant);
     let asked = last_event(&headers)?;
     let newest = journal::last_sequence(&wallet.pool, wallet.shard).await?;
     let after = asked.map_or(newest, |after| after.min(newest));
@@ -95,9 +95,9 @@ impl Live {
                 self.after = payment.sequence;
                 return Some(payment);
             }
-            self.woken.mark_unchanged();
+            self.woken.rearm();
             match self.read().await {
-                Ok(payments) if payments.is_empty() => self.woken.changed().await.ok()?,
+                Ok(payments) if payments.is_empty() => self.woken.next().await?,
                 Ok(payments) => self.waiting.extend(payments),
                 Err(error) => {
                     tracing::warn!(%error, "a merchant's stream could not read");
@@ -108,7 +108,7 @@ impl Live {
     }
 
     async fn read(&self) -> Result<Vec<Payment>, sqlx::Error> {
-        // A notification wakes all streams at once; they read by turns.
+        // A payment wakes all streams of its merchant, a lost connection all streams: they read by turns.
         let _turn = self.wallet.places.read().await;
         let mut connection = self.wallet.pool.acquire().await?;
         payment::sql::of_merchant_after(&mut connection, self.merchant, self.after, PAGE).await

@@ -110,7 +110,7 @@ pub(super) async fn create(
     let (merchant, store) = own_store(&wallet, &principal, merchant, store).await?;
     let claim = key(&principal, "till.create", request.key, request.fingerprint);
     once(&wallet, claim, StatusCode::CREATED, async |tx| {
-        let made = merchant::create_till(tx, &store, &request.body, wallet.clock.now()).await?;
+        let made = merchant::create_till(tx, principal.subject, &store, &request.body, wallet.clock.now()).await?;
         view(&merchant, made, &wallet)
     })
     .await

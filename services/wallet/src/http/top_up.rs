@@ -75,7 +75,7 @@ pub(super) struct TopUpAccepted {
     responses(
         (status = 202, body = TopUpAccepted),
         (status = 403, description = "step-up-required"),
-        (status = 422, description = "bank-unknown, amount-above-limit, currency-unsupported, invalid-body, idempotency-key-reused"),
+        (status = 422, description = "bank-unknown, too-many-top-ups, amount-above-limit, currency-unsupported, invalid-body, idempotency-key-reused"),
     ),
     security(("bearer" = []))
 )]

@@ -1,4 +1,6 @@
 //! Making merchants, stores and tills: each in one transaction with its idempotency key.
+//!
+//! Lock: the owner's [`turn`] before what there is is counted, so that many requests at once make no more than there may be.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use platform::id;
@@ -12,6 +14,7 @@ use crate::error::Error;
 use crate::place::Place;
 use crate::qr::{MAX_CITY, MAX_NAME, to_ascii};
 use crate::text::{Category, Label};
+use crate::turn::turn;
 
 /// A merchant to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -69,6 +72,7 @@ pub(crate) async fn create_merchant(
         category: new.category.as_ref().map(|category| category.as_str().to_owned()),
         created_at: stored(now),
     };
+    turn(connection, owner).await?;
     within(sql::count_merchants(connection, owner).await?, MAX_MERCHANTS)?;
     merchant.number = sql::insert_merchant(connection, &merchant).await?;
     Ok(merchant)
@@ -83,6 +87,7 @@ pub(crate) async fn create_store(
     now: DateTime<Utc>,
 ) -> Result<Store, Error> {
     sql::own_merchant(connection, owner, merchant).await?.ok_or(Error::NotFound)?;
+    turn(connection, owner).await?;
     within(sql::count_stores(connection, merchant).await?, MAX_STORES)?;
     let store = Store {
         id: StoreId::from(id::new()),
@@ -95,13 +100,15 @@ pub(crate) async fn create_store(
     Ok(store)
 }
 
-/// Makes a till of a store.
+/// Makes a till of a store of the citizen's.
 pub(crate) async fn create_till(
     connection: &mut PgConnection,
+    owner: Uuid,
     store: &Store,
     new: &NewTill,
     now: DateTime<Utc>,
 ) -> Result<Till, Error> {
+    turn(connection, owner).await?;
     within(sql::count_tills(connection, store.id).await?, MAX_TILLS)?;
     let till = Till {
         id: TillId::from(id::new()),

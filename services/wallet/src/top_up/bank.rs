@@ -221,25 +221,20 @@ impl BankConnector for HttpBank {
     }
 }
 
-/// A refusal in the bank's own words is a definite no; anything else may come from in between.
-/// That the bank has the id already is no refusal: an earlier request came through, and the status says what became of it.
+/// A refusal (4xx) in the bank's own words is a definite no; anything else may come from in between.
+/// What asks for patience is none, nor that the bank has the id already: an earlier request came through,
+/// and the status says what became of it.
 fn refused(status: StatusCode, body: &[u8]) -> Report {
-    match status {
-        StatusCode::BAD_REQUEST
-        | StatusCode::UNPROCESSABLE_ENTITY
-        | StatusCode::UNAUTHORIZED
-        | StatusCode::FORBIDDEN => match code(body) {
-            Some(code) if code == ID_KNOWN => Report::lost(),
-            Some(code) => {
-                if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-                    tracing::error!(code, "bank refuses our credentials");
-                }
-                Report { answer: Answer::Refused, reason: Some(short(code)), ..Report::lost() }
-            }
-            None => Report::lost(),
-        },
-        _ => Report::lost(),
+    let passing = matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+    );
+    let said = code(body).filter(|code| status.is_client_error() && !passing && code != ID_KNOWN);
+    let Some(code) = said else { return Report::lost() };
+    if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+        tracing::error!(code, "bank refuses our credentials");
     }
+    Report { answer: Answer::Refused, reason: Some(short(code)), ..Report::lost() }
 }
 
 fn code(body: &[u8]) -> Option<String> {
@@ -266,6 +261,14 @@ mod tests {
             assert_eq!(answer(status, "invalid-field"), Answer::Refused);
         }
         assert_eq!(answer(StatusCode::CONFLICT, "request-id-reused"), Answer::Lost);
+        // Every other refusal in the bank's own words ends it; what asks for patience, or is not the bank's, does not.
+        for status in [StatusCode::NOT_FOUND, StatusCode::GONE, StatusCode::PAYMENT_REQUIRED] {
+            assert_eq!(answer(status, "account-unknown"), Answer::Refused, "{status}");
+            assert_eq!(refused(status, b"<html>").answer, Answer::Lost, "{status}");
+        }
+        for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::CONFLICT, StatusCode::SERVICE_UNAVAILABLE] {
+            assert_eq!(answer(status, "busy"), Answer::Lost, "{status}");
+        }
         assert_eq!(refused(StatusCode::UNPROCESSABLE_ENTITY, b"<html>").answer, Answer::Lost);
     }
 

@@ -1,4 +1,6 @@
 //! The first step: the intent and its job are saved in one transaction, before anybody outside is asked.
+//!
+//! Lock: the citizen's turn, so that a citizen has no more than [`MAX_OPEN`] under way, however many ask at once.
 
 use ledger::money::{Money, PositiveMoney};
 use platform::id;
@@ -12,7 +14,11 @@ use super::{TopUpId, sql};
 use crate::city::Kind;
 use crate::error::Error;
 use crate::text::BankAccount;
+use crate::turn::turn;
 use crate::{SCHEMA, Wallet, allowance};
+
+/// Top-ups of one citizen that may wait for a bank at a time.
+pub(crate) const MAX_OPEN: i64 = 10;
 
 /// A top-up that a citizen asks for.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -32,7 +38,7 @@ pub(crate) struct NewTopUp {
 /// Saves the intent, or finds the one that this key saved before.
 ///
 /// # Errors
-/// When the bank is not connected, a rule refuses the amount, or the key belongs to another request.
+/// When the bank is not connected, a rule refuses the amount, too many others have not ended, or the key belongs to another request.
 pub(crate) async fn begin(
     wallet: &Wallet,
     user: Uuid,
@@ -50,6 +56,13 @@ pub(crate) async fn begin(
     let now = wallet.clock.now();
     let id = TopUpId::from(id::new());
     let mut tx = platform::db::begin(&wallet.pool).await?;
+    turn(&mut tx, user).await?;
+    if let Some(saved) = sql::find_by_key(&mut tx, user, key).await? {
+        return same(saved, fingerprint);
+    }
+    if sql::count_open_of(&mut tx, user).await? >= MAX_OPEN {
+        return Err(Error::TooManyTopUps(MAX_OPEN));
+    }
     let intent = sql::Intent {
         id,
         user_id: user,
@@ -60,16 +73,12 @@ pub(crate) async fn begin(
         amount: amount.minor(),
         requested_at: now,
     };
-    let fresh = sql::insert(&mut tx, &intent).await?;
-    if fresh {
-        job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, id.to_string(), now)).await?;
-    }
+    sql::insert(&mut tx, &intent).await?;
+    job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, id.to_string(), now)).await?;
     let saved = sql::find_by_key(&mut tx, user, key).await?;
     tx.commit().await?;
-    if fresh {
-        wallet.metrics.top_up(super::State::Requested);
-    }
-    same(saved.ok_or_else(|| Error::Broken("a top-up just saved is not there".to_owned()))?, fingerprint)
+    wallet.metrics.top_up(super::State::Requested);
+    saved.ok_or_else(|| Error::Broken("a top-up just saved is not there".to_owned()))
 }
 
 fn same(saved: sql::TopUp, fingerprint: &[u8; 32]) -> Result<sql::TopUp, Error> {

@@ -26,6 +26,11 @@ const AFTER_LOSS: Duration = Duration::from_millis(500);
 /// Doublings of a wait, at most; the configuration bounds the wait itself.
 const MAX_DOUBLINGS: u32 = 20;
 
+/// How long a request is sent again that the bank, by its own word, never saw. Then the top-up has failed.
+const SEND_WITHIN: TimeDelta = TimeDelta::hours(24);
+/// The reason of such a failure.
+const NEVER_TAKEN: &str = "bank-never-took-it";
+
 /// Runs [`JOB`].
 pub(crate) struct TopUpJob {
     pub(crate) wallet: Arc<Wallet>,
@@ -67,7 +72,7 @@ impl TopUpJob {
                 Step::Rest => return Ok(None),
                 Step::Send if !mark_sending(wallet, &top_up).await? => continue,
                 Step::Send => self.send(&top_up).await?,
-                Step::Ask => self.ask(&top_up).await?,
+                Step::Ask => self.given_up(&top_up, self.ask(&top_up).await?),
             };
             let state = settle(wallet, id, &report).await?.state;
             match state {
@@ -77,6 +82,16 @@ impl TopUpJob {
             }
         }
         Ok(Some(Answer::Lost))
+    }
+
+    /// A bank that keeps refusing a request and says that it never saw it is not asked for ever.
+    fn given_up(&self, top_up: &TopUp, report: Report) -> Report {
+        let age = self.wallet.clock.now() - top_up.requested_at;
+        if report.answer != Answer::NeverSeen || age < SEND_WITHIN {
+            return report;
+        }
+        tracing::error!(top_up.id = %top_up.id, "bank took no request within a day and knows of none; the top-up has failed");
+        Report { answer: Answer::Refused, reason: Some(NEVER_TAKEN.to_owned()), ..report }
     }
 
     async fn send(&self, top_up: &TopUp) -> Result<Report, Error> {

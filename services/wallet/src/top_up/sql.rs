@@ -38,12 +38,11 @@ pub(super) struct Intent<'a> {
     pub(super) requested_at: DateTime<Utc>,
 }
 
-/// Saves an intent; `false` when the citizen's key is taken. Waits for a concurrent request with the same key.
-pub(super) async fn insert(connection: &mut PgConnection, intent: &Intent<'_>) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
+/// Saves an intent, in the citizen's turn and after it was looked whether the key is taken.
+pub(super) async fn insert(connection: &mut PgConnection, intent: &Intent<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
         "INSERT INTO wallet.top_up (id, user_id, idempotency_key, fingerprint, bank_code, account, amount, state, requested_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'requested', $8, $8)
-         ON CONFLICT ON CONSTRAINT top_up_key_uq DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'requested', $8, $8)",
         intent.id.uuid(),
         intent.user_id,
         intent.idempotency_key,
@@ -54,8 +53,18 @@ pub(super) async fn insert(connection: &mut PgConnection, intent: &Intent<'_>) -
         intent.requested_at,
     )
     .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .await
+    .map(|_| ())
+}
+
+/// How many top-ups of a citizen have not ended.
+pub(super) async fn count_open_of(connection: &mut PgConnection, user: Uuid) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM wallet.top_up WHERE user_id = $1 AND state NOT IN ('completed', 'failed')"#,
+        user,
+    )
+    .fetch_one(connection)
+    .await
 }
 
 /// The top-up that a citizen's key belongs to.

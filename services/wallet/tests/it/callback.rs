@@ -178,17 +178,23 @@ async fn money_that_the_bank_took_after_all_is_credited_by_a_job_when_it_can_not
     eventually("the bank has acted", async || stage.bank.collected().await.contains_key(&id)).await;
     let said = |status: &str| json!({"request_id": id, "bank_reference": "FT1", "status": status, "reason": "odd", "amount": dong(5_000)});
     assert_eq!(send(&stage, &wallet, BANK, &said("failed")).await.expect(200)["state"], "failed");
-    eventually("both jobs have ended", async || stage.count("wallet.job WHERE state = 'done'").await == 2).await;
+    eventually("both jobs have ended", async || {
+        stage.count("wallet.job WHERE kind = 'top-up' AND state = 'done'").await == 2
+    })
+    .await;
     freeze(&stage, 1).await;
     assert_eq!(verdict(&send(&stage, &wallet, BANK, &said("succeeded")).await), (422, "account-frozen".to_owned()));
     let view = wallet.top_up_state(&citizen, &id).await;
     assert_eq!((&view["state"], &view["reason"]), (&json!("submitted"), &Value::Null));
-    assert_eq!(stage.count("wallet.job").await, 3, "a job takes it up");
+    assert_eq!(stage.count("wallet.job WHERE kind = 'top-up'").await, 3, "a job takes it up");
     freeze(&stage, 0).await;
     stage.bank.heal().await;
     stage.clock.advance(chrono::TimeDelta::seconds(60));
     wallet.reaches(&citizen, &id, "completed").await;
-    eventually("its job has ended", async || stage.count("wallet.job WHERE state = 'done'").await == 3).await;
+    eventually("its job has ended", async || {
+        stage.count("wallet.job WHERE kind = 'top-up' AND state = 'done'").await == 3
+    })
+    .await;
     assert_eq!(wallet.balance(&citizen).await, 6_000);
     stage.audit().await;
 }

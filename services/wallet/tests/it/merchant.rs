@@ -27,6 +27,24 @@ async fn a_merchant_is_made_once_per_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn there_are_no_more_than_there_may_be_however_many_are_made_at_once() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let owner = stage.token(stage.citizen(0).await);
+    let body = json!({"name": "Chè Hẻm"});
+    let made = futures::future::join_all((0..60).map(|_| wallet.post(&owner, "/wallet/v1/merchants", &body))).await;
+    let (made, refused): (Vec<_>, Vec<_>) = made.iter().partition(|answer| answer.status == 201);
+    assert_eq!((made.len(), refused.len()), (50, 10));
+    assert!(refused.iter().all(|answer| (answer.status.as_u16(), answer.code().as_str()) == (422, "too-many")));
+    let stores = format!("/wallet/v1/merchants/{}/stores", text(&made[0].json(), "id"));
+    let store = wallet.post(&owner, &stores, &json!({"name": "Huế"})).await.expect(201);
+    let tills = format!("{stores}/{}/tills", text(&store, "id"));
+    let made = (0..210).map(|_| wallet.post(&owner, &tills, &body));
+    let made = futures::future::join_all(made).await;
+    assert_eq!(made.iter().filter(|answer| answer.status == 201).count(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_till_has_its_code_in_three_forms() {
     let stage = Stage::new().await;
     let wallet = stage.start().await;

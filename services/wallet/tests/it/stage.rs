@@ -104,6 +104,11 @@ impl Bank {
         Self { url, config: bank, shutdown }
     }
 
+    /// Another bank, elsewhere, takes its place for wallets that start from now on.
+    pub(crate) fn move_to(&mut self, url: String) {
+        self.url = url;
+    }
+
     /// What goes wrong from now on.
     pub(crate) async fn fault(&self, fault: Value) {
         let answer = reqwest::Client::new()
@@ -228,21 +233,16 @@ impl Stage {
     /// A citizen of a tier, on a device that they have used for long.
     pub(crate) async fn citizen(&self, tier: i16) -> Uuid {
         let user = Uuid::now_v7();
+        self.bind_device(user, "2020-01-01T00:00:00Z".parse().expect("a time")).await;
         sqlx::query("INSERT INTO wallet.citizen (user_id, tier, updated_at) VALUES ($1, $2, now())")
             .bind(user)
             .bind(tier)
             .execute(&self.admin())
             .await
-        self.bind_device(user, "2020-01-01T00:00:00Z".parse().expect("a time")).await;
             .expect("a row");
         user
     }
 
-    pub(crate) fn token(&self, user: Uuid) -> String {
-        self.issuer.token(user, 600)
-    }
-
-    /// How many rows a table has under a condition.
     /// Says since when the citizen uses the device of their session.
     pub(crate) async fn bind_device(&self, user: Uuid, bound_at: chrono::DateTime<chrono::Utc>) {
         sqlx::query(
@@ -256,6 +256,11 @@ impl Stage {
         .expect("a row");
     }
 
+    pub(crate) fn token(&self, user: Uuid) -> String {
+        self.issuer.token(user, 600)
+    }
+
+    /// How many rows a table has under a condition.
     pub(crate) async fn count(&self, from: &str) -> i64 {
         let sql = format!("SELECT count(*) FROM {from}");
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&self.admin()).await.expect("a query")

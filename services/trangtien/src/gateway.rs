@@ -1,6 +1,7 @@
 //! The reverse proxy in front of roles that run in processes of their own (`trangtien up --split`).
 //!
-//! It routes by the first segment of the path ([`Role::of_segment`]) and streams bodies both ways, event streams included.
+//! It routes by the first segment of the path ([`Role::of_segment`]) and streams bodies both ways, event streams included;
+//! a body that does not say its length is gathered first, so that one that is too long never reaches a role.
 //! Hop-by-hop headers (RFC 9110, section 7.6.1) end here; the client's address is appended to `X-Forwarded-For`,
 //! whose earlier entries are dropped: this gateway is the edge, and nobody before it is trusted.
 //! It holds no state and knows no token.
@@ -18,19 +19,20 @@ use axum::{Router, middleware};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use platform::http::HttpSettings;
-use platform::problem::{BODY_TOO_LARGE, Problem, UNAVAILABLE};
+use platform::problem::{BODY_TOO_LARGE, INVALID_BODY, Problem, TIMEOUT, UNAVAILABLE};
 use platform::task::Shutdown;
 use platform::trace::TRACEPARENT;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::config::{AppConfig, Config};
-use crate::http::{Front, Readiness, describe, end_streams, guard, merge, routes};
+use crate::http::{Front, Readiness, describe, end_streams, guard, linger, merge, routes};
 use crate::role::Role;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,6 +43,11 @@ const GRACE: Duration = Duration::from_secs(5);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer to such a question.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// The check that stands for a role's process when that does not answer.
+const PROCESS: &str = "process";
+/// What precedes the samples that say which roles answered.
+const UP_HEAD: &str = "# HELP trangtien_up Whether the process of a role answers.\n# TYPE trangtien_up gauge\n";
 
 /// Headers that concern one connection only.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -73,6 +80,8 @@ struct Inner {
     app: AppConfig,
     limits: HttpSettings,
     shutdown: Shutdown,
+    /// What the roles say of their API, once all have said it: it does not change while they run.
+    document: OnceCell<Arc<Value>>,
 }
 
 impl Gateway {
@@ -97,6 +106,7 @@ impl Gateway {
             app: config.app.clone(),
             limits: config.http.limits,
             shutdown,
+            document: OnceCell::new(),
         }))
     }
 
@@ -108,21 +118,22 @@ impl Gateway {
             .with_state::<()>(())
             .layer(axum::Extension(self.clone()))
             .layer(middleware::from_fn(guard))
-            .layer(middleware::from_fn_with_state(self.0.shutdown.clone(), end_streams));
+            .layer(middleware::from_fn_with_state(self.0.shutdown.clone(), end_streams))
+            .layer(middleware::from_fn(linger));
         platform::http::scoped(router)
     }
 
-    async fn forward(&self, role: Role, mut request: Request) -> Response {
+    async fn forward(&self, role: Role, request: Request) -> Response {
         let Some(authority) = self.0.upstreams.get(&role) else { return away(role, "it does not run here") };
+        let mut request = match self.bounded(request).await {
+            Ok(request) => request,
+            Err(problem) => return problem.into_response(),
+        };
         let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
         prepare(request.headers_mut(), client);
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = address(authority, path);
         *request.version_mut() = http::Version::HTTP_11;
-        // A role would refuse it and close the connection while the body is still coming: refused here, before it is sent.
-        if usize::try_from(request.body().size_hint().lower()).is_ok_and(|size| size > self.0.limits.max_body_bytes) {
-            return Problem::new(BODY_TOO_LARGE).into_response();
-        }
         let within = Duration::from_millis(self.0.limits.deadline_ms) + GRACE;
         match tokio::time::timeout(within, self.0.client.request(request)).await {
             Ok(Ok(answer)) => {
@@ -133,6 +144,42 @@ impl Gateway {
             Ok(Err(error)) => away(role, error),
             Err(_) => away(role, "no answer in time"),
         }
+    }
+
+    /// The request with a body that is not too long. A role would refuse it and close the connection while the body is still coming:
+    /// it is refused here, before any of it is sent.
+    async fn bounded(&self, request: Request) -> Result<Request, Problem> {
+        let (most, size) = (self.0.limits.max_body_bytes, request.body().size_hint());
+        if usize::try_from(size.lower()).map_or(true, |size| size > most) {
+            return Err(Problem::new(BODY_TOO_LARGE));
+        }
+        if size.exact().is_some() {
+            return Ok(request);
+        }
+        let (parts, body) = request.into_parts();
+        let within = Duration::from_millis(self.0.limits.deadline_ms);
+        let gathered = tokio::time::timeout(within, Limited::new(body, most).collect()).await;
+        match gathered.map_err(|_| Problem::new(TIMEOUT))? {
+            Ok(body) => Ok(Request::from_parts(parts, Body::from(body.to_bytes()))),
+            Err(error) if error.is::<LengthLimitError>() => Err(Problem::new(BODY_TOO_LARGE)),
+            Err(error) => Err(Problem::new(INVALID_BODY).source(error)),
+        }
+    }
+
+    /// Whether every role answers at all, ready or not.
+    pub(crate) async fn all_answer(&self) -> bool {
+        self.readiness().await.roles.values().all(|checks| !checks.contains_key(PROCESS))
+    }
+
+    /// Asks every role for its part of the description.
+    async fn describe_all(&self) -> Result<Arc<Value>, Problem> {
+        let mut document = describe(&self.0.public_url);
+        for role in self.0.upstreams.keys() {
+            let part = self.ask(*role, "/openapi.json").await?;
+            let part = serde_json::from_slice(&part).map_err(|error| Problem::new(UNAVAILABLE).source(error))?;
+            merge(&mut document, &part);
+        }
+        Ok(Arc::new(document))
     }
 
     /// Asks a role's common route.
@@ -223,28 +270,29 @@ impl Front for Gateway {
         let mut readiness = Readiness { stopping: self.0.shutdown.is_cancelled(), ..Readiness::default() };
         for (role, said) in futures::future::join_all(asked).await {
             let checks = said.and_then(|mut said| said.roles.remove(&role));
-            let away = || BTreeMap::from([("process".to_owned(), "does not answer".to_owned())]);
+            let away = || BTreeMap::from([(PROCESS.to_owned(), "does not answer".to_owned())]);
             readiness.roles.insert(role, checks.unwrap_or_else(away));
         }
         readiness
     }
 
     async fn document(&self) -> Result<Arc<Value>, Problem> {
-        let mut document = describe(&self.0.public_url);
-        for role in self.0.upstreams.keys() {
-            let part = self.ask(*role, "/openapi.json").await?;
-            let part = serde_json::from_slice(&part).map_err(|error| Problem::new(UNAVAILABLE).source(error))?;
-            merge(&mut document, &part);
-        }
-        Ok(Arc::new(document))
+        self.0.document.get_or_try_init(|| self.describe_all()).await.cloned()
     }
 
+    /// All roles that answer, and which do: one that is away hides none of the others.
     async fn metrics(&self, role: Option<Role>) -> Result<String, Problem> {
-        let mut text = String::new();
-        for role in self.0.upstreams.keys().filter(|known| role.is_none_or(|role| role == **known)) {
-            text.push_str(&String::from_utf8_lossy(&self.ask(*role, "/metrics").await?));
+        if let Some(role) = role {
+            return self.ask(role, "/metrics").await.map(|text| String::from_utf8_lossy(&text).into_owned());
         }
-        Ok(text)
+        let asked = self.0.upstreams.keys().map(|role| async { (*role, self.ask(*role, "/metrics").await) });
+        let mut text = String::from(UP_HEAD);
+        let mut samples = String::new();
+        for (role, said) in futures::future::join_all(asked).await {
+            text.push_str(&format!("trangtien_up{{service=\"{role}\"}} {}\n", u8::from(said.is_ok())));
+            samples.push_str(&said.map(|said| String::from_utf8_lossy(&said).into_owned()).unwrap_or_default());
+        }
+        Ok(text + &samples)
     }
 
     fn public_url(&self) -> &Url {
@@ -281,6 +329,57 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
         assert_eq!(headers["x-forwarded-host"], "localhost:8080");
         assert_eq!(headers["accept"], "text/event-stream");
+    }
+
+    /// A gateway before a wallet that answers with the length of what it gets, and an identity that is away.
+    async fn gateway() -> Gateway {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let role = Router::new()
+            .route("/metrics", axum::routing::get(async || "wallet_samples 7\n"))
+            .fallback(async |body: axum::body::Bytes| body.len().to_string());
+        tokio::spawn(async move { axum::serve(listener, role).await });
+        let away = platform::embedded::free_port().expect("a port is free");
+        let ports = BTreeMap::from([(Role::Wallet, port), (Role::Identity, away)]);
+        Gateway::new(&ports, &Config::default(), Shutdown::new())
+    }
+
+    async fn send(gateway: &Gateway, body: Body) -> (u16, String) {
+        let request = http::Request::post("/wallet/v1/payments").body(body).expect("a request");
+        let answer = gateway.forward(Role::Wallet, request).await;
+        let status = answer.status().as_u16();
+        let bytes = answer.into_body().collect().await.expect("it ends").to_bytes();
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A body that does not say how long it is.
+    fn chunked(chunks: usize) -> Body {
+        let chunk = axum::body::Bytes::from(vec![b'x'; 1024]);
+        Body::from_stream(futures::stream::iter((0..chunks).map(move |_| Ok::<_, std::io::Error>(chunk.clone()))))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_is_refused_whether_it_says_its_length_or_not() {
+        let gateway = gateway().await;
+        let most = gateway.0.limits.max_body_bytes;
+        assert_eq!(send(&gateway, Body::from(vec![b'x'; most])).await, (200, most.to_string()));
+        assert_eq!(send(&gateway, chunked(most / 1024)).await, (200, most.to_string()));
+        for long in [Body::from(vec![b'x'; most + 1]), chunked(most / 1024 + 1)] {
+            let (status, problem) = send(&gateway, long).await;
+            assert_eq!(status, 413, "{problem}");
+            assert!(problem.contains(BODY_TOO_LARGE.code()), "{problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_role_that_is_away_hides_no_other_ones_metrics() {
+        let gateway = gateway().await;
+        let text = gateway.metrics(None).await.expect("those that answer");
+        assert!(text.contains("wallet_samples 7"), "{text}");
+        for line in ["trangtien_up{service=\"wallet\"} 1", "trangtien_up{service=\"identity\"} 0"] {
+            assert!(text.lines().any(|said| said == line), "{text}");
+        }
+        assert!(gateway.metrics(Some(Role::Identity)).await.is_err());
     }
 
     #[test]

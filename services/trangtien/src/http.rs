@@ -5,6 +5,7 @@
 
 mod document;
 mod internal;
+mod linger;
 mod page;
 mod stream;
 
@@ -30,6 +31,7 @@ use utoipa_axum::routes;
 pub(crate) use document::{describe, merge};
 pub use internal::Internal;
 pub(crate) use internal::guard;
+pub(crate) use linger::linger;
 pub(crate) use stream::end_streams;
 
 use crate::config::AppConfig;

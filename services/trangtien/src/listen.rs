@@ -9,6 +9,9 @@ const MAX_NEXT_PORTS: u16 = 100;
 /// How often a free port is picked anew when only one of the two families got it.
 const MAX_PICKS: usize = 20;
 
+/// How a port is refused that another program has.
+pub(crate) const TAKEN: &str = "is taken by another program";
+
 /// Bound sockets of one port, ready to be served.
 #[derive(Debug)]
 pub struct Bound {
@@ -63,7 +66,7 @@ pub fn bind(text: &str) -> anyhow::Result<Bound> {
             Ok(bound) => return Ok(bound),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && pick < picks => {}
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                bail!("port {port} is taken by another program; give another one with --http {host}:PORT")
+                bail!("port {port} {TAKEN}; give another one with --http {host}:PORT")
             }
             Err(error) => return Err(error).with_context(|| format!("cannot listen on {text}")),
         }

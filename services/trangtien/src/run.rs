@@ -233,7 +233,8 @@ impl Node {
         let router = router
             .merge(http::routes(self.shared.clone()))
             .layer(middleware::from_fn(http::guard))
-            .layer(middleware::from_fn_with_state(http.clone(), http::end_streams));
+            .layer(middleware::from_fn_with_state(http.clone(), http::end_streams))
+            .layer(middleware::from_fn(http::linger));
         let router = web::finish(router, self.config.http.limits, self.verifier.clone());
         let servers = self.serve_http(public, router, &http).await?;
         Ok(Running {

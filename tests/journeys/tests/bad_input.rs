@@ -2,12 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use harness::{Citizen, City, money};
-use reqwest::Method;
+use reqwest::{Body, Method};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// POSTs raw bytes as JSON; gives status and code.
-async fn raw(citizen: &Citizen, path: &str, body: Vec<u8>) -> Result<(u16, String)> {
+async fn raw(citizen: &Citizen, path: &str, body: impl Into<Body>) -> Result<(u16, String)> {
     let request = citizen.visitor.request(Method::POST, path)?.bearer_auth(&citizen.token);
     let request =
         request.header("content-type", "application/json").header("idempotency-key", Uuid::new_v4().to_string());
@@ -22,9 +22,28 @@ async fn raw(citizen: &Citizen, path: &str, body: Vec<u8>) -> Result<(u16, Strin
     Ok((status, problem["code"].as_str().context("code")?.to_owned()))
 }
 
+/// So many kilobytes.
+fn whole(kilobytes: usize) -> Body {
+    vec![b'x'; kilobytes * 1024].into()
+}
+
+/// So many kilobytes that come in chunks and do not say how many they are.
+fn chunked(kilobytes: usize) -> Body {
+    let chunks = (0..kilobytes).map(|_| Ok::<_, std::io::Error>(vec![b'x'; 1024]));
+    Body::wrap_stream(futures::stream::iter(chunks))
+}
+
 #[tokio::test]
-async fn bodies_amounts_and_ids() -> Result<()> {
-    let city = City::all_in_one().await?;
+async fn bodies_amounts_and_ids_in_one_process() -> Result<()> {
+    bodies_amounts_and_ids(City::all_in_one().await?).await
+}
+
+#[tokio::test]
+async fn bodies_amounts_and_ids_with_one_process_per_role() -> Result<()> {
+    bodies_amounts_and_ids(City::split().await?).await
+}
+
+async fn bodies_amounts_and_ids(city: City) -> Result<()> {
     let citizen = city.visitor()?.sign_up().await?;
     let till = Uuid::new_v4();
     let pay = |amount: Value| {
@@ -64,14 +83,28 @@ async fn bodies_amounts_and_ids() -> Result<()> {
             let (status, code) = raw(&citizen, path, body.clone()).await.with_context(|| format!("{path}: {name}"))?;
             ensure!((400..500).contains(&status) && !code.is_empty(), "{path}: {name}: {status} {code}");
         }
+        for (name, body) in [("says its length", whole(1_000)), ("does not", chunked(1_000))] {
+            let answer = raw(&citizen, path, body).await.with_context(|| format!("{path}: a body that {name}"))?;
+            ensure!(answer == (413, "body-too-large".to_owned()), "{path}: a body that {name}: {answer:?}");
+        }
+        let (status, _) = raw(&citizen, path, chunked(20)).await.with_context(|| format!("{path}: in chunks"))?;
+        ensure!((400..500).contains(&status) && status != 413, "{path}: in chunks: {status}");
     }
     ensure!(citizen.balance().await? == 0, "nothing happened");
     city.finish().await
 }
 
 #[tokio::test]
-async fn tokens_keys_and_qr_codes() -> Result<()> {
-    let city = City::all_in_one().await?;
+async fn tokens_keys_and_qr_codes_in_one_process() -> Result<()> {
+    tokens_keys_and_qr_codes(City::all_in_one().await?).await
+}
+
+#[tokio::test]
+async fn tokens_keys_and_qr_codes_with_one_process_per_role() -> Result<()> {
+    tokens_keys_and_qr_codes(City::split().await?).await
+}
+
+async fn tokens_keys_and_qr_codes(city: City) -> Result<()> {
     let visitor = city.visitor()?;
     let citizen = visitor.sign_up().await?;
     for token in ["", "x", "a.b.c", &format!("{}x", citizen.token), &citizen.refresh_token] {
@@ -102,8 +135,16 @@ async fn tokens_keys_and_qr_codes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_expired_session_is_refused() -> Result<()> {
-    let city = City::all_in_one().await?;
+async fn an_expired_session_is_refused_in_one_process() -> Result<()> {
+    an_expired_session_is_refused(City::all_in_one().await?).await
+}
+
+#[tokio::test]
+async fn an_expired_session_is_refused_with_one_process_per_role() -> Result<()> {
+    an_expired_session_is_refused(City::split().await?).await
+}
+
+async fn an_expired_session_is_refused(city: City) -> Result<()> {
     let citizen = city.visitor()?.sign_up().await?;
     citizen.get("/wallet/v1/wallet").await?.expect(200)?;
     city.advance(chrono::TimeDelta::minutes(11)).await?;

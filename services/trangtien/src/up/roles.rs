@@ -16,10 +16,12 @@ use crate::http::{Front as _, Readiness};
 use crate::listen::Bound;
 use crate::role::Role;
 use crate::run::{self, Running};
-use crate::split::Processes;
+use crate::split::{Ended, Processes};
 
 /// How long roles may take to get ready.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+/// How often a split city is started with other ports when somebody took one.
+const MAX_STARTS: usize = 5;
 /// How often readiness is asked for while starting.
 const READY_POLL: Duration = Duration::from_millis(20);
 
@@ -39,9 +41,8 @@ impl Roles {
         if shape == Shape::AllInOne {
             return Ok(Roles::Here(run::start(config, &BTreeSet::from(Role::ALL), clock, public).await?));
         }
-        let processes = Processes::start(folder, &config).await?;
         let shutdown = Shutdown::new();
-        let gateway = Gateway::new(processes.http_ports(), &config, shutdown.clone());
+        let (processes, gateway) = start_apart(folder, &config, &shutdown).await?;
         let mut listeners = Vec::new();
         for listener in public.into_listeners().context("cannot serve the public listener")? {
             let serving = platform::http::serve(listener, gateway.router(), config.http.server, shutdown.clone());
@@ -62,6 +63,7 @@ impl Roles {
         loop {
             let readiness = self.readiness().await;
             if readiness.all() {
+                self.describe_early();
                 return Ok(());
             }
             if let Roles::Apart { processes, .. } = self
@@ -73,6 +75,14 @@ impl Roles {
                 bail!("not ready within {} s: {}", READY_LIMIT.as_secs(), serde_json::to_string(&readiness)?);
             }
             tokio::time::sleep(READY_POLL).await;
+        }
+    }
+
+    /// Asks apart roles for the description of their API while all are there: it is kept for when one is not.
+    fn describe_early(&self) {
+        if let Roles::Apart { gateway, .. } = self {
+            let gateway = gateway.clone();
+            tokio::spawn(async move { gateway.document().await.is_ok() });
         }
     }
 
@@ -94,4 +104,34 @@ impl Roles {
             }
         }
     }
+}
+
+/// Starts every role in a process of its own and waits until each answers; with other ports when one was taken after we had looked.
+async fn start_apart(folder: &Folder, config: &Config, shutdown: &Shutdown) -> anyhow::Result<(Processes, Gateway)> {
+    let mut starts = 1;
+    loop {
+        let processes = Processes::start(folder, config).await?;
+        let gateway = Gateway::new(processes.http_ports(), config, shutdown.clone());
+        let Some(ended) = until_answering(&processes, &gateway).await else { return Ok((processes, gateway)) };
+        processes.stop().await;
+        if !ended.port_taken || starts == MAX_STARTS {
+            bail!("{ended}");
+        }
+        starts += 1;
+    }
+}
+
+/// Waits until every role answers, or until one has ended. How ready they are is asked later.
+async fn until_answering(processes: &Processes, gateway: &Gateway) -> Option<Ended> {
+    let end = Instant::now() + READY_LIMIT;
+    while Instant::now() < end {
+        if let Some(ended) = processes.ended().await {
+            return Some(ended);
+        }
+        if gateway.all_answer().await {
+            break;
+        }
+        tokio::time::sleep(READY_POLL).await;
+    }
+    None
 }

@@ -35,6 +35,7 @@ use axum::extract::DefaultBodyLimit;
 use platform::clock::Clock;
 use platform::task::Shutdown;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 pub use bank::{CLOSED_ACCOUNT, OPENING_BALANCE, POOR_ACCOUNT, RICH_ACCOUNTS};
 pub use config::{BankConfig, Config, PushConfig, SmsConfig};
@@ -56,10 +57,29 @@ pub fn router(config: Config, clock: Clock) -> Router {
 /// # Errors
 /// What the listener reports.
 pub async fn serve(listener: TcpListener, config: Config, clock: Clock, shutdown: Shutdown) -> std::io::Result<()> {
+    serve_all(vec![listener], config, clock, shutdown).await
+}
+
+/// Serves one world on several listeners, as [`serve`] does on one.
+///
+/// # Errors
+/// What a listener reports.
+pub async fn serve_all(
+    listeners: Vec<TcpListener>,
+    config: Config,
+    clock: Clock,
+    shutdown: Shutdown,
+) -> std::io::Result<()> {
     let world = world::World::new(config, clock, &shutdown);
-    let app = routes(world.clone());
-    let token = shutdown.token().clone();
-    axum::serve(listener, app).with_graceful_shutdown(async move { token.cancelled().await }).await?;
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        let token = shutdown.token().clone();
+        let until = async move { token.cancelled().await };
+        serving.spawn(axum::serve(listener, routes(world.clone())).with_graceful_shutdown(until).into_future());
+    }
+    while let Some(ended) = serving.join_next().await {
+        ended.map_err(std::io::Error::other)??;
+    }
     world.finish().await;
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! .trangtien/
+//!   .trangtien-data   says that the folder is ours; the first to come and the last to go
 //!   lock            held while `trangtien up` runs; its content is the pid
 //!   secrets.toml    generated once, 0600: passwords of database roles, identity's keys, credentials of the sandbox
 //!   run.json        while everything runs: where
@@ -9,7 +10,8 @@
 //!   pki/ roles/ log/   of `--split`: certificates, one configuration and one log per role
 //! ```
 //!
-//! Invariant: nothing but these names is ever removed, whatever folder was given.
+//! Invariant: a folder that holds something and does not say that it is ours is not used and nothing in it is removed.
+//! Invariant: nothing but these names is ever removed, whatever else lies there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -23,6 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::migrate::{self, Passwords};
 
+const MARKER: &str = ".trangtien-data";
+const MARKER_TEXT: &str = "`trangtien up` keeps its data in this folder; `trangtien up --remove` removes it.\n";
 const LOCK: &str = "lock";
 const RUN: &str = "run.json";
 const SECRETS: &str = "secrets.toml";
@@ -70,12 +74,13 @@ impl Folder {
     /// Makes the folder when it is new and locks it.
     ///
     /// # Errors
-    /// When another `trangtien up` uses it.
+    /// When it holds other things than ours, or another `trangtien up` uses it.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         // Others may pass through: a server of another account may keep its data below.
         let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(path);
         made.with_context(|| format!("cannot create {}", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("cannot open {}", path.display()))?;
+        make_ours(&path)?;
         let lock_path = path.join(LOCK);
         let mut lock = OpenOptions::new()
             .read(true)
@@ -147,7 +152,9 @@ impl Folder {
     /// As [`Folder::clear`].
     pub fn remove(self) -> anyhow::Result<()> {
         self.clear()?;
-        fs::remove_file(self.join(LOCK)).context("cannot remove the lock")?;
+        for name in [LOCK, MARKER] {
+            fs::remove_file(self.join(name)).with_context(|| format!("cannot remove {name}"))?;
+        }
         // Somebody else's files may lie there.
         fs::remove_dir(&self.path).ok();
         Ok(())
@@ -225,6 +232,23 @@ impl Secrets {
     }
 }
 
+/// Marks a folder that is empty as ours.
+fn make_ours(path: &Path) -> anyhow::Result<()> {
+    let marker = path.join(MARKER);
+    if marker.is_file() {
+        return Ok(());
+    }
+    let mut content = fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if content.any(|entry| entry.map_or(true, |entry| entry.file_name() != MARKER)) {
+        bail!(
+            "{} holds files and is no data folder of `trangtien up` ({MARKER} is missing); nothing was changed. \
+             Give a new or an empty folder with --data-dir",
+            path.display()
+        );
+    }
+    fs::write(&marker, MARKER_TEXT).with_context(|| format!("cannot write {}", marker.display()))
+}
+
 /// An Ed25519 seed: 64 hexadecimal digits, as generated secrets are made of.
 fn signing_key() -> Secret {
     let mut digits = generate_secret() + &generate_secret();
@@ -266,6 +290,17 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_somebody_else_is_left_alone() {
+        let place = TestFolder::new("folder").expect("a folder");
+        let log = place.path().join("log");
+        fs::create_dir(&log).expect("a folder as we would make one");
+        let refused = Folder::open(place.path()).expect_err("not ours").to_string();
+        assert!(refused.contains("nothing was changed") && refused.contains("--data-dir"), "{refused}");
+        let left: Vec<_> = fs::read_dir(place.path()).expect("it is there").flatten().collect();
+        assert!(left.len() == 1 && log.is_dir(), "not even a lock was made");
+    }
+
+    #[test]
     fn secrets_are_generated_once_and_others_files_stay() {
         let place = TestFolder::new("folder").expect("a folder");
         let folder = Folder::open(&place.path().join("data")).expect("new");
@@ -278,6 +313,7 @@ mod tests {
         fs::write(folder.join("mine.txt"), "kept").expect("writable");
         let path = folder.path().to_owned();
         folder.remove().expect("removed");
-        assert!(path.join("mine.txt").is_file() && !path.join("secrets.toml").exists());
+        let left: Vec<_> = fs::read_dir(&path).expect("it is there").flatten().collect();
+        assert!(left.len() == 1 && path.join("mine.txt").is_file(), "{left:?}");
     }
 }

@@ -192,12 +192,12 @@ impl City {
     /// Stops everything in order; the data stays.
     ///
     /// # Errors
-    /// When a server does not stop.
+    /// When a server does not stop, or `run.json` can't be removed. Everything else was stopped nevertheless.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.folder.forget_run()?;
+        let forgotten = self.folder.forget_run();
         self.roles.stop().await;
         self.sandbox.stop().await;
-        self.servers.stop().await
+        self.servers.stop().await.and(forgotten)
     }
 
     fn welcome(&self) -> String {

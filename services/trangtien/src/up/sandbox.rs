@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 use platform::clock::Clock;
 use platform::task::Shutdown;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::folder::Secrets;
+use crate::listen;
 
 /// A running sandbox.
 #[derive(Debug)]
@@ -18,10 +18,11 @@ pub(super) struct Sandbox {
 
 impl Sandbox {
     pub(super) async fn start(secrets: &Secrets, clock: Clock) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen for the sandbox")?;
-        let port = listener.local_addr().context("the sandbox's address")?.port();
+        let bound = listen::bind("localhost:0").context("cannot listen for the sandbox")?;
+        let port = bound.port();
+        let listeners = bound.into_listeners().context("cannot serve the sandbox")?;
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(::sandbox::serve(listener, secrets.sandbox.clone(), clock, shutdown.clone()));
+        let task = tokio::spawn(::sandbox::serve_all(listeners, secrets.sandbox.clone(), clock, shutdown.clone()));
         Ok(Self { port, shutdown, task })
     }
 

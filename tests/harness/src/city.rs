@@ -21,7 +21,7 @@ use url::Url;
 use crate::client::{Citizen, Visitor, eventually};
 use crate::proxy::FaultProxy;
 use crate::sse::EventFeed;
-use crate::teardown;
+use crate::{teardown, template};
 
 /// How long a city may take to start.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -31,7 +31,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// How many roles a city has.
 const ROLES: usize = 5;
 /// The database that every server has.
-const DATABASE: &str = "postgres";
+pub(crate) const DATABASE: &str = "postgres";
 
 /// How the roles are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +95,12 @@ impl City {
     pub async fn start_with(shape: Shape, settings: &[(&str, &str)]) -> Result<Self> {
         let folder = TestFolder::new("city")?;
         let (postgres_dir, redis_dir) = (folder.path().join("postgres"), folder.path().join("redis"));
-        let (postgres, redis) = tokio::try_join!(
-            Postgres::start(&postgres_dir, PostgresOptions::scratch()),
-            Redis::start(&redis_dir, RedisOptions::scratch()),
-        )?;
+        let postgres = async {
+            template::lay_into(&postgres_dir).await?;
+            Ok::<_, anyhow::Error>(Postgres::start(&postgres_dir, PostgresOptions::scratch()).await?)
+        };
+        let redis = async { Ok(Redis::start(&redis_dir, RedisOptions::scratch()).await?) };
+        let (postgres, redis) = tokio::try_join!(postgres, redis)?;
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let database_proxy = FaultProxy::start(local(postgres.port())).await?;
         let redis_proxy = FaultProxy::start(local(redis.port())).await?;

@@ -375,7 +375,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_definite_answer_ends_the_waiting_and_a_passing_one_does_not() {
-        let answer = |status: u16| Answer { status: StatusCode::from_u16(status).expect("a status"), body: Value::Null };
+        let answer =
+            |status: u16| Answer { status: StatusCode::from_u16(status).expect("a status"), body: Value::Null };
         let began = Instant::now();
         let declined = eventually("a payment", || async { answer(422).expect(201).context("paying").map(Some) }).await;
         let declined = format!("{:#}", declined.expect_err("declined"));

@@ -8,6 +8,7 @@ pub mod client;
 pub mod proxy;
 pub mod sse;
 mod teardown;
+mod template;
 
 pub use city::{City, Shape};
 pub use client::{Answer, Citizen, Shop, Visitor, definite, eventually, money};

@@ -5,6 +5,7 @@
 //!
 //! Pure but for the citizen's standing, which one statement reads.
 
+use chrono::NaiveDate;
 use ledger::limit::{Class, Excess, Lift, Limit};
 use ledger::money::Money;
 use uuid::Uuid;
@@ -102,6 +103,16 @@ pub(crate) async fn check(wallet: &Wallet, user: Uuid, kind: Kind, amount: Money
         }
     }
     needs_no_proof(&wallet.rules, kind, amount, moment)
+}
+
+/// Refuses what is more in a day than goes without a further proof; `total` is all of the day, this one included.
+pub(crate) fn check_day(wallet: &Wallet, day: NaiveDate, kind: Kind, total: i64) -> Result<(), Error> {
+    match wallet.rules.unproved(kind, day) {
+        Some(unproved) if total > unproved.day_maximum => {
+            Err(AmountFault::StepUp(Money::from_minor(unproved.day_maximum, CURRENCY)).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn excess(limit: Limit) -> Excess {

@@ -1,6 +1,6 @@
 //! The first step: the intent and its job are saved in one transaction, before anybody outside is asked.
 //!
-//! Lock: the citizen's turn, so that a citizen has no more than [`MAX_OPEN`] under way, however many ask at once.
+//! Lock: the citizen's turn, so that a citizen has no more than [`MAX_OPEN`] under way, and no more in a day than goes without a proof, however many ask at once.
 
 use ledger::money::{Money, PositiveMoney};
 use platform::id;
@@ -54,6 +54,7 @@ pub(crate) async fn begin(
     let amount = new.amount.money();
     allowance::check(wallet, user, Kind::TopUp, amount).await?;
     let now = wallet.clock.now();
+    let day = wallet.place.day(now);
     let id = TopUpId::from(id::new());
     let mut tx = platform::db::begin(&wallet.pool).await?;
     turn(&mut tx, user).await?;
@@ -63,6 +64,8 @@ pub(crate) async fn begin(
     if sql::count_open_of(&mut tx, user).await? >= MAX_OPEN {
         return Err(Error::TooManyTopUps(MAX_OPEN));
     }
+    let earlier = sql::asked_since(&mut tx, user, wallet.place.start_of(day)).await?;
+    allowance::check_day(wallet, day, Kind::TopUp, earlier.saturating_add(amount.minor()))?;
     let intent = sql::Intent {
         id,
         user_id: user,

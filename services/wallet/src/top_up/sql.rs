@@ -67,6 +67,22 @@ pub(super) async fn count_open_of(connection: &mut PgConnection, user: Uuid) -> 
     .await
 }
 
+/// What a citizen has asked for since a time, and not failed to get.
+pub(super) async fn asked_since(
+    connection: &mut PgConnection,
+    user: Uuid,
+    since: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT coalesce(sum(amount), 0)::bigint AS "amount!" FROM wallet.top_up
+           WHERE user_id = $1 AND requested_at >= $2 AND state <> 'failed'"#,
+        user,
+        since,
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// The top-up that a citizen's key belongs to.
 pub(super) async fn find_by_key(
     connection: &mut PgConnection,

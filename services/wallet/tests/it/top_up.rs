@@ -256,6 +256,31 @@ async fn a_wallet_that_dies_at_any_point_goes_on_where_it_was() {
     stage.audit().await;
 }
 
+/// However many are asked for at once, no more comes in a day without a proof than the rule says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_of_top_ups_goes_so_far_without_a_proof() {
+    let stage = Stage::new().await;
+    let (wallet, other) = (stage.start().await, stage.replica("two").await);
+    let token = stage.token(stage.citizen(1).await);
+    let body = json!({"bank_code": BANK, "account": RICH, "amount": dong(7_000_000)});
+    let asks = (0..6).map(|turn| {
+        let replica = if turn % 2 == 0 { &wallet } else { &other };
+        replica.post(&token, "/wallet/v1/top-ups", &body)
+    });
+    let answers = futures::future::join_all(asks).await;
+    let mut codes: Vec<_> = answers.iter().map(|answer| (answer.status.as_u16(), answer.code())).collect();
+    codes.sort();
+    let refused = (403, "step-up-required".to_owned());
+    assert_eq!(codes, [vec![(202, String::new()); 2], vec![refused.clone(); 4]].concat());
+    let small = json!({"bank_code": BANK, "account": RICH, "amount": dong(6_000_001)});
+    let ask = async |token: &str, body: &Value| {
+        let answer = wallet.post(token, "/wallet/v1/top-ups", body).await;
+        (answer.status.as_u16(), answer.code())
+    };
+    assert_eq!(ask(&token, &small).await, refused);
+    assert_eq!(ask(&token, &json!({"bank_code": BANK, "account": RICH, "amount": dong(6_000_000)})).await.0, 202);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_bound_a_top_up() {
     let stage = Stage::new().await;

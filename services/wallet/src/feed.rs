@@ -14,13 +14,15 @@ use ledger::journal;
 use platform::task::{Shutdown, Task};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::merchant::MerchantId;
 
 /// Pause before listening again after the connection was lost.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// How long the journal may be silent before it is looked at all the same.
+const LOOK_ANYWAY: Duration = Duration::from_secs(20);
 
 /// Where streams wait for payments to their merchant.
 #[derive(Clone, Debug, Default)]
@@ -157,14 +159,25 @@ impl Reader {
         let mut listener = PgListener::connect_with(&self.listening).await?;
         listener.eager_reconnect(false);
         listener.listen(journal::CHANNEL).await?;
-        // What was told while nobody listened is found by reading.
-        self.dispatch().await;
-        while listener.try_recv().await?.is_some() {
-            // One read finds all that was told meanwhile.
-            while listener.next_buffered().is_some() {}
-            self.dispatch().await;
+        // What is told while one read goes on is found by the next one.
+        let told = Notify::new();
+        let hearing = async {
+            while listener.try_recv().await?.is_some() {
+                told.notify_one();
+            }
+            Ok(())
+        };
+        let looking = async {
+            loop {
+                // What was told while nobody listened is found by reading; and a connection may be dead without saying so.
+                self.dispatch().await;
+                tokio::time::timeout(LOOK_ANYWAY, told.notified()).await.ok();
+            }
+        };
+        tokio::select! {
+            ended = hearing => ended,
+            () = looking => Ok(()),
         }
-        Ok(())
     }
 
     async fn dispatch(&mut self) {

@@ -5,6 +5,7 @@
 mod books;
 mod checkpoint;
 mod faults;
+mod hledger;
 mod holds;
 mod immutable;
 mod outage;

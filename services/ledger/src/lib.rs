@@ -14,6 +14,7 @@
 //! | [`block`] | Merkle trees, the chain of blocks, inclusion proofs; pure |
 //! | [`engine`] | the queue and the loop; [`Ledger`] is the way in |
 //! | `batch` | one batch, one transaction |
+//! | [`expiry`] | gives back what holds set aside whose time is over |
 //! | [`rider`] | what callers write in the same transaction |
 //! | [`journal`] | transfers as an event source |
 //! | [`book`] | trial balance, statements, balances at a time, exports, proofs |
@@ -37,6 +38,7 @@ pub mod block;
 pub mod book;
 pub mod checkpoint;
 pub mod engine;
+pub mod expiry;
 pub mod fold;
 pub mod hold;
 pub mod journal;

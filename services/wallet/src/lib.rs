@@ -214,6 +214,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     } else {
         tracing::warn!("wallet.checkpoint.key is not set: the books are not signed");
     }
+    let (pool, clock) = (context.pool.clone(), context.clock.clone());
+    tasks.push(ledger::expiry::task(wallet.ledger.clone(), pool, clock, wallet.shard, &context.metrics));
     tasks.extend([
         feed_task,
         Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),

@@ -4,6 +4,7 @@
 
 mod books;
 mod checkpoint;
+mod expiry;
 mod faults;
 mod hledger;
 mod holds;

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ioc", &["platform", "proto"]),
     ("sandbox", &["platform"]),
     ("trangtien", &["identity", "ioc", "ledger", "notifications", "platform", "proto", "reports", "sandbox", "wallet"]),
+    ("faults", &["ledger", "platform"]),
     ("harness", &["platform", "trangtien"]),
     ("journeys", &["harness", "platform", "trangtien"]),
     ("load", &["harness", "identity", "ledger", "platform", "trangtien"]),

@@ -10,6 +10,7 @@ mod hledger;
 mod holds;
 mod immutable;
 mod outage;
+mod overload;
 mod posting;
 mod proxy;
 mod support;

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+/// How late answers are under [`Fault::Slow`].
+const SLOWNESS: Duration = Duration::from_millis(8);
 
 /// What the proxy does with the next COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub(crate) enum Fault {
     LoseAnswerAndStay = 3,
     /// Refuses connections and cuts those that speak.
     Away = 4,
+    /// Passes every answer [`SLOWNESS`] late.
+    Slow = 5,
 }
 
 /// A running proxy.
@@ -57,7 +63,7 @@ impl Proxy {
     pub(crate) fn pool(&self, url: &str) -> PgPool {
         let options: PgConnectOptions = url.parse().expect("a URL");
         let options = options.host("127.0.0.1").port(self.port);
-        PgPoolOptions::new().acquire_timeout(std::time::Duration::from_millis(500)).connect_lazy_with(options)
+        PgPoolOptions::new().acquire_timeout(Duration::from_millis(500)).connect_lazy_with(options)
     }
 
     pub(crate) fn set(&self, fault: Fault) {
@@ -98,6 +104,9 @@ impl Proxy {
                 }
                 read = server.read(&mut answered) => {
                     let Ok(bytes @ 1..) = read else { return };
+                    if self.fault() == Fault::Slow as u8 {
+                        tokio::time::sleep(SLOWNESS).await;
+                    }
                     if client.write_all(&answered[..bytes]).await.is_err() {
                         return;
                     }

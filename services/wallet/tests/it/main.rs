@@ -5,6 +5,7 @@ mod callback;
 mod checkpoint;
 mod journey;
 mod merchant;
+mod overload;
 mod payment;
 mod relay;
 mod stage;

@@ -179,6 +179,11 @@ impl Stage {
 
     /// A wallet process that the bank does not call back.
     pub(crate) async fn replica(&self, instance: &str) -> Replica {
+        self.replica_with(instance, self.config()).await
+    }
+
+    /// A wallet process with settings of its own.
+    pub(crate) async fn replica_with(&self, instance: &str, config: Config) -> Replica {
         let mut running = JoinSet::new();
         let shutdown = Shutdown::new();
         let (verifier, keys) = Verifier::new(self.issuer.clone(), self.clock.clone());
@@ -194,7 +199,7 @@ impl Stage {
             instance: instance.to_owned(),
         };
         let deps = Deps { context: context.clone(), identity: platform::rpc::unreachable() };
-        let service = wallet::build(self.config(), deps).await.expect("the configuration is valid");
+        let service = wallet::build(config, deps).await.expect("the configuration is valid");
         for task in service.tasks.into_iter().chain([keys]) {
             let shutdown = shutdown.clone();
             running.spawn(async move {
@@ -207,7 +212,8 @@ impl Stage {
         Replica { router, grpc: service.grpc.expect("the wallet has gRPC"), context, running }
     }
 
-    fn config(&self) -> Config {
+    /// The settings of this city's wallets.
+    pub(crate) fn config(&self) -> Config {
         let bank = BankConfig {
             url: self.bank.url.parse().expect("a URL"),
             partner: self.bank.config.partner.clone(),

@@ -27,6 +27,8 @@ use crate::migrate::{self, Passwords};
 
 const MARKER: &str = ".trangtien-data";
 const MARKER_TEXT: &str = "`trangtien up` keeps its data in this folder; `trangtien up --remove` removes it.\n";
+/// What may lie in an empty folder: our marker by another start at this moment, what a new file system brings.
+const NOBODYS: [&str; 2] = [MARKER, "lost+found"];
 const LOCK: &str = "lock";
 const RUN: &str = "run.json";
 const SECRETS: &str = "secrets.toml";
@@ -239,7 +241,7 @@ fn make_ours(path: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut content = fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if content.any(|entry| entry.map_or(true, |entry| entry.file_name() != MARKER)) {
+    if content.any(|entry| entry.map_or(true, |entry| !NOBODYS.iter().any(|name| entry.file_name() == *name))) {
         bail!(
             "{} holds files and is no data folder of `trangtien up` ({MARKER} is missing); nothing was changed. \
              Give a new or an empty folder with --data-dir",
@@ -298,6 +300,9 @@ mod tests {
         assert!(refused.contains("nothing was changed") && refused.contains("--data-dir"), "{refused}");
         let left: Vec<_> = fs::read_dir(place.path()).expect("it is there").flatten().collect();
         assert!(left.len() == 1 && log.is_dir(), "not even a lock was made");
+        let volume = place.path().join("volume");
+        fs::create_dir_all(volume.join("lost+found")).expect("a new file system");
+        Folder::open(&volume).expect("as good as empty");
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //! | [`journal`] | transfers as an event source |
 //! | [`book`] | trial balance, statements, balances at a time, exports, proofs |
 //! | [`checkpoint`], [`note`] | what is signed about the books each day |
+//! | [`receipt`] | what a person keeps and checks without the database |
 //! | [`verify`] | recomputes everything and names the first bad block |
 //! | `sql` | every statement |
 //!
@@ -47,6 +48,7 @@ pub mod limit;
 mod meter;
 pub mod money;
 pub mod note;
+pub mod receipt;
 pub mod request;
 pub mod rider;
 mod sql;

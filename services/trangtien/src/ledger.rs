@@ -12,16 +12,23 @@ use ledger::verify::{self, Options};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::database::Place;
+use crate::receipt;
 use crate::role::Role;
 
 /// Works on the ledger.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
-    /// Recomputes every hash, chain and balance, and names the first block that does not hold.
+    /// Recomputes every hash, chain and balance, and names the first block that does not hold. With --receipt checks one receipt, without any city.
     Verify {
         /// Which city.
         #[command(flatten)]
         place: Place,
+        /// A receipt, as it was fetched.
+        #[arg(long, value_name = "FILE", conflicts_with = "config")]
+        receipt: Option<PathBuf>,
+        /// The public key that the city publishes, from a source that you trust.
+        #[arg(long, value_name = "PUBLIC", requires = "receipt")]
+        key: Option<String>,
     },
     /// Totals by kind of account; debits equal credits.
     TrialBalance {
@@ -61,7 +68,8 @@ pub enum Format {
 /// When the books do not hold or can't be read.
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Verify { place } => verify(&place).await,
+        Command::Verify { receipt: Some(file), key, .. } => receipt::check(&file, key.as_deref()).await,
+        Command::Verify { place, .. } => verify(&place).await,
         Command::TrialBalance { place } => trial_balance(&place).await,
         Command::Export { place, format, output, zone } => {
             let format = match format {

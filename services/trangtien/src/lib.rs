@@ -9,6 +9,7 @@
 //! | [`http`], [`gateway`] | the common routes; the proxy in front of roles of other processes |
 //! | [`config`], [`role`], [`listen`], [`stop`], [`progress`] | settings, roles, sockets, signals, lines at a terminal |
 //! | [`migrate`], [`ledger`], [`admin`], [`city`], [`cert`] | the other commands; [`database`] finds what they work on |
+//! | [`receipt`] | checks a receipt without any city |
 //! | [`walkthrough`] | the main job as the city's people do it, over public HTTP only |
 //!
 //! Invariant: services never meet here but as channels, routes and tasks; no rule of the city lives in this crate.
@@ -27,6 +28,7 @@ pub mod ledger;
 pub mod listen;
 pub mod migrate;
 pub mod progress;
+pub mod receipt;
 pub mod role;
 pub mod run;
 pub mod serve;

@@ -12,7 +12,7 @@
 //! | `allowance`, `limit` | which rules bound an amount; the limits that go with a request |
 //! | `citizen`, `device` | tiers and devices, from identity's events |
 //! | `history`, `journal`, `feed`, `places` | the journal as a citizen sees it, as an event stream, as a wake-up for live streams; how many of those |
-//! | `checkpoint` | signs the books at the end of each day |
+//! | `checkpoint`, `receipt` | signs the books at the end of each day; proofs for those whose transaction it was |
 //! | `retention` | removes answers to old keys |
 //! | `turn` | a citizen's turn: whoever counts what a citizen has, and adds to it, does so alone |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
@@ -49,6 +49,7 @@ mod payment;
 mod place;
 mod places;
 pub mod qr;
+mod receipt;
 mod retention;
 mod rider;
 mod text;

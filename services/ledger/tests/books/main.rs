@@ -13,5 +13,6 @@ mod outage;
 mod overload;
 mod posting;
 mod proxy;
+mod receipt;
 mod support;
 mod verify;

@@ -8,6 +8,7 @@ mod checkpoint;
 mod merchant;
 mod payment;
 mod qr;
+mod receipt;
 mod stream;
 mod till;
 mod top_up;
@@ -48,6 +49,7 @@ pub(crate) fn router(wallet: App) -> ApiRouter {
         .routes(routes!(wallet::show))
         .routes(routes!(wallet::transactions))
         .routes(routes!(wallet::transaction))
+        .routes(routes!(receipt::show))
         .routes(routes!(checkpoint::list))
         .routes(routes!(checkpoint::key))
         .routes(routes!(top_up::begin))

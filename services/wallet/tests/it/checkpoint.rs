@@ -6,6 +6,13 @@ use serde_json::Value;
 
 use crate::stage::{Replica, Stage, dong, eventually, text};
 
+/// Moves the clock to the next morning, so that no midnight comes while a test works.
+pub(crate) fn wait_for_morning(stage: &Stage) {
+    let now = stage.clock.now();
+    let morning = now.date_naive().succ_opt().and_then(|day| day.and_hms_opt(1, 0, 0)).expect("a morning");
+    stage.clock.advance(morning.and_utc() - now);
+}
+
 /// What is published, without a token, oldest first.
 async fn published(wallet: &Replica) -> Vec<Checkpoint> {
     let list = wallet.open_get("/wallet/v1/ledger/checkpoints").await.expect(200);
@@ -24,6 +31,7 @@ fn checked(item: &Value) -> Checkpoint {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_day_is_signed_once_also_after_days_of_silence() {
     let stage = Stage::new().await;
+    wait_for_morning(&stage);
     let (wallet, other) = (stage.start().await, stage.replica("two").await);
     let key = text(&wallet.open_get("/wallet/v1/ledger/key").await.expect(200), "key");
     assert!(key.starts_with("localhost/ledger/1+"), "{key}");

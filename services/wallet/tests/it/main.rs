@@ -7,6 +7,7 @@ mod journey;
 mod merchant;
 mod overload;
 mod payment;
+mod receipt;
 mod relay;
 mod stage;
 mod stream;

@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sandbox", &["platform"]),
     ("trangtien", &["identity", "ioc", "ledger", "notifications", "platform", "proto", "reports", "sandbox", "wallet"]),
     ("faults", &["ledger", "platform"]),
+    ("fuzz", &["ledger", "wallet"]),
     ("harness", &["platform", "trangtien"]),
     ("journeys", &["harness", "platform", "trangtien"]),
     ("load", &["harness", "identity", "ledger", "platform", "trangtien"]),

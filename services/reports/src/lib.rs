@@ -14,7 +14,9 @@
 //! Invariant: the names axum and tonic appear in `http` and in this file only.
 
 pub mod city;
+pub mod clock;
 mod http;
+pub mod lifecycle;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -65,7 +65,9 @@ pub async fn write(pool: &PgPool, export: Export, out: &mut (impl AsyncWrite + U
 
 fn header(format: Format) -> &'static str {
     match format {
-        Format::Hledger => "; Exported by the ledger. Amounts are credits less debits.\ncommodity 1000. VND\ncommodity 1000.00 USD\n",
+        Format::Hledger => {
+            "; Exported by the ledger. Amounts are credits less debits.\ncommodity 1000. VND\ncommodity 1000.00 USD\n"
+        }
         Format::Csv => {
             "sequence,posted_at,block,transfer,kind,debit_kind,debit_account,credit_kind,credit_account,amount,currency,debit_balance,credit_balance,reference\r\n"
         }

@@ -17,7 +17,9 @@ async fn a_full_queue_answers_503_with_retry_after_and_nothing_accepted_is_lost(
     let wallet = stage.start().await;
     let (token, shop) = (wallet.funded(&stage, 100_000).await, wallet.shop(&stage).await);
     let mut config = stage.config();
-    config.ledger.queue = QUEUE;
+    (config.ledger.queue, config.ledger.batch) = (QUEUE, QUEUE);
+    // However slow this machine is, the database is waited for.
+    config.ledger.deadline_ms = 60_000;
     let tiny = Arc::new(stage.replica_with("tiny", config).await);
 
     // Somebody holds the shard's lock, so that the batch under way waits.
@@ -37,12 +39,12 @@ async fn a_full_queue_answers_503_with_retry_after_and_nothing_accepted_is_lost(
     eventually("all that don't fit are turned away", async || {
         while let Some(answer) = payments.try_join_next() {
             let answer = answer.expect("answered");
-            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "overloaded"));
+            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "overloaded"), "{answer:?}");
             let wait: u64 = answer.headers["retry-after"].to_str().expect("text").parse().expect("seconds");
             assert!((1..=30).contains(&wait), "{wait}");
             refused += 1;
         }
-        // The queue, and at most one batch of what was first.
+        // The queue, and one batch of what was first.
         payments.len() <= 2 * QUEUE
     })
     .await;

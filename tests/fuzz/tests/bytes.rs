@@ -52,6 +52,9 @@ fn receipts() {
     let signed = format!(
         r#"{{"version":1,"transfer":{transfer},"proof":{proof},"checkpoint":{{"note":"a\n\n— b AAAAAAA=\n","key":"b+0","path":["{hash}"]}}}}"#
     );
+    for example in [&receipt, &signed] {
+        assert!(ledger::receipt::Receipt::from_json(example.as_bytes()).is_ok(), "the example is read: {example}");
+    }
     let runs = fuzz::run(fuzz::receipt, &[receipt.as_bytes(), signed.as_bytes()]);
     assert!(runs > 1_000, "{runs}");
 }

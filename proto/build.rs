@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "trangtien/wallet/v1/wallet.proto",
         "trangtien/wallet/v1/events.proto",
         "trangtien/notifications/v1/events.proto",
+        "trangtien/reports/v1/events.proto",
     ];
     let descriptors = protox::compile(files, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

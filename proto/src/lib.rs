@@ -36,6 +36,14 @@ pub mod wallet {
     }
 }
 
+/// Field reports' events.
+pub mod reports {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("trangtien.reports.v1");
+    }
+}
+
 /// Notifications' events.
 pub mod notifications {
     /// Version 1.

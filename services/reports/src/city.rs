@@ -3,18 +3,22 @@
 //! | file | module |
 //! | --- | --- |
 //! | `city.toml` | `profile` |
-//! | `wards.csv`, `wards.geojson`, `wards.topojson` | `ward` |
-//! | `report-categories.csv` | `category` |
+//! | `wards.csv`, `wards.geojson`, `wards.topojson` | `ward`, `shape` |
+//! | `report-categories.csv`, `report-attributes.csv` | `category`, `form` |
+//! | `agencies.csv`, `report-rules.csv` | `agency` |
 //! | `holidays.csv` | `calendar` |
 //! | `landmarks.csv`, `rivers.geojson`, `flood-levels.csv` | `place` (checked only) |
 //!
 //! Touches only those files. Wards are joined by code, never by name: sources spell names differently.
 //! Invariant: [`City::load`] refuses everything that [`crate::check_city`] reports.
 
+mod agency;
 mod calendar;
 mod category;
+mod form;
 mod place;
 mod profile;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod ward;
@@ -23,8 +27,10 @@ use std::path::Path;
 
 use platform::dataset::{Fault, Faults};
 
+pub use agency::{Agencies, Agency};
 pub use calendar::{Calendar, DayKind};
 pub use category::{Category, Lane};
+pub use form::{Attribute, AttributeKind, Misfit, check as check_form};
 pub use profile::{Name, Profile, Span};
 pub use ward::{Ward, WardKind};
 
@@ -39,6 +45,9 @@ pub struct City {
     pub categories: Vec<Category>,
     /// Days off and Saturdays worked.
     pub calendar: Calendar,
+    /// Who handles reports.
+    pub agencies: Agencies,
+    shapes: shape::Shapes,
 }
 
 impl City {
@@ -52,6 +61,21 @@ impl City {
             (_, faults) => Err(Faults(faults)),
         }
     }
+
+    /// The ward that holds a point; `None` outside the city.
+    pub fn ward_at(&self, lon: f64, lat: f64) -> Option<&Ward> {
+        self.shapes.find(&self.wards, lon, lat).map(|index| &self.wards[index])
+    }
+
+    /// The ward with a code.
+    pub fn ward(&self, code: &str) -> Option<&Ward> {
+        self.wards.iter().find(|ward| ward.code == code)
+    }
+
+    /// The category with a code.
+    pub fn category(&self, code: &str) -> Option<&Category> {
+        self.categories.iter().find(|category| category.code == code)
+    }
 }
 
 /// The city unless `city.toml` can't be read, and every fault.
@@ -59,15 +83,21 @@ pub(crate) fn read(dir: &Path) -> (Option<City>, Vec<Fault>) {
     let mut faults = Vec::new();
     let profile = profile::read(dir, &mut faults);
     let wards = ward::read(dir, &mut faults);
-    let categories = category::read(dir, &mut faults);
+    let mut categories = category::read(dir, &mut faults);
+    form::read(dir, &mut categories, &mut faults);
+    let agencies = agency::read(dir, &wards, &categories, &mut faults);
     let calendar = calendar::read(dir, &mut faults);
     place::check(dir, &wards, &mut faults);
+    let shapes = shape::read(dir, &wards).map_err(|fault| faults.push(fault)).unwrap_or_default();
     faults.sort();
+    faults.dedup();
     let city = profile.map(|profile| City {
         calendar: calendar.with_weekdays(&profile.working_days),
         profile,
         wards,
         categories,
+        agencies,
+        shapes,
     });
     (city, faults)
 }

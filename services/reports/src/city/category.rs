@@ -6,7 +6,7 @@ use std::path::Path;
 use platform::dataset::{Fault, read_csv_faults};
 use serde::{Deserialize, Serialize};
 
-use super::Name;
+use super::{Attribute, Name};
 
 const FILE: &str = "report-categories.csv";
 const MAX_TARGET_DAYS: u32 = 60;
@@ -43,6 +43,8 @@ pub struct Category {
     pub default_handler: String,
     /// Working days to a result; 0 for the instant lane.
     pub target_working_days: u32,
+    /// What else it asks.
+    pub form: Vec<Attribute>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +105,7 @@ impl Row {
             lane: self.lane,
             default_handler: self.default_handler,
             target_working_days: self.target_working_days,
+            form: Vec::new(),
         }
     }
 }

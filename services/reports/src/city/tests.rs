@@ -10,12 +10,15 @@ use platform::embedded::scratch::TestFolder;
 use super::*;
 use crate::check_city;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 11] = [
+    "agencies.csv",
     "city.toml",
     "flood-levels.csv",
     "holidays.csv",
     "landmarks.csv",
+    "report-attributes.csv",
     "report-categories.csv",
+    "report-rules.csv",
     "rivers.geojson",
     "wards.csv",
     "wards.geojson",
@@ -176,4 +179,57 @@ fn an_absent_folder_is_a_fault_of_each_file() {
     assert_eq!(faults.len(), FILES.len() + 1);
     assert!(faults.iter().all(|fault| fault.line == 0));
     assert!(City::load(Path::new("/nowhere")).is_err());
+}
+
+#[test]
+fn faults_of_agencies_rules_and_forms_are_named() {
+    expect("agency-scope", "agencies.csv", ("Police,ward", "Police,county"), "Police", "county");
+    expect("rule-agency", "report-rules.csv", ("GT,*,CA", "GT,*,XX"), "GT", "agency XX is not in agencies.csv");
+    expect("rule-ward", "report-rules.csv", ("TN,19753", "TN,00000"), "TN,00000", "ward 00000 is not in wards.csv");
+    expect("form-choice", "report-attributes.csv", ("out=Không sáng|Out", "out"), "CS,fault", "choices are");
+    let faults = broken("rule-missing", "report-rules.csv", ("TO,*,UBND", "TO,19753,UBND"));
+    assert!(faults.iter().any(|(fault, _)| fault.message.contains("category TO has no rule for every ward")), "{faults:?}");
+}
+
+#[test]
+fn every_label_of_a_ward_lies_in_it_and_the_sea_in_none() {
+    let city = City::load(&folder()).expect("the folder is sound");
+    let labels = fs::read_to_string(folder().join("wards.csv")).expect("the file can be read");
+    let mut found = 0;
+    for line in labels.lines().filter(|line| line.as_bytes()[0].is_ascii_digit()) {
+        let fields: Vec<_> = line.split(',').collect();
+        let number = |index: usize| fields[index].parse::<f64>().expect("a number");
+        let ward = city.ward_at(number(7), number(8));
+        assert_eq!(ward.map(|ward| ward.code.as_str()), Some(fields[0]), "{line}");
+        found += 1;
+    }
+    assert_eq!(found, city.wards.len());
+    assert!(city.ward_at(108.9, 16.9).is_none());
+    assert!(city.ward_at(0.0, 0.0).is_none());
+}
+
+#[test]
+fn a_point_on_a_shared_edge_lies_in_one_ward_at_most() {
+    let city = City::load(&folder()).expect("the folder is sound");
+    let holders = |lon, lat| city.shapes.holders(lon, lat);
+    // A grid over the city, and every corner of the shapes: no point has two wards.
+    for step in 0..40_000_u32 {
+        let (x, y) = (f64::from(step % 200), f64::from(step / 200));
+        assert!(holders(107.0 + x * 0.006, 15.95 + y * 0.004) <= 1);
+    }
+    for [lon, lat] in city.shapes.corners() {
+        assert!(holders(lon, lat) <= 1, "{lon} {lat}");
+    }
+}
+
+#[test]
+fn a_report_is_proposed_for_the_agency_of_its_ward() {
+    let city = City::load(&folder()).expect("the folder is sound");
+    let propose = |category, ward| city.agencies.propose(category, ward).map(|agency| agency.code.as_str());
+    assert_eq!(propose("TT", Some("19753")), Some("UBND-19753"));
+    assert_eq!(propose("TT", None), None);
+    assert_eq!(propose("TN", Some("19753")), Some("TNDT"));
+    assert_eq!(propose("TN", Some("19774")), Some("HUEWACO"));
+    assert_eq!(propose("TN", None), Some("HUEWACO"));
+    assert_eq!(propose("??", None), None);
 }

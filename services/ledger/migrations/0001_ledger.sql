@@ -1,6 +1,6 @@
 -- The double-entry ledger.
 --
--- History (block, transfer, request, account_change) is only ever added to: the runtime role has no right to change it, and triggers refuse UPDATE, DELETE and TRUNCATE to everyone.
+-- History (block, transfer, account_mark, request, account_change) is only ever added to: the runtime role has no right to change it, and triggers refuse UPDATE, DELETE and TRUNCATE to everyone.
 -- State (shard, account, hold) is kept beside it under the lock of the shard's row, and can be recomputed from history at any time.
 --
 -- No foreign keys on transfer: each would cost a look-up per row. The engine reads every account under the shard's lock before it writes, and `verify` checks the same again.
@@ -67,6 +67,7 @@ CREATE TABLE ledger.account (
     held         bigint      NOT NULL,
     promised     bigint      NOT NULL,
     sequence     bigint      NOT NULL,
+    transfers    bigint      NOT NULL,
     opened_block bigint      NOT NULL,
     opened_at    timestamptz NOT NULL,
     frozen       smallint    NOT NULL,
@@ -88,37 +89,43 @@ CREATE INDEX account_owner ON ledger.account (owner);
 CREATE INDEX account_opened ON ledger.account (shard, opened_block, id);
 
 CREATE TABLE ledger.transfer (
-    sequence       bigint      NOT NULL,
-    block          bigint      NOT NULL,
-    posted_at      timestamptz NOT NULL,
-    amount         bigint      NOT NULL,
-    debit_balance  bigint      NOT NULL,
-    credit_balance bigint      NOT NULL,
-    shard          smallint    NOT NULL,
-    currency       smallint    NOT NULL,
-    kind           smallint    NOT NULL,
-    request_size   smallint    NOT NULL,
-    id             uuid        NOT NULL,
-    debit          uuid        NOT NULL,
-    credit         uuid        NOT NULL,
-    reference      uuid        NOT NULL,
-    request_key    uuid,
-    fingerprint    uuid,
-    CONSTRAINT transfer_pkey PRIMARY KEY (shard, sequence),
+    sequence        bigint      NOT NULL,
+    block           bigint      NOT NULL,
+    posted_at       timestamptz NOT NULL,
+    amount          bigint      NOT NULL,
+    debit_balance   bigint      NOT NULL,
+    credit_balance  bigint      NOT NULL,
+    debit_previous  bigint      NOT NULL,
+    credit_previous bigint      NOT NULL,
+    fingerprint     bigint      NOT NULL,
+    shard           smallint    NOT NULL,
+    currency        smallint    NOT NULL,
+    kind            smallint    NOT NULL,
+    request_size    smallint    NOT NULL,
+    id              uuid        NOT NULL,
+    debit           uuid        NOT NULL,
+    credit          uuid        NOT NULL,
+    reference       uuid        NOT NULL,
+    CONSTRAINT transfer_pkey PRIMARY KEY (shard, sequence) WITH (fillfactor = 100),
     CONSTRAINT transfer_id_key UNIQUE (id),
     CONSTRAINT transfer_amount_positive CHECK (amount > 0),
-    CONSTRAINT transfer_two_accounts CHECK (debit <> credit)
+    CONSTRAINT transfer_two_accounts CHECK (debit <> credit),
+    CONSTRAINT transfer_previous CHECK (debit_previous >= 0 AND credit_previous >= 0 AND GREATEST(debit_previous, credit_previous) < sequence)
 );
-COMMENT ON TABLE ledger.transfer IS 'The journal: one row moves one amount from the debited account to the credited one and carries both balances after it. The first transfer of a request carries its key, its fingerprint and how many transfers it made (request_size); further ones carry none. History.';
-CREATE UNIQUE INDEX transfer_request ON ledger.transfer (request_key) WHERE request_key IS NOT NULL;
-CREATE INDEX transfer_debit ON ledger.transfer (debit, sequence);
-CREATE INDEX transfer_credit ON ledger.transfer (credit, sequence);
+COMMENT ON TABLE ledger.transfer IS 'The journal: one row moves one amount from the debited account to the credited one and carries both balances after it. Each row names the account''s row before it on either side, so that an account''s history is a chain and needs no index (see account_mark). The id of the first transfer of a request is the request''s key; it carries the fingerprint and how many transfers the request made (request_size); further ones carry 0. History.';
+
+CREATE TABLE ledger.account_mark (
+    sequence bigint NOT NULL,
+    account  uuid   NOT NULL,
+    CONSTRAINT account_mark_pkey PRIMARY KEY (account, sequence)
+);
+COMMENT ON TABLE ledger.account_mark IS 'Every 256th transfer of each account, so that a walk along its chain can begin near any place. Follows from the journal. History.';
 
 CREATE TABLE ledger.request (
     block       bigint   NOT NULL,
     shard       smallint NOT NULL,
     request_key uuid     NOT NULL,
-    fingerprint uuid     NOT NULL,
+    fingerprint bigint   NOT NULL,
     reject      text,
     subject     uuid,
     CONSTRAINT request_pkey PRIMARY KEY (request_key),
@@ -188,6 +195,8 @@ CREATE TRIGGER block_immutable BEFORE UPDATE OR DELETE ON ledger.block FOR EACH 
 CREATE TRIGGER block_kept BEFORE TRUNCATE ON ledger.block FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER transfer_immutable BEFORE UPDATE OR DELETE ON ledger.transfer FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER transfer_kept BEFORE TRUNCATE ON ledger.transfer FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER account_mark_immutable BEFORE UPDATE OR DELETE ON ledger.account_mark FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER account_mark_kept BEFORE TRUNCATE ON ledger.account_mark FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER request_immutable BEFORE UPDATE OR DELETE ON ledger.request FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER request_kept BEFORE TRUNCATE ON ledger.request FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER account_change_immutable BEFORE UPDATE OR DELETE ON ledger.account_change FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
@@ -204,10 +213,128 @@ CREATE TRIGGER hold_never_deleted BEFORE DELETE ON ledger.hold FOR EACH ROW EXEC
 CREATE TRIGGER hold_kept BEFORE TRUNCATE ON ledger.hold FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER hold_ended_immutable BEFORE UPDATE ON ledger.hold FOR EACH ROW WHEN (OLD.ended_block IS NOT NULL) EXECUTE FUNCTION ledger.refuse_change();
 
+-- An account's transfers before p_before (NULL: from the last one) and after p_after, newest first: a walk back along its chain from the nearest mark.
+CREATE FUNCTION ledger.history(p_account uuid, p_before bigint, p_after bigint, p_limit bigint) RETURNS SETOF ledger.transfer
+LANGUAGE plpgsql STABLE ROWS 50 AS $$
+DECLARE
+    v_shard smallint;
+    v_next  bigint;
+    v_left  bigint := p_limit;
+    v_row   ledger.transfer;
+BEGIN
+    SELECT shard, sequence INTO v_shard, v_next FROM ledger.account WHERE id = p_account;
+    IF v_next >= p_before THEN
+        -- A page begins where the last one ended, on a transfer of this account; anywhere else the next mark is near.
+        SELECT CASE WHEN debit = p_account THEN debit_previous ELSE credit_previous END INTO v_next
+        FROM ledger.transfer
+        WHERE shard = v_shard AND sequence = p_before AND p_account IN (debit, credit);
+        IF NOT FOUND THEN
+            SELECT COALESCE(MIN(m.sequence), (SELECT a.sequence FROM ledger.account AS a WHERE a.id = p_account)) INTO v_next
+            FROM ledger.account_mark AS m
+            WHERE m.account = p_account AND m.sequence >= p_before;
+        END IF;
+    END IF;
+    WHILE v_next > p_after AND v_left > 0 LOOP
+        SELECT * INTO STRICT v_row FROM ledger.transfer WHERE shard = v_shard AND sequence = v_next;
+        IF p_before IS NULL OR v_next < p_before THEN
+            RETURN NEXT v_row;
+            v_left := v_left - 1;
+        END IF;
+        v_next := CASE WHEN v_row.debit = p_account THEN v_row.debit_previous ELSE v_row.credit_previous END;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION ledger.history IS 'An account''s transfers, newest first.';
+
+-- An account's transfers after p_after, oldest first: from mark to mark, each stretch walked back and turned round.
+CREATE FUNCTION ledger.statement(p_account uuid, p_after bigint, p_limit bigint) RETURNS SETOF ledger.transfer
+LANGUAGE plpgsql STABLE ROWS 1000 AS $$
+DECLARE
+    v_last  bigint;
+    v_after bigint := p_after;
+    v_to    bigint;
+    v_left  bigint := p_limit;
+    v_rows  ledger.transfer[];
+    v_row   ledger.transfer;
+BEGIN
+    SELECT sequence INTO v_last FROM ledger.account WHERE id = p_account;
+    WHILE v_after < v_last AND v_left > 0 LOOP
+        SELECT COALESCE(MIN(sequence), v_last) INTO v_to
+        FROM ledger.account_mark
+        WHERE account = p_account AND sequence > v_after;
+        SELECT ARRAY_AGG(h ORDER BY h.sequence) INTO v_rows
+        FROM ledger.history(p_account, v_to + 1, v_after, 9223372036854775807) AS h;
+        FOREACH v_row IN ARRAY v_rows LOOP
+            EXIT WHEN v_left = 0;
+            RETURN NEXT v_row;
+            v_left := v_left - 1;
+        END LOOP;
+        v_after := v_to;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION ledger.statement IS 'An account''s transfers, oldest first.';
+
+-- Writes a batch that was decided on the books as they were after block p_last_block, in one statement and therefore one round trip.
+-- 'posted'; or, with nothing written, 'moved' when the books have moved on, 'known' when a key has been answered before.
+-- Locks the shard's row first; each statement after it has a snapshot of its own, taken under the lock.
+CREATE FUNCTION ledger.post(
+    p_shard smallint, p_last_block bigint, p_last_hash bytea,
+    p_posted_at timestamptz, p_first_sequence bigint, p_records integer, p_transfer_root bytea, p_record_root bytea, p_hash bytea,
+    p_request_key uuid[],
+    p_account uuid[], p_posted bigint[], p_held bigint[], p_promised bigint[], p_sequence bigint[], p_transfers bigint[], p_frozen smallint[], p_closed boolean[],
+    p_id uuid[], p_debit uuid[], p_credit uuid[], p_reference uuid[], p_amount bigint[], p_debit_balance bigint[], p_credit_balance bigint[],
+    p_debit_previous bigint[], p_credit_previous bigint[], p_fingerprint bigint[], p_currency smallint[], p_kind smallint[], p_request_size smallint[],
+    p_mark_account uuid[], p_mark_sequence bigint[],
+    p_channel text
+) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_head    record;
+    v_changed bigint;
+BEGIN
+    SELECT block, hash INTO STRICT v_head FROM ledger.shard WHERE shard = p_shard FOR UPDATE;
+    IF v_head.block <> p_last_block OR v_head.hash <> p_last_hash THEN
+        RETURN 'moved';
+    END IF;
+    IF EXISTS (SELECT 1 FROM ledger.request WHERE request_key = ANY (p_id)) THEN
+        RETURN 'known';
+    END IF;
+    IF CARDINALITY(p_request_key) > 0 AND EXISTS (SELECT 1 FROM ledger.transfer WHERE id = ANY (p_request_key)) THEN
+        RETURN 'known';
+    END IF;
+    -- Arrays are read by subscript: an UNNEST of many arrays stores each of them once more.
+    UPDATE ledger.account
+    SET posted = p_posted[n], held = p_held[n], promised = p_promised[n], sequence = p_sequence[n], transfers = p_transfers[n],
+        frozen = p_frozen[n], closed = p_closed[n]
+    FROM GENERATE_SERIES(1, CARDINALITY(p_account)) AS n
+    WHERE id = p_account[n];
+    GET DIAGNOSTICS v_changed = ROW_COUNT;
+    IF v_changed <> CARDINALITY(p_account) THEN
+        RAISE EXCEPTION '% accounts were changed where % should have been', v_changed, CARDINALITY(p_account) USING ERRCODE = 'data_corrupted';
+    END IF;
+    INSERT INTO ledger.transfer (shard, block, posted_at, sequence, id, debit, credit, reference, amount, debit_balance, credit_balance,
+                                 debit_previous, credit_previous, fingerprint, currency, kind, request_size)
+    SELECT p_shard, p_last_block + 1, p_posted_at, p_first_sequence + n - 1, p_id[n], p_debit[n], p_credit[n], p_reference[n], p_amount[n], p_debit_balance[n], p_credit_balance[n],
+           p_debit_previous[n], p_credit_previous[n], p_fingerprint[n], p_currency[n], p_kind[n], p_request_size[n]
+    FROM GENERATE_SERIES(1, CARDINALITY(p_id)) AS n;
+    IF CARDINALITY(p_mark_account) > 0 THEN
+        INSERT INTO ledger.account_mark (account, sequence) SELECT m.account, m.sequence FROM UNNEST(p_mark_account, p_mark_sequence) AS m (account, sequence);
+    END IF;
+    INSERT INTO ledger.block (shard, number, posted_at, first_sequence, transfers, records, transfer_root, record_root, previous_hash, hash)
+    VALUES (p_shard, p_last_block + 1, p_posted_at, p_first_sequence, CARDINALITY(p_id), p_records, p_transfer_root, p_record_root, p_last_hash, p_hash);
+    UPDATE ledger.shard
+    SET sequence = p_first_sequence + CARDINALITY(p_id) - 1, block = p_last_block + 1, posted_at = p_posted_at, hash = p_hash
+    WHERE shard = p_shard;
+    PERFORM pg_notify(p_channel, p_shard::text);
+    RETURN 'posted';
+END $$;
+COMMENT ON FUNCTION ledger.post IS 'Writes a decided batch under the shard''s lock, unless the books have moved on since it was decided.';
+REVOKE ALL ON FUNCTION ledger.post, ledger.history, ledger.statement FROM PUBLIC;
+
 -- The wallet runs the ledger: it may add to history and move the state that the shard's lock guards, and nothing else.
 GRANT USAGE ON SCHEMA ledger TO trangtien_wallet;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO trangtien_wallet;
-GRANT INSERT ON ledger.block, ledger.transfer, ledger.request, ledger.account_change, ledger.account_kind, ledger.transfer_kind, ledger.account, ledger.hold TO trangtien_wallet;
+GRANT INSERT ON ledger.block, ledger.transfer, ledger.request, ledger.account_change, ledger.account_kind, ledger.transfer_kind, ledger.account, ledger.account_mark, ledger.hold TO trangtien_wallet;
+GRANT EXECUTE ON FUNCTION ledger.post, ledger.history, ledger.statement TO trangtien_wallet;
 GRANT UPDATE (sequence, block, posted_at, hash) ON ledger.shard TO trangtien_wallet;
-GRANT UPDATE (posted, held, promised, sequence, frozen, closed) ON ledger.account TO trangtien_wallet;
+GRANT UPDATE (posted, held, promised, sequence, transfers, frozen, closed) ON ledger.account TO trangtien_wallet;
 GRANT UPDATE (confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer) ON ledger.hold TO trangtien_wallet;

@@ -134,6 +134,8 @@ pub struct Account {
     pub closed: bool,
     /// The last transfer that touched it; 0 when none has.
     pub sequence: i64,
+    /// How many transfers have touched it.
+    pub transfers: i64,
 }
 
 impl Account {
@@ -153,6 +155,7 @@ impl Account {
             freeze: Freeze::Nothing,
             closed: false,
             sequence: 0,
+            transfers: 0,
         }
     }
 

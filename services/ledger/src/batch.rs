@@ -1,392 +1,113 @@
-//! One batch, one transaction: lock → read → fold → write → riders → commit.
-//!
-//! | round trip | statement |
-//! | --- | --- |
-//! | 1 | `BEGIN` and the lock of the shard's row |
-//! | 2 | head of the shard, accounts |
-//! | 3 | past outcomes of the keys, transfer ids that exist |
-//! | (4) | only where needed: holds before accounts; kinds; new accounts, holds, requests without transfers, changes |
-//! | 5 | balances, transfers, block, head, notification in one statement |
-//! | (6) | riders |
-//! | 7 | `COMMIT` |
+//! One decided batch: the rows that it writes, sealed in a block.
 
-use std::collections::{HashMap, HashSet};
-use std::future::Future;
-use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Instant;
-
-use chrono::SubsecRound as _;
-use platform::clock::Clock;
-use sqlx::pool::PoolConnection;
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
-use uuid::Uuid;
+use std::collections::BTreeSet;
 
 use crate::account::Account;
-use crate::block::{Block, Record, Tree, transfer_leaf};
+use crate::block::{Block, Hash, Record, Tree, transfer_leaf};
 use crate::engine::Job;
-use crate::fold::{self, Effects, Entry, State, Verdict};
+use crate::fold::{Effects, State, Verdict};
 use crate::hold::{Hold, Stamp};
-use crate::journal;
-use crate::kind::{Kinds, NewKinds};
-use crate::meter::Meter;
-use crate::request::{Action, Outcome};
-use crate::rider::{Refusal, Ride, RiderError, Riders};
-use crate::sql::{batch, row::Head, write};
+use crate::kind::Kinds;
+use crate::memory::{Memory, NewKinds};
+use crate::request::Outcome;
+use crate::rider::{Refusal, Ride};
+use crate::sql::row::Head;
+use crate::sql::write::AccountColumns;
 
-/// Why a batch was not put.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The program or its data is at fault; another attempt fails as well. Nothing was committed.
-    Fault(Arc<dyn std::error::Error + Send + Sync>),
-    /// The database can't be reached or is busy. Nothing was committed.
-    Passing(Arc<sqlx::Error>),
-    /// The answer to COMMIT was lost. What it would have done, if it was the first to get that far.
-    Unknown { source: Arc<sqlx::Error>, effects: Option<Box<Effects>> },
-}
-
-impl Failure {
-    fn of(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => {
-                Self::Passing(Arc::new(error))
-            }
-            _ if platform::db::is_passing(&error) => Self::Passing(Arc::new(error)),
-            _ => Self::Fault(Arc::new(error)),
-        }
-    }
-
-    fn of_commit(error: sqlx::Error, effects: Effects) -> Self {
-        // The server says itself that it rolled back only with these classes; anything else leaves it open.
-        let refused = error
-            .as_database_error()
-            .and_then(|error| error.code())
-            .is_some_and(|code| code.starts_with("23") || code.starts_with("40"));
-        if refused {
-            Self::of(error)
-        } else {
-            Self::Unknown { source: Arc::new(error), effects: Some(Box::new(effects)) }
-        }
-    }
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::of(error)
-    }
-}
-
-impl From<RiderError> for Failure {
-    fn from(error: RiderError) -> Self {
-        match error {
-            RiderError::Database(error) => Self::of(error),
-            RiderError::Other(_) => Self::Fault(Arc::new(error)),
-        }
-    }
-}
-
-/// Something that the program itself did wrong.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Bug {
-    #[error("{changed} rows were changed where {expected} should have been")]
-    Changed { expected: usize, changed: usize },
-    #[error("the fold panicked")]
-    Panic,
-    #[error("kind {code} has the name {stored} in the database and {name} in the program")]
-    Kind { code: i16, name: String, stored: String },
-}
-
-/// The engine's connection and what it knows of the database.
-pub(crate) struct Session<R, S> {
-    pool: PgPool,
-    clock: Clock,
-    shard: i16,
-    riders: S,
-    kinds: Arc<Kinds>,
-    meter: Arc<Meter>,
-    connection: Option<PoolConnection<Postgres>>,
-    riding: PhantomData<fn(R)>,
-}
-
-impl<R: Send + Sync + 'static, S: Riders<R>> Session<R, S> {
-    pub(crate) fn new(pool: PgPool, clock: Clock, shard: i16, riders: S, shared: (Arc<Kinds>, Arc<Meter>)) -> Self {
-        let (kinds, meter) = shared;
-        Self { pool, clock, shard, riders, kinds, meter, connection: None, riding: PhantomData }
-    }
-
-    /// Puts a batch in one transaction; gives one verdict per request.
-    ///
-    /// After a failure the connection is dropped: what the server still does with it is over when its lock is.
-    pub(crate) async fn put(&mut self, jobs: &[Job<R>], deadline: Instant) -> Result<Vec<Verdict>, Failure> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => connect(&self.pool, deadline).await?,
-        };
-        let put = self.put_on(&mut connection, jobs, deadline).await;
-        match &put {
-            Ok(_) => self.connection = Some(connection),
-            Err(_) => drop(connection.detach()),
-        }
-        put
-    }
-
-    /// Gives the connection up.
-    pub(crate) async fn close(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.detach().close().await.ok();
-        }
-    }
-
-    async fn put_on(
-        &self,
-        connection: &mut PgConnection,
-        jobs: &[Job<R>],
-        deadline: Instant,
-    ) -> Result<Vec<Verdict>, Failure> {
-        let lock = connection.begin_with(batch::begin_and_lock(self.shard));
-        let mut tx = within(deadline, lock).await?;
-        let work = async { self.work(&mut tx, jobs).await };
-        let (effects, kinds) = match tokio::time::timeout_at(deadline.into(), work).await {
-            Ok(worked) => worked?,
-            Err(_) => return Err(Failure::Passing(Arc::new(too_late()))),
-        };
-        let done = match tokio::time::timeout_at(deadline.into(), tx.commit()).await {
-            Ok(done) => done,
-            Err(_) => Err(too_late()),
-        };
-        if let Err(error) = done {
-            return Err(Failure::of_commit(error, effects));
-        }
-        self.kinds.recorded(&kinds);
-        self.was_committed(jobs, &effects);
-        Ok(effects.verdicts)
-    }
-
-    async fn work(&self, tx: &mut PgConnection, jobs: &[Job<R>]) -> Result<(Effects, NewKinds), Failure> {
-        let entries: Vec<Entry<'_>> = jobs.iter().map(Job::entry).collect();
-        let (head, mut state) = self.read(tx, &Wanted::by(&entries)).await?;
-        let now = self.clock.now().trunc_subsecs(6);
-        let stamp = Stamp { block: head.block + 1, at: now.max(head.posted_at) };
-        // A panic is a fault of one request like any other: nothing is written, and what was read is dropped.
-        let decide = || fold::fold(&mut state, &entries, stamp);
-        let effects = catch_unwind(AssertUnwindSafe(decide)).map_err(|_| Failure::Fault(Arc::new(Bug::Panic)))?;
-        if effects.is_empty() {
-            return Ok((effects, NewKinds::default()));
-        }
-        let kinds = self.kinds.missing(tx, self.shard, &state, &effects).await?;
-        Written::of(&state, &effects, &kinds, stamp).write(tx, &head).await?;
-        self.ride(tx, jobs, &effects).await?;
-        Ok((effects, kinds))
-    }
-
-    /// Reads everything that the requests name. The lock is held already.
-    async fn read(&self, tx: &mut PgConnection, wanted: &Wanted) -> Result<(Head, State), Failure> {
-        let holds = match wanted.holds.as_slice() {
-            [] => HashMap::new(),
-            ids => batch::holds(tx, ids).await?,
-        };
-        let parties = holds.values().flat_map(|hold| [hold.debit.uuid(), hold.credit.uuid()]);
-        let ids: HashSet<Uuid> = wanted.accounts.iter().copied().chain(parties).collect();
-        let ids: Vec<Uuid> = ids.into_iter().collect();
-        let (head, accounts) = batch::accounts(tx, self.shard, &ids).await?;
-        let past = batch::past(tx, &wanted.keys, &wanted.transfers).await?;
-        let state = State {
-            shard: self.shard,
-            sequence: head.sequence,
-            accounts,
-            holds,
-            remembered: past.remembered,
-            used: past.used,
-        };
-        Ok((head, state))
-    }
-
-    /// Hands over the riders of the requests that were decided now.
-    async fn ride(&self, tx: &mut PgConnection, jobs: &[Job<R>], effects: &Effects) -> Result<(), Failure> {
-        let (rides, refusals) = riders_of(jobs, effects);
-        if !rides.is_empty() {
-            self.riders.apply(tx, &rides).await?;
-        }
-        if !refusals.is_empty() {
-            self.riders.refused(tx, &refusals).await?;
-        }
-        Ok(())
-    }
-
-    /// Counts what was certainly committed, once: after COMMIT, or when a lost answer to it turns out to have been yes.
-    pub(crate) fn was_committed(&self, jobs: &[Job<R>], effects: &Effects) {
-        self.meter.committed(effects, &self.kinds);
-        let (rides, refusals) = riders_of(jobs, effects);
-        self.riders.committed(&rides, &refusals);
-    }
-}
-
-/// The riders of the requests that were decided by these effects.
-fn riders_of<'a, R>(jobs: &'a [Job<R>], effects: &'a Effects) -> (Vec<Ride<'a, R>>, Vec<Refusal<'a, R>>) {
-    let (mut rides, mut refusals) = (Vec::new(), Vec::new());
-    for (job, verdict) in jobs.iter().zip(&effects.verdicts) {
-        let Some(rider) = &job.request.rider else { continue };
-        match verdict {
-            Verdict::Fresh(Outcome::Posted(posted)) => rides.push(Ride { rider, posted }),
-            Verdict::Fresh(Outcome::Rejected(reject)) => refusals.push(Refusal { rider, reject: *reject }),
-            Verdict::Replayed(_) | Verdict::Conflict => {}
-        }
-    }
-    (rides, refusals)
-}
-
-/// Takes a connection out of the pool for the engine alone. One that can't be prepared never goes back: its settings are half made.
-async fn connect(pool: &PgPool, deadline: Instant) -> Result<PoolConnection<Postgres>, Failure> {
-    let mut connection = within(deadline, pool.acquire()).await?;
-    let prepared = within(deadline, async { sqlx::raw_sql(batch::SESSION).execute(&mut *connection).await }).await;
-    match prepared {
-        Ok(_) => Ok(connection),
-        Err(failure) => {
-            drop(connection.detach());
-            Err(failure)
-        }
-    }
-}
-
-async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
-    match tokio::time::timeout_at(deadline.into(), work).await {
-        Ok(done) => done.map_err(Failure::of),
-        Err(_) => Err(Failure::Passing(Arc::new(too_late()))),
-    }
-}
-
-fn too_late() -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the batch's time is over"))
-}
-
-/// What a batch's requests name.
-#[derive(Default)]
-struct Wanted {
-    accounts: Vec<Uuid>,
-    holds: Vec<Uuid>,
-    keys: Vec<Uuid>,
-    transfers: Vec<Uuid>,
-}
-
-impl Wanted {
-    fn by(entries: &[Entry<'_>]) -> Self {
-        let mut wanted = Self::default();
-        for entry in entries {
-            wanted.keys.push(entry.key.0);
-            wanted.accounts.extend(entry.open.iter().map(|spec| spec.id.uuid()));
-            for action in entry.actions {
-                wanted.add(action);
-            }
-        }
-        wanted
-    }
-
-    fn add(&mut self, action: &Action) {
-        match action {
-            Action::Transfer(posting) => {
-                self.transfers.push(posting.id.uuid());
-                self.accounts.extend([posting.debit.uuid(), posting.credit.uuid()]);
-            }
-            Action::Hold(spec) => {
-                self.holds.push(spec.id.uuid());
-                self.accounts.extend([spec.debit.uuid(), spec.credit.uuid()]);
-            }
-            Action::Post(posting) => {
-                self.holds.push(posting.hold.uuid());
-                self.transfers.push(posting.transfer.uuid());
-            }
-            Action::Void(id) | Action::Confirm(id) | Action::Expire(id) => self.holds.push(id.uuid()),
-            Action::Freeze(id, _) | Action::Close(id) => self.accounts.push(id.uuid()),
-        }
-    }
-}
-
-/// The rows that a batch writes.
-struct Written<'a> {
-    effects: &'a Effects,
-    kinds: &'a NewKinds,
-    stamp: Stamp,
-    shard: i16,
-    opened: Vec<&'a Account>,
-    touched: Vec<&'a Account>,
+/// A batch that is ready to be written. It owns everything, so that the next one is decided meanwhile.
+pub(crate) struct Sealed {
+    /// The head that it was decided on.
+    pub(crate) on: Head,
+    pub(crate) block: Block,
+    pub(crate) hash: Hash,
+    pub(crate) effects: Effects,
+    pub(crate) kinds: NewKinds,
+    pub(crate) opened: Vec<Account>,
+    pub(crate) touched: AccountColumns,
     /// New holds.
-    held: Vec<&'a Hold>,
+    pub(crate) held: Vec<Hold>,
     /// Holds, new or not, that took a step after their opening.
-    moved: Vec<&'a Hold>,
+    pub(crate) moved: Vec<Hold>,
 }
 
-impl<'a> Written<'a> {
-    fn of(state: &'a State, effects: &'a Effects, kinds: &'a NewKinds, stamp: Stamp) -> Self {
-        let held: Vec<&Hold> = effects.holds_opened.iter().map(|id| &state.holds[id]).collect();
-        let stepped = held.iter().copied().filter(|hold| hold.confirming.is_some() || hold.ended.is_some());
-        let moved = effects.holds_moved.iter().map(|id| &state.holds[id]).chain(stepped).collect();
-        Self {
-            effects,
-            kinds,
-            stamp,
-            shard: state.shard,
-            opened: effects.opened.iter().map(|id| &state.accounts[id]).collect(),
-            touched: effects.touched.iter().map(|id| &state.accounts[id]).collect(),
-            held,
-            moved,
-        }
+impl Sealed {
+    /// Seals what was decided on `memory`, whose head becomes that of the new block.
+    pub(crate) fn new(memory: &mut Memory, kinds: &Kinds, on: Head, stamp: Stamp, effects: Effects) -> Self {
+        let kinds = new_kinds(memory, kinds, &effects);
+        let state = &memory.state;
+        let held: Vec<Hold> = effects.holds_opened.iter().map(|id| state.holds[id].clone()).collect();
+        let stepped = held.iter().filter(|hold| hold.confirming.is_some() || hold.ended.is_some()).cloned();
+        let moved: Vec<Hold> = effects.holds_moved.iter().map(|id| state.holds[id].clone()).chain(stepped).collect();
+        let opened: Vec<Account> = effects.opened.iter().map(|id| state.accounts[id].clone()).collect();
+        // In order of ids, so that neighbours in the index are changed one after the other.
+        let mut ids = effects.touched.clone();
+        ids.sort_unstable();
+        let touched = AccountColumns::of(ids.iter().map(|id| &state.accounts[id]));
+        let rows = Rows { kinds: &kinds, opened: &opened, held: &held, moved: &moved, effects: &effects, stamp };
+        let block = rows.block(state, &on);
+        let hash = block.hash();
+        memory.advance(Head { sequence: block.last_sequence(), block: block.number, posted_at: block.posted_at, hash });
+        Self { on, hash, block, kinds, opened, touched, held, moved, effects }
     }
 
-    async fn write(&self, tx: &mut PgConnection, head: &Head) -> Result<(), Failure> {
-        let (shard, number) = (self.shard, self.stamp.block);
-        if !self.kinds.accounts.is_empty() {
-            write::account_kinds(tx, shard, number, &self.kinds.accounts).await?;
-        }
-        if !self.kinds.transfers.is_empty() {
-            write::transfer_kinds(tx, shard, number, &self.kinds.transfers).await?;
-        }
-        if !self.opened.is_empty() {
-            write::open_accounts(tx, shard, &self.opened).await?;
-        }
-        if !self.held.is_empty() {
-            write::open_holds(tx, shard, &self.held).await?;
-        }
-        if !self.moved.is_empty() {
-            let changed = write::move_holds(tx, &self.moved).await?;
-            all_changed(self.moved.len(), changed)?;
-        }
-        if !self.effects.changes.is_empty() {
-            write::changes(tx, shard, number, &self.effects.changes).await?;
-        }
-        if !self.effects.requests.is_empty() {
-            write::requests(tx, shard, number, &self.effects.requests).await?;
-        }
-        let block = self.block(head);
-        let changed = write::journal(tx, &self.touched, &self.effects.transfers, &block, journal::CHANNEL).await?;
-        all_changed(self.touched.len(), changed)
+    /// Whether it only moves money between accounts that are there.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.kinds.is_empty()
+            && self.opened.is_empty()
+            && self.held.is_empty()
+            && self.moved.is_empty()
+            && self.effects.changes.is_empty()
+            && self.effects.requests.is_empty()
     }
+}
 
-    /// Seals the rows.
-    fn block(&self, head: &Head) -> Block {
+/// The names that a batch must write of the kinds that it uses.
+fn new_kinds(memory: &mut Memory, kinds: &Kinds, effects: &Effects) -> NewKinds {
+    let state: &State = &memory.state;
+    let accounts: BTreeSet<i16> = effects.opened.iter().map(|id| state.accounts[id].kind).collect();
+    let held = effects.holds_opened.iter().map(|id| state.holds[id].kind);
+    let transfers: BTreeSet<i16> = effects.transfers.iter().map(|transfer| transfer.kind).chain(held).collect();
+    let (accounts, transfers) = memory.write_kinds(accounts, transfers);
+    NewKinds {
+        accounts: accounts.into_iter().map(|code| (code, kinds.account_name(code))).collect(),
+        transfers: transfers.into_iter().map(|code| (code, kinds.transfer_name(code))).collect(),
+    }
+}
+
+struct Rows<'a> {
+    kinds: &'a NewKinds,
+    opened: &'a [Account],
+    held: &'a [Hold],
+    moved: &'a [Hold],
+    effects: &'a Effects,
+    stamp: Stamp,
+}
+
+impl Rows<'_> {
+    fn block(&self, state: &State, on: &Head) -> Block {
         let transfers: Tree = self.effects.transfers.iter().map(transfer_leaf).collect();
-        let records: Tree = self.records().iter().map(|record| record.leaf(self.shard, self.stamp.block)).collect();
+        let records: Tree = self.records().iter().map(|record| record.leaf(state.shard, self.stamp.block)).collect();
         let count = |tree: &Tree| i32::try_from(tree.leaves()).expect("a batch is small");
         Block {
-            shard: self.shard,
+            shard: state.shard,
             number: self.stamp.block,
-            first_sequence: head.sequence + 1,
+            first_sequence: on.sequence + 1,
             transfers: count(&transfers),
             records: count(&records),
             posted_at: self.stamp.at,
             transfer_root: transfers.root(),
             record_root: records.root(),
-            previous_hash: head.hash,
+            previous_hash: on.hash,
         }
     }
 
     /// Everything but transfers, in the order of [`Record`].
     fn records(&self) -> Vec<Record<'_>> {
-        let mut opened = self.opened.clone();
+        let mut opened: Vec<&Account> = self.opened.iter().collect();
         opened.sort_unstable_by_key(|account| account.id);
-        let mut held = self.held.clone();
+        let mut held: Vec<&Hold> = self.held.iter().collect();
         held.sort_unstable_by_key(|hold| hold.id);
-        let mut moved = self.moved.clone();
+        let mut moved: Vec<&Hold> = self.moved.iter().collect();
         moved.sort_unstable_by_key(|hold| hold.id);
         let mut requests: Vec<_> = self.effects.requests.iter().collect();
         requests.sort_unstable_by_key(|request| request.key);
@@ -407,7 +128,18 @@ impl<'a> Written<'a> {
     }
 }
 
-/// The engine counts what it changed: a row that is not there is a fault, never a silent loss.
-fn all_changed(expected: usize, changed: usize) -> Result<(), Failure> {
-    if expected == changed { Ok(()) } else { Err(Failure::Fault(Arc::new(Bug::Changed { expected, changed }))) }
+/// The riders of the requests that were decided by these effects.
+pub(crate) fn riders_of<'a, R>(jobs: &'a [Job<R>], effects: &'a Effects) -> (Vec<Ride<'a, R>>, Vec<Refusal<'a, R>>) {
+    let (mut rides, mut refusals) = (Vec::new(), Vec::new());
+    for (job, verdict) in jobs.iter().zip(&effects.verdicts) {
+        let Some(rider) = &job.request.rider else { continue };
+        match verdict {
+            Verdict::Fresh(Outcome::Posted(posted)) => rides.push(Ride { rider, posted }),
+            Verdict::Fresh(Outcome::Rejected(reject)) if job.is_remembered() => {
+                refusals.push(Refusal { rider, reject: *reject });
+            }
+            Verdict::Fresh(_) | Verdict::Replayed(_) | Verdict::Conflict => {}
+        }
+    }
+    (rides, refusals)
 }

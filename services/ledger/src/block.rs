@@ -244,14 +244,11 @@ pub fn transfer_leaf(transfer: &Transfer) -> Hash {
     bytes.long(transfer.amount).short(transfer.currency.numeric()).short(transfer.kind);
     bytes.id(transfer.reference);
     bytes.long(transfer.debit_balance).long(transfer.credit_balance);
+    bytes.long(transfer.debit_previous).long(transfer.credit_previous);
     match transfer.request {
-        Origin::First { key, fingerprint, transfers } => {
-            bytes.short(transfers).id(key.0).id(fingerprint.0);
-        }
-        Origin::Further => {
-            bytes.short(0);
-        }
-    }
+        Origin::First { fingerprint, transfers } => bytes.short(transfers).long(fingerprint.0),
+        Origin::Further => bytes.short(0).long(0),
+    };
     leaf_hash(&bytes.0)
 }
 
@@ -389,7 +386,7 @@ impl Bytes {
     }
 
     fn request(&mut self, request: &StoredRequest) -> &mut Self {
-        self.id(request.key.0).id(request.fingerprint.0);
+        self.id(request.key.0).long(request.fingerprint.0);
         match request.reject {
             Some(reject) => self.short(1).id(reject.subject()).text(reject.code()),
             None => self.short(0),

@@ -1,41 +1,29 @@
-//! The queue, and the loop that turns what waits in it into batches.
+//! The way in: a bounded queue to the [`Lane`](crate::lane) that posts.
 //!
-//! Callers put requests on a bounded queue. While one batch commits, the next gathers; there is no timer: an idle engine posts a lone request at once, a busy one posts thousands together.
-//! One batch is one transaction: lock, read, fold, write, riders, commit.
-//!
-//! Invariants:
-//! - Every request that was accepted is answered once: with its outcome, or with an error that says whether it may have happened.
-//! - A passing failure before COMMIT changes nothing and is never remembered. When the answer to COMMIT is lost, the batch is put again: its keys tell what happened.
-//! - A fault (a CHECK that fires, a rider that fails) is isolated by halving the batch: the others are posted.
-//! - The engine's connection is its own; after any failure it is dropped, never reused.
+//! Invariant: every request that was accepted is answered once: with its outcome, or with an error that says whether it may have happened.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use platform::clock::Clock;
 use platform::metrics::Metrics;
-use platform::task::{Shutdown, Task};
+use platform::task::Task;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use crate::account::{AccountId, Balance};
-use crate::batch::{Failure, Session};
-use crate::fold::{Effects, Entry, Verdict};
+use crate::fold::Entry;
 use crate::kind::Kinds;
+use crate::lane::Lane;
 use crate::meter::Meter;
-use crate::request::{Answer, Invalid, Outcome, Request};
+use crate::request::{Answer, Invalid, Outcome, Refusals, Request};
 use crate::rider::Riders;
+use crate::session::{Session, Shared};
 use crate::sql;
 use crate::transfer::{Fingerprint, RequestKey};
 
-/// The most times a batch is put before its callers get an error.
-const MAX_ATTEMPTS: u32 = 8;
-/// The first pause between two attempts; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// How often the engine lets callers run while they are still adding to the queue.
-const MAX_YIELDS: u32 = 8;
 /// The longest time a caller is told to wait before it asks again.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
@@ -63,7 +51,8 @@ impl Default for Config {
 }
 
 impl Config {
-    fn deadline(&self) -> Duration {
+    /// The longest time a batch tries to reach the database.
+    pub(crate) fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms)
     }
 }
@@ -114,8 +103,8 @@ pub(crate) struct Job<R> {
     pub(crate) request: Request<R>,
     key: RequestKey,
     fingerprint: Fingerprint,
-    answer: oneshot::Sender<Result<Answer, PostError>>,
-    asked: Instant,
+    pub(crate) answer: oneshot::Sender<Result<Answer, PostError>>,
+    pub(crate) asked: Instant,
 }
 
 /// The way to the ledger for its callers. Cheap to clone.
@@ -208,11 +197,10 @@ impl Engine {
         riders: impl Riders<R>,
     ) -> (Ledger<R>, Vec<Task>) {
         let (queue, jobs) = mpsc::channel(config.queue.max(1));
-        let meter = Arc::new(Meter::new(metrics));
-        let kinds = Arc::new(Kinds::default());
-        let session = Session::new(pool.clone(), clock, config.shard, riders, (kinds.clone(), meter.clone()));
         let shard = config.shard;
-        let run = Run { jobs, session, config, meter: meter.clone() };
+        let (kinds, meter) = (Arc::new(Kinds::default()), Arc::new(Meter::new(metrics)));
+        let shared = Shared { pool: pool.clone(), clock, shard, riders, kinds: kinds.clone(), meter: meter.clone() };
+        let run = Lane::new(jobs, Session::new(shared), config);
         let posting = Task::new("ledger", |shutdown| async move {
             run.run(shutdown).await;
             Ok(())
@@ -239,158 +227,26 @@ fn count_holds(pool: PgPool, shard: i16, meter: Arc<Meter>) -> Task {
     })
 }
 
-struct Run<R, S> {
-    jobs: mpsc::Receiver<Job<R>>,
-    session: Session<R, S>,
-    config: Config,
-    meter: Arc<Meter>,
-}
-
-impl<R: Send + Sync + 'static, S: Riders<R>> Run<R, S> {
-    /// Posts until shutdown begins, then what is still queued, then ends.
-    async fn run(mut self, shutdown: Shutdown) {
-        loop {
-            let first = tokio::select! {
-                biased;
-                job = self.jobs.recv() => job,
-                () = shutdown.cancelled(), if !self.jobs.is_closed() => {
-                    self.jobs.close();
-                    continue;
-                }
-            };
-            let Some(first) = first else { break };
-            let batch = self.gather(first).await;
-            self.settle(batch).await;
-        }
-        self.session.close().await;
-        info!("ledger engine stopped");
-    }
-
-    /// Takes what waits, and lets callers that were just answered add to it as long as they do.
-    async fn gather(&mut self, first: Job<R>) -> Vec<Job<R>> {
-        let mut weight = first.weight();
-        let mut batch = vec![first];
-        for turn in 0..MAX_YIELDS {
-            let before = batch.len();
-            while weight < self.config.batch
-                && let Ok(job) = self.jobs.try_recv()
-            {
-                weight += job.weight();
-                batch.push(job);
-            }
-            if weight >= self.config.batch || (turn > 0 && batch.len() == before) {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        batch
-    }
-
-    /// Answers every job of a batch; halves the batch until a fault stands alone.
-    async fn settle(&mut self, batch: Vec<Job<R>>) {
-        self.meter.batch(batch.len(), self.jobs.len());
-        let began = Instant::now();
-        let count = batch.len();
-        let mut parts = vec![batch];
-        while let Some(mut part) = parts.pop() {
-            match self.put(&part).await {
-                Ok(verdicts) => self.reply(part, verdicts),
-                Err(Failure::Fault(source)) if part.len() > 1 => {
-                    warn!(error = %source, requests = part.len(), "batch failed and is halved");
-                    parts.push(part.split_off(part.len() / 2));
-                    parts.push(part);
-                }
-                Err(Failure::Fault(source)) => {
-                    self.meter.fault();
-                    error!(error = %source, "posting failed because of a fault");
-                    reply_all(part, &PostError::Fault(source));
-                }
-                Err(Failure::Passing(source)) => reply_all(part, &PostError::Unavailable(Some(source))),
-                Err(Failure::Unknown { .. }) => reply_all(part, &PostError::OutcomeUnknown),
-            }
-        }
-        self.meter.settled(count, began.elapsed());
-    }
-
-    /// Puts a batch until it has an outcome, time is over, or it is certain that it can't be had now.
-    async fn put(&mut self, batch: &[Job<R>]) -> Result<Vec<Verdict>, Failure> {
-        let deadline = Instant::now() + self.config.deadline();
-        // What an attempt would have done whose COMMIT had no answer.
-        let mut open: Option<Box<Effects>> = None;
-        let mut pause = FIRST_PAUSE;
-        let mut attempt = 1;
-        loop {
-            let failure = match self.session.put(batch, deadline).await {
-                Ok(verdicts) => return Ok(self.own(batch, verdicts, open)),
-                Err(failure) => failure,
-            };
-            let source = match failure {
-                Failure::Fault(source) if open.is_none() => return Err(Failure::Fault(source)),
-                Failure::Fault(source) => {
-                    error!(error = %source, "batch failed after its commit had no answer");
-                    return Err(Failure::Unknown { source: Arc::new(sqlx::Error::WorkerCrashed), effects: open });
-                }
-                Failure::Passing(source) => source,
-                Failure::Unknown { source, effects } => {
-                    open = open.or(effects);
-                    source
-                }
-            };
-            if attempt == MAX_ATTEMPTS || Instant::now() + pause >= deadline {
-                return Err(match open {
-                    None => Failure::Passing(source),
-                    Some(_) => Failure::Unknown { source, effects: open },
-                });
-            }
-            warn!(error = %source, attempt, commit_lost = open.is_some(), "batch is put again");
-            tokio::time::sleep(pause).await;
-            (pause, attempt) = (pause * 2, attempt + 1);
-        }
-    }
-
-    /// Makes what an attempt with a lost answer had decided the requests' own outcome, if it was committed.
-    fn own(&self, batch: &[Job<R>], mut verdicts: Vec<Verdict>, open: Option<Box<Effects>>) -> Vec<Verdict> {
-        let Some(open) = open else { return verdicts };
-        let mut committed = false;
-        for (verdict, decided) in verdicts.iter_mut().zip(&open.verdicts) {
-            if let (Verdict::Replayed(outcome), Verdict::Fresh(_)) = (&*verdict, decided) {
-                *verdict = Verdict::Fresh(outcome.clone());
-                committed = true;
-            }
-        }
-        if committed {
-            self.session.was_committed(batch, &open);
-        }
-        verdicts
-    }
-
-    fn reply(&self, batch: Vec<Job<R>>, verdicts: Vec<Verdict>) {
-        for (job, verdict) in batch.into_iter().zip(verdicts) {
-            self.meter.answered(&job.request, &verdict, job.asked.elapsed());
-            let answer = match verdict {
-                Verdict::Fresh(outcome) => Ok(Answer { outcome, replayed: false }),
-                Verdict::Replayed(outcome) => Ok(Answer { outcome, replayed: true }),
-                Verdict::Conflict => Err(PostError::KeyConflict),
-            };
-            // A caller that went away asks again with its key.
-            job.answer.send(answer).ok();
-        }
-    }
-}
-
-fn reply_all<R>(batch: Vec<Job<R>>, error: &PostError) {
-    for job in batch {
-        job.answer.send(Err(error.clone())).ok();
-    }
-}
-
 impl<R> Job<R> {
     /// The request as the fold sees it.
     pub(crate) fn entry(&self) -> Entry<'_> {
-        Entry { key: self.key, fingerprint: self.fingerprint, open: &self.request.open, actions: &self.request.actions }
+        let request = &self.request;
+        Entry {
+            key: self.key,
+            fingerprint: self.fingerprint,
+            open: &request.open,
+            actions: &request.actions,
+            refusals: request.refusals,
+        }
     }
 
-    fn weight(&self) -> usize {
+    /// Whether the ledger keeps a refusal of it.
+    pub(crate) fn is_remembered(&self) -> bool {
+        self.request.refusals == Refusals::Remembered
+    }
+
+    /// How much of a batch it takes.
+    pub(crate) fn weight(&self) -> usize {
         self.request.actions.len() + self.request.open.len()
     }
 }

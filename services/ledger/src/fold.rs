@@ -1,6 +1,7 @@
 //! The decision: requests in order + what was read under the shard's lock → outcomes and what to write.
 //!
 //! Pure: no I/O, no clock, no randomness. Whatever the batches are that a stream of requests is cut into, answers and books come out the same.
+//! A [`Fold`] takes requests one by one as they arrive, so that a batch is decided while the one before it is still being written.
 //!
 //! Invariants:
 //! - A request is all or nothing: a reject leaves no trace but itself.
@@ -9,11 +10,21 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
 use crate::account::{Account, AccountChange, AccountId, AccountSpec, Freeze};
 use crate::hold::{Ending, Hold, HoldId, HoldPosting, HoldSpec, Stamp};
 use crate::money::Money;
-use crate::request::{Action, Outcome, Posted, Reject};
+use crate::request::{Action, Outcome, Posted, Refusals, Reject};
 use crate::transfer::{Fingerprint, Origin, Posting, RequestKey, Transfer, TransferId};
+
+/// Every so many transfers of an account one is marked, so that a walk along the account's chain can begin near any place.
+pub const MARK_EVERY: i64 = 256;
+
+/// A map whose keys are ids, which nobody outside chooses.
+pub type Map<K, V> = HashMap<K, V, RandomState>;
+/// A set of ids.
+pub type Set<K> = HashSet<K, RandomState>;
 
 /// One request as the fold sees it.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +37,8 @@ pub struct Entry<'a> {
     pub open: &'a [AccountSpec],
     /// Its linked steps.
     pub actions: &'a [Action],
+    /// Whether a refusal is remembered.
+    pub refusals: Refusals,
 }
 
 /// What was read under the shard's lock: at least everything that the requests name.
@@ -36,13 +49,11 @@ pub struct State {
     /// The last transfer's sequence.
     pub sequence: i64,
     /// The accounts that the requests name, directly or through a hold.
-    pub accounts: HashMap<AccountId, Account>,
+    pub accounts: Map<AccountId, Account>,
     /// The holds that the requests name.
-    pub holds: HashMap<HoldId, Hold>,
+    pub holds: Map<HoldId, Hold>,
     /// What the requests' keys have been answered.
-    pub remembered: HashMap<RequestKey, Remembered>,
-    /// Which of the requests' transfer ids exist.
-    pub used: HashSet<TransferId>,
+    pub remembered: Map<RequestKey, Remembered>,
 }
 
 /// The outcome kept under a key.
@@ -95,6 +106,8 @@ pub struct Effects {
     pub changes: Vec<AccountChange>,
     /// Requests to remember that made no transfer, in order.
     pub requests: Vec<StoredRequest>,
+    /// Every [`MARK_EVERY`]th transfer of an account: the account and the transfer's sequence.
+    pub marks: Vec<(AccountId, i64)>,
 }
 
 impl Effects {
@@ -106,10 +119,9 @@ impl Effects {
 
 /// Decides `entries` in order at `stamp`, moving `state` to what it is after them.
 pub fn fold(state: &mut State, entries: &[Entry<'_>], stamp: Stamp) -> Effects {
-    let mut fold = Fold::new(state, stamp, entries.len());
+    let mut fold = Fold::new(stamp);
     for entry in entries {
-        let verdict = fold.decide(entry);
-        fold.effects.verdicts.push(verdict);
+        fold.decide(state, entry);
     }
     fold.effects
 }
@@ -118,20 +130,19 @@ pub fn fold(state: &mut State, entries: &[Entry<'_>], stamp: Stamp) -> Effects {
 enum Undo {
     Account(AccountId, Option<Account>),
     Hold(HoldId, Option<Hold>),
-    Transfer(TransferId),
 }
 
-struct Fold<'a> {
-    state: &'a mut State,
+/// A batch in the making.
+pub struct Fold {
     stamp: Stamp,
     effects: Effects,
     undo: Vec<Undo>,
     /// Accounts and holds already listed in `effects`, as opened or as changed.
-    listed_accounts: HashSet<AccountId>,
-    listed_holds: HashSet<HoldId>,
+    listed_accounts: Set<AccountId>,
+    listed_holds: Set<HoldId>,
 }
 
-/// Lengths of the effects before a request.
+/// Where the effects stood before a request.
 #[derive(Clone, Copy)]
 struct Mark {
     sequence: i64,
@@ -139,49 +150,104 @@ struct Mark {
     opened: usize,
     holds_opened: usize,
     changes: usize,
+    marks: usize,
 }
 
-impl<'a> Fold<'a> {
-    fn new(state: &'a mut State, stamp: Stamp, entries: usize) -> Self {
-        let effects = Effects {
-            verdicts: Vec::with_capacity(entries),
-            transfers: Vec::with_capacity(entries),
-            ..Effects::default()
-        };
-        Self { state, stamp, effects, undo: Vec::new(), listed_accounts: HashSet::new(), listed_holds: HashSet::new() }
-    }
-
-    fn decide(&mut self, entry: &Entry<'_>) -> Verdict {
-        if let Some(remembered) = self.state.remembered.get(&entry.key) {
-            return if remembered.fingerprint == entry.fingerprint {
-                Verdict::Replayed(remembered.outcome.clone())
-            } else {
-                Verdict::Conflict
-            };
+impl Fold {
+    /// An empty batch that will be sealed with `stamp`.
+    pub fn new(stamp: Stamp) -> Self {
+        Self {
+            stamp,
+            effects: Effects::default(),
+            undo: Vec::new(),
+            listed_accounts: Set::default(),
+            listed_holds: Set::default(),
         }
-        let mark = self.mark();
-        let outcome = match self.apply(entry) {
-            Ok(()) => {
-                self.keep(entry, mark);
-                Outcome::Posted(self.effects.transfers[mark.transfers..].iter().map(posted).collect())
-            }
-            Err(reject) => {
-                self.take_back(mark);
-                Outcome::Rejected(reject)
-            }
-        };
-        self.remember(entry, mark, &outcome);
-        Verdict::Fresh(outcome)
     }
 
-    fn mark(&self) -> Mark {
+    /// The batch's block and time.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// What was decided so far.
+    pub fn effects(&self) -> &Effects {
+        &self.effects
+    }
+
+    /// Everything that was decided.
+    pub fn finish(self) -> Effects {
+        self.effects
+    }
+
+    /// Decides one request, moving `state` to what it is after it. `state` must hold what the request names.
+    pub fn decide(&mut self, state: &mut State, entry: &Entry<'_>) {
+        let verdict = match state.remembered.get(&entry.key) {
+            Some(remembered) if remembered.fingerprint == entry.fingerprint => {
+                Verdict::Replayed(remembered.outcome.clone())
+            }
+            Some(_) => Verdict::Conflict,
+            None => {
+                let mark = self.mark(state);
+                let mut step = Step { fold: self, state, key: entry.key, mark };
+                Verdict::Fresh(step.take(entry))
+            }
+        };
+        self.effects.verdicts.push(verdict);
+    }
+
+    fn mark(&self, state: &State) -> Mark {
         Mark {
-            sequence: self.state.sequence,
+            sequence: state.sequence,
             transfers: self.effects.transfers.len(),
             opened: self.effects.opened.len(),
             holds_opened: self.effects.holds_opened.len(),
             changes: self.effects.changes.len(),
+            marks: self.effects.marks.len(),
         }
+    }
+}
+
+/// One request on its way through the fold.
+struct Step<'a> {
+    fold: &'a mut Fold,
+    state: &'a mut State,
+    key: RequestKey,
+    mark: Mark,
+}
+
+impl Step<'_> {
+    fn take(&mut self, entry: &Entry<'_>) -> Outcome {
+        let outcome = match self.apply(entry) {
+            Ok(()) => {
+                self.keep(entry);
+                Outcome::Posted(self.made().iter().map(posted).collect())
+            }
+            Err(reject) => {
+                self.take_back();
+                Outcome::Rejected(reject)
+            }
+        };
+        if matches!(outcome, Outcome::Posted(_)) || entry.refusals == Refusals::Remembered {
+            self.remember(entry, &outcome);
+        }
+        outcome
+    }
+
+    /// The transfers that this request made so far.
+    fn made(&self) -> &[Transfer] {
+        &self.fold.effects.transfers[self.mark.transfers..]
+    }
+
+    /// The id of this request's next transfer.
+    fn next_transfer(&self) -> TransferId {
+        let place = u16::try_from(self.made().len()).expect("a request has few actions");
+        self.key.transfer(place)
+    }
+
+    /// The batch's block and time.
+    fn stamp(&self) -> Stamp {
+        self.fold.stamp
     }
 
     fn apply(&mut self, entry: &Entry<'_>) -> Result<(), Reject> {
@@ -202,7 +268,7 @@ impl<'a> Fold<'a> {
                 Ok(())
             }
             Action::Expire(id) => {
-                self.known_hold(*id)?.may_expire(self.stamp.at)?;
+                self.known_hold(*id)?.may_expire(self.stamp().at)?;
                 self.give_back(*id, Ending::Expired);
                 Ok(())
             }
@@ -217,21 +283,19 @@ impl<'a> Fold<'a> {
             Some(account) if account.matches(spec) => Ok(()),
             Some(_) => Err(Reject::AccountExists(spec.id)),
             None => {
-                let account = Account::open(spec, self.stamp.block, self.stamp.at);
+                let account = Account::open(spec, self.stamp().block, self.stamp().at);
                 self.state.accounts.insert(spec.id, account);
-                self.undo.push(Undo::Account(spec.id, None));
-                self.effects.opened.push(spec.id);
+                self.fold.undo.push(Undo::Account(spec.id, None));
+                self.fold.effects.opened.push(spec.id);
                 Ok(())
             }
         }
     }
 
     fn transfer(&mut self, posting: &Posting) -> Result<(), Reject> {
-        self.unused(posting.id)?;
         self.known_account(posting.debit)?.may_give(posting.amount)?;
         self.known_account(posting.credit)?.may_take(posting.amount)?;
         let row = Movement {
-            id: posting.id,
             debit: posting.debit,
             credit: posting.credit,
             amount: posting.amount,
@@ -248,21 +312,19 @@ impl<'a> Fold<'a> {
         }
         self.known_account(spec.debit)?.may_hold(spec.amount)?;
         self.known_account(spec.credit)?.may_be_promised(spec.amount)?;
-        self.change_account(spec.debit, |account| account.held += spec.amount.minor());
-        self.change_account(spec.credit, |account| account.promised += spec.amount.minor());
-        self.state.holds.insert(spec.id, Hold::open(spec, self.stamp));
-        self.undo.push(Undo::Hold(spec.id, None));
-        self.effects.holds_opened.push(spec.id);
+        self.changing(spec.debit).held += spec.amount.minor();
+        self.changing(spec.credit).promised += spec.amount.minor();
+        self.state.holds.insert(spec.id, Hold::open(spec, self.stamp()));
+        self.fold.undo.push(Undo::Hold(spec.id, None));
+        self.fold.effects.holds_opened.push(spec.id);
         Ok(())
     }
 
     fn post(&mut self, posting: &HoldPosting) -> Result<(), Reject> {
-        self.unused(posting.transfer)?;
         let hold = self.known_hold(posting.hold)?.clone();
-        let amount = hold.may_post(posting.amount, self.stamp.at)?;
-        self.give_back(hold.id, Ending::Posted { transfer: posting.transfer, amount });
+        let amount = hold.may_post(posting.amount, self.stamp().at)?;
+        self.give_back(hold.id, Ending::Posted { transfer: self.next_transfer(), amount });
         let row = Movement {
-            id: posting.transfer,
             debit: hold.debit,
             credit: hold.credit,
             amount: Money::from_minor(amount, hold.currency),
@@ -274,7 +336,7 @@ impl<'a> Fold<'a> {
     }
 
     fn confirm(&mut self, id: HoldId) -> Result<(), Reject> {
-        let stamp = self.stamp;
+        let stamp = self.stamp();
         self.known_hold(id)?.may_confirm(stamp.at)?;
         self.change_hold(id, |hold| {
             hold.confirming.get_or_insert(stamp);
@@ -286,8 +348,8 @@ impl<'a> Fold<'a> {
         if self.known_account(id)?.closed {
             return Err(Reject::AccountClosed(id));
         }
-        self.change_account(id, |account| account.freeze = freeze);
-        self.effects.changes.push(AccountChange { account: id, freeze, closed: false });
+        self.changing(id).freeze = freeze;
+        self.fold.effects.changes.push(AccountChange { account: id, freeze, closed: false });
         Ok(())
     }
 
@@ -298,41 +360,34 @@ impl<'a> Fold<'a> {
         }
         account.may_close()?;
         let freeze = account.freeze;
-        self.change_account(id, |account| account.closed = true);
-        self.effects.changes.push(AccountChange { account: id, freeze, closed: true });
+        self.changing(id).closed = true;
+        self.fold.effects.changes.push(AccountChange { account: id, freeze, closed: true });
         Ok(())
     }
 
     /// Ends a hold and releases what it set aside.
     fn give_back(&mut self, id: HoldId, ending: Ending) {
-        let stamp = self.stamp;
+        let stamp = self.stamp();
         let hold = &self.state.holds[&id];
         let (debit, credit, amount) = (hold.debit, hold.credit, hold.amount);
         self.change_hold(id, |hold| hold.ended = Some((ending, stamp)));
-        self.change_account(debit, |account| account.held -= amount);
-        self.change_account(credit, |account| account.promised -= amount);
+        self.changing(debit).held -= amount;
+        self.changing(credit).promised -= amount;
     }
 
     /// Adds the row and moves both balances; every check is done.
     fn move_money(&mut self, row: Movement) {
         self.state.sequence += 1;
         let (sequence, amount) = (self.state.sequence, row.amount.minor());
-        let debit_balance = self.change_account(row.debit, |account| {
-            account.posted -= amount;
-            account.sequence = sequence;
-        });
-        let credit_balance = self.change_account(row.credit, |account| {
-            account.posted += amount;
-            account.sequence = sequence;
-        });
-        self.state.used.insert(row.id);
-        self.undo.push(Undo::Transfer(row.id));
-        self.effects.transfers.push(Transfer {
+        let (debit_balance, debit_previous) = self.enter(row.debit, sequence, -amount);
+        let (credit_balance, credit_previous) = self.enter(row.credit, sequence, amount);
+        let (id, stamp) = (self.next_transfer(), self.stamp());
+        self.fold.effects.transfers.push(Transfer {
             shard: self.state.shard,
             sequence,
-            block: self.stamp.block,
-            posted_at: self.stamp.at,
-            id: row.id,
+            block: stamp.block,
+            posted_at: stamp.at,
+            id,
             debit: row.debit,
             credit: row.credit,
             amount,
@@ -341,12 +396,24 @@ impl<'a> Fold<'a> {
             reference: row.reference,
             debit_balance,
             credit_balance,
+            debit_previous,
+            credit_previous,
             request: Origin::Further,
         });
     }
 
-    fn unused(&self, id: TransferId) -> Result<(), Reject> {
-        if self.state.used.contains(&id) { Err(Reject::TransferExists(id)) } else { Ok(()) }
+    /// Enters a transfer in an account: gives the balance after it and the sequence of the account's transfer before it.
+    fn enter(&mut self, id: AccountId, sequence: i64, amount: i64) -> (i64, i64) {
+        let account = self.changing(id);
+        let previous = account.sequence;
+        account.posted += amount;
+        account.sequence = sequence;
+        account.transfers += 1;
+        let (balance, transfers) = (account.posted, account.transfers);
+        if transfers % MARK_EVERY == 0 {
+            self.fold.effects.marks.push((id, sequence));
+        }
+        (balance, previous)
     }
 
     fn known_account(&self, id: AccountId) -> Result<&Account, Reject> {
@@ -357,85 +424,81 @@ impl<'a> Fold<'a> {
         self.state.holds.get(&id).ok_or(Reject::HoldUnknown(id))
     }
 
-    /// Changes an account, noting how it was; gives its posted balance.
-    fn change_account(&mut self, id: AccountId, change: impl FnOnce(&mut Account)) -> i64 {
+    /// An account that is about to be changed; how it was is noted.
+    fn changing(&mut self, id: AccountId) -> &mut Account {
         let account = self.state.accounts.get_mut(&id).expect("the account was checked");
-        self.undo.push(Undo::Account(id, Some(account.clone())));
-        change(account);
-        account.posted
+        self.fold.undo.push(Undo::Account(id, Some(account.clone())));
+        account
     }
 
     fn change_hold(&mut self, id: HoldId, change: impl FnOnce(&mut Hold)) {
         let hold = self.state.holds.get_mut(&id).expect("the hold was checked");
-        self.undo.push(Undo::Hold(id, Some(hold.clone())));
+        self.fold.undo.push(Undo::Hold(id, Some(hold.clone())));
         change(hold);
     }
 
-    /// Lists what a granted request changed, and puts its key on its first transfer.
-    fn keep(&mut self, entry: &Entry<'_>, mark: Mark) {
-        let (opened, holds_opened) =
-            (&self.effects.opened[mark.opened..], &self.effects.holds_opened[mark.holds_opened..]);
-        self.listed_accounts.extend(opened);
-        self.listed_holds.extend(holds_opened);
-        for undo in self.undo.drain(..) {
+    /// Lists what a granted request changed, and puts the request on its first transfer.
+    fn keep(&mut self, entry: &Entry<'_>) {
+        let Fold { effects, undo, listed_accounts, listed_holds, .. } = &mut *self.fold;
+        listed_accounts.extend(&effects.opened[self.mark.opened..]);
+        listed_holds.extend(&effects.holds_opened[self.mark.holds_opened..]);
+        for undo in undo.drain(..) {
             match undo {
-                Undo::Account(id, _) if self.listed_accounts.insert(id) => self.effects.touched.push(id),
-                Undo::Hold(id, _) if self.listed_holds.insert(id) => self.effects.holds_moved.push(id),
+                Undo::Account(id, _) if listed_accounts.insert(id) => effects.touched.push(id),
+                Undo::Hold(id, _) if listed_holds.insert(id) => effects.holds_moved.push(id),
                 _ => {}
             }
         }
-        let made = self.effects.transfers.len() - mark.transfers;
-        if let Some(first) = self.effects.transfers.get_mut(mark.transfers) {
+        let made = effects.transfers.len() - self.mark.transfers;
+        if let Some(first) = effects.transfers.get_mut(self.mark.transfers) {
             let transfers = i16::try_from(made).expect("a request has few actions");
-            first.request = Origin::First { key: entry.key, fingerprint: entry.fingerprint, transfers };
+            first.request = Origin::First { fingerprint: entry.fingerprint, transfers };
         }
     }
 
     /// Undoes everything a refused request did.
-    fn take_back(&mut self, mark: Mark) {
-        while let Some(undo) = self.undo.pop() {
+    fn take_back(&mut self) {
+        let (fold, state, mark) = (&mut *self.fold, &mut *self.state, self.mark);
+        while let Some(undo) = fold.undo.pop() {
             match undo {
                 Undo::Account(id, Some(before)) => {
-                    self.state.accounts.insert(id, before);
+                    state.accounts.insert(id, before);
                 }
                 Undo::Account(id, None) => {
-                    self.state.accounts.remove(&id);
+                    state.accounts.remove(&id);
                 }
                 Undo::Hold(id, Some(before)) => {
-                    self.state.holds.insert(id, before);
+                    state.holds.insert(id, before);
                 }
                 Undo::Hold(id, None) => {
-                    self.state.holds.remove(&id);
-                }
-                Undo::Transfer(id) => {
-                    self.state.used.remove(&id);
+                    state.holds.remove(&id);
                 }
             }
         }
-        self.state.sequence = mark.sequence;
-        self.effects.transfers.truncate(mark.transfers);
-        self.effects.opened.truncate(mark.opened);
-        self.effects.holds_opened.truncate(mark.holds_opened);
-        self.effects.changes.truncate(mark.changes);
+        state.sequence = mark.sequence;
+        fold.effects.transfers.truncate(mark.transfers);
+        fold.effects.opened.truncate(mark.opened);
+        fold.effects.holds_opened.truncate(mark.holds_opened);
+        fold.effects.changes.truncate(mark.changes);
+        fold.effects.marks.truncate(mark.marks);
     }
 
-    fn remember(&mut self, entry: &Entry<'_>, mark: Mark, outcome: &Outcome) {
+    fn remember(&mut self, entry: &Entry<'_>, outcome: &Outcome) {
         let remembered = Remembered { fingerprint: entry.fingerprint, outcome: outcome.clone() };
         self.state.remembered.insert(entry.key, remembered);
-        if self.effects.transfers.len() == mark.transfers {
+        if self.made().is_empty() {
             let reject = match outcome {
                 Outcome::Posted(_) => None,
                 Outcome::Rejected(reject) => Some(*reject),
             };
             let stored = StoredRequest { key: entry.key, fingerprint: entry.fingerprint, reject };
-            self.effects.requests.push(stored);
+            self.fold.effects.requests.push(stored);
         }
     }
 }
 
 /// A transfer before it has its place in the journal.
 struct Movement {
-    id: TransferId,
     debit: AccountId,
     credit: AccountId,
     amount: Money,

@@ -46,8 +46,6 @@ pub struct HoldSpec {
 pub struct HoldPosting {
     /// Which hold.
     pub hold: HoldId,
-    /// The id of the transfer it becomes, given by the caller.
-    pub transfer: TransferId,
     /// How much of it; `None` for all. The rest is given back.
     pub amount: Option<Money>,
 }

@@ -12,8 +12,11 @@
 //! | [`request`] | what callers ask and what they are answered |
 //! | [`fold`] | the decision: requests + read state → outcomes; pure |
 //! | [`block`] | Merkle trees, the chain of blocks, inclusion proofs; pure |
-//! | [`engine`] | the queue and the loop; [`Ledger`] is the way in |
-//! | `batch` | one batch, one transaction |
+//! | [`engine`] | the queue; [`Ledger`] is the way in |
+//! | `lane` | the loop that makes batches of what waits |
+//! | `memory` | what the loop remembers of the books between two batches |
+//! | `batch` | one decided batch, sealed |
+//! | `session` | reading and writing, with and without the lock |
 //! | [`expiry`] | gives back what holds set aside whose time is over |
 //! | [`rider`] | what callers write in the same transaction |
 //! | [`journal`] | transfers as an event source |
@@ -23,7 +26,7 @@
 //! | [`verify`] | recomputes everything and names the first bad block |
 //! | `sql` | every statement |
 //!
-//! Round trips of a batch that only moves money: lock, accounts, past, write, commit (see `batch`).
+//! Round trips of a batch that only moves money between accounts that are remembered: one (see `session`).
 //! Lock order: the row of `ledger.shard` first, everything else after it.
 //!
 //! Invariants:
@@ -44,13 +47,16 @@ pub mod fold;
 pub mod hold;
 pub mod journal;
 mod kind;
+mod lane;
 pub mod limit;
+mod memory;
 mod meter;
 pub mod money;
 pub mod note;
 pub mod receipt;
 pub mod request;
 pub mod rider;
+mod session;
 mod sql;
 pub mod transfer;
 pub mod verify;
@@ -59,7 +65,7 @@ pub use account::{Account, AccountId, AccountKind, AccountSpec, Balance, Floor, 
 pub use engine::{Config, Engine, Ledger, PostError};
 pub use hold::{HoldId, HoldPosting, HoldSpec};
 pub use money::{Currency, Money, MoneyError, PositiveMoney};
-pub use request::{Action, Answer, Invalid, Key, Outcome, Posted, Reject, Request};
+pub use request::{Action, Answer, Invalid, Key, Outcome, Posted, Refusals, Reject, Request};
 pub use rider::{NoRiders, Refusal, Ride, RiderError, Riders};
 pub use transfer::{Posting, Transfer, TransferId, TransferKind};
 

@@ -19,7 +19,7 @@ use crate::book;
 use crate::checkpoint::{self, Checkpoint};
 use crate::money::Money;
 use crate::note::{NoteError, PublicKey};
-use crate::transfer::{Fingerprint, Origin, RequestKey, Transfer, TransferId};
+use crate::transfer::{Fingerprint, Origin, Transfer, TransferId};
 
 /// The form described here.
 const VERSION: u8 = 1;
@@ -69,6 +69,10 @@ pub struct ReceiptTransfer {
     pub debit_balance: Money,
     /// The balance of the account that money reached, after it.
     pub credit_balance: Money,
+    /// The sequence of the transfer before it on the account that money left.
+    pub debit_previous: i64,
+    /// The sequence of the transfer before it on the account that money reached.
+    pub credit_previous: i64,
     /// The request that it is the first transfer of.
     pub request: Option<ReceiptRequest>,
 }
@@ -77,10 +81,8 @@ pub struct ReceiptTransfer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiptRequest {
-    /// The request's key.
-    pub key: Uuid,
     /// The fingerprint of what was asked.
-    pub fingerprint: Uuid,
+    pub fingerprint: i64,
     /// How many transfers it made.
     pub transfers: i16,
 }
@@ -189,9 +191,7 @@ impl ReceiptTransfer {
     fn of(transfer: &Transfer) -> Self {
         let money = |minor| Money::from_minor(minor, transfer.currency);
         let request = match transfer.request {
-            Origin::First { key, fingerprint, transfers } => {
-                Some(ReceiptRequest { key: key.0, fingerprint: fingerprint.0, transfers })
-            }
+            Origin::First { fingerprint, transfers } => Some(ReceiptRequest { fingerprint: fingerprint.0, transfers }),
             Origin::Further => None,
         };
         Self {
@@ -207,6 +207,8 @@ impl ReceiptTransfer {
             reference: transfer.reference,
             debit_balance: money(transfer.debit_balance),
             credit_balance: money(transfer.credit_balance),
+            debit_previous: transfer.debit_previous,
+            credit_previous: transfer.credit_previous,
             request,
         }
     }
@@ -215,11 +217,9 @@ impl ReceiptTransfer {
     fn read(&self) -> Option<Transfer> {
         let currency = self.amount.currency();
         let request = match &self.request {
-            Some(request) => Origin::First {
-                key: RequestKey(request.key),
-                fingerprint: Fingerprint(request.fingerprint),
-                transfers: request.transfers,
-            },
+            Some(request) => {
+                Origin::First { fingerprint: Fingerprint(request.fingerprint), transfers: request.transfers }
+            }
             None => Origin::Further,
         };
         let one = self.debit_balance.currency() == currency && self.credit_balance.currency() == currency;
@@ -237,6 +237,8 @@ impl ReceiptTransfer {
             reference: self.reference,
             debit_balance: self.debit_balance.minor(),
             credit_balance: self.credit_balance.minor(),
+            debit_previous: self.debit_previous,
+            credit_previous: self.credit_previous,
             request,
         })
     }

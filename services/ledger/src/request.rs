@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::account::{AccountId, AccountSpec, Freeze};
 use crate::hold::{HoldId, HoldPosting, HoldSpec};
 use crate::money::Money;
-use crate::transfer::{Fingerprint, Posting, RequestKey, TransferId};
+use crate::transfer::{Fingerprint, Posting, RequestKey, TransferId, uuid_of};
 
 /// The most actions in one request.
 pub const MAX_ACTIONS: usize = 256;
@@ -37,24 +37,25 @@ pub struct Key {
 impl Key {
     /// The key as the ledger stores it.
     pub fn request_key(&self) -> RequestKey {
-        let mut hash = Sha256::new();
-        hash.update(self.caller.as_bytes());
-        hash.update((self.operation.len() as u64).to_be_bytes());
-        hash.update(self.operation.as_bytes());
-        hash.update(self.key.as_bytes());
-        RequestKey(first_half(hash.finalize().into()))
+        let hash = Sha256::new()
+            .chain_update(self.caller.as_bytes())
+            .chain_update((self.operation.len() as u64).to_be_bytes())
+            .chain_update(self.operation.as_bytes())
+            .chain_update(self.key.as_bytes());
+        RequestKey(uuid_of(hash))
+    }
+
+    /// The id of the transfer that a request with this key makes at `place`, counted from 0.
+    pub fn transfer(&self, place: u16) -> TransferId {
+        self.request_key().transfer(place)
     }
 
     /// The fingerprint as the ledger stores it.
     pub fn stored_fingerprint(&self) -> Fingerprint {
-        Fingerprint(first_half(self.fingerprint))
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.fingerprint[..8]);
+        Fingerprint(i64::from_be_bytes(first))
     }
-}
-
-fn first_half(hash: [u8; 32]) -> Uuid {
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash[..16]);
-    Uuid::from_bytes(half)
 }
 
 /// One step of a request.
@@ -79,6 +80,17 @@ pub enum Action {
     Close(AccountId),
 }
 
+/// Whether a refusal by a rule of business is the final answer to its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Refusals {
+    /// It is: an equal request is refused again, whatever has changed. What people ask.
+    #[default]
+    Remembered,
+    /// It leaves no trace, and the same request may be granted later. For money that has moved outside already and must arrive in the end.
+    /// A rider is not told of it.
+    Forgotten,
+}
+
 /// What a caller asks: accounts to open, then actions in order, all or nothing.
 #[derive(Clone, Debug)]
 pub struct Request<R> {
@@ -90,12 +102,14 @@ pub struct Request<R> {
     pub actions: Vec<Action>,
     /// What the caller writes in the same transaction.
     pub rider: Option<R>,
+    /// Whether a refusal is remembered.
+    pub refusals: Refusals,
 }
 
 impl<R> Request<R> {
     /// A request that asks for nothing yet.
     pub fn new(key: Key) -> Self {
-        Self { key, open: Vec::new(), actions: Vec::new(), rider: None }
+        Self { key, open: Vec::new(), actions: Vec::new(), rider: None, refusals: Refusals::Remembered }
     }
 
     /// Opens an account first.
@@ -122,6 +136,13 @@ impl<R> Request<R> {
     #[must_use]
     pub fn rider(mut self, rider: R) -> Self {
         self.rider = Some(rider);
+        self
+    }
+
+    /// Leaves no trace of a refusal.
+    #[must_use]
+    pub fn forget_refusal(mut self) -> Self {
+        self.refusals = Refusals::Forgotten;
         self
     }
 
@@ -202,7 +223,7 @@ pub struct Answer {
 /// One transfer that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posted {
-    /// The caller's id.
+    /// Its id.
     pub transfer: TransferId,
     /// Its place in the journal.
     pub sequence: i64,
@@ -236,8 +257,6 @@ pub enum Reject {
     CurrencyMismatch(AccountId),
     /// The account's balance would leave the range of 64 bits.
     BalanceOverflow(AccountId),
-    /// Another request made a transfer with this id.
-    TransferExists(TransferId),
     /// Another request made a hold with this id.
     HoldExists(HoldId),
     /// There is no such hold.
@@ -260,7 +279,7 @@ impl Reject {
         self.parts().0
     }
 
-    /// The account, transfer or hold it is about.
+    /// The account or hold it is about.
     pub fn subject(self) -> Uuid {
         self.parts().1
     }
@@ -275,7 +294,6 @@ impl Reject {
             Self::AccountNotEmpty(account) => ("account-not-empty", account.uuid()),
             Self::CurrencyMismatch(account) => ("currency-mismatch", account.uuid()),
             Self::BalanceOverflow(account) => ("balance-overflow", account.uuid()),
-            Self::TransferExists(transfer) => ("transfer-exists", transfer.uuid()),
             Self::HoldExists(hold) => ("hold-exists", hold.uuid()),
             Self::HoldUnknown(hold) => ("hold-unknown", hold.uuid()),
             Self::HoldPosted(hold) => ("hold-posted", hold.uuid()),
@@ -298,7 +316,6 @@ impl Reject {
             Self::AccountNotEmpty(account),
             Self::CurrencyMismatch(account),
             Self::BalanceOverflow(account),
-            Self::TransferExists(TransferId::from(subject)),
             Self::HoldExists(hold),
             Self::HoldUnknown(hold),
             Self::HoldPosted(hold),

@@ -1,15 +1,20 @@
 //! Transfers: one row moves one amount from one account to another.
 //!
 //! Pure: no I/O. A transfer is immutable: what was wrong is put right by another transfer.
+//!
+//! A transfer's id is derived from the key of the request that made it, so that one unique index keeps ids and idempotency keys apart,
+//! and whoever knows the key knows the id before anything is posted.
+//! Each transfer names the sequence of the transfer before it on either account: an account's history is a chain that needs no index.
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::account::AccountId;
 use crate::money::{Currency, Money};
 
 platform::typed_id! {
-    /// One transfer; the caller gives it, and no two transfers share it.
+    /// One transfer: see [`RequestKey::transfer`].
     pub struct TransferId;
 }
 
@@ -25,8 +30,6 @@ pub struct TransferKind {
 /// A transfer to be made at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posting {
-    /// The id, given by the caller: derived from a saved intent, so that recovery posts the same id again.
-    pub id: TransferId,
     /// The account that money leaves.
     pub debit: AccountId,
     /// The account that money reaches.
@@ -50,7 +53,7 @@ pub struct Transfer {
     pub block: i64,
     /// When it was posted: the block's time, never before an earlier block's.
     pub posted_at: DateTime<Utc>,
-    /// The caller's id.
+    /// Its id, derived from the key of its request.
     pub id: TransferId,
     /// The account that money left.
     pub debit: AccountId,
@@ -68,6 +71,10 @@ pub struct Transfer {
     pub debit_balance: i64,
     /// The credited account's balance after it.
     pub credit_balance: i64,
+    /// The sequence of the debited account's transfer before it; 0 for its first.
+    pub debit_previous: i64,
+    /// The sequence of the credited account's transfer before it; 0 for its first.
+    pub credit_previous: i64,
     /// The request it came with.
     pub request: Origin,
 }
@@ -75,10 +82,8 @@ pub struct Transfer {
 /// How a transfer belongs to its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The first transfer of a request: it carries the request's key, so that a request of transfers needs no row of its own.
+    /// The first transfer of a request: its id is the request's key, so that a request of transfers needs no row of its own.
     First {
-        /// The request's key.
-        key: RequestKey,
         /// The fingerprint of what was asked.
         fingerprint: Fingerprint,
         /// How many transfers the request made; they have consecutive sequences.
@@ -88,10 +93,30 @@ pub enum Origin {
     Further,
 }
 
-/// (caller, operation, idempotency key) as 16 bytes: the start of its SHA-256.
+/// (caller, operation, idempotency key) as a UUIDv8 (RFC 9562, section 5.8): the first 122 free bits of its SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestKey(pub Uuid);
 
-/// What was asked under a key as 16 bytes: the start of the request's SHA-256.
+impl RequestKey {
+    /// The id of the transfer that a request with this key makes at `place`, counted from 0: the key itself for the first one.
+    pub fn transfer(self, place: u16) -> TransferId {
+        if place == 0 {
+            return TransferId::from(self.0);
+        }
+        TransferId::from(uuid_of(Sha256::new().chain_update(self.0).chain_update(place.to_be_bytes())))
+    }
+}
+
+/// A UUIDv8 with the start of a hash.
+pub(crate) fn uuid_of(hash: Sha256) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// What was asked under a key: the first 64 bits of the request's SHA-256.
+///
+/// It tells a client's repeated request from another one that it sent under the same key by mistake;
+/// whoever forges an equal fingerprint deceives only themself, because the caller is part of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Fingerprint(pub Uuid);
+pub struct Fingerprint(pub i64);

@@ -124,8 +124,8 @@ pub enum Fault {
     /// The other records are not those that were sealed.
     #[error("accounts, holds, kinds or requests are not those that were sealed")]
     Records,
-    /// A balance on a transfer does not follow from the one before.
-    #[error("a balance on a transfer does not follow from the one before")]
+    /// A balance on a transfer, or the place of the transfer before it, does not follow from what went before.
+    #[error("a balance or the place before it on a transfer does not follow from what went before")]
     RunningBalance,
     /// The transfers of a request are not together.
     #[error("the transfers of a request are not together")]
@@ -139,6 +139,9 @@ pub enum Fault {
     /// An account's balance is not what its transfers add up to.
     #[error("the account's balance is not what its transfers add up to")]
     Balance,
+    /// Marks of an account's transfers are missing, too many or elsewhere.
+    #[error("the marks of the account's transfers are not where they belong")]
+    Marks,
     /// What an account holds or is promised is not what its open holds add up to.
     #[error("held or promised is not what open holds add up to")]
     Held,

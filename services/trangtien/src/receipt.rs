@@ -98,7 +98,7 @@ mod tests {
 
     fn posting(debit: AccountId, credit: AccountId) -> Posting {
         let kind = TransferKind { code: 1, name: "payment" };
-        Posting { id: TransferId::generate(), debit, credit, amount: Money::vnd(150_000), kind, reference: Uuid::nil() }
+        Posting { debit, credit, amount: Money::vnd(150_000), kind, reference: Uuid::nil() }
     }
 
     /// Posts one transfer.

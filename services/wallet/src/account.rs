@@ -8,7 +8,6 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::merchant::MerchantId;
-use crate::top_up::TopUpId;
 
 /// The one currency of the wallet.
 pub(crate) const CURRENCY: Currency = Currency::Vnd;
@@ -48,11 +47,6 @@ pub(crate) fn nostro(bank_code: &str) -> AccountSpec {
     spec("nostro", derive("bank", bank_code.as_bytes()), NOSTRO)
 }
 
-/// The transfer of a top-up: the same each time it is derived.
-pub(crate) fn top_up_transfer(top_up: TopUpId) -> TransferId {
-    TransferId::from(derive("top-up", top_up.uuid().as_bytes()))
-}
-
 /// The id of the event that a transfer is.
 pub(crate) fn event_of_transfer(transfer: TransferId) -> Uuid {
     derive("transfer-event", transfer.uuid().as_bytes())
@@ -75,9 +69,8 @@ fn derive(noun: &str, name: &[u8]) -> Uuid {
 mod tests {
     use uuid::Uuid;
 
-    use super::{KIND_NAMES, citizen, kind_name, merchant, nostro, top_up_transfer};
+    use super::{KIND_NAMES, citizen, kind_name, merchant, nostro};
     use crate::merchant::MerchantId;
-    use crate::top_up::TopUpId;
 
     #[test]
     fn derived_ids_never_change_their_meaning() {
@@ -90,7 +83,6 @@ mod tests {
         let one = Uuid::from_u128(1);
         assert_ne!(citizen(one).id, merchant(MerchantId::from(one)).id);
         assert_ne!(nostro("VCB").id, nostro("ACB").id);
-        assert_eq!(top_up_transfer(TopUpId::from(one)), top_up_transfer(TopUpId::from(one)));
         assert_eq!(citizen(one).id.uuid().get_version_num(), 8);
     }
 

@@ -38,17 +38,15 @@ pub(crate) async fn before(
                   line.balance AS "balance!", line.posted_at AS "posted_at!",
                   payment.merchant_name AS "merchant_name?", payment.note AS "note?", top_up.bank_code AS "bank_code?"
            FROM (
-               (SELECT id, sequence, kind, FALSE AS incoming, amount, debit_balance AS balance, posted_at
-                FROM ledger.transfer WHERE debit = $1 AND ($2::bigint IS NULL OR sequence < $2) ORDER BY sequence DESC LIMIT $3)
-               UNION ALL
-               (SELECT id, sequence, kind, TRUE, amount, credit_balance, posted_at
-                FROM ledger.transfer WHERE credit = $1 AND ($2::bigint IS NULL OR sequence < $2) ORDER BY sequence DESC LIMIT $3)
+               SELECT id, sequence, kind, credit = $1 AS incoming, amount,
+                      CASE WHEN credit = $1 THEN credit_balance ELSE debit_balance END AS balance, posted_at
+               FROM ledger.history($1, $2::bigint, 0, $3)
            ) AS line
            LEFT JOIN wallet.payment ON payment.id = line.id
            LEFT JOIN wallet.top_up ON top_up.transfer_id = line.id
-           ORDER BY line.sequence DESC LIMIT $3"#,
+           ORDER BY line.sequence DESC"#,
         account.uuid(),
-        sequence,
+        sequence as Option<i64>,
         limit,
     )
     .fetch_all(connection)

@@ -13,7 +13,7 @@
 use anyhow::{Context as _, Result, bail};
 use ledger::{
     AccountId, AccountKind, AccountSpec, Action, Currency, Floor, HoldId, HoldSpec, Key, Money, Outcome, Posting,
-    Request, TransferId, TransferKind,
+    Request, TransferKind,
 };
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -34,18 +34,11 @@ pub fn account(kind: AccountKind) -> AccountSpec {
     AccountSpec { id: AccountId::generate(), owner: Uuid::now_v7(), kind, currency: Currency::Vnd }
 }
 
-/// A transfer of a request; its id comes from the request's key.
+/// A transfer.
 #[must_use]
-pub fn posting(key: &str, sides: (AccountId, AccountId), dong: i64) -> Posting {
+pub fn posting(sides: (AccountId, AccountId), dong: i64) -> Posting {
     let (debit, credit) = sides;
-    Posting {
-        id: TransferId::from(derived("transfer", key)),
-        debit,
-        credit,
-        amount: Money::vnd(dong),
-        kind: PAYMENT,
-        reference: Uuid::nil(),
-    }
+    Posting { debit, credit, amount: Money::vnd(dong), kind: PAYMENT, reference: Uuid::nil() }
 }
 
 /// The key of a request.
@@ -74,7 +67,7 @@ pub fn request(line: &str) -> Result<(String, Request<()>)> {
     let words: Vec<&str> = line.split(' ').collect();
     let [name, what, debit, credit, dong] = words.as_slice() else { bail!("not a request: {line}") };
     let sides = (debit.parse().context("debit")?, credit.parse().context("credit")?);
-    let posting = posting(name, sides, dong.parse().context("amount")?);
+    let posting = posting(sides, dong.parse().context("amount")?);
     let request = Request::new(key(name));
     let request = match *what {
         "move" => request.transfer(posting),

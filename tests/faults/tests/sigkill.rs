@@ -222,7 +222,7 @@ impl Own {
         ensure!(self.ledger.post(opening).await? == Outcome::Posted(Vec::new()));
         for customer in &accounts {
             let name = format!("fund/{customer}");
-            let request = Request::new(key(&name)).transfer(posting(&name, (nostro.id, *customer), 10_000));
+            let request = Request::new(key(&name)).transfer(posting((nostro.id, *customer), 10_000));
             ensure!(matches!(self.ledger.post(request).await?, Outcome::Posted(_)));
         }
         Ok(accounts)

@@ -57,7 +57,7 @@ pub(crate) async fn transfers(
     sqlx::query_as!(
         TransferRow,
         "SELECT shard, sequence, block, posted_at, id, debit, credit, amount, currency, kind, reference, debit_balance, credit_balance,
-                request_size, request_key, fingerprint
+                debit_previous, credit_previous, request_size, fingerprint
          FROM ledger.transfer
          WHERE shard = $1 AND sequence > $2
          ORDER BY sequence
@@ -104,7 +104,7 @@ pub(crate) async fn transfer_kinds(pool: &PgPool, range: Blocks) -> Result<Vec<K
 pub(crate) async fn opened(pool: &PgPool, range: Blocks) -> Result<Vec<AccountRow>, sqlx::Error> {
     sqlx::query_as!(
         AccountRow,
-        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence
+        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence, transfers
          FROM ledger.account
          WHERE shard = $1 AND opened_block BETWEEN $2 AND $3
          ORDER BY opened_block, id
@@ -216,7 +216,7 @@ pub(crate) async fn key_twice(pool: &PgPool, range: Blocks) -> Result<Option<i64
     sqlx::query_scalar!(
         r#"SELECT MIN(GREATEST(r.block, t.block)) AS block
            FROM ledger.request AS r
-           JOIN ledger.transfer AS t ON t.request_key = r.request_key
+           JOIN ledger.transfer AS t ON t.id = r.request_key
            WHERE r.shard = $1 AND r.block BETWEEN $2 AND $3"#,
         range.shard,
         range.first,
@@ -233,6 +233,7 @@ pub(crate) struct StateRow {
     pub(crate) held: i64,
     pub(crate) promised: i64,
     pub(crate) sequence: i64,
+    pub(crate) transfers: i64,
     pub(crate) frozen: i16,
     pub(crate) closed: bool,
     pub(crate) floor: Option<i64>,
@@ -246,8 +247,14 @@ pub(crate) struct StateRow {
     pub(crate) last_closed: bool,
     /// What transfers after the verified sequence added.
     pub(crate) later: String,
+    /// How many these transfers are.
+    pub(crate) later_transfers: i64,
     /// The last of these transfers; 0 when there is none.
     pub(crate) later_sequence: i64,
+    /// How many marks there are up to the verified sequence.
+    pub(crate) marks: i64,
+    /// The sum of their sequences.
+    pub(crate) mark_sum: String,
 }
 
 /// Accounts of a shard after an id, each with what history after `verified` and the open holds say.
@@ -260,15 +267,15 @@ pub(crate) async fn states(
 ) -> Result<Vec<StateRow>, sqlx::Error> {
     sqlx::query_as!(
         StateRow,
-        r#"SELECT a.id AS "id!", a.posted AS "posted!", a.held AS "held!", a.promised AS "promised!", a.sequence AS "sequence!",
+        r#"SELECT a.id AS "id!", a.posted AS "posted!", a.held AS "held!", a.promised AS "promised!", a.sequence AS "sequence!", a.transfers AS "transfers!",
                   a.frozen AS "frozen!", a.closed AS "closed!", a.floor AS "floor?",
                   COALESCE((SELECT SUM(h.amount) FROM ledger.hold AS h WHERE h.debit = a.id AND h.ended_block IS NULL), 0)::text AS "holds_held!",
                   COALESCE((SELECT SUM(h.amount) FROM ledger.hold AS h WHERE h.credit = a.id AND h.ended_block IS NULL), 0)::text AS "holds_promised!",
                   COALESCE(c.frozen, 0::smallint) AS "last_frozen!", COALESCE(c.closed, FALSE) AS "last_closed!",
-                  (COALESCE(i.amount, 0) - COALESCE(o.amount, 0))::text AS "later!",
-                  GREATEST(i.sequence, o.sequence, 0) AS "later_sequence!"
+                  COALESCE(l.amount, 0)::text AS "later!", COALESCE(l.transfers, 0) AS "later_transfers!",
+                  COALESCE(l.sequence, 0) AS "later_sequence!", COALESCE(m.marks, 0) AS "marks!", COALESCE(m.total, 0)::text AS "mark_sum!"
            FROM (
-               SELECT id, posted, held, promised, sequence, frozen, closed, floor
+               SELECT id, posted, held, promised, sequence, transfers, frozen, closed, floor
                FROM ledger.account
                WHERE shard = $1 AND id > $2
                ORDER BY id
@@ -278,11 +285,21 @@ pub(crate) async fn states(
                SELECT frozen, closed FROM ledger.account_change WHERE account = a.id ORDER BY block DESC, ordinal DESC LIMIT 1
            ) AS c ON TRUE
            LEFT JOIN LATERAL (
-               SELECT SUM(amount) AS amount, MAX(sequence) AS sequence FROM ledger.transfer WHERE credit = a.id AND sequence > $3
-           ) AS i ON TRUE
+               WITH RECURSIVE walk AS (
+                   SELECT t.sequence, t.amount, t.debit, t.debit_previous, t.credit_previous
+                   FROM ledger.transfer AS t
+                   WHERE t.shard = $1 AND t.sequence = a.sequence AND t.sequence > $3
+                   UNION ALL
+                   SELECT t.sequence, t.amount, t.debit, t.debit_previous, t.credit_previous
+                   FROM walk AS w
+                   JOIN ledger.transfer AS t ON t.shard = $1 AND t.sequence = CASE WHEN w.debit = a.id THEN w.debit_previous ELSE w.credit_previous END
+                   WHERE t.sequence > $3 AND t.sequence < w.sequence
+               )
+               SELECT SUM(CASE WHEN debit = a.id THEN -amount ELSE amount END) AS amount, COUNT(*) AS transfers, MAX(sequence) AS sequence FROM walk
+           ) AS l ON a.sequence > $3
            LEFT JOIN LATERAL (
-               SELECT SUM(amount) AS amount, MAX(sequence) AS sequence FROM ledger.transfer WHERE debit = a.id AND sequence > $3
-           ) AS o ON TRUE
+               SELECT COUNT(*) AS marks, SUM(sequence) AS total FROM ledger.account_mark WHERE account = a.id AND sequence <= $3
+           ) AS m ON TRUE
            ORDER BY a.id"#,
         shard,
         after,

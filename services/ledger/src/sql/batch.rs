@@ -2,7 +2,7 @@
 //!
 //! The connection belongs to the engine alone ([`SESSION`]), so that its plans always go by index and are made once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::fold::Remembered;
 use crate::hold::{Hold, HoldId};
 use crate::money::{Currency, Money};
 use crate::request::{Outcome, Posted};
-use crate::transfer::{Fingerprint, RequestKey, TransferId};
+use crate::transfer::{Fingerprint, RequestKey};
 
 /// Settings of the engine's connection.
 ///
@@ -31,6 +31,15 @@ pub(crate) fn begin_and_lock(shard: i16) -> AssertSqlSafe<String> {
     ))
 }
 
+/// The head of the shard.
+pub(crate) async fn head(connection: &mut PgConnection, shard: i16) -> Result<Head, sqlx::Error> {
+    let row =
+        sqlx::query_as!(HeadRow, "SELECT sequence, block, posted_at, hash FROM ledger.shard WHERE shard = $1", shard,)
+            .fetch_one(connection)
+            .await?;
+    Ok(row.read()?)
+}
+
 /// The head of the shard and the accounts that are there of `ids`.
 pub(crate) async fn accounts(
     tx: &mut PgConnection,
@@ -41,7 +50,7 @@ pub(crate) async fn accounts(
         r#"SELECT s.sequence AS head_sequence, s.block AS head_block, s.posted_at AS head_posted_at, s.hash AS head_hash,
                   a.id AS "id?", a.owner AS "owner?", a.kind AS "kind?", a.currency AS "currency?", a.floor AS "floor?",
                   a.opened_block AS "opened_block?", a.opened_at AS "opened_at?", a.posted AS "posted?", a.held AS "held?",
-                  a.promised AS "promised?", a.frozen AS "frozen?", a.closed AS "closed?", a.sequence AS "sequence?"
+                  a.promised AS "promised?", a.frozen AS "frozen?", a.closed AS "closed?", a.sequence AS "sequence?", a.transfers AS "transfers?"
            FROM ledger.shard AS s
            LEFT JOIN ledger.account AS a ON a.shard = s.shard AND a.id = ANY($2)
            WHERE s.shard = $1"#,
@@ -73,6 +82,7 @@ pub(crate) async fn accounts(
                 frozen: row.frozen?,
                 closed: row.closed?,
                 sequence: row.sequence?,
+                transfers: row.transfers?,
             })
         })();
         if let Some(account) = account {
@@ -103,52 +113,44 @@ pub(crate) async fn holds(tx: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap
     Ok(holds)
 }
 
-/// What the keys have been answered, and which transfer ids exist.
-pub(crate) struct Past {
-    pub(crate) remembered: HashMap<RequestKey, Remembered>,
-    pub(crate) used: HashSet<TransferId>,
-}
-
-/// Reads what `keys` have been answered and which of `transfers` exist.
-pub(crate) async fn past(tx: &mut PgConnection, keys: &[Uuid], transfers: &[Uuid]) -> Result<Past, sqlx::Error> {
+/// What `keys` have been answered.
+pub(crate) async fn past(
+    connection: &mut PgConnection,
+    keys: &[Uuid],
+) -> Result<HashMap<RequestKey, Remembered>, sqlx::Error> {
     let rows = sqlx::query_as!(
         PastRow,
-        r#"SELECT f.request_key AS "key?", f.fingerprint AS "fingerprint?", t.id AS "transfer?", t.sequence AS "sequence?",
+        r#"SELECT f.id AS "key!", f.fingerprint AS "fingerprint!", t.id AS "transfer?", t.sequence AS "sequence?",
                   t.block AS "block?", t.debit_balance AS "debit_balance?", t.credit_balance AS "credit_balance?",
                   t.currency AS "currency?", t.posted_at AS "posted_at?", NULL::text AS "reject?", NULL::uuid AS "subject?"
            FROM ledger.transfer AS f
            JOIN ledger.transfer AS t
              ON t.shard = f.shard AND t.sequence >= f.sequence AND t.sequence < f.sequence + f.request_size
-           WHERE f.request_key = ANY($1)
+           WHERE f.id = ANY($1) AND f.request_size > 0
            UNION ALL
            SELECT request_key, fingerprint, NULL, NULL, NULL, NULL, NULL, NULL, NULL, reject, subject
            FROM ledger.request
-           WHERE request_key = ANY($1)
-           UNION ALL
-           SELECT NULL, NULL, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-           FROM ledger.transfer
-           WHERE id = ANY($2)"#,
+           WHERE request_key = ANY($1)"#,
         keys,
-        transfers,
     )
-    .fetch_all(tx)
+    .fetch_all(connection)
     .await?;
-    let mut past = Past { remembered: HashMap::new(), used: HashSet::new() };
+    let mut remembered = HashMap::new();
     for row in rows {
-        past.add(row)?;
+        row.add_to(&mut remembered)?;
     }
-    for remembered in past.remembered.values_mut() {
+    for remembered in remembered.values_mut() {
         if let Outcome::Posted(posted) = &mut remembered.outcome {
             posted.sort_unstable_by_key(|posted| posted.sequence);
         }
     }
-    Ok(past)
+    Ok(remembered)
 }
 
-/// A transfer of a remembered request, a request without transfers, or a transfer id that exists.
+/// A transfer of a remembered request, or a request without transfers.
 struct PastRow {
-    key: Option<Uuid>,
-    fingerprint: Option<Uuid>,
+    key: Uuid,
+    fingerprint: i64,
     transfer: Option<Uuid>,
     sequence: Option<i64>,
     block: Option<i64>,
@@ -172,21 +174,15 @@ impl PastRow {
             posted_at: self.posted_at?,
         })
     }
-}
 
-impl Past {
-    fn add(&mut self, row: PastRow) -> Result<(), sqlx::Error> {
-        let (Some(key), Some(fingerprint)) = (row.key, row.fingerprint) else {
-            self.used.extend(row.transfer.map(TransferId::from));
-            return Ok(());
-        };
-        let outcome = match reject(row.reject.as_deref(), row.subject)? {
+    fn add_to(&self, remembered: &mut HashMap<RequestKey, Remembered>) -> Result<(), sqlx::Error> {
+        let outcome = match reject(self.reject.as_deref(), self.subject)? {
             Some(reject) => Outcome::Rejected(reject),
             None => Outcome::Posted(Vec::new()),
         };
-        let fingerprint = Fingerprint(fingerprint);
-        let remembered = self.remembered.entry(RequestKey(key)).or_insert(Remembered { fingerprint, outcome });
-        if let (Outcome::Posted(list), Some(posted)) = (&mut remembered.outcome, row.posted()) {
+        let fingerprint = Fingerprint(self.fingerprint);
+        let remembered = remembered.entry(RequestKey(self.key)).or_insert(Remembered { fingerprint, outcome });
+        if let (Outcome::Posted(list), Some(posted)) = (&mut remembered.outcome, self.posted()) {
             list.push(posted);
         }
         Ok(())

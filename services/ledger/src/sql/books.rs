@@ -14,7 +14,7 @@ use crate::transfer::{Transfer, TransferId};
 pub(crate) async fn account(pool: &PgPool, id: AccountId) -> Result<Option<Account>, sqlx::Error> {
     let row = sqlx::query_as!(
         AccountRow,
-        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence
+        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence, transfers
          FROM ledger.account
          WHERE id = $1",
         id.uuid(),
@@ -35,7 +35,7 @@ pub(crate) async fn account_and_shard(pool: &PgPool, id: AccountId) -> Result<Op
 pub(crate) async fn accounts_of(pool: &PgPool, owner: Uuid, limit: i64) -> Result<Vec<Account>, sqlx::Error> {
     let rows = sqlx::query_as!(
         AccountRow,
-        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence
+        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence, transfers
          FROM ledger.account
          WHERE owner = $1
          ORDER BY id
@@ -53,7 +53,7 @@ pub(crate) async fn transfer(pool: &PgPool, id: TransferId) -> Result<Option<Tra
     let row = sqlx::query_as!(
         TransferRow,
         "SELECT shard, sequence, block, posted_at, id, debit, credit, amount, currency, kind, reference, debit_balance, credit_balance,
-                request_size, request_key, fingerprint
+                debit_previous, credit_previous, request_size, fingerprint
          FROM ledger.transfer
          WHERE id = $1",
         id.uuid(),
@@ -73,7 +73,7 @@ pub(crate) async fn transfers(
     sqlx::query_as!(
         TransferRow,
         "SELECT shard, sequence, block, posted_at, id, debit, credit, amount, currency, kind, reference, debit_balance, credit_balance,
-                request_size, request_key, fingerprint
+                debit_previous, credit_previous, request_size, fingerprint
          FROM ledger.transfer
          WHERE shard = $1 AND sequence BETWEEN $2 AND $3
          ORDER BY sequence",
@@ -196,21 +196,13 @@ pub(crate) async fn statement(
         r#"SELECT s.sequence AS "sequence!", s.posted_at AS "posted_at!", s.id AS "id!", s.other AS "other!", s.amount AS "amount!",
                   s.balance AS "balance!", s.currency AS "currency!", k.name AS "kind_name!", s.reference AS "reference!"
            FROM (
-               (SELECT shard, sequence, posted_at, id, credit AS other, -amount AS amount, debit_balance AS balance, currency, kind, reference
-                FROM ledger.transfer
-                WHERE debit = $1 AND sequence > $2
-                ORDER BY sequence
-                LIMIT $3)
-               UNION ALL
-               (SELECT shard, sequence, posted_at, id, debit AS other, amount, credit_balance AS balance, currency, kind, reference
-                FROM ledger.transfer
-                WHERE credit = $1 AND sequence > $2
-                ORDER BY sequence
-                LIMIT $3)
+               SELECT shard, sequence, posted_at, id, CASE WHEN debit = $1 THEN credit ELSE debit END AS other,
+                      CASE WHEN debit = $1 THEN -amount ELSE amount END AS amount,
+                      CASE WHEN debit = $1 THEN debit_balance ELSE credit_balance END AS balance, currency, kind, reference
+               FROM ledger.statement($1, $2, $3)
            ) AS s
            JOIN ledger.transfer_kind AS k ON k.shard = s.shard AND k.code = s.kind
-           ORDER BY s.sequence
-           LIMIT $3"#,
+           ORDER BY s.sequence"#,
         account.uuid(),
         after,
         limit,
@@ -226,16 +218,8 @@ pub(crate) async fn balance_up_to(
     sequence: i64,
 ) -> Result<Option<i64>, sqlx::Error> {
     let balance = sqlx::query_scalar!(
-        r#"SELECT s.balance AS "balance!"
-           FROM (
-               (SELECT sequence, debit_balance AS balance FROM ledger.transfer
-                WHERE debit = $1 AND sequence <= $2 ORDER BY sequence DESC LIMIT 1)
-               UNION ALL
-               (SELECT sequence, credit_balance AS balance FROM ledger.transfer
-                WHERE credit = $1 AND sequence <= $2 ORDER BY sequence DESC LIMIT 1)
-           ) AS s
-           ORDER BY s.sequence DESC
-           LIMIT 1"#,
+        r#"SELECT CASE WHEN debit = $1 THEN debit_balance ELSE credit_balance END AS "balance!"
+           FROM ledger.history($1, $2::bigint + 1, 0, 1)"#,
         account.uuid(),
         sequence,
     )

@@ -71,6 +71,7 @@ pub(crate) struct AccountRow {
     pub(crate) frozen: i16,
     pub(crate) closed: bool,
     pub(crate) sequence: i64,
+    pub(crate) transfers: i64,
 }
 
 impl AccountRow {
@@ -89,6 +90,7 @@ impl AccountRow {
             freeze: Freeze::from_number(self.frozen).ok_or(Unreadable("freeze"))?,
             closed: self.closed,
             sequence: self.sequence,
+            transfers: self.transfers,
         })
     }
 }
@@ -108,18 +110,17 @@ pub(crate) struct TransferRow {
     pub(crate) reference: Uuid,
     pub(crate) debit_balance: i64,
     pub(crate) credit_balance: i64,
+    pub(crate) debit_previous: i64,
+    pub(crate) credit_previous: i64,
     pub(crate) request_size: i16,
-    pub(crate) request_key: Option<Uuid>,
-    pub(crate) fingerprint: Option<Uuid>,
+    pub(crate) fingerprint: i64,
 }
 
 impl TransferRow {
     pub(crate) fn read(self) -> Result<Transfer, Unreadable> {
-        let request = match (self.request_size, self.request_key, self.fingerprint) {
-            (0, None, None) => Origin::Further,
-            (transfers @ 1.., Some(key), Some(fingerprint)) => {
-                Origin::First { key: RequestKey(key), fingerprint: Fingerprint(fingerprint), transfers }
-            }
+        let request = match (self.request_size, self.fingerprint) {
+            (0, 0) => Origin::Further,
+            (transfers @ 1.., fingerprint) => Origin::First { fingerprint: Fingerprint(fingerprint), transfers },
             _ => return Err(Unreadable("request of a transfer")),
         };
         Ok(Transfer {
@@ -136,6 +137,8 @@ impl TransferRow {
             reference: self.reference,
             debit_balance: self.debit_balance,
             credit_balance: self.credit_balance,
+            debit_previous: self.debit_previous,
+            credit_previous: self.credit_previous,
             request,
         })
     }
@@ -204,7 +207,7 @@ pub(crate) fn ending_name(ending: &Ending) -> &'static str {
 pub(crate) struct RequestRow {
     pub(crate) block: i64,
     pub(crate) request_key: Uuid,
-    pub(crate) fingerprint: Uuid,
+    pub(crate) fingerprint: i64,
     pub(crate) reject: Option<String>,
     pub(crate) subject: Option<Uuid>,
 }

@@ -1,107 +1,113 @@
 //! What a batch writes: set-based, one statement per table, arrays in binary.
 //!
-//! The statement of the hot path ([`journal`]) writes balances, transfers, block, head and notification at once: one round trip for a batch that only moves money.
+//! The statement of the hot path ([`post`]) calls the database's function of that name: one round trip for a batch that only moves money.
 
 use std::sync::Arc;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::row::{Head, ending_name};
+use super::row::{Unreadable, ending_name};
 use crate::account::{Account, AccountChange};
-use crate::block::Block;
+use crate::batch::Sealed;
 use crate::fold::StoredRequest;
 use crate::hold::{Ending, Hold};
 use crate::transfer::{Origin, Transfer};
 
-/// Writes the new balances of accounts, the transfers, the block and the shard's head, and tells listeners of `channel`.
-///
-/// Gives how many accounts were changed.
-pub(crate) async fn journal(
-    tx: &mut PgConnection,
-    accounts: &[&Account],
-    transfers: &[Transfer],
-    block: &Block,
+/// What came of [`post`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Posting {
+    /// Everything was written.
+    Posted,
+    /// Nothing was written: the books have moved on since the batch was decided.
+    Moved,
+    /// Nothing was written: a key has been answered before.
+    Known,
+}
+
+/// Whether a statement failed because a key has been answered before.
+pub(crate) fn is_known_key(error: &sqlx::Error) -> bool {
+    matches!(platform::db::violated(error), Some("transfer_id_key" | "request_pkey"))
+}
+
+/// Writes the new balances of accounts, the transfers, their marks, the block and the shard's head under the shard's lock, and tells listeners of `channel`.
+pub(crate) async fn post(
+    connection: &mut PgConnection,
+    sealed: &Sealed,
     channel: &str,
-) -> Result<usize, sqlx::Error> {
-    let a = AccountColumns::of(accounts);
-    let t = TransferColumns::of(transfers);
-    let head =
-        Head { sequence: block.last_sequence(), block: block.number, posted_at: block.posted_at, hash: block.hash() };
-    let done = sqlx::query!(
-        r#"WITH moved AS (
-               UPDATE ledger.account AS a
-               SET posted = n.posted, held = n.held, promised = n.promised, sequence = n.sequence, frozen = n.frozen, closed = n.closed
-               FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::smallint[], $7::boolean[])
-                 AS n (id, posted, held, promised, sequence, frozen, closed)
-               WHERE a.id = n.id
-               RETURNING 1
-           ), added AS (
-               INSERT INTO ledger.transfer (shard, block, posted_at, sequence, amount, debit_balance, credit_balance, currency, kind,
-                                            request_size, id, debit, credit, reference, request_key, fingerprint)
-               SELECT $8, $9, $10, $11::bigint + n.place - 1, n.amount, n.debit_balance, n.credit_balance, n.currency, n.kind,
-                      n.request_size, n.id, n.debit, n.credit, n.reference, n.request_key, n.fingerprint
-               FROM UNNEST($12::bigint[], $13::bigint[], $14::bigint[], $15::smallint[], $16::smallint[], $17::smallint[],
-                           $18::uuid[], $19::uuid[], $20::uuid[], $21::uuid[], $22::uuid[], $23::uuid[])
-                 WITH ORDINALITY
-                 AS n (amount, debit_balance, credit_balance, currency, kind, request_size, id, debit, credit, reference, request_key, fingerprint, place)
-           ), sealed AS (
-               INSERT INTO ledger.block (shard, number, posted_at, first_sequence, transfers, records, transfer_root, record_root, previous_hash, hash)
-               VALUES ($8, $9, $10, $11, $24, $25, $26, $27, $28, $29)
-           ), headed AS (
-               UPDATE ledger.shard SET sequence = $30, block = $9, posted_at = $10, hash = $29 WHERE shard = $8
-           )
-           SELECT (SELECT COUNT(*) FROM moved) AS "changed!", pg_notify($31, $8::text)::text AS told"#,
+) -> Result<Posting, sqlx::Error> {
+    let (a, t) = (&sealed.touched, TransferColumns::of(&sealed.effects.transfers));
+    let block = &sealed.block;
+    let request_keys: Vec<Uuid> = sealed.effects.requests.iter().map(|request| request.key.0).collect();
+    let (mark_accounts, mark_sequences): (Vec<Uuid>, Vec<i64>) =
+        sealed.effects.marks.iter().map(|(account, sequence)| (account.uuid(), *sequence)).unzip();
+    let answer = sqlx::query_scalar!(
+        r#"SELECT ledger.post(
+               $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+               $11, $12, $13, $14, $15, $16, $17, $18,
+               $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31,
+               $32, $33, $34
+           ) AS "answer!""#,
+        block.shard,
+        sealed.on.block,
+        &sealed.on.hash.0[..],
+        block.posted_at,
+        block.first_sequence,
+        block.records,
+        &block.transfer_root.0[..],
+        &block.record_root.0[..],
+        &sealed.hash.0[..],
+        &request_keys,
         &a.id,
         &a.posted,
         &a.held,
         &a.promised,
         &a.sequence,
+        &a.transfers,
         &a.frozen,
         &a.closed,
-        block.shard,
-        block.number,
-        block.posted_at,
-        block.first_sequence,
-        &t.amount,
-        &t.debit_balance,
-        &t.credit_balance,
-        &t.currency,
-        &t.kind,
-        &t.request_size,
         &t.id,
         &t.debit,
         &t.credit,
         &t.reference,
-        &t.request_key as &[Option<Uuid>],
-        &t.fingerprint as &[Option<Uuid>],
-        block.transfers,
-        block.records,
-        &block.transfer_root.0[..],
-        &block.record_root.0[..],
-        &block.previous_hash.0[..],
-        &head.hash.0[..],
-        head.sequence,
+        &t.amount,
+        &t.debit_balance,
+        &t.credit_balance,
+        &t.debit_previous,
+        &t.credit_previous,
+        &t.fingerprint,
+        &t.currency,
+        &t.kind,
+        &t.request_size,
+        &mark_accounts,
+        &mark_sequences,
         channel,
     )
-    .fetch_one(tx)
+    .fetch_one(connection)
     .await?;
-    Ok(usize::try_from(done.changed).expect("a count is not negative"))
+    match answer.as_str() {
+        "posted" => Ok(Posting::Posted),
+        "moved" => Ok(Posting::Moved),
+        "known" => Ok(Posting::Known),
+        _ => Err(Unreadable("answer of ledger.post").into()),
+    }
 }
 
+/// What changes of accounts, column by column.
 #[derive(Default)]
-struct AccountColumns {
+pub(crate) struct AccountColumns {
     id: Vec<Uuid>,
     posted: Vec<i64>,
     held: Vec<i64>,
     promised: Vec<i64>,
     sequence: Vec<i64>,
+    transfers: Vec<i64>,
     frozen: Vec<i16>,
     closed: Vec<bool>,
 }
 
 impl AccountColumns {
-    fn of(accounts: &[&Account]) -> Self {
+    pub(crate) fn of<'a>(accounts: impl Iterator<Item = &'a Account>) -> Self {
         let mut columns = Self::default();
         for account in accounts {
             columns.id.push(account.id.uuid());
@@ -109,6 +115,7 @@ impl AccountColumns {
             columns.held.push(account.held);
             columns.promised.push(account.promised);
             columns.sequence.push(account.sequence);
+            columns.transfers.push(account.transfers);
             columns.frozen.push(account.freeze.number());
             columns.closed.push(account.closed);
         }
@@ -118,39 +125,41 @@ impl AccountColumns {
 
 #[derive(Default)]
 struct TransferColumns {
-    amount: Vec<i64>,
-    debit_balance: Vec<i64>,
-    credit_balance: Vec<i64>,
-    currency: Vec<i16>,
-    kind: Vec<i16>,
-    request_size: Vec<i16>,
     id: Vec<Uuid>,
     debit: Vec<Uuid>,
     credit: Vec<Uuid>,
     reference: Vec<Uuid>,
-    request_key: Vec<Option<Uuid>>,
-    fingerprint: Vec<Option<Uuid>>,
+    amount: Vec<i64>,
+    debit_balance: Vec<i64>,
+    credit_balance: Vec<i64>,
+    debit_previous: Vec<i64>,
+    credit_previous: Vec<i64>,
+    fingerprint: Vec<i64>,
+    currency: Vec<i16>,
+    kind: Vec<i16>,
+    request_size: Vec<i16>,
 }
 
 impl TransferColumns {
     fn of(transfers: &[Transfer]) -> Self {
         let mut columns = Self::default();
         for transfer in transfers {
-            columns.amount.push(transfer.amount);
-            columns.debit_balance.push(transfer.debit_balance);
-            columns.credit_balance.push(transfer.credit_balance);
-            columns.currency.push(transfer.currency.numeric());
-            columns.kind.push(transfer.kind);
             columns.id.push(transfer.id.uuid());
             columns.debit.push(transfer.debit.uuid());
             columns.credit.push(transfer.credit.uuid());
             columns.reference.push(transfer.reference);
-            let (size, key, fingerprint) = match transfer.request {
-                Origin::First { key, fingerprint, transfers } => (transfers, Some(key.0), Some(fingerprint.0)),
-                Origin::Further => (0, None, None),
+            columns.amount.push(transfer.amount);
+            columns.debit_balance.push(transfer.debit_balance);
+            columns.credit_balance.push(transfer.credit_balance);
+            columns.debit_previous.push(transfer.debit_previous);
+            columns.credit_previous.push(transfer.credit_previous);
+            columns.currency.push(transfer.currency.numeric());
+            columns.kind.push(transfer.kind);
+            let (size, fingerprint) = match transfer.request {
+                Origin::First { fingerprint, transfers } => (transfers, fingerprint.0),
+                Origin::Further => (0, 0),
             };
             columns.request_size.push(size);
-            columns.request_key.push(key);
             columns.fingerprint.push(fingerprint);
         }
         columns
@@ -158,8 +167,8 @@ impl TransferColumns {
 }
 
 /// Adds new accounts with their balances after the batch.
-pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &[&Account]) -> Result<(), sqlx::Error> {
-    let a = AccountColumns::of(accounts);
+pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &[Account]) -> Result<(), sqlx::Error> {
+    let a = AccountColumns::of(accounts.iter());
     let owner: Vec<Uuid> = accounts.iter().map(|account| account.owner).collect();
     let kind: Vec<i16> = accounts.iter().map(|account| account.kind).collect();
     let currency: Vec<i16> = accounts.iter().map(|account| account.currency.numeric()).collect();
@@ -167,17 +176,18 @@ pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &
     let block: Vec<i64> = accounts.iter().map(|account| account.opened_block).collect();
     let at: Vec<_> = accounts.iter().map(|account| account.opened_at).collect();
     sqlx::query!(
-        "INSERT INTO ledger.account (shard, id, posted, held, promised, sequence, frozen, closed, owner, kind, currency, floor, opened_block, opened_at)
-         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.frozen, n.closed, n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at
-         FROM UNNEST($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::smallint[], $8::boolean[],
-                     $9::uuid[], $10::smallint[], $11::smallint[], $12::bigint[], $13::bigint[], $14::timestamptz[])
-           AS n (id, posted, held, promised, sequence, frozen, closed, owner, kind, currency, floor, opened_block, opened_at)",
+        "INSERT INTO ledger.account (shard, id, posted, held, promised, sequence, transfers, frozen, closed, owner, kind, currency, floor, opened_block, opened_at)
+         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.transfers, n.frozen, n.closed, n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at
+         FROM UNNEST($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::smallint[], $9::boolean[],
+                     $10::uuid[], $11::smallint[], $12::smallint[], $13::bigint[], $14::bigint[], $15::timestamptz[])
+           AS n (id, posted, held, promised, sequence, transfers, frozen, closed, owner, kind, currency, floor, opened_block, opened_at)",
         shard,
         &a.id,
         &a.posted,
         &a.held,
         &a.promised,
         &a.sequence,
+        &a.transfers,
         &a.frozen,
         &a.closed,
         &owner,
@@ -193,7 +203,7 @@ pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &
 }
 
 /// Adds new holds as they are after the batch.
-pub(crate) async fn open_holds(tx: &mut PgConnection, shard: i16, holds: &[&Hold]) -> Result<(), sqlx::Error> {
+pub(crate) async fn open_holds(tx: &mut PgConnection, shard: i16, holds: &[Hold]) -> Result<(), sqlx::Error> {
     let id: Vec<Uuid> = holds.iter().map(|hold| hold.id.uuid()).collect();
     let debit: Vec<Uuid> = holds.iter().map(|hold| hold.debit.uuid()).collect();
     let credit: Vec<Uuid> = holds.iter().map(|hold| hold.credit.uuid()).collect();
@@ -228,7 +238,7 @@ pub(crate) async fn open_holds(tx: &mut PgConnection, shard: i16, holds: &[&Hold
 }
 
 /// Writes the steps that holds took. Gives how many holds were changed.
-pub(crate) async fn move_holds(tx: &mut PgConnection, holds: &[&Hold]) -> Result<usize, sqlx::Error> {
+pub(crate) async fn move_holds(tx: &mut PgConnection, holds: &[Hold]) -> Result<usize, sqlx::Error> {
     let id: Vec<Uuid> = holds.iter().map(|hold| hold.id.uuid()).collect();
     let confirming_block: Vec<_> = holds.iter().map(|hold| hold.confirming.map(|stamp| stamp.block)).collect();
     let confirming_at: Vec<_> = holds.iter().map(|hold| hold.confirming.map(|stamp| stamp.at)).collect();
@@ -270,13 +280,13 @@ pub(crate) async fn requests(
     requests: &[StoredRequest],
 ) -> Result<(), sqlx::Error> {
     let key: Vec<Uuid> = requests.iter().map(|request| request.key.0).collect();
-    let fingerprint: Vec<Uuid> = requests.iter().map(|request| request.fingerprint.0).collect();
+    let fingerprint: Vec<i64> = requests.iter().map(|request| request.fingerprint.0).collect();
     let reject: Vec<_> = requests.iter().map(|request| request.reject.map(|reject| reject.code().to_owned())).collect();
     let subject: Vec<_> = requests.iter().map(|request| request.reject.map(|reject| reject.subject())).collect();
     sqlx::query!(
         "INSERT INTO ledger.request (shard, block, request_key, fingerprint, reject, subject)
          SELECT $1, $2, n.request_key, n.fingerprint, n.reject, n.subject
-         FROM UNNEST($3::uuid[], $4::uuid[], $5::text[], $6::uuid[]) AS n (request_key, fingerprint, reject, subject)",
+         FROM UNNEST($3::uuid[], $4::bigint[], $5::text[], $6::uuid[]) AS n (request_key, fingerprint, reject, subject)",
         shard,
         block,
         &key,

@@ -1,13 +1,12 @@
 //! Balances: running ones on transfers, and then those of the accounts.
 
-use std::collections::HashMap;
-
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::chain::Transfers;
 use super::{End, Fault, Findings};
 use crate::account::AccountId;
+use crate::fold::{MARK_EVERY, Map};
 use crate::sql::audit::{self, StateRow};
 use crate::sql::books;
 use crate::transfer::Transfer;
@@ -19,7 +18,7 @@ const ACCOUNT_PAGE: i64 = 1_000;
 pub(super) struct Balances {
     shares: u64,
     share: u64,
-    accounts: HashMap<AccountId, Running>,
+    accounts: Map<AccountId, Running>,
 }
 
 /// Where an account stands.
@@ -27,12 +26,28 @@ pub(super) struct Balances {
 struct Running {
     balance: i64,
     sequence: i64,
+    transfers: i64,
+    /// How many of its transfers should be marked, and the sum of their sequences.
+    marks: i64,
+    mark_sum: i128,
+}
+
+impl Running {
+    /// Goes on from what is written, so that one forged balance is found once.
+    fn enter(&mut self, balance: i64, sequence: i64) {
+        (self.balance, self.sequence) = (balance, sequence);
+        self.transfers += 1;
+        if self.transfers % MARK_EVERY == 0 {
+            self.marks += 1;
+            self.mark_sum += i128::from(sequence);
+        }
+    }
 }
 
 impl Balances {
     /// An empty share: number `share` of `shares`.
     pub(super) fn new(shares: u64, share: u64) -> Self {
-        Self { shares, share, accounts: HashMap::new() }
+        Self { shares, share, accounts: Map::default() }
     }
 
     fn is_ours(&self, account: Uuid) -> bool {
@@ -40,17 +55,17 @@ impl Balances {
         low % self.shares == self.share
     }
 
-    /// Follows a transfer; says whether both balances on it follow from those before.
+    /// Follows a transfer; says whether both balances on it and both places before it follow from what went before.
     pub(super) fn take(&mut self, transfer: &Transfer) -> bool {
-        let debit = transfer.amount.checked_neg().map(|amount| (transfer.debit, amount, transfer.debit_balance));
-        let credit = (transfer.credit, transfer.amount, transfer.credit_balance);
-        let mut follows = debit.is_some() && transfer.amount > 0;
-        for (account, amount, balance) in debit.into_iter().chain([credit]) {
+        let Some(out) = transfer.amount.checked_neg().filter(|_| transfer.amount > 0) else { return false };
+        let debit = (transfer.debit, out, transfer.debit_balance, transfer.debit_previous);
+        let credit = (transfer.credit, transfer.amount, transfer.credit_balance, transfer.credit_previous);
+        let mut follows = true;
+        for (account, amount, balance, previous) in [debit, credit] {
             if self.is_ours(account.uuid()) {
                 let running = self.accounts.entry(account).or_default();
-                follows &= running.balance.checked_add(amount) == Some(balance);
-                // Goes on from what is written, so that one forged balance is found once.
-                *running = Running { balance, sequence: transfer.sequence };
+                follows &= running.balance.checked_add(amount) == Some(balance) && running.sequence == previous;
+                running.enter(balance, transfer.sequence);
             }
         }
         follows
@@ -110,8 +125,12 @@ fn faults(row: &StateRow, running: Running) -> Vec<Fault> {
     let posted = later.map(|later| later + i128::from(running.balance));
     let sequence = row.later_sequence.max(running.sequence);
     let mut faults = Vec::new();
-    if posted != Ok(row.posted.into()) || row.sequence != sequence {
+    let transfers = running.transfers + row.later_transfers;
+    if posted != Ok(row.posted.into()) || (row.sequence, row.transfers) != (sequence, transfers) {
         faults.push(Fault::Balance);
+    }
+    if row.marks != running.marks || row.mark_sum.parse() != Ok(running.mark_sum) {
+        faults.push(Fault::Marks);
     }
     if !same(&row.holds_held, row.held) || !same(&row.holds_promised, row.promised) {
         faults.push(Fault::Held);

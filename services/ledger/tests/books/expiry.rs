@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use ledger::{
-    AccountId, Action, Config, HoldId, HoldPosting, HoldSpec, Ledger, Money, NoRiders, Reject, Request, TransferId,
-    expiry,
+    AccountId, Action, Config, HoldId, HoldPosting, HoldSpec, Ledger, Money, NoRiders, Reject, Request, expiry,
 };
 use platform::clock::Clock;
 use platform::metrics::Metrics;
@@ -30,7 +29,7 @@ async fn hold(ledger: &Ledger<()>, clock: &Clock, accounts: &[AccountId], minute
 
 /// The posting of all that a hold set aside.
 fn whole(hold: HoldId) -> HoldPosting {
-    HoldPosting { hold, transfer: TransferId::generate(), amount: None }
+    HoldPosting { hold, amount: None }
 }
 
 async fn held(ledger: &Ledger<()>, account: AccountId) -> i64 {

@@ -1,7 +1,7 @@
 //! Holds: set aside, then posted, voided or expired.
 
 use chrono::TimeDelta;
-use ledger::{Action, HoldId, HoldPosting, HoldSpec, Ledger, Money, Outcome, Reject, Request, TransferId};
+use ledger::{Action, HoldId, HoldPosting, HoldSpec, Ledger, Money, Outcome, Reject, Request};
 use uuid::Uuid;
 
 use crate::support::*;
@@ -19,7 +19,7 @@ fn spec(debit: ledger::AccountId, credit: ledger::AccountId, dong: i64) -> HoldS
 }
 
 fn post(hold: HoldId, dong: Option<i64>) -> Action {
-    Action::Post(HoldPosting { hold, transfer: TransferId::generate(), amount: dong.map(Money::vnd) })
+    Action::Post(HoldPosting { hold, amount: dong.map(Money::vnd) })
 }
 
 async fn act(ledger: &Ledger<()>, action: Action) -> Outcome {

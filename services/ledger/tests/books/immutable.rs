@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use crate::support::*;
 
-const HISTORY: [&str; 6] = ["block", "transfer", "request", "account_change", "account_kind", "transfer_kind"];
+const HISTORY: [&str; 7] =
+    ["block", "transfer", "account_mark", "request", "account_change", "account_kind", "transfer_kind"];
 
 /// Books with at least one row in every table of history.
 async fn written() -> World {
@@ -25,6 +26,11 @@ async fn written() -> World {
     };
     let request = Request::new(fresh_key()).action(Action::Hold(hold)).action(Action::Void(hold.id));
     posted(replica.ledger.post(request).await);
+    // As many as bring a mark.
+    let back_and_forth = (0..128).fold(Request::new(fresh_key()), |request, _| {
+        request.transfer(posting(customers[0], nostro, 1)).transfer(posting(nostro, customers[0], 1))
+    });
+    posted(replica.ledger.post(back_and_forth).await);
     replica.stop().await;
     world
 }
@@ -77,7 +83,8 @@ async fn triggers_refuse_a_change_of_history_even_to_the_superuser() {
     let admin = world.database.admin_pool();
     let mut statements = Vec::new();
     for table in HISTORY {
-        statements.push(format!("UPDATE ledger.{table} SET shard = shard"));
+        let column = if table == "account_mark" { "account" } else { "shard" };
+        statements.push(format!("UPDATE ledger.{table} SET {column} = {column}"));
         statements.push(format!("DELETE FROM ledger.{table}"));
         statements.push(format!("TRUNCATE ledger.{table}"));
     }

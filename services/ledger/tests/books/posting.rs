@@ -15,9 +15,10 @@ async fn a_transfer_moves_money_and_tells_both_balances() {
     let replica = world.engine();
     let (nostro, customers) = open(&replica.ledger, &[1_000, 0]).await;
     let made = posting(customers[0], customers[1], 300);
-    let posted = posted(replica.ledger.post(Request::new(fresh_key()).transfer(made)).await);
+    let key = fresh_key();
+    let posted = posted(replica.ledger.post(Request::new(key.clone()).transfer(made)).await);
     assert_eq!(posted.len(), 1);
-    assert_eq!(posted[0].transfer, made.id);
+    assert_eq!(posted[0].transfer, key.transfer(0));
     assert_eq!(posted[0].sequence, 2);
     assert_eq!((posted[0].debit_balance, posted[0].credit_balance), (Money::vnd(700), Money::vnd(300)));
     assert_eq!(balance(&replica.ledger, nostro).await, -1_000);
@@ -182,14 +183,17 @@ async fn linked_transfers_stand_or_fall_together() {
 }
 
 #[tokio::test]
-async fn a_transfer_id_is_used_once() {
+async fn transfer_ids_are_known_from_the_key() {
     let world = World::new().await;
     let replica = world.engine();
     let (_, customers) = open(&replica.ledger, &[100, 0]).await;
-    let made = posting(customers[0], customers[1], 10);
-    posted(replica.ledger.post(Request::new(fresh_key()).transfer(made)).await);
-    let again = replica.ledger.post(Request::new(fresh_key()).transfer(made)).await;
-    assert_eq!(rejected(again), Reject::TransferExists(made.id));
+    let key = fresh_key();
+    let one = posting(customers[0], customers[1], 10);
+    let request = Request::new(key.clone()).transfer(one).transfer(posting(customers[1], customers[0], 5));
+    let made = posted(replica.ledger.post(request).await);
+    assert_eq!(made.iter().map(|made| made.transfer).collect::<Vec<_>>(), [key.transfer(0), key.transfer(1)]);
+    let other = posted(replica.ledger.post(Request::new(fresh_key()).transfer(one)).await);
+    assert_ne!(other[0].transfer, made[0].transfer);
     replica.stop().await;
 }
 
@@ -334,10 +338,11 @@ async fn a_batch_notifies_readers_of_the_journal() {
     let told = tokio::time::timeout(PATIENCE, listener.recv()).await.expect("told in time").expect("told");
     assert_eq!(told.payload(), "1");
     let made = posting(customers[0], customers[1], 200);
-    posted(replica.ledger.post(Request::new(fresh_key()).transfer(made)).await);
+    let key = fresh_key();
+    posted(replica.ledger.post(Request::new(key.clone()).transfer(made)).await);
     let rows = ledger::journal::read(&pool, 1, 1, 10).await.expect("read");
     assert_eq!(rows.len(), 1);
-    assert_eq!((rows[0].sequence, rows[0].transfer, rows[0].reference), (2, made.id, made.reference));
+    assert_eq!((rows[0].sequence, rows[0].transfer, rows[0].reference), (2, key.transfer(0), made.reference));
     assert_eq!((rows[0].kind, rows[0].kind_name.as_str()), (PAYMENT.code, PAYMENT.name));
     assert_eq!((rows[0].debit.account, rows[0].debit.balance), (customers[0], Money::vnd(500)));
     assert_eq!((rows[0].credit.kind_name.as_str(), rows[0].amount), ("customer", Money::vnd(200)));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ledger::{
     AccountId, AccountKind, AccountSpec, Config, Currency, Engine, Floor, Key, Ledger, MIGRATOR, Money, NoRiders,
-    Outcome, PostError, Posted, Posting, Reject, Request, Riders, SCHEMA, TransferId, TransferKind,
+    Outcome, PostError, Posted, Posting, Reject, Request, Riders, SCHEMA, TransferKind,
 };
 use platform::clock::Clock;
 use platform::db::PlatformTables;
@@ -83,14 +83,7 @@ pub(crate) fn fresh_key() -> Key {
 }
 
 pub(crate) fn posting(debit: AccountId, credit: AccountId, dong: i64) -> Posting {
-    Posting {
-        id: TransferId::generate(),
-        debit,
-        credit,
-        amount: Money::vnd(dong),
-        kind: PAYMENT,
-        reference: Uuid::now_v7(),
-    }
+    Posting { debit, credit, amount: Money::vnd(dong), kind: PAYMENT, reference: Uuid::now_v7() }
 }
 
 /// Opens accounts: a nostro, and customers with so many đồng each.

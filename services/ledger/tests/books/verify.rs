@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use ledger::verify::{Fault, Options, Report, verify};
-use ledger::{Action, Freeze, HoldId, HoldPosting, HoldSpec, Money, Posting, Request, TransferId};
+use ledger::{Action, Freeze, HoldId, HoldPosting, HoldSpec, Money, Posting, Request};
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
@@ -27,8 +27,7 @@ async fn written() -> World {
             reference: Uuid::now_v7(),
             expires_at: Some(world.clock.now() + TimeDelta::minutes(5)),
         };
-        let post =
-            Action::Post(HoldPosting { hold: hold.id, transfer: TransferId::generate(), amount: Some(Money::vnd(15)) });
+        let post = Action::Post(HoldPosting { hold: hold.id, amount: Some(Money::vnd(15)) });
         let request = |action| Request::new(fresh_key()).action(action);
         let chain = Request::new(fresh_key()).transfer(posting(from, to, 7)).transfer(posting(to, nostro, 2));
         posted(ledger.post(chain).await);
@@ -42,6 +41,11 @@ async fn written() -> World {
         let too_much = Posting { amount: Money::vnd(1_000_000), ..posting(from, to, 1) };
         rejected(ledger.post(Request::new(fresh_key()).transfer(too_much)).await);
     }
+    // As many as bring a mark.
+    let back_and_forth = (0..128).fold(Request::new(fresh_key()), |request, _| {
+        request.transfer(posting(customers[0], nostro, 1)).transfer(posting(nostro, customers[0], 1))
+    });
+    posted(ledger.post(back_and_forth).await);
     posted(ledger.post(Request::new(fresh_key()).action(Action::Freeze(customers[4], Freeze::Out))).await);
     replica.stop().await;
     world
@@ -135,6 +139,7 @@ async fn one_changed_value_in_any_column_of_any_table_is_found() {
         ("transfer_kind", "block"),
         ("account", "opened_block"),
         ("hold", "opened_block"),
+        ("account_mark", "sequence"),
     ] {
         for column in columns(&admin, table).await {
             if column.name == "shard" {
@@ -164,7 +169,8 @@ async fn found(world: &World, table: &str, block: &str, column: &Column) {
     let first = report.first().unwrap_or_else(|| panic!("{table}.{name} in block {sealed_in}: not found"));
     let is_state = matches!(
         (table, name.as_str()),
-        ("account", "posted" | "held" | "promised" | "sequence" | "frozen" | "closed")
+        ("account", "posted" | "held" | "promised" | "sequence" | "transfers" | "frozen" | "closed")
+            | ("account_mark", _)
     );
     let later_step = table == "hold"
         && !matches!(
@@ -210,18 +216,18 @@ async fn rows_that_are_taken_away_or_slipped_in_are_found() {
         ("UPDATE ledger.shard SET block = block - 1", Fault::Head),
         (
             "INSERT INTO ledger.request (block, shard, request_key, fingerprint)
-             SELECT 3, 1, request_key, fingerprint FROM ledger.transfer WHERE sequence = 1 UNION ALL
-             SELECT 3, 1, request_key, fingerprint FROM ledger.transfer WHERE request_key IS NOT NULL AND sequence > 4",
+             SELECT 3, 1, id, fingerprint FROM ledger.transfer WHERE sequence = 1 UNION ALL
+             SELECT 3, 1, id, fingerprint FROM ledger.transfer WHERE request_size > 0 AND sequence > 4",
             Fault::Records,
         ),
         (
-            "INSERT INTO ledger.account (posted, held, promised, sequence, opened_block, opened_at, frozen, shard, kind, currency, id, owner, closed)
-             SELECT 0, 0, 0, 0, 4, posted_at, 0, 1, 1, 704, gen_random_uuid(), gen_random_uuid(), FALSE FROM ledger.block WHERE number = 4",
+            "INSERT INTO ledger.account (posted, held, promised, sequence, transfers, opened_block, opened_at, frozen, shard, kind, currency, id, owner, closed)
+             SELECT 0, 0, 0, 0, 0, 4, posted_at, 0, 1, 1, 704, gen_random_uuid(), gen_random_uuid(), FALSE FROM ledger.block WHERE number = 4",
             Fault::Records,
         ),
         (
-            "INSERT INTO ledger.transfer (sequence, block, posted_at, amount, debit_balance, credit_balance, shard, currency, kind, request_size, id, debit, credit, reference)
-             SELECT sequence + 1, block, posted_at, 1, 1, 1, 1, 704, 1, 0, gen_random_uuid(), debit, credit, reference
+            "INSERT INTO ledger.transfer (sequence, block, posted_at, amount, debit_balance, credit_balance, debit_previous, credit_previous, fingerprint, shard, currency, kind, request_size, id, debit, credit, reference)
+             SELECT sequence + 1, block, posted_at, 1, 1, 1, 0, 0, 0, 1, 704, 1, 0, gen_random_uuid(), debit, credit, reference
              FROM ledger.transfer ORDER BY sequence DESC LIMIT 1",
             Fault::Head,
         ),

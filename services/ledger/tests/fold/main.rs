@@ -58,6 +58,13 @@ fn check(store: &Store, effects: &Effects) {
         let last = store.changes.iter().rev().find(|change| change.account == account.id);
         let (freeze, closed) = last.map_or_else(Default::default, |change| (change.freeze, change.closed));
         assert_eq!((account.freeze, account.closed), (freeze, closed), "history of {account:?}");
+        let (touching, marks) = store.touching(account.id);
+        assert_eq!(
+            (store.chain(account), account.transfers),
+            (touching.clone(), touching.len() as i64),
+            "chain of {account:?}"
+        );
+        assert_eq!(store.marks_of(account.id), marks, "marks of {account:?}");
         assert!(!account.closed || (account.posted, held, promised) == (0, 0, 0), "closed {account:?}");
     }
     let first = store.sequence + 1 - effects.transfers.len() as i64;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use ledger::fold::Verdict;
 use ledger::hold::HoldSpec;
 use ledger::transfer::{Fingerprint, RequestKey};
-use ledger::{AccountId, AccountSpec, Action, Freeze, HoldId, Money, Outcome, Reject, TransferId};
+use ledger::{AccountId, AccountSpec, Action, Freeze, HoldId, Money, Outcome, Refusals, Reject, TransferId};
 
 use crate::world::Asked;
 
@@ -39,7 +39,7 @@ impl Said {
 #[derive(Clone, Debug)]
 enum Event {
     Opened(AccountSpec),
-    Moved { id: TransferId, debit: AccountId, credit: AccountId, amount: i64 },
+    Moved { debit: AccountId, credit: AccountId, amount: i64 },
     Held(HoldSpec),
     Asked(HoldId),
     Ended(HoldId, Reject),
@@ -64,6 +64,8 @@ impl Model {
         let answer = trial.try_all(asked, now);
         if answer.is_ok() {
             *self = trial;
+        } else if asked.refusals == Refusals::Forgotten {
+            return Said::Fresh(answer);
         }
         self.answers.push((asked.key, asked.fingerprint, answer.clone()));
         Said::Fresh(answer)
@@ -79,18 +81,18 @@ impl Model {
             }
         }
         for action in &asked.actions {
-            made.extend(self.try_one(action, now)?);
+            let place = u16::try_from(made.len()).expect("few actions");
+            made.extend(self.try_one(action, asked.key.transfer(place), now)?);
         }
         Ok(made)
     }
 
-    fn try_one(&mut self, action: &Action, now: DateTime<Utc>) -> Result<Option<Made>, Reject> {
+    fn try_one(&mut self, action: &Action, id: TransferId, now: DateTime<Utc>) -> Result<Option<Made>, Reject> {
         match *action {
             Action::Transfer(posting) => {
-                self.unused(posting.id)?;
                 self.can_pay(posting.debit, posting.amount)?;
                 self.can_receive(posting.credit, posting.amount)?;
-                return Ok(Some(self.moved(posting.id, posting.debit, posting.credit, posting.amount.minor())));
+                return Ok(Some(self.moved(id, posting.debit, posting.credit, posting.amount.minor())));
             }
             Action::Hold(spec) => {
                 if self.hold(spec.id).is_ok() {
@@ -103,7 +105,6 @@ impl Model {
                 self.events.push(Event::Held(spec));
             }
             Action::Post(posting) => {
-                self.unused(posting.transfer)?;
                 let hold = self.hold(posting.hold)?;
                 self.open(hold.id)?;
                 self.in_time(&hold, now)?;
@@ -115,7 +116,7 @@ impl Model {
                     return Err(Reject::AmountExceedsHold(hold.id));
                 }
                 self.events.push(Event::Ended(hold.id, Reject::HoldPosted(hold.id)));
-                return Ok(Some(self.moved(posting.transfer, hold.debit, hold.credit, amount.minor())));
+                return Ok(Some(self.moved(id, hold.debit, hold.credit, amount.minor())));
             }
             Action::Void(id) => {
                 self.hold(id)?;
@@ -155,13 +156,8 @@ impl Model {
     }
 
     fn moved(&mut self, id: TransferId, debit: AccountId, credit: AccountId, amount: i64) -> Made {
-        self.events.push(Event::Moved { id, debit, credit, amount });
+        self.events.push(Event::Moved { debit, credit, amount });
         (id, self.balance(debit), self.balance(credit))
-    }
-
-    fn unused(&self, wanted: TransferId) -> Result<(), Reject> {
-        let used = self.events.iter().any(|event| matches!(event, Event::Moved { id, .. } if *id == wanted));
-        if used { Err(Reject::TransferExists(wanted)) } else { Ok(()) }
     }
 
     fn can_pay(&self, id: AccountId, amount: Money) -> Result<(), Reject> {

@@ -1,12 +1,12 @@
 //! A store that keeps what the database keeps, and gives a batch only what the engine would read for it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use ledger::account::{Account, AccountChange};
-use ledger::fold::{self, Effects, Entry, Remembered, State, StoredRequest};
+use ledger::fold::{self, Effects, Entry, MARK_EVERY, Map, Remembered, State, StoredRequest};
 use ledger::hold::{Hold, Stamp};
 use ledger::transfer::{Origin, Transfer};
-use ledger::{AccountId, Action, HoldId, Outcome, TransferId};
+use ledger::{AccountId, Action, HoldId, Outcome};
 
 use crate::world::Asked;
 
@@ -17,6 +17,7 @@ pub(crate) struct Store {
     pub(crate) accounts: BTreeMap<AccountId, Account>,
     pub(crate) holds: BTreeMap<HoldId, Hold>,
     transfers: Vec<Transfer>,
+    marks: Vec<(AccountId, i64)>,
     requests: Vec<StoredRequest>,
     pub(crate) changes: Vec<AccountChange>,
 }
@@ -31,6 +32,7 @@ impl Store {
                 fingerprint: asked.fingerprint,
                 open: &asked.open,
                 actions: &asked.actions,
+                refusals: asked.refusals,
             })
             .collect();
         let mut state = self.read(&entries);
@@ -41,7 +43,7 @@ impl Store {
 
     fn read(&self, entries: &[Entry<'_>]) -> State {
         let actions = || entries.iter().flat_map(|entry| entry.actions);
-        let holds: HashMap<HoldId, Hold> = actions()
+        let holds: Map<HoldId, Hold> = actions()
             .filter_map(|action| match action {
                 Action::Hold(spec) => Some(spec.id),
                 Action::Post(posting) => Some(posting.hold),
@@ -59,19 +61,11 @@ impl Store {
         let opened = entries.iter().flat_map(|entry| entry.open.iter().map(|spec| spec.id));
         let parties = holds.values().flat_map(|hold| [hold.debit, hold.credit]);
         let accounts = named.chain(opened).chain(parties);
-        let ids: HashSet<TransferId> = actions()
-            .filter_map(|action| match action {
-                Action::Transfer(posting) => Some(posting.id),
-                Action::Post(posting) => Some(posting.transfer),
-                _ => None,
-            })
-            .collect();
         State {
             shard: 1,
             sequence: self.sequence,
             accounts: accounts.filter_map(|id| self.accounts.get(&id).map(|account| (id, account.clone()))).collect(),
             remembered: entries.iter().filter_map(|entry| Some((entry.key, self.remembered(entry)?))).collect(),
-            used: self.transfers.iter().map(|transfer| transfer.id).filter(|id| ids.contains(id)).collect(),
             holds,
         }
     }
@@ -83,10 +77,7 @@ impl Store {
             let outcome = reject.map_or(Outcome::Posted(Vec::new()), Outcome::Rejected);
             return Some(Remembered { fingerprint: *fingerprint, outcome });
         }
-        let first = self
-            .transfers
-            .iter()
-            .position(|transfer| matches!(transfer.request, Origin::First { key, .. } if key == entry.key))?;
+        let first = self.transfers.iter().position(|transfer| transfer.id == entry.key.transfer(0))?;
         let Origin::First { fingerprint, transfers, .. } = self.transfers[first].request else { return None };
         let rows = &self.transfers[first..first + usize::from(transfers.unsigned_abs())];
         Some(Remembered { fingerprint, outcome: Outcome::Posted(rows.iter().map(fold::posted).collect()) })
@@ -110,9 +101,37 @@ impl Store {
             assert_eq!(Some(hold), self.holds.get(id), "a hold that is not listed did not change");
         }
         self.transfers.extend(effects.transfers.iter().cloned());
+        self.marks.extend(&effects.marks);
         self.requests.extend(effects.requests.iter().copied());
         self.changes.extend(effects.changes.iter().cloned());
         self.sequence = state.sequence;
+    }
+
+    /// An account's transfers by walking back along its chain from the last one.
+    pub(crate) fn chain(&self, account: &Account) -> Vec<i64> {
+        let mut walked = Vec::new();
+        let mut next = account.sequence;
+        while next > 0 {
+            walked.push(next);
+            let transfer = &self.transfers[usize::try_from(next).expect("few") - 1];
+            next = if transfer.debit == account.id { transfer.debit_previous } else { transfer.credit_previous };
+        }
+        walked.reverse();
+        walked
+    }
+
+    /// An account's transfers by looking at all of them, and every so many of them.
+    pub(crate) fn touching(&self, id: AccountId) -> (Vec<i64>, Vec<(AccountId, i64)>) {
+        let touching = self.transfers.iter().filter(|transfer| [transfer.debit, transfer.credit].contains(&id));
+        let sequences: Vec<i64> = touching.map(|transfer| transfer.sequence).collect();
+        let every = usize::try_from(MARK_EVERY).expect("few");
+        let marks = sequences.chunks_exact(every).filter_map(|chunk| Some((id, *chunk.last()?))).collect();
+        (sequences, marks)
+    }
+
+    /// The marks of an account.
+    pub(crate) fn marks_of(&self, id: AccountId) -> Vec<(AccountId, i64)> {
+        self.marks.iter().filter(|(account, _)| *account == id).copied().collect()
     }
 
     /// The same with all block numbers taken out.

@@ -5,7 +5,7 @@ use ledger::hold::HoldSpec;
 use ledger::transfer::{Fingerprint, RequestKey};
 use ledger::{
     AccountId, AccountKind, AccountSpec, Action, Currency, Floor, Freeze, HoldId, HoldPosting, Money, Posting,
-    TransferId, TransferKind,
+    Refusals, TransferKind,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -21,6 +21,7 @@ pub(crate) struct Asked {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) open: Vec<AccountSpec>,
     pub(crate) actions: Vec<Action>,
+    pub(crate) refusals: Refusals,
 }
 
 fn id(space: u128, number: u8) -> Uuid {
@@ -52,10 +53,6 @@ fn hold() -> impl Strategy<Value = HoldId> {
     (0_u8..10).prop_map(|number| HoldId::from(id(4, number)))
 }
 
-fn transfer() -> impl Strategy<Value = TransferId> {
-    (0_u8..250).prop_map(|number| TransferId::from(id(3, number)))
-}
-
 fn amount() -> impl Strategy<Value = Money> {
     let minor = prop_oneof![40 => 1_i64..100, 1 => Just(i64::MAX - 500), 1 => Just(i64::MAX / 2)];
     (minor, prop::bool::weighted(0.02))
@@ -74,14 +71,13 @@ fn action() -> impl Strategy<Value = Action> {
     let kind = PAYMENT;
     let reference = Uuid::nil();
     prop_oneof![
-        10 => (transfer(), parties(), amount()).prop_map(move |(id, (debit, credit), amount)| {
-            Action::Transfer(Posting { id, debit, credit, amount, kind, reference })
+        10 => (parties(), amount()).prop_map(move |((debit, credit), amount)| {
+            Action::Transfer(Posting { debit, credit, amount, kind, reference })
         }),
         6 => (hold(), parties(), amount(), expiry()).prop_map(move |(id, (debit, credit), amount, expires_at)| {
             Action::Hold(HoldSpec { id, debit, credit, amount, kind, reference, expires_at })
         }),
-        5 => (hold(), transfer(), prop::option::of(amount()))
-            .prop_map(|(hold, transfer, amount)| Action::Post(HoldPosting { hold, transfer, amount })),
+        5 => (hold(), prop::option::of(amount())).prop_map(|(hold, amount)| Action::Post(HoldPosting { hold, amount })),
         2 => hold().prop_map(Action::Void),
         2 => hold().prop_map(Action::Confirm),
         2 => hold().prop_map(Action::Expire),
@@ -96,13 +92,14 @@ pub(crate) fn genesis() -> Asked {
     let fund = |number: u8| {
         let (kind, reference, amount) = (PAYMENT, Uuid::nil(), Money::vnd(500));
         let (debit, credit) = (spec(2).id, spec(number).id);
-        Action::Transfer(Posting { id: TransferId::from(id(7, number)), debit, credit, amount, kind, reference })
+        Action::Transfer(Posting { debit, credit, amount, kind, reference })
     };
     Asked {
         key: RequestKey(id(8, 0)),
-        fingerprint: Fingerprint(id(8, 0)),
+        fingerprint: Fingerprint(8),
         open: (0..6).map(spec).collect(),
         actions: vec![fund(0), fund(1)],
+        refusals: Refusals::Remembered,
     }
 }
 
@@ -113,13 +110,14 @@ pub(crate) fn huge(number: u8, (debit, credit): (u8, u8), minor: i64, held: bool
     let action = if held {
         Action::Hold(HoldSpec { id: HoldId::from(id(9, number)), debit, credit, amount, kind, reference, expires_at })
     } else {
-        Action::Transfer(Posting { id: TransferId::from(id(9, number)), debit, credit, amount, kind, reference })
+        Action::Transfer(Posting { debit, credit, amount, kind, reference })
     };
     Asked {
         key: RequestKey(id(9, number)),
-        fingerprint: Fingerprint(id(9, 0)),
+        fingerprint: Fingerprint(9),
         open: Vec::new(),
         actions: vec![action],
+        refusals: Refusals::Remembered,
     }
 }
 
@@ -127,10 +125,8 @@ pub(crate) fn huge(number: u8, (debit, credit): (u8, u8), minor: i64, held: bool
 pub(crate) fn asked() -> impl Strategy<Value = Asked> {
     let open = prop_oneof![9 => Just(Vec::new()), 1 => prop::collection::vec(opening(), 1..4)];
     let actions = prop_oneof![5 => prop::collection::vec(action(), 1..2), 2 => prop::collection::vec(action(), 0..5)];
-    (0_u8..250, prop::bool::weighted(0.1), open, actions).prop_map(|(key, other, open, actions)| Asked {
-        key: RequestKey(id(5, key)),
-        fingerprint: Fingerprint(id(6, u8::from(other))),
-        open,
-        actions,
+    let refusals = prop_oneof![4 => Just(Refusals::Remembered), 1 => Just(Refusals::Forgotten)];
+    (0_u8..250, prop::bool::weighted(0.1), open, actions, refusals).prop_map(|(key, other, open, actions, refusals)| {
+        Asked { key: RequestKey(id(5, key)), fingerprint: Fingerprint(i64::from(other)), open, actions, refusals }
     })
 }

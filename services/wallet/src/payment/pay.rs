@@ -5,15 +5,15 @@
 use std::sync::Arc;
 
 use ledger::money::{Money, PositiveMoney};
-use ledger::{Action, Answer, Key, Outcome, Posted, Posting, Request};
+use ledger::{Action, Answer, Key, Outcome, Posted, Posting, Refusals, Request};
 use platform::idempotency::{self, Claim};
+use platform::outbox;
 use platform::problem::{IDEMPOTENCY_KEY_REUSED, Problem};
-use platform::{id, outbox};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{PaymentId, sql};
+use super::sql;
 use crate::account::{self, CURRENCY};
 use crate::allowance::{Asker, Expense};
 use crate::city::Kind;
@@ -156,14 +156,12 @@ async fn attempt(wallet: &Wallet, payer: Asker, key: Key, order: &Order, new: &N
 
 fn request(payer: Uuid, key: Key, order: &Order, new: &NewPayment) -> Request<Rider> {
     let (citizen, merchant) = (account::citizen(payer), account::merchant(order.payee.merchant));
-    let id = PaymentId::from(id::new());
     let posting = Posting {
-        id: ledger::TransferId::from(id.uuid()),
         debit: citizen.id,
         credit: merchant.id,
         amount: order.amount,
         kind: account::PAYMENT,
-        reference: id.uuid(),
+        reference: key.transfer(0).uuid(),
     };
     Request {
         key,
@@ -175,6 +173,7 @@ fn request(payer: Uuid, key: Key, order: &Order, new: &NewPayment) -> Request<Ri
             amount: order.amount.minor(),
             note: new.note.as_ref().map(|note| note.as_str().to_owned()),
         }),
+        refusals: Refusals::Remembered,
     }
 }
 

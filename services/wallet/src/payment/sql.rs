@@ -14,8 +14,8 @@ use crate::merchant::MerchantId;
 pub(super) async fn answered(connection: &mut PgConnection, key: &Key) -> Result<Option<Outcome>, Error> {
     let (request_key, fingerprint) = (key.request_key().0, key.stored_fingerprint().0);
     let transfer = sqlx::query!(
-        r#"SELECT id, sequence, block, debit_balance, credit_balance, posted_at, fingerprint AS "fingerprint!"
-           FROM ledger.transfer WHERE request_key = $1"#,
+        r#"SELECT id, sequence, block, debit_balance, credit_balance, posted_at, fingerprint
+           FROM ledger.transfer WHERE id = $1"#,
         request_key,
     )
     .fetch_optional(&mut *connection)

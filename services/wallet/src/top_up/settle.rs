@@ -1,10 +1,10 @@
 //! What the bank says, booked: by its callback, its answer or its status. Every path comes through [`settle`].
 //!
 //! Safe to repeat and to run at the same time: a state changes only from the state that was decided on,
-//! and the money has one transfer id, which the ledger posts once.
+//! and the money has one key, under which the ledger posts it once.
 
 use ledger::money::Money;
-use ledger::{Action, Answer as Answered, Key, Outcome, Posting, Reject, Request};
+use ledger::{Action, Key, Outcome, Posting, Refusals, Request};
 use platform::job::{self, NewJob};
 use platform::outbox::{self, NewEvent};
 use proto::wallet::v1::TopUpFailed;
@@ -21,8 +21,6 @@ use crate::{SCHEMA, Wallet, event};
 
 /// Rounds of "read, decide, write" when others write in between.
 const MAX_ROUNDS: usize = 5;
-/// A reject is remembered under its key, though what caused it may pass (a frozen account): one fresh key in so many seconds.
-const RETRY_KEY_S: i64 = 60;
 /// The operation under which the ledger knows the postings.
 const OPERATION: &str = "top-up";
 
@@ -133,18 +131,11 @@ async fn move_to(wallet: &Wallet, top_up: &TopUp, to: State, report: &Report) ->
 
 /// Posts the money. The batch that posts it marks the row completed.
 ///
-/// Whatever the key, the transfer's id is the same, so that the ledger posts it once.
+/// The key is the top-up's own, so that the ledger posts it once. A refusal (a frozen account) is not remembered:
+/// the bank has taken the money, and it must arrive once what stood in its way is over.
 async fn credit(wallet: &Wallet, top_up: &TopUp, report: &Report) -> Result<(), Error> {
-    let first = wallet.ledger.answer(request(top_up, report, top_up.id.to_string())).await?;
-    let answer = match first {
-        Answered { outcome: Outcome::Rejected(_), replayed: true } => {
-            let key = format!("{}:{}", top_up.id, wallet.clock.now().timestamp().div_euclid(RETRY_KEY_S));
-            wallet.ledger.answer(request(top_up, report, key)).await?
-        }
-        answer => answer,
-    };
-    match answer.outcome {
-        Outcome::Posted(_) | Outcome::Rejected(Reject::TransferExists(_)) => Ok(()),
+    match wallet.ledger.post(request(top_up, report)).await? {
+        Outcome::Posted(_) => Ok(()),
         Outcome::Rejected(reject) => {
             tracing::error!(top_up.id = %top_up.id, code = reject.code(), "money that the bank took can't be credited");
             Err(Error::Rejected(reject))
@@ -152,10 +143,9 @@ async fn credit(wallet: &Wallet, top_up: &TopUp, report: &Report) -> Result<(), 
     }
 }
 
-fn request(top_up: &TopUp, report: &Report, key: String) -> Request<Rider> {
+fn request(top_up: &TopUp, report: &Report) -> Request<Rider> {
     let (bank, citizen) = (account::nostro(&top_up.bank_code), account::citizen(top_up.user_id));
     let posting = Posting {
-        id: account::top_up_transfer(top_up.id),
         debit: bank.id,
         credit: citizen.id,
         amount: Money::from_minor(top_up.amount, CURRENCY),
@@ -165,9 +155,10 @@ fn request(top_up: &TopUp, report: &Report, key: String) -> Request<Rider> {
     let fingerprint =
         Sha256::new().chain_update(top_up.id.uuid()).chain_update(top_up.amount.to_be_bytes()).finalize().into();
     Request {
-        key: Key { caller: top_up.user_id, operation: OPERATION, key, fingerprint },
+        key: Key { caller: top_up.user_id, operation: OPERATION, key: top_up.id.to_string(), fingerprint },
         open: vec![bank, citizen],
         actions: vec![Action::Transfer(posting)],
         rider: Some(Rider::TopUp { id: top_up.id, bank_reference: report.reference.clone() }),
+        refusals: Refusals::Forgotten,
     }
 }

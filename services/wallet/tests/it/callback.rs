@@ -1,7 +1,12 @@
 //! Callbacks: who may speak for a bank, and what its word can't do.
 
+use std::time::Duration;
+
 use axum::body::Body;
-use http::{Method, Request};
+use http::Method;
+use ledger::{Action, Config, Engine, Freeze, Key, NoRiders, Outcome, Request};
+use platform::metrics::Metrics;
+use platform::task::{Shutdown, Tasks};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -20,7 +25,7 @@ async fn send_bytes(stage: &Stage, wallet: &Replica, bank: &str, body: Vec<u8>) 
 }
 
 async fn raw(wallet: &Replica, path: &str, timestamp: i64, signature: &str, body: Vec<u8>) -> Answer {
-    let request = Request::post(path)
+    let request = http::Request::post(path)
         .header("content-type", "application/json")
         .header("x-timestamp", timestamp)
         .header("x-signature", signature)
@@ -69,7 +74,7 @@ async fn only_the_bank_itself_is_heard() {
             "{what}"
         );
     }
-    let unsigned = Request::post(&path).body(Body::from(body.clone())).expect("a request");
+    let unsigned = http::Request::post(&path).body(Body::from(body.clone())).expect("a request");
     assert_eq!(verdict(&wallet.call(unsigned).await), (401, "signature-invalid".to_owned()));
     let elsewhere = raw(
         &wallet,
@@ -158,12 +163,22 @@ async fn money_that_the_bank_took_after_all_is_credited() {
     stage.audit().await;
 }
 
-async fn freeze(stage: &Stage, frozen: i16) {
-    sqlx::query("UPDATE ledger.account SET frozen = $1 WHERE floor = 0")
-        .bind(frozen)
-        .execute(&stage.admin())
+async fn freeze(stage: &Stage, freeze: Freeze) {
+    let pool = stage.admin();
+    let accounts: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM ledger.account WHERE floor = 0")
+        .fetch_all(&pool)
         .await
         .expect("a statement");
+    let metrics = Metrics::new("wallet", "officer");
+    let (ledger, tasks) = Engine::start(pool, stage.clock.clone(), &metrics, Config::default(), NoRiders);
+    let shutdown = Shutdown::new();
+    let tasks = Tasks::start(tasks, &shutdown);
+    let key = Key { caller: Uuid::nil(), operation: "freeze", key: Uuid::now_v7().to_string(), fingerprint: [0; 32] };
+    let every = |request: Request<()>, id: Uuid| request.action(Action::Freeze(id.into(), freeze));
+    let request = accounts.into_iter().fold(Request::new(key), every);
+    assert!(matches!(ledger.post(request).await, Ok(Outcome::Posted(_))));
+    shutdown.begin();
+    tasks.finish(Duration::from_secs(10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,12 +197,12 @@ async fn money_that_the_bank_took_after_all_is_credited_by_a_job_when_it_can_not
         stage.count("wallet.job WHERE kind = 'top-up' AND state = 'done'").await == 2
     })
     .await;
-    freeze(&stage, 1).await;
+    freeze(&stage, Freeze::Both).await;
     assert_eq!(verdict(&send(&stage, &wallet, BANK, &said("succeeded")).await), (422, "account-frozen".to_owned()));
     let view = wallet.top_up_state(&citizen, &id).await;
     assert_eq!((&view["state"], &view["reason"]), (&json!("submitted"), &Value::Null));
     assert_eq!(stage.count("wallet.job WHERE kind = 'top-up'").await, 3, "a job takes it up");
-    freeze(&stage, 0).await;
+    freeze(&stage, Freeze::Nothing).await;
     stage.bank.heal().await;
     stage.clock.advance(chrono::TimeDelta::seconds(60));
     wallet.reaches(&citizen, &id, "completed").await;
@@ -205,10 +220,10 @@ async fn money_for_a_frozen_wallet_waits_and_is_credited_later() {
     let wallet = stage.start().await;
     let citizen = wallet.funded(&stage, 1_000).await;
     let id = pending(&stage, &wallet, &citizen, 5_000).await;
-    freeze(&stage, 1).await;
+    freeze(&stage, Freeze::Both).await;
     let body = json!({"request_id": id, "bank_reference": "FT1", "status": "succeeded", "amount": dong(5_000)});
     assert_eq!(verdict(&send(&stage, &wallet, BANK, &body).await), (422, "account-frozen".to_owned()));
-    freeze(&stage, 0).await;
+    freeze(&stage, Freeze::Nothing).await;
     stage.clock.advance(chrono::TimeDelta::seconds(60));
     assert_eq!(
         send(&stage, &wallet, BANK, &body).await.expect(200)["state"],

@@ -17,10 +17,10 @@ const TABLE: &str = "
     CREATE TABLE ceiling.transfer (LIKE ledger.transfer INCLUDING ALL);";
 
 const INSERT: &str = "
-    INSERT INTO ceiling.transfer (shard, block, posted_at, sequence, amount, debit_balance, credit_balance, currency, kind, request_size,
-                                  id, debit, credit, reference, request_key, fingerprint)
-    SELECT 1, 1, clock_timestamp(), $1 + n.place, 1, 1, 1, 704, 1, 1, n.id, n.debit, n.credit, n.id, n.request_key, n.request_key
-    FROM UNNEST($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[]) WITH ORDINALITY AS n (id, debit, credit, request_key, place)";
+    INSERT INTO ceiling.transfer (shard, block, posted_at, sequence, amount, debit_balance, credit_balance, debit_previous, credit_previous,
+                                  fingerprint, currency, kind, request_size, id, debit, credit, reference)
+    SELECT 1, 1, clock_timestamp(), $1 + n.place, 1, 1, 1, 0, 0, 1, 704, 1, 1, n.id, n.debit, n.credit, n.reference
+    FROM UNNEST($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[]) WITH ORDINALITY AS n (id, debit, credit, reference, place)";
 
 /// Rows per second.
 pub(super) async fn measure(pool: &PgPool, spell: Spell) -> anyhow::Result<f64> {
@@ -30,8 +30,9 @@ pub(super) async fn measure(pool: &PgPool, spell: Spell) -> anyhow::Result<f64> 
     let mut pick = Pick::new(Shape::Uniform, 0);
     let (mut sequence, began) = (0_usize, Instant::now());
     while began.elapsed() < spell.measured {
-        let ids: Vec<Uuid> = (0..ROWS).map(|_| Uuid::now_v7()).collect();
-        let keys: Vec<Uuid> = (0..ROWS).map(|_| Uuid::new_v4()).collect();
+        // Ids are hashes of keys and so come in no order; references do.
+        let ids: Vec<Uuid> = (0..ROWS).map(|_| Uuid::new_v4()).collect();
+        let references: Vec<Uuid> = (0..ROWS).map(|_| Uuid::now_v7()).collect();
         let pairs = (0..ROWS).map(|_| pick.pair()).map(|(debit, credit)| (accounts[debit], accounts[credit]));
         let (debits, credits): (Vec<Uuid>, Vec<Uuid>) = pairs.unzip();
         sqlx::query(INSERT)
@@ -39,7 +40,7 @@ pub(super) async fn measure(pool: &PgPool, spell: Spell) -> anyhow::Result<f64> 
             .bind(&ids)
             .bind(debits)
             .bind(credits)
-            .bind(keys)
+            .bind(references)
             .execute(&mut *connection)
             .await?;
         sequence += ROWS;

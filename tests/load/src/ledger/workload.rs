@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use futures::StreamExt as _;
 use ledger::{
     AccountId, AccountKind, AccountSpec, Action, Currency, Floor, HoldId, HoldPosting, HoldSpec, Key, Ledger, Money,
-    Outcome, Posting, Reject, Request, TransferId, TransferKind,
+    Outcome, Posting, Reject, Request, TransferKind,
 };
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -189,7 +189,7 @@ impl Caller {
     /// Sets an amount aside, or moves what was set aside the last time.
     fn hold(&mut self, debit: AccountId, credit: AccountId) -> Action {
         if let Some(hold) = self.hold.take() {
-            return Action::Post(HoldPosting { hold, transfer: TransferId::generate(), amount: None });
+            return Action::Post(HoldPosting { hold, amount: None });
         }
         let id = HoldId::generate();
         self.hold = Some(id);
@@ -207,6 +207,5 @@ fn key() -> Key {
 }
 
 fn posting(debit: AccountId, credit: AccountId, dong: i64) -> Posting {
-    let (id, amount) = (TransferId::generate(), Money::vnd(dong));
-    Posting { id, debit, credit, amount, kind: PAYMENT, reference: id.uuid() }
+    Posting { debit, credit, amount: Money::vnd(dong), kind: PAYMENT, reference: Uuid::now_v7() }
 }

@@ -1,0 +1,388 @@
+//! The loop that turns what waits in the queue into batches.
+//!
+//! There is no timer: an idle engine posts a lone request at once, a busy one posts thousands together.
+//! While one batch is written, the next is decided, request by request as they arrive, on the books as the one under way will leave them;
+//! when that one fails, what was decided on it is decided anew.
+//!
+//! The usual way is without a lock across round trips (see [`session`](crate::session)). After anything unusual a batch goes under the lock:
+//! - the books have moved on (another replica posts as well): the next batches go under the lock too, since they would most likely be late again;
+//! - a key has been answered before: the next batches read the past of their keys first;
+//! - a passing failure: put again until its time is over. When the answer to COMMIT is lost, its keys tell what happened;
+//! - a fault (a CHECK that fires, a rider that fails): isolated by halving the batch, so that the others are posted.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use platform::task::Shutdown;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::batch::Sealed;
+use crate::engine::{Config, Job, PostError};
+use crate::fold::{Effects, Entry, Fold, Verdict};
+use crate::memory::{Memory, Past};
+use crate::request::Answer;
+use crate::rider::Riders;
+use crate::session::{Bug, Failure, Session, Wrote, write};
+use crate::sql::row::Head;
+
+/// The most times a batch is put before its callers get an error.
+const MAX_ATTEMPTS: u32 = 8;
+/// The first pause between two attempts; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// How often the engine lets callers run while they are still adding to the queue.
+const MAX_YIELDS: u32 = 8;
+/// How many batches go under the lock after the books have moved on.
+const CONTENDED: u32 = 16;
+/// How many batches read the past of their keys after a key was known.
+const REPEATED: u32 = 16;
+/// How many requests are decided before the batch under way is looked after.
+const AT_ONCE: usize = 32;
+/// The fewest requests that are worth a batch of their own while more wait.
+const WORTHWHILE: usize = 64;
+
+/// The one who posts to a shard in this process.
+pub(crate) struct Lane<R, S> {
+    jobs: mpsc::Receiver<Job<R>>,
+    session: Session<S>,
+    memory: Memory,
+    next: Next<R>,
+    config: Config,
+    /// How many of the next batches go under the lock.
+    contended: u32,
+    /// How many of the next batches read the past of their keys.
+    repeated: u32,
+    /// How many requests the batch has that is being written.
+    writing: usize,
+}
+
+/// The batch in the making.
+struct Next<R> {
+    /// What was decided so far, and on which head.
+    fold: Option<(Head, Fold)>,
+    /// The requests that were decided.
+    decided: Vec<Job<R>>,
+    /// Requests that name what the memory has not.
+    waiting: Vec<Job<R>>,
+    weight: usize,
+}
+
+impl<R> Next<R> {
+    fn empty() -> Self {
+        Self { fold: None, decided: Vec::new(), waiting: Vec::new(), weight: 0 }
+    }
+
+    fn len(&self) -> usize {
+        self.decided.len() + self.waiting.len()
+    }
+
+    /// The requests, whatever was decided of them.
+    fn take(&mut self) -> Vec<Job<R>> {
+        let Self { mut decided, waiting, .. } = std::mem::replace(self, Self::empty());
+        decided.extend(waiting);
+        decided
+    }
+}
+
+/// What a batch under the lock comes to, with what lost attempts had decided.
+struct Put {
+    verdicts: Result<Vec<Verdict>, Failure>,
+}
+
+impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
+    pub(crate) fn new(jobs: mpsc::Receiver<Job<R>>, session: Session<S>, config: Config) -> Self {
+        let (memory, next) = (Memory::default(), Next::empty());
+        Self { jobs, session, memory, next, config, contended: 0, repeated: 0, writing: 0 }
+    }
+
+    /// Posts until shutdown begins, then what is still queued, then ends.
+    pub(crate) async fn run(mut self, shutdown: Shutdown) {
+        loop {
+            if self.next.len() == 0 {
+                let first = tokio::select! {
+                    biased;
+                    job = self.jobs.recv() => job,
+                    () = shutdown.cancelled(), if !self.jobs.is_closed() => {
+                        self.jobs.close();
+                        continue;
+                    }
+                };
+                let Some(first) = first else { break };
+                self.admit(first);
+            }
+            self.gather().await;
+            self.session.shared.meter.batch(self.next.len(), self.jobs.len());
+            self.batch().await;
+            self.memory.trim();
+        }
+        self.session.close().await;
+        info!("ledger engine stopped");
+    }
+
+    /// Takes what waits, and lets callers that were just answered add to it as long as they do.
+    async fn gather(&mut self) {
+        for turn in 0..MAX_YIELDS {
+            let before = self.next.len();
+            self.take_waiting(usize::MAX);
+            if self.is_full() || (turn > 0 && self.next.len() == before) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Takes up to `most` requests off the queue.
+    fn take_waiting(&mut self, most: usize) {
+        for _ in 0..most {
+            if self.is_full() {
+                break;
+            }
+            let Ok(job) = self.jobs.try_recv() else { break };
+            self.admit(job);
+        }
+    }
+
+    /// Whether the next batch takes no more: it is as large as may be, or has half of all requests under way,
+    /// so that deciding one half and writing the other take turns.
+    fn is_full(&self) -> bool {
+        let under_way = self.writing + self.next.len() + self.jobs.len();
+        let half = WORTHWHILE.max(under_way.div_ceil(2)).min(self.config.queue.max(1));
+        self.next.weight >= self.config.batch || self.next.len() >= half
+    }
+
+    fn past(&self) -> Past {
+        if self.repeated > 0 { Past::Read } else { Past::LeftToIndex }
+    }
+
+    /// Takes a request into the next batch: decides it at once if everything that it names is known.
+    fn admit(&mut self, job: Job<R>) {
+        self.next.weight += job.weight();
+        if self.contended == 0 && self.memory.head.is_some() && self.memory.has(&job.entry(), self.past()) {
+            self.decide(job);
+        } else {
+            self.next.waiting.push(job);
+        }
+    }
+
+    /// Decides a request on the memory.
+    fn decide(&mut self, job: Job<R>) {
+        let Some(head) = self.memory.head else { return self.next.waiting.push(job) };
+        let shared = &self.session.shared;
+        let (_, fold) = self.next.fold.get_or_insert_with(|| (head, Fold::new(shared.stamp(&head))));
+        let state = &mut self.memory.state;
+        // A panic is a fault of this request alone; but what it left half done is not trusted.
+        if catch_unwind(AssertUnwindSafe(|| fold.decide(state, &job.entry()))).is_ok() {
+            self.memory.decided(job.entry().key);
+            self.next.decided.push(job);
+        } else {
+            error!("deciding a request panicked");
+            self.memory.forget();
+            shared.meter.fault();
+            reply_all(vec![job], &PostError::Fault(Arc::new(Bug::Panic)));
+            self.begin_anew();
+        }
+    }
+
+    /// Forgets what was decided of the next batch; its requests wait to be decided again.
+    fn begin_anew(&mut self) {
+        let weight = self.next.weight;
+        let waiting = self.next.take();
+        self.next = Next { waiting, weight, ..Next::empty() };
+    }
+
+    /// Puts the next batch, deciding the one after it meanwhile.
+    async fn batch(&mut self) {
+        let (began, count) = (Instant::now(), self.next.len());
+        let deadline = began + self.config.deadline();
+        if self.contended > 0 {
+            self.contended -= 1;
+            let jobs = self.next.take();
+            self.settle(jobs, Vec::new()).await;
+        } else if let Err(failure) = self.complete(deadline).await {
+            self.recover(failure, Vec::new()).await;
+        } else if let Some((on, fold)) = self.next.fold.take() {
+            let jobs = std::mem::take(&mut self.next.decided);
+            self.next.weight = 0;
+            self.repeated = self.repeated.saturating_sub(1);
+            self.write(jobs, (on, fold), deadline).await;
+        }
+        self.session.shared.meter.settled(count, began.elapsed());
+    }
+
+    /// Reads what requests wait for, and decides them.
+    async fn complete(&mut self, deadline: Instant) -> Result<(), Failure> {
+        if self.next.waiting.is_empty() {
+            return Ok(());
+        }
+        let past = self.past();
+        let entries: Vec<Entry<'_>> = self.next.waiting.iter().map(Job::entry).collect();
+        self.session.load(&mut self.memory, &entries, past, deadline).await?;
+        for job in std::mem::take(&mut self.next.waiting) {
+            self.decide(job);
+        }
+        // A panic has thrown everything away.
+        if self.next.waiting.is_empty() { Ok(()) } else { Err(Failure::Moved) }
+    }
+
+    /// Writes what was decided, deciding further requests meanwhile.
+    async fn write(&mut self, jobs: Vec<Job<R>>, (on, fold): (Head, Fold), deadline: Instant) {
+        let stamp = fold.stamp();
+        let effects = fold.finish();
+        if effects.is_empty() {
+            return self.reply(jobs, effects.verdicts);
+        }
+        let sealed = Sealed::new(&mut self.memory, &self.session.shared.kinds, on, stamp, effects);
+        let connection = match self.session.connection(deadline).await {
+            Ok(connection) => connection,
+            Err(failure) => return self.recover(failure, jobs).await,
+        };
+        self.writing = jobs.len();
+        let mut writing = pin!(write(self.session.shared.clone(), connection, sealed, jobs, deadline));
+        let Wrote { jobs, sealed, connection, result } = loop {
+            tokio::select! {
+                biased;
+                wrote = &mut writing => break wrote,
+                job = self.jobs.recv(), if !self.is_full() && !self.jobs.is_closed() => {
+                    if let Some(job) = job {
+                        self.admit(job);
+                        self.take_waiting(AT_ONCE);
+                    }
+                }
+            }
+        };
+        self.writing = 0;
+        match result {
+            Ok(()) => {
+                connection.into_iter().for_each(|connection| self.session.keep(connection));
+                self.memory.recorded(&sealed.kinds);
+                self.session.shared.was_committed(&jobs, &sealed.effects);
+                self.reply(jobs, sealed.effects.verdicts);
+            }
+            Err(Failure::Unknown(source)) => {
+                warn!(error = %source, "the answer to a commit was lost");
+                self.memory.forget();
+                self.begin_anew();
+                self.settle(jobs, vec![sealed.effects]).await;
+            }
+            Err(failure) => self.recover(failure, jobs).await,
+        }
+    }
+
+    /// Goes on after a batch that was decided without the lock was certainly not written: `jobs`, or what waits if there are none.
+    async fn recover(&mut self, failure: Failure, jobs: Vec<Job<R>>) {
+        match failure {
+            Failure::Moved => self.contended = CONTENDED,
+            Failure::Known => self.repeated = REPEATED,
+            Failure::Fault(source) => warn!(error = %source, "batch failed and is put under the lock"),
+            Failure::Passing(source) | Failure::Unknown(source) => warn!(error = %source, "batch is put again"),
+        }
+        self.memory.forget();
+        let jobs = if jobs.is_empty() {
+            self.next.take()
+        } else {
+            self.begin_anew();
+            jobs
+        };
+        self.settle(jobs, Vec::new()).await;
+    }
+
+    /// Answers every job of a batch under the lock; halves the batch until a fault stands alone.
+    /// `lost` is what earlier attempts had decided whose COMMIT had no answer.
+    async fn settle(&mut self, batch: Vec<Job<R>>, mut lost: Vec<Effects>) {
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            let put = self.put(&part, std::mem::take(&mut lost)).await;
+            match put.verdicts {
+                Ok(verdicts) => self.reply(part, verdicts),
+                Err(Failure::Fault(source)) if part.len() > 1 => {
+                    warn!(error = %source, requests = part.len(), "batch failed and is halved");
+                    parts.push(part.split_off(part.len() / 2));
+                    parts.push(part);
+                }
+                Err(Failure::Fault(source)) => {
+                    self.session.shared.meter.fault();
+                    error!(error = %source, "posting failed because of a fault");
+                    reply_all(part, &PostError::Fault(source));
+                }
+                Err(Failure::Passing(source)) => reply_all(part, &PostError::Unavailable(Some(source))),
+                Err(Failure::Moved | Failure::Known) => reply_all(part, &PostError::Unavailable(None)),
+                Err(Failure::Unknown(_)) => reply_all(part, &PostError::OutcomeUnknown),
+            }
+        }
+    }
+
+    /// Puts a batch under the lock until it has an outcome, time is over, or it is certain that it can't be had now.
+    async fn put(&mut self, batch: &[Job<R>], mut lost: Vec<Effects>) -> Put {
+        let deadline = Instant::now() + self.config.deadline();
+        let mut pause = FIRST_PAUSE;
+        let mut attempt = 1;
+        loop {
+            let attempted = self.session.put(&mut self.memory, batch, deadline).await;
+            let source = match attempted.result {
+                Ok(()) => {
+                    let effects = attempted.effects.unwrap_or_default();
+                    self.session.shared.was_committed(batch, &effects);
+                    return Put { verdicts: Ok(self.own(batch, effects.verdicts, lost)) };
+                }
+                Err(Failure::Fault(source)) if lost.is_empty() => {
+                    return Put { verdicts: Err(Failure::Fault(source)) };
+                }
+                Err(Failure::Fault(source)) => {
+                    error!(error = %source, "batch failed after its commit had no answer");
+                    return Put { verdicts: Err(Failure::Unknown(Arc::new(sqlx::Error::WorkerCrashed))) };
+                }
+                Err(Failure::Passing(source)) => source,
+                Err(Failure::Unknown(source)) => {
+                    lost.extend(attempted.effects);
+                    source
+                }
+                Err(failure @ (Failure::Moved | Failure::Known)) => return Put { verdicts: Err(failure) },
+            };
+            if attempt == MAX_ATTEMPTS || Instant::now() + pause >= deadline {
+                let failure = if lost.is_empty() { Failure::Passing(source) } else { Failure::Unknown(source) };
+                return Put { verdicts: Err(failure) };
+            }
+            warn!(error = %source, attempt, commit_lost = !lost.is_empty(), "batch is put again");
+            tokio::time::sleep(pause).await;
+            (pause, attempt) = (pause * 2, attempt + 1);
+        }
+    }
+
+    /// Makes what an attempt with a lost answer had decided the requests' own outcome, if that attempt was committed:
+    /// if every outcome that it decided is the very one that stands in the books now. At most one attempt can be.
+    fn own(&self, batch: &[Job<R>], mut verdicts: Vec<Verdict>, lost: Vec<Effects>) -> Vec<Verdict> {
+        let stands = |now: &Verdict, then: &Verdict| match then {
+            Verdict::Fresh(decided) => matches!(now, Verdict::Replayed(outcome) if outcome == decided),
+            Verdict::Replayed(_) | Verdict::Conflict => true,
+        };
+        let committed = lost.into_iter().find(|effects| {
+            !effects.is_empty() && verdicts.iter().zip(&effects.verdicts).all(|(now, then)| stands(now, then))
+        });
+        if let Some(effects) = committed {
+            self.session.shared.was_committed(batch, &effects);
+            verdicts = effects.verdicts;
+        }
+        verdicts
+    }
+
+    fn reply(&self, batch: Vec<Job<R>>, verdicts: Vec<Verdict>) {
+        for (job, verdict) in batch.into_iter().zip(verdicts) {
+            self.session.shared.meter.answered(&job.request, &verdict, job.asked.elapsed());
+            let answer = match verdict {
+                Verdict::Fresh(outcome) => Ok(Answer { outcome, replayed: false }),
+                Verdict::Replayed(outcome) => Ok(Answer { outcome, replayed: true }),
+                Verdict::Conflict => Err(PostError::KeyConflict),
+            };
+            // A caller that went away asks again with its key.
+            job.answer.send(answer).ok();
+        }
+    }
+}
+
+fn reply_all<R>(batch: Vec<Job<R>>, error: &PostError) {
+    for job in batch {
+        job.answer.send(Err(error.clone())).ok();
+    }
+}

@@ -30,13 +30,15 @@ CREATE TABLE ledger.block (
     shard          smallint    NOT NULL,
     transfer_root  bytea       NOT NULL,
     record_root    bytea       NOT NULL,
+    balance_hash   bytea       NOT NULL,
     previous_hash  bytea       NOT NULL,
     hash           bytea       NOT NULL,
+    salt           uuid        NOT NULL,
     CONSTRAINT block_pkey PRIMARY KEY (shard, number),
     CONSTRAINT block_counts CHECK (number > 0 AND first_sequence > 0 AND transfers >= 0 AND records >= 0),
-    CONSTRAINT block_hash_length CHECK (length(transfer_root) = 32 AND length(record_root) = 32 AND length(previous_hash) = 32 AND length(hash) = 32)
+    CONSTRAINT block_hash_length CHECK (length(transfer_root) = 32 AND length(record_root) = 32 AND length(balance_hash) = 32 AND length(previous_hash) = 32 AND length(hash) = 32)
 );
-COMMENT ON TABLE ledger.block IS 'One committed batch: the RFC 6962 root over its transfers, the root over its other records, chained to the block before. History.';
+COMMENT ON TABLE ledger.block IS 'One committed batch: the RFC 6962 root over its transfers, the root over its other records, the salted hash of what they left on accounts, chained to the block before. History.';
 
 CREATE INDEX block_time ON ledger.block (shard, posted_at, number);
 
@@ -278,7 +280,7 @@ COMMENT ON FUNCTION ledger.statement IS 'An account''s transfers, oldest first.'
 -- Locks the shard's row first; each statement after it has a snapshot of its own, taken under the lock.
 CREATE FUNCTION ledger.post(
     p_shard smallint, p_last_block bigint, p_last_hash bytea,
-    p_posted_at timestamptz, p_first_sequence bigint, p_records integer, p_transfer_root bytea, p_record_root bytea, p_hash bytea,
+    p_posted_at timestamptz, p_first_sequence bigint, p_records integer, p_transfer_root bytea, p_record_root bytea, p_balance_hash bytea, p_salt uuid, p_hash bytea,
     p_request_key uuid[],
     p_account uuid[], p_posted bigint[], p_held bigint[], p_promised bigint[], p_sequence bigint[], p_transfers bigint[], p_frozen smallint[], p_closed boolean[],
     p_id uuid[], p_debit uuid[], p_credit uuid[], p_reference uuid[], p_amount bigint[], p_debit_balance bigint[], p_credit_balance bigint[],
@@ -319,8 +321,8 @@ BEGIN
     IF CARDINALITY(p_mark_account) > 0 THEN
         INSERT INTO ledger.account_mark (account, sequence) SELECT m.account, m.sequence FROM UNNEST(p_mark_account, p_mark_sequence) AS m (account, sequence);
     END IF;
-    INSERT INTO ledger.block (shard, number, posted_at, first_sequence, transfers, records, transfer_root, record_root, previous_hash, hash)
-    VALUES (p_shard, p_last_block + 1, p_posted_at, p_first_sequence, CARDINALITY(p_id), p_records, p_transfer_root, p_record_root, p_last_hash, p_hash);
+    INSERT INTO ledger.block (shard, number, posted_at, first_sequence, transfers, records, transfer_root, record_root, balance_hash, previous_hash, hash, salt)
+    VALUES (p_shard, p_last_block + 1, p_posted_at, p_first_sequence, CARDINALITY(p_id), p_records, p_transfer_root, p_record_root, p_balance_hash, p_last_hash, p_hash, p_salt);
     UPDATE ledger.shard
     SET sequence = p_first_sequence + CARDINALITY(p_id) - 1, block = p_last_block + 1, posted_at = p_posted_at, hash = p_hash
     WHERE shard = p_shard;

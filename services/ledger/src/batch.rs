@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use uuid::Uuid;
+
 use crate::account::Account;
-use crate::block::{Block, Hash, Record, Tree, transfer_leaf};
+use crate::block::{Block, Hash, Record, Tree, balance_hash, transfer_leaf};
 use crate::engine::Job;
 use crate::fold::{Effects, State, Verdict};
 use crate::hold::{Hold, Stamp};
@@ -20,6 +22,8 @@ pub(crate) struct Sealed {
     pub(crate) on: Head,
     pub(crate) block: Block,
     pub(crate) hash: Hash,
+    /// What makes the block's hash of balances impossible to guess.
+    pub(crate) salt: Uuid,
     pub(crate) effects: Effects,
     pub(crate) kinds: NewKinds,
     pub(crate) opened: Vec<Account>,
@@ -44,10 +48,11 @@ impl Sealed {
         ids.sort_unstable();
         let touched = AccountColumns::of(ids.iter().map(|id| &state.accounts[id]));
         let rows = Rows { kinds: &kinds, opened: &opened, held: &held, moved: &moved, effects: &effects, stamp };
-        let block = rows.block(state, &on);
+        let salt = Uuid::new_v4();
+        let block = rows.block(state, &on, salt);
         let hash = block.hash();
         memory.advance(Head { sequence: block.last_sequence(), block: block.number, posted_at: block.posted_at, hash });
-        Self { on, hash, block, kinds, opened, touched, held, moved, effects }
+        Self { on, hash, salt, block, kinds, opened, touched, held, moved, effects }
     }
 
     /// Whether it only moves money between accounts that are there.
@@ -84,7 +89,7 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn block(&self, state: &State, on: &Head) -> Block {
+    fn block(&self, state: &State, on: &Head, salt: Uuid) -> Block {
         let transfers: Tree = self.effects.transfers.iter().map(transfer_leaf).collect();
         let records: Tree = self.records().iter().map(|record| record.leaf(state.shard, self.stamp.block)).collect();
         let count = |tree: &Tree| i32::try_from(tree.leaves()).expect("a batch is small");
@@ -97,6 +102,7 @@ impl Rows<'_> {
             posted_at: self.stamp.at,
             transfer_root: transfers.root(),
             record_root: records.root(),
+            balance_hash: balance_hash(salt, self.effects.transfers.iter()),
             previous_hash: on.hash,
         }
     }

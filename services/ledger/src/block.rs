@@ -185,6 +185,8 @@ pub struct Block {
     pub transfer_root: Hash,
     /// The tree head over its other records.
     pub record_root: Hash,
+    /// What its transfers left on their accounts, hashed with a secret: see [`balance_hash`].
+    pub balance_hash: Hash,
     /// The hash of the block before.
     pub previous_hash: Hash,
 }
@@ -196,7 +198,7 @@ impl Block {
         bytes.long(self.number).long(self.first_sequence);
         bytes.long(i64::from(self.transfers)).long(i64::from(self.records));
         bytes.time(self.posted_at);
-        bytes.hash(self.transfer_root).hash(self.record_root).hash(self.previous_hash);
+        bytes.hash(self.transfer_root).hash(self.record_root).hash(self.balance_hash).hash(self.previous_hash);
         Hash(Sha256::digest(&bytes.0).into())
     }
 
@@ -236,20 +238,51 @@ impl Proof {
     }
 }
 
-/// The leaf of a transfer.
+/// The leaf of a transfer: what both sides may know of it. Balances are not part of it, so that a receipt tells neither side what the other has.
 pub fn transfer_leaf(transfer: &Transfer) -> Hash {
     let mut bytes = Bytes::new(b'T', transfer.shard);
     bytes.long(transfer.sequence).long(transfer.block).time(transfer.posted_at);
     bytes.id(transfer.id.uuid()).id(transfer.debit.uuid()).id(transfer.credit.uuid());
     bytes.long(transfer.amount).short(transfer.currency.numeric()).short(transfer.kind);
     bytes.id(transfer.reference);
-    bytes.long(transfer.debit_balance).long(transfer.credit_balance);
-    bytes.long(transfer.debit_previous).long(transfer.credit_previous);
     match transfer.request {
         Origin::First { fingerprint, transfers } => bytes.short(transfers).long(fingerprint.0),
         Origin::Further => bytes.short(0).long(0),
     };
     leaf_hash(&bytes.0)
+}
+
+/// What the transfers of a block left on their accounts: SHA-256 of the block's salt and, for each transfer in order,
+/// both balances after it and both places before it.
+///
+/// The salt is random and stays in the books: without it, whoever holds a receipt from a small block could try out balances.
+pub fn balance_hash<'a>(salt: Uuid, transfers: impl Iterator<Item = &'a Transfer>) -> Hash {
+    let mut hash = BalanceHash::new(salt);
+    transfers.for_each(|transfer| hash.push(transfer));
+    hash.finish()
+}
+
+/// A [`balance_hash`] in the making.
+#[derive(Clone)]
+pub struct BalanceHash(Sha256);
+
+impl BalanceHash {
+    /// That of no transfers.
+    pub fn new(salt: Uuid) -> Self {
+        Self(Sha256::new().chain_update([VERSION, b'S']).chain_update(salt))
+    }
+
+    /// Adds the next transfer.
+    pub fn push(&mut self, transfer: &Transfer) {
+        let sides =
+            [transfer.debit_balance, transfer.credit_balance, transfer.debit_previous, transfer.credit_previous];
+        sides.iter().for_each(|number| self.0.update(number.to_be_bytes()));
+    }
+
+    /// The hash.
+    pub fn finish(self) -> Hash {
+        Hash(self.0.finalize().into())
+    }
 }
 
 /// What a block seals beside transfers. The order of the variants is the order of the leaves; within one, the order is that of the ids (or of the changes).

@@ -65,14 +65,6 @@ pub struct ReceiptTransfer {
     pub kind: i16,
     /// What it belongs to.
     pub reference: Uuid,
-    /// The balance of the account that money left, after it.
-    pub debit_balance: Money,
-    /// The balance of the account that money reached, after it.
-    pub credit_balance: Money,
-    /// The sequence of the transfer before it on the account that money left.
-    pub debit_previous: i64,
-    /// The sequence of the transfer before it on the account that money reached.
-    pub credit_previous: i64,
     /// The request that it is the first transfer of.
     pub request: Option<ReceiptRequest>,
 }
@@ -168,7 +160,7 @@ impl Receipt {
     /// # Errors
     /// Says what does not hold.
     pub fn prove(&self, trusted: Option<&PublicKey>) -> Result<Proven, ReceiptError> {
-        let transfer = self.transfer.read().ok_or(ReceiptError::Malformed)?;
+        let transfer = self.transfer.read();
         if !self.proof.holds(&transfer) {
             return Err(ReceiptError::Transfer);
         }
@@ -189,7 +181,6 @@ impl Receipt {
 
 impl ReceiptTransfer {
     fn of(transfer: &Transfer) -> Self {
-        let money = |minor| Money::from_minor(minor, transfer.currency);
         let request = match transfer.request {
             Origin::First { fingerprint, transfers } => Some(ReceiptRequest { fingerprint: fingerprint.0, transfers }),
             Origin::Further => None,
@@ -202,28 +193,22 @@ impl ReceiptTransfer {
             id: transfer.id,
             debit: transfer.debit,
             credit: transfer.credit,
-            amount: money(transfer.amount),
+            amount: Money::from_minor(transfer.amount, transfer.currency),
             kind: transfer.kind,
             reference: transfer.reference,
-            debit_balance: money(transfer.debit_balance),
-            credit_balance: money(transfer.credit_balance),
-            debit_previous: transfer.debit_previous,
-            credit_previous: transfer.credit_previous,
             request,
         }
     }
 
-    /// The transfer; `None` when the amounts are of different currencies.
-    fn read(&self) -> Option<Transfer> {
-        let currency = self.amount.currency();
+    /// The transfer, as far as its leaf is made of it: without what it left on either account.
+    fn read(&self) -> Transfer {
         let request = match &self.request {
             Some(request) => {
                 Origin::First { fingerprint: Fingerprint(request.fingerprint), transfers: request.transfers }
             }
             None => Origin::Further,
         };
-        let one = self.debit_balance.currency() == currency && self.credit_balance.currency() == currency;
-        one.then(|| Transfer {
+        Transfer {
             shard: self.shard,
             sequence: self.sequence,
             block: self.block,
@@ -232,15 +217,15 @@ impl ReceiptTransfer {
             debit: self.debit,
             credit: self.credit,
             amount: self.amount.minor(),
-            currency,
+            currency: self.amount.currency(),
             kind: self.kind,
             reference: self.reference,
-            debit_balance: self.debit_balance.minor(),
-            credit_balance: self.credit_balance.minor(),
-            debit_previous: self.debit_previous,
-            credit_previous: self.credit_previous,
+            debit_balance: 0,
+            credit_balance: 0,
+            debit_previous: 0,
+            credit_previous: 0,
             request,
-        })
+        }
     }
 }
 

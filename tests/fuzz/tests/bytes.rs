@@ -38,14 +38,12 @@ fn receipts() {
     let hash = "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e";
     let id = "01938f6e-7c1b-7000-8000-000000000001";
     let block = format!(
-        r#"{{"shard":1,"number":7,"first_sequence":12,"transfers":3,"records":1,"posted_at":"2026-11-21T09:00:00.123456Z","transfer_root":"{hash}","record_root":"{hash}","previous_hash":"{hash}"}}"#
+        r#"{{"shard":1,"number":7,"first_sequence":12,"transfers":3,"records":1,"posted_at":"2026-11-21T09:00:00.123456Z","transfer_root":"{hash}","record_root":"{hash}","balance_hash":"{hash}","previous_hash":"{hash}"}}"#
     );
     let proof = format!(r#"{{"block":{block},"block_hash":"{hash}","leaf":"{hash}","index":1,"path":["{hash}"]}}"#);
     let money = |dong: &str| format!(r#"{{"amount":"{dong}","currency":"VND"}}"#);
     let transfer = format!(
-        r#"{{"shard":1,"sequence":13,"block":7,"posted_at":"2026-11-21T09:00:00.123456Z","id":"{id}","debit":"{id}","credit":"{id}","amount":{},"kind":2,"reference":"{id}","debit_balance":{},"credit_balance":{},"request":null}}"#,
-        money("30000"),
-        money("70000"),
+        r#"{{"shard":1,"sequence":13,"block":7,"posted_at":"2026-11-21T09:00:00.123456Z","id":"{id}","debit":"{id}","credit":"{id}","amount":{},"kind":2,"reference":"{id}","request":null}}"#,
         money("30000")
     );
     let receipt = format!(r#"{{"version":1,"transfer":{transfer},"proof":{proof},"checkpoint":null}}"#);

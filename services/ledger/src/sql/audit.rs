@@ -34,7 +34,7 @@ pub(crate) async fn head(pool: &PgPool, shard: i16) -> Result<(Head, bool), sqlx
 pub(crate) async fn blocks(pool: &PgPool, shard: i16, after: i64, limit: i64) -> Result<Vec<BlockRow>, sqlx::Error> {
     sqlx::query_as!(
         BlockRow,
-        "SELECT shard, number, first_sequence, posted_at, transfers, records, transfer_root, record_root, previous_hash, hash
+        "SELECT shard, number, first_sequence, posted_at, transfers, records, transfer_root, record_root, balance_hash, previous_hash, hash, salt
          FROM ledger.block
          WHERE shard = $1 AND number > $2
          ORDER BY number

@@ -89,7 +89,7 @@ pub(crate) async fn transfers(
 pub(crate) async fn block(pool: &PgPool, shard: i16, number: i64) -> Result<Option<(Block, Hash)>, sqlx::Error> {
     let row = sqlx::query_as!(
         BlockRow,
-        "SELECT shard, number, first_sequence, posted_at, transfers, records, transfer_root, record_root, previous_hash, hash
+        "SELECT shard, number, first_sequence, posted_at, transfers, records, transfer_root, record_root, balance_hash, previous_hash, hash, salt
          FROM ledger.block
          WHERE shard = $1 AND number = $2",
         shard,

@@ -105,7 +105,7 @@ pub(crate) async fn blocks(
 ) -> Result<Vec<BlockRow>, sqlx::Error> {
     sqlx::query_as!(
         BlockRow,
-        "SELECT shard, number, first_sequence, posted_at, transfers, records, transfer_root, record_root, previous_hash, hash
+        "SELECT shard, number, first_sequence, posted_at, transfers, records, transfer_root, record_root, balance_hash, previous_hash, hash, salt
          FROM ledger.block
          WHERE shard = $1 AND number > $2 AND number <= $3
          ORDER BY number

@@ -267,8 +267,10 @@ pub(crate) struct BlockRow {
     pub(crate) records: i32,
     pub(crate) transfer_root: Vec<u8>,
     pub(crate) record_root: Vec<u8>,
+    pub(crate) balance_hash: Vec<u8>,
     pub(crate) previous_hash: Vec<u8>,
     pub(crate) hash: Vec<u8>,
+    pub(crate) salt: Uuid,
 }
 
 impl BlockRow {
@@ -283,6 +285,7 @@ impl BlockRow {
             posted_at: self.posted_at,
             transfer_root: hash(&self.transfer_root)?,
             record_root: hash(&self.record_root)?,
+            balance_hash: hash(&self.balance_hash)?,
             previous_hash: hash(&self.previous_hash)?,
         };
         Ok((block, hash(&self.hash)?))

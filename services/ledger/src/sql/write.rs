@@ -43,10 +43,10 @@ pub(crate) async fn post(
         sealed.effects.marks.iter().map(|(account, sequence)| (account.uuid(), *sequence)).unzip();
     let answer = sqlx::query_scalar!(
         r#"SELECT ledger.post(
-               $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-               $11, $12, $13, $14, $15, $16, $17, $18,
-               $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31,
-               $32, $33, $34
+               $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+               $13, $14, $15, $16, $17, $18, $19, $20,
+               $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33,
+               $34, $35, $36
            ) AS "answer!""#,
         block.shard,
         sealed.on.block,
@@ -56,6 +56,8 @@ pub(crate) async fn post(
         block.records,
         &block.transfer_root.0[..],
         &block.record_root.0[..],
+        &block.balance_hash.0[..],
+        sealed.salt,
         &sealed.hash.0[..],
         &request_keys,
         &a.id,

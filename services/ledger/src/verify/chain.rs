@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use super::balance::Balances;
 use super::record::Records;
 use super::{End, Fault, Findings};
-use crate::block::{Block, Hash, Tree, transfer_leaf};
+use crate::block::{BalanceHash, Block, Hash, Tree, transfer_leaf};
 use crate::sql::audit::{self, Blocks};
 use crate::sql::row::{BlockRow, TransferRow};
 use crate::transfer::{Origin, Transfer};
@@ -106,8 +106,9 @@ impl Walk<'_> {
                 self.tip.number += 1;
                 self.findings.add(Some(self.tip.number), Fault::BlockMissing);
             }
+            let balances = BalanceHash::new(row.salt);
             match row.read() {
-                Ok((block, hash)) => self.block(&block, hash, &mut records).await?,
+                Ok((block, hash)) => self.block(&block, hash, balances, &mut records).await?,
                 Err(_) => self.findings.add(Some(number), Fault::Unreadable),
             }
             self.tip.number = number;
@@ -115,7 +116,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    async fn block(&mut self, block: &Block, hash: Hash, records: &mut Records) -> Result<(), sqlx::Error> {
+    async fn block(
+        &mut self,
+        block: &Block,
+        hash: Hash,
+        balances: BalanceHash,
+        records: &mut Records,
+    ) -> Result<(), sqlx::Error> {
         let number = Some(block.number);
         if block.hash() != hash {
             self.findings.add(number, Fault::BlockHash);
@@ -130,7 +137,7 @@ impl Walk<'_> {
         let possible = |count: i32| (0..=MAX_SEALED).contains(&count);
         let follows = block.first_sequence == self.tip.last_sequence + 1;
         if follows && possible(block.transfers) && possible(block.records) {
-            self.transfers_of(block).await?;
+            self.transfers_of(block, balances).await?;
         } else {
             self.findings.add(number, Fault::Range);
         }
@@ -145,7 +152,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    async fn transfers_of(&mut self, block: &Block) -> Result<(), sqlx::Error> {
+    async fn transfers_of(&mut self, block: &Block, mut balances: BalanceHash) -> Result<(), sqlx::Error> {
         let mut tree = Tree::default();
         let mut sequence = self.tip.last_sequence;
         while let Some(row) = self.transfers.next_up_to(block.last_sequence()).await? {
@@ -156,6 +163,7 @@ impl Walk<'_> {
                 continue;
             };
             tree.push(transfer_leaf(&transfer));
+            balances.push(&transfer);
             let in_place = transfer.sequence == sequence
                 && transfer.block == block.number
                 && transfer.posted_at == block.posted_at;
@@ -167,7 +175,10 @@ impl Walk<'_> {
                 self.findings.add(Some(block.number), Fault::RunningBalance);
             }
         }
-        if tree.root() != block.transfer_root || sequence != block.last_sequence() {
+        if tree.root() != block.transfer_root
+            || balances.finish() != block.balance_hash
+            || sequence != block.last_sequence()
+        {
             self.findings.add(Some(block.number), Fault::Transfers);
         }
         if self.further != 0 {

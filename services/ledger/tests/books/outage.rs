@@ -111,7 +111,7 @@ async fn closing_connections_in_the_middle_of_batches_loses_and_doubles_nothing(
         if sequence > seen {
             seen = sequence;
             let kill = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
-                        WHERE usename = 'trangtien_wallet' AND datname = current_database() AND state <> 'idle'";
+                        WHERE usename = 'trangtien_wallet' AND datname = current_database()";
             killed += crate::posting::scalar(&admin, kill).await;
         }
         while let Some(done) = callers.try_join_next() {

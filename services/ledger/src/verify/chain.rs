@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use sqlx::PgPool;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::balance::Balances;
 use super::record::Records;
@@ -204,11 +205,12 @@ impl Walk<'_> {
     }
 }
 
-/// The transfers of a shard in order, read page by page.
+/// The transfers of a shard in order, read page by page; the next page is read while one is looked at.
 pub(super) struct Transfers<'a> {
     pool: &'a PgPool,
     shard: i16,
     page: VecDeque<TransferRow>,
+    ahead: Option<AbortOnDropHandle<Result<Vec<TransferRow>, sqlx::Error>>>,
     after: i64,
     last: i64,
 }
@@ -216,19 +218,32 @@ pub(super) struct Transfers<'a> {
 impl<'a> Transfers<'a> {
     /// Those from the first up to sequence `last`.
     pub(super) fn new(pool: &'a PgPool, shard: i16, last: i64) -> Self {
-        Self { pool, shard, page: VecDeque::new(), after: 0, last }
+        Self { pool, shard, page: VecDeque::new(), ahead: None, after: 0, last }
     }
 
     /// The next one, if its sequence is at most `limit`.
     pub(super) async fn next_up_to(&mut self, limit: i64) -> Result<Option<TransferRow>, sqlx::Error> {
         let limit = limit.min(self.last);
         if self.page.is_empty() && self.after < limit {
-            self.page = audit::transfers(self.pool, self.shard, self.after, TRANSFER_PAGE).await?.into();
+            let page = match self.ahead.take() {
+                Some(ahead) => ahead,
+                None => self.read(),
+            };
+            self.page = page.await.map_err(|_| sqlx::Error::WorkerCrashed)??.into();
             self.after = self.page.back().map_or(i64::MAX, |row| row.sequence);
+            if self.after < self.last {
+                self.ahead = Some(self.read());
+            }
         }
         match self.page.front() {
             Some(row) if row.sequence <= limit => Ok(self.page.pop_front()),
             _ => Ok(None),
         }
+    }
+
+    /// Begins to read the page after the one that is here.
+    fn read(&self) -> AbortOnDropHandle<Result<Vec<TransferRow>, sqlx::Error>> {
+        let (pool, shard, after) = (self.pool.clone(), self.shard, self.after);
+        AbortOnDropHandle::new(tokio::spawn(async move { audit::transfers(&pool, shard, after, TRANSFER_PAGE).await }))
     }
 }

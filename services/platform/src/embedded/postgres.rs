@@ -3,7 +3,8 @@
 //! The server is ready when its own `postmaster.pid` says so in its eighth line, as `pg_ctl` reads it.
 
 use std::{
-    fs::File,
+    fs::{self, File},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -25,6 +26,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// How many ports are tried when somebody takes the one we picked.
 const MAX_START_ATTEMPTS: u32 = 5;
 const POLL: Duration = Duration::from_millis(5);
+/// How much memory of its own a durable server takes for pages.
+const BUFFERS_MB: RangeInclusive<u64> = 128..=2_048;
 
 /// Whether what is committed must survive a loss of power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +68,17 @@ impl PostgresOptions {
             format!("port={port}"),
             "unix_socket_directories=".to_owned(),
             format!("max_connections={}", self.max_connections),
-            "shared_buffers=128MB".to_owned(),
             "logging_collector=off".to_owned(),
             "log_destination=stderr".to_owned(),
             "jit=off".to_owned(),
         ];
-        if self.durability == Durability::Scratch {
+        if self.durability == Durability::Durable {
+            settings.push(format!("shared_buffers={}MB", buffers_mb()));
+            // Fewer checkpoints under load: each makes the next change of every page a copy of the page.
+            settings.extend(["max_wal_size=2GB", "checkpoint_timeout=15min"].map(str::to_owned));
+        } else {
             let scratch = [
+                "shared_buffers=128MB",
                 "fsync=off",
                 "full_page_writes=off",
                 "autovacuum=off",
@@ -88,6 +95,14 @@ impl PostgresOptions {
         }
         arguments
     }
+}
+
+/// A sixteenth of the machine's memory, within [`BUFFERS_MB`]; the least when it can't be told.
+fn buffers_mb() -> u64 {
+    let told = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = told.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kb = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0);
+    (kb / 1024 / 16).clamp(*BUFFERS_MB.start(), *BUFFERS_MB.end())
 }
 
 /// A private PostgreSQL server. Dropping it stops it; [`Postgres::stop`] does so without blocking the thread.
@@ -125,9 +140,9 @@ impl Postgres {
         let place = account::place(dir, account.as_ref())?;
         let dir = dir.canonicalize().map_err(Error::io("cannot resolve", dir))?;
         let _lock = super::lock_folder(&dir)?;
-        std::fs::remove_dir_all(&dir).map_err(Error::io("cannot remove", &dir))?;
+        fs::remove_dir_all(&dir).map_err(Error::io("cannot remove", &dir))?;
         if place.exists() {
-            std::fs::remove_dir_all(&place).map_err(Error::io("cannot remove", &place))?;
+            fs::remove_dir_all(&place).map_err(Error::io("cannot remove", &place))?;
         }
         Ok(())
     }
@@ -282,7 +297,7 @@ async fn start_on(cluster: &Cluster, options: &PostgresOptions, port: u16) -> Re
 }
 
 fn said_since(log: &Path, from: u64) -> String {
-    let bytes = std::fs::read(log).unwrap_or_default();
+    let bytes = fs::read(log).unwrap_or_default();
     let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
     String::from_utf8_lossy(&bytes[from..]).into_owned()
 }

@@ -1,17 +1,130 @@
-//! Public routes of field reports.
+//! Routes of field reports: thin adapters from HTTP to use cases. Only these files know axum.
+//!
+//! Who may call: what is public takes no token. A citizen's token reaches the citizen's own reports; an officer is known by
+//! `reports.officer`. A report that the caller may not see does not exist.
 
 mod category;
+mod citizen;
+mod map;
+mod officer;
+mod photo;
+mod place;
+mod report;
 #[cfg(test)]
 mod tests;
+mod transition;
+mod view;
 
 use std::sync::Arc;
 
-use platform::http::ApiRouter;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use platform::auth::Principal;
+use platform::http::{ApiRouter, Json};
+use platform::idempotency::{self, Claim, Key};
+use platform::problem::Problem;
+use serde::Serialize;
+use sqlx::PgConnection;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
-use crate::city::City;
+use crate::error::Error;
+use crate::lifecycle::Actor;
+use crate::metrics::Count;
+use crate::{Reports, SCHEMA, list, officer as officers};
+
+/// The shared state of all handlers.
+type App = Arc<Reports>;
 
 /// All routes of the role.
-pub(crate) fn router(city: Arc<City>) -> ApiRouter {
-    ApiRouter::new().routes(routes!(category::list)).with_state(city)
+pub(crate) fn router(reports: App) -> ApiRouter {
+    let city = Arc::clone(&reports.city);
+    let open = ApiRouter::new().routes(routes!(category::list)).with_state(city);
+    let uploads = ApiRouter::new().routes(routes!(photo::upload)).layer(DefaultBodyLimit::max(photo::MAX_UPLOAD));
+    ApiRouter::new()
+        .routes(routes!(place::locate))
+        .routes(routes!(place::duplicates))
+        .routes(routes!(map::geojson))
+        .routes(routes!(map::statistics))
+        .routes(routes!(report::submit, report::list))
+        .routes(routes!(report::show))
+        .routes(routes!(report::timeline))
+        .routes(routes!(report::queue))
+        .routes(routes!(citizen::answer))
+        .routes(routes!(citizen::rate))
+        .routes(routes!(citizen::reopen))
+        .routes(routes!(transition::act))
+        .routes(routes!(photo::show))
+        .routes(routes!(officer::list))
+        .routes(routes!(officer::appoint, officer::dismiss))
+        .merge(uploads)
+        .with_state(reports)
+        .merge(open)
+}
+
+/// A claim on an idempotency key, before the work.
+fn key(principal: &Principal, operation: &'static str, key: String, fingerprint: [u8; 32]) -> Key {
+    Key { caller: principal.subject, operation, key, fingerprint }
+}
+
+/// Does work once per key, in one transaction with the key; a repeated request gets the stored answer. What is counted is
+/// counted when it is committed.
+async fn once<B, F>(reports: &Reports, key: Key, status: StatusCode, work: F) -> Result<Response, Problem>
+where
+    B: Serialize + Sync,
+    F: AsyncFnOnce(&mut PgConnection) -> Result<(B, Vec<Count>), Error>,
+{
+    let mut tx = platform::db::begin(&reports.pool).await?;
+    if let Claim::Replay(stored) = idempotency::claim(&mut tx, SCHEMA, &key, reports.now()).await? {
+        let status = StatusCode::from_u16(stored.status).unwrap_or(status);
+        return Ok((status, Json(stored.body)).into_response());
+    }
+    let (body, counts) = work(&mut tx).await?;
+    idempotency::store(&mut tx, SCHEMA, &key, status.as_u16(), &body).await?;
+    tx.commit().await?;
+    counts.iter().for_each(|count| reports.metrics.count(count));
+    Ok((status, Json(body)).into_response())
+}
+
+/// As whom a caller sees one report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Viewer {
+    /// The operations centre: everything.
+    Ioc,
+    /// The citizen who sent it.
+    Reporter,
+    /// An agency that leads or helps, or anybody once it is public.
+    Agency,
+    /// Anybody.
+    Public,
+}
+
+/// The officer that a caller is, or a refusal.
+async fn officer(connection: &mut PgConnection, principal: &Principal) -> Result<officers::Officer, Error> {
+    officers::find(connection, principal.subject).await?.ok_or(Error::Forbidden)
+}
+
+/// One report, and as whom the caller sees it; `NotFound` when not at all.
+async fn visible(
+    connection: &mut PgConnection,
+    principal: Option<&Principal>,
+    id: Uuid,
+) -> Result<(list::Row, Viewer), Error> {
+    let row = list::find(connection, id).await?.ok_or(Error::NotFound)?;
+    if let Some(principal) = principal {
+        match officers::find(connection, principal.subject).await?.map(|officer| officer.actor()) {
+            Some(Actor::Ioc | Actor::Supervisor) => return Ok((row, Viewer::Ioc)),
+            Some(Actor::Agency(code)) if row.progress.concerns(&code) => return Ok((row, Viewer::Agency)),
+            _ => {}
+        }
+        if list::reporter(connection, id).await? == Some(principal.subject) {
+            return Ok((row, Viewer::Reporter));
+        }
+    }
+    let hidden = matches!(row.progress.state, crate::lifecycle::State::Rejected | crate::lifecycle::State::Duplicate);
+    if row.public_since.is_none() || hidden {
+        return Err(Error::NotFound);
+    }
+    Ok((row, Viewer::Public))
 }

@@ -4,29 +4,70 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`city`] | the city itself, its wards with their geometry, categories, working days, places: read from the city's folder and checked |
-//! | `http` | routes: categories |
+//! | [`city`] | the city itself, its wards with their geometry, categories and their forms, agencies, working days, places: read from the city's folder and checked |
+//! | [`lifecycle`] | the state machine: who may do what, versions, rounds (pure) |
+//! | [`clock`] | time limits on the working calendar, stopwatches (pure) |
+//! | `report` | the use cases: a report is filed, something is done to it |
+//! | `history` | the append-only history and its hash chain |
+//! | `escalation` | time limits as jobs |
+//! | `photo`, `picture` | photos: kept; cleaned (pure) |
+//! | `redact`, `text` | numbers of persons taken out of texts; parsed texts (pure) |
+//! | `list`, `statistics` | reading |
+//! | [`officer`] | who acts for the operations centre or an agency |
+//! | [`event`], `metrics`, `error` | what is told; counts; stable codes |
+//! | `http` | routes |
 //!
-//! The role answers `GET /reports/v1/categories`, health and metrics.
-//! It reads the city's folder once, at start, and refuses to start when a fault is found in it.
-//! It keeps no rows of its own yet: schema `reports` has platform's tables only.
+//! Round trips of a transition: begin, key, lock, report, history (2), job (2), events, answer, commit.
 //!
-//! Invariant: the names axum and tonic appear in `http` and in this file only.
+//! Lock order: idempotency key, report, job, outbox head.
+//!
+//! Invariants:
+//! - The names axum and tonic appear in `http` and in this file only.
+//! - The role reads the city's folder once, at start, and refuses to start when a fault is found in it.
+//! - Who sent a report stands in `reports.reporter` and on the private stream, and nowhere else: in no public or agency answer,
+//!   no event of the city's stream, no history, no job, no log, no metric.
 
 pub mod city;
 pub mod clock;
+pub mod config;
+mod error;
+mod escalation;
+pub mod event;
+mod history;
 mod http;
 pub mod lifecycle;
+mod list;
+mod metrics;
+pub mod officer;
+mod photo;
+mod picture;
+mod redact;
+mod report;
+mod retention;
+mod statistics;
+mod text;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, SubsecRound as _, Utc};
+use platform::clock::Clock;
 use platform::dataset::{Fault, Faults};
 use platform::db::Schema;
-use platform::service::{Context, DatabaseReady, Service};
-use serde::{Deserialize, Serialize};
+use platform::job::Runner;
+use platform::outbox::Relay;
+use platform::service::{Context, DatabaseReady, KeysReady, Service};
+use platform::task::Task;
+use sqlx::PgPool;
+
+pub use config::Config;
+pub use event::{PRIVATE_STREAM, STREAM};
 
 use crate::city::City;
+use crate::clock::WorkingTime;
+use crate::lifecycle::{Case, Moment};
+use crate::metrics::ReportMetrics;
 
 /// The role's schema.
 pub const SCHEMA: Schema = Schema::new("reports");
@@ -34,10 +75,10 @@ pub const SCHEMA: Schema = Schema::new("reports");
 /// The role's migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// The role's settings: none so far.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {}
+/// How often open reports are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+/// Digits of a second that the database keeps.
+const KEPT_DIGITS: u16 = 6;
 
 /// What the role is given.
 #[derive(Clone, Debug)]
@@ -52,13 +93,45 @@ pub enum BuildError {
     /// The city's folder has faults.
     #[error("the city's folder has faults:\n{0}")]
     City(#[from] Faults),
+    /// The folder for photos can't be named.
+    #[error("reports: files: {0}")]
+    Files(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Reads the city and makes the role.
+/// The service: what every use case needs.
+pub(crate) struct Reports {
+    pool: PgPool,
+    clock: Clock,
+    city: Arc<City>,
+    time: WorkingTime,
+    photos: photo::Photos,
+    metrics: ReportMetrics,
+    statistics: statistics::Counter,
+}
+
+impl Reports {
+    /// Now, as precise as the database keeps it.
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now().trunc_subsecs(KEPT_DIGITS)
+    }
+
+    /// The moment of a decision about a report of a category.
+    fn moment(&self, now: DateTime<Utc>, category: &str) -> Moment<'_> {
+        let target_working_days = self.city.category(category).map_or(0, |category| category.target_working_days);
+        Moment { now, time: &self.time, target_working_days }
+    }
+
+    /// When the running limit of a case ends.
+    fn due(&self, case: &Case) -> Option<DateTime<Utc>> {
+        case.running().and_then(|watch| watch.reaches(&self.time, 100))
+    }
+}
+
+/// Reads the city and makes the role. Database and files may be away when the process starts.
 ///
 /// # Errors
 /// Every fault of the city's folder that concerns field reports.
-pub async fn build(_: Config, deps: Deps) -> Result<Service, BuildError> {
+pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let context = deps.context;
     let dir = Arc::clone(&context.city);
     let city = tokio::task::spawn_blocking(move || City::load(&dir))
@@ -68,12 +141,45 @@ pub async fn build(_: Config, deps: Deps) -> Result<Service, BuildError> {
     for (kind, count) in [("ward", city.wards.len()), ("category", city.categories.len())] {
         entries.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
+    let reports = Arc::new(Reports {
+        pool: context.pool.clone(),
+        clock: context.clock.clone(),
+        time: WorkingTime::of(&city),
+        city: Arc::new(city),
+        photos: photo::Photos::local(&config.files, config.photos_at_once).map_err(BuildError::Files)?,
+        metrics: ReportMetrics::new(&context.metrics),
+        statistics: statistics::Counter::default(),
+    });
+    let limits = escalation::LimitJob { reports: Arc::clone(&reports) };
     Ok(Service {
-        http: http::router(Arc::new(city)),
+        tasks: vec![
+            Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
+            Relay::of_outbox(&context, SCHEMA, PRIVATE_STREAM).into_task(),
+            Runner::new(&context, SCHEMA).on(escalation::JOB, limits).into_task(),
+            count_task(Arc::clone(&reports)),
+            retention::task(context.pool.clone(), context.clock.clone()),
+        ],
+        http: http::router(reports),
         grpc: None,
-        tasks: Vec::new(),
-        ready: vec![Arc::new(DatabaseReady(context.pool))],
+        ready: vec![Arc::new(DatabaseReady(context.pool)), Arc::new(KeysReady(context.verifier))],
         metrics: context.metrics,
+    })
+}
+
+/// Counts open reports for the metrics.
+fn count_task(reports: Arc<Reports>) -> Task {
+    Task::new("report-count", move |shutdown| async move {
+        loop {
+            let counted = async { list::open(&mut *reports.pool.acquire().await?).await };
+            match counted.await {
+                Ok(counts) => reports.metrics.open(&counts),
+                Err(error) => tracing::warn!(%error, "open reports were not counted"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(COUNT_INTERVAL) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
     })
 }
 

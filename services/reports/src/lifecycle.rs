@@ -469,13 +469,7 @@ impl Case {
 ///
 /// # Errors
 /// Why it is refused; who may is judged first, then the version, then the rest.
-pub fn decide(
-    case: &Case,
-    actor: &Actor,
-    version: i64,
-    action: &Action,
-    at: Moment<'_>,
-) -> Result<Case, Refusal> {
+pub fn decide(case: &Case, actor: &Actor, version: i64, action: &Action, at: Moment<'_>) -> Result<Case, Refusal> {
     if !case.may(actor, action) {
         return Err(Refusal::NotAllowed);
     }

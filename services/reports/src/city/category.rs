@@ -21,6 +21,16 @@ pub enum Lane {
     Timed,
 }
 
+impl Lane {
+    /// Its name on the wire and in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Instant => "instant",
+            Self::Timed => "timed",
+        }
+    }
+}
+
 /// How urgent a category is to the operations centre.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -188,7 +188,10 @@ fn faults_of_agencies_rules_and_forms_are_named() {
     expect("rule-ward", "report-rules.csv", ("TN,19753", "TN,00000"), "TN,00000", "ward 00000 is not in wards.csv");
     expect("form-choice", "report-attributes.csv", ("out=Không sáng|Out", "out"), "CS,fault", "choices are");
     let faults = broken("rule-missing", "report-rules.csv", ("TO,*,UBND", "TO,19753,UBND"));
-    assert!(faults.iter().any(|(fault, _)| fault.message.contains("category TO has no rule for every ward")), "{faults:?}");
+    assert!(
+        faults.iter().any(|(fault, _)| fault.message.contains("category TO has no rule for every ward")),
+        "{faults:?}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use platform::problem::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::city::{Category, City, Lane};
+use crate::city::{Attribute, AttributeKind, Category, City, Lane, Name};
 
 /// One category of field reports.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -26,20 +26,62 @@ pub(crate) struct CategoryBody {
     handler: String,
     /// Working days to a result; 0 in the instant lane.
     target_working_days: u32,
+    /// What else it asks, in order.
+    attributes: Vec<AttributeBody>,
+}
+
+/// One question of a category's form.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct AttributeBody {
+    /// Its stable code: the key in a report's `attributes`.
+    code: String,
+    /// What it asks, in the language of the answer.
+    name: String,
+    kind: AttributeKind,
+    /// Whether it must be answered.
+    required: bool,
+    /// What can be chosen, for kind `choice`.
+    choices: Vec<ChoiceBody>,
+}
+
+/// What can be chosen.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct ChoiceBody {
+    /// Its stable code: the value to send.
+    code: String,
+    /// Its name in the language of the answer.
+    name: String,
+}
+
+fn word(name: &Name, language: Language) -> String {
+    match language {
+        Language::Vi => name.vi.clone(),
+        Language::En => name.en.clone(),
+    }
+}
+
+impl AttributeBody {
+    fn new(attribute: &Attribute, language: Language) -> Self {
+        let choice = |(code, name): &(String, Name)| ChoiceBody { code: code.clone(), name: word(name, language) };
+        Self {
+            code: attribute.code.clone(),
+            name: word(&attribute.name, language),
+            kind: attribute.kind,
+            required: attribute.required,
+            choices: attribute.choices.iter().map(choice).collect(),
+        }
+    }
 }
 
 impl CategoryBody {
     fn new(category: &Category, language: Language) -> Self {
-        let name = match language {
-            Language::Vi => &category.name.vi,
-            Language::En => &category.name.en,
-        };
         Self {
             code: category.code.clone(),
-            name: name.clone(),
+            name: word(&category.name, language),
             lane: category.lane,
             handler: category.default_handler.clone(),
             target_working_days: category.target_working_days,
+            attributes: category.form.iter().map(|attribute| AttributeBody::new(attribute, language)).collect(),
         }
     }
 }

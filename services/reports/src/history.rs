@@ -1,0 +1,140 @@
+//! The append-only history of a report: one row for each version, chained by SHA-256.
+//!
+//! A row's hash covers the hash before it and every column, each with its length before it, so that no two rows read alike.
+//! The database refuses change, and a row that does not follow the one before it.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::lifecycle::Actor;
+
+/// The hash before the first row.
+const GENESIS: [u8; 32] = [0; 32];
+
+/// One thing that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) version: i64,
+    pub(crate) action: String,
+    pub(crate) from_state: Option<String>,
+    pub(crate) to_state: String,
+    pub(crate) round: i32,
+    pub(crate) actor: String,
+    pub(crate) agency: Option<String>,
+    pub(crate) officer_id: Option<Uuid>,
+    /// JSON as it was hashed.
+    pub(crate) details: String,
+    pub(crate) occurred_at: DateTime<Utc>,
+}
+
+impl Entry {
+    /// What was said with it.
+    pub(crate) fn details(&self) -> Value {
+        serde_json::from_str(&self.details).unwrap_or_default()
+    }
+
+    fn hash(&self, report: Uuid, previous: &[u8]) -> [u8; 32] {
+        let officer = self.officer_id.map(|id| id.to_string()).unwrap_or_default();
+        let texts: [&str; 7] = [
+            &self.action,
+            self.from_state.as_deref().unwrap_or_default(),
+            &self.to_state,
+            &self.actor,
+            self.agency.as_deref().unwrap_or_default(),
+            &officer,
+            &self.details,
+        ];
+        let mut hash = Sha256::new();
+        hash.update(previous);
+        hash.update(report.as_bytes());
+        hash.update(self.version.to_be_bytes());
+        hash.update(self.round.to_be_bytes());
+        hash.update(self.occurred_at.timestamp_micros().to_be_bytes());
+        for text in texts {
+            hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.finalize().into()
+    }
+}
+
+/// How an actor is written down: the kind, and the agency.
+pub(crate) fn actor(actor: &Actor) -> (&'static str, Option<&str>) {
+    match actor {
+        Actor::Reporter => ("citizen", None),
+        Actor::Ioc => ("ioc", None),
+        Actor::Supervisor => ("supervisor", None),
+        Actor::Agency(code) => ("agency", Some(code)),
+        Actor::System => ("system", None),
+    }
+}
+
+/// Appends a row. The caller holds the report's lock, so that nobody else appends.
+pub(crate) async fn append(tx: &mut PgConnection, report: Uuid, entry: &Entry) -> Result<(), sqlx::Error> {
+    let previous = sqlx::query_scalar!(
+        "SELECT hash FROM reports.history WHERE report_id = $1 AND version = $2",
+        report,
+        entry.version - 1
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let previous = previous.unwrap_or_else(|| GENESIS.to_vec());
+    let hash = entry.hash(report, &previous);
+    sqlx::query!(
+        "INSERT INTO reports.history (report_id, version, action, from_state, to_state, round, actor, agency, officer_id, details,
+             occurred_at, previous_hash, hash)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        report,
+        entry.version,
+        entry.action,
+        entry.from_state,
+        entry.to_state,
+        entry.round,
+        entry.actor,
+        entry.agency,
+        entry.officer_id,
+        entry.details,
+        entry.occurred_at,
+        previous,
+        &hash[..]
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
+}
+
+/// The whole history of a report, oldest first, and whether its chain holds.
+pub(crate) async fn read(connection: &mut PgConnection, report: Uuid) -> Result<(Vec<Entry>, bool), sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT version, action, from_state, to_state, round, actor, agency, officer_id, details, occurred_at, previous_hash, hash
+         FROM reports.history WHERE report_id = $1 ORDER BY version",
+        report
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut previous = GENESIS.to_vec();
+    let mut holds = true;
+    let mut entries = Vec::with_capacity(rows.len());
+    for (row, expected) in rows.into_iter().zip(1_i64..) {
+        let entry = Entry {
+            version: row.version,
+            action: row.action,
+            from_state: row.from_state,
+            to_state: row.to_state,
+            round: row.round,
+            actor: row.actor,
+            agency: row.agency,
+            officer_id: row.officer_id,
+            details: row.details,
+            occurred_at: row.occurred_at,
+        };
+        let hash = entry.hash(report, &previous);
+        holds &= entry.version == expected && row.previous_hash == previous && row.hash == hash;
+        previous = hash.to_vec();
+        entries.push(entry);
+    }
+    Ok((entries, holds))
+}

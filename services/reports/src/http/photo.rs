@@ -1,0 +1,125 @@
+//! Photos: sent as the bytes themselves, shown as JPEG without anything but the picture.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, StatusCode, header};
+use platform::auth::Principal;
+use platform::http::{IdempotencyKey, Path};
+use platform::problem::{BODY_TOO_LARGE, Problem};
+use sha2::{Digest as _, Sha256};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{App, key, once, view, visible};
+use crate::error::Error;
+use crate::lifecycle::{Actor, State as ReportState};
+use crate::metrics::Count;
+use crate::photo::{self, PhotoView};
+use crate::report::{self, Locked};
+use crate::{officer, picture};
+
+/// The largest photo that is taken, in bytes.
+pub(crate) const MAX_UPLOAD: usize = 8 << 20;
+
+/// As whom a caller adds a photo: as the reporter, else as an officer.
+async fn adder(tx: &mut PgConnection, locked: &Locked, caller: Uuid) -> Result<Actor, Error> {
+    if locked.reporter == Some(caller) {
+        return Ok(Actor::Reporter);
+    }
+    let actor = officer::find(tx, caller).await?.map(|officer| officer.actor());
+    actor
+        .filter(|actor| match actor {
+            Actor::Agency(code) => locked.case.concerns(code),
+            _ => true,
+        })
+        .ok_or(Error::NotFound)
+}
+
+/// Adds a photo: the reporter's to a new report, the leading agency's as evidence.
+///
+/// The body is the photo itself (JPEG, PNG or WebP, at most 8 MiB, 8,192 pixels on a side); its type is read from its bytes.
+/// Only the picture is kept: place, time and camera are not.
+#[utoipa::path(
+    post,
+    path = "/reports/v1/reports/{report_id}/photos",
+    tag = "reports",
+    operation_id = "addReportPhoto",
+    params(("report_id" = Uuid, Path), ("Idempotency-Key" = String, Header)),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 201, body = PhotoView),
+        (status = 404, description = "not-found"),
+        (status = 409, description = "wrong-state"),
+        (status = 413, description = "body-too-large"),
+        (status = 422, description = "photo-unreadable, photo-too-large, too-many-photos"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn upload(
+    State(reports): State<App>,
+    principal: Principal,
+    Path(id): Path<Uuid>,
+    IdempotencyKey(client_key): IdempotencyKey,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let bytes = body.map_err(|rejection| Problem::new(BODY_TOO_LARGE).source(rejection))?;
+    allowed(&reports, &principal, id).await?;
+    let mut hash = Sha256::new();
+    hash.update(Method::POST.as_str());
+    hash.update(id.as_bytes());
+    hash.update(&bytes);
+    let key = key(&principal, "report.photo", client_key, hash.finalize().into());
+    let picture =
+        reports.photos.clean(bytes.into()).await.inspect_err(|_| reports.metrics.count(&Count::Photo("refused")))?;
+    let photo = platform::id::new();
+    reports.photos.put(id, photo, picture.bytes.clone()).await?;
+    once(&reports, key, StatusCode::CREATED, async |tx| {
+        let locked = report::lock(tx, id).await?.ok_or(Error::NotFound)?;
+        let actor = adder(tx, &locked, principal.subject).await?;
+        let view = photo::add(&reports, tx, &locked, &actor, (photo, &picture)).await?;
+        Ok((view, vec![Count::Photo("stored")]))
+    })
+    .await
+}
+
+/// Refuses who may not, before anything is decoded.
+async fn allowed(reports: &App, principal: &Principal, id: Uuid) -> Result<(), Error> {
+    let mut tx = platform::db::begin(&reports.pool).await?;
+    let locked = report::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
+    let actor = adder(&mut tx, &locked, principal.subject).await?;
+    photo::kind(&locked.case, &actor)?;
+    Ok(())
+}
+
+/// One photo of a report that the caller may see.
+#[utoipa::path(
+    get,
+    path = "/reports/v1/reports/{report_id}/photos/{photo_id}",
+    tag = "reports",
+    operation_id = "getReportPhoto",
+    params(("report_id" = Uuid, Path), ("photo_id" = Uuid, Path)),
+    responses((status = 200, description = "A JPEG.", content_type = "image/jpeg"), (status = 404, description = "not-found"))
+)]
+pub(super) async fn show(
+    State(reports): State<App>,
+    principal: Option<Principal>,
+    Path((id, photo)): Path<(Uuid, Uuid)>,
+) -> Result<Response, Problem> {
+    let mut connection = reports.pool.acquire().await?;
+    let (row, viewer) = visible(&mut connection, principal.as_ref(), id).await?;
+    let ended = matches!(row.progress.state, ReportState::Published | ReportState::Closed);
+    let photos = photo::list(&mut connection, id).await?;
+    drop(connection);
+    let known = photos.iter().any(|kept| kept.id == photo && view::shows(kept, &viewer, ended));
+    if !known {
+        return Err(Error::NotFound.into());
+    }
+    let mut response = reports.photos.get(id, photo).await?.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(picture::MEDIA_TYPE));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}

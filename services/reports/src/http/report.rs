@@ -1,0 +1,250 @@
+//! Reports: sent, listed, shown, with their history; the officers' queue.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use platform::auth::Principal;
+use platform::http::{IdempotentJson, Json, Language, Path, Query};
+use platform::page::{Page, PageQuery};
+use platform::problem::{INVALID_BODY, INVALID_QUERY, Problem, UNAUTHENTICATED};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::view::{Moved, ReportView, Surroundings, Timeline};
+use super::{App, key, officer, once, visible};
+use crate::error::Error;
+use crate::lifecycle::{Actor, Channel, State as ReportState};
+use crate::list::{Filter, Item};
+use crate::report::{NewReport, Position, Sender};
+use crate::text::Text;
+use crate::{history, list, photo, report};
+
+/// Characters of a report.
+const MAX_TEXT: usize = 4_000;
+/// Characters of an address.
+const MAX_ADDRESS: usize = 300;
+
+/// A point in WGS 84.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PositionBody {
+    #[schema(example = 16.4637)]
+    lat: f64,
+    #[schema(example = 107.5909)]
+    lon: f64,
+}
+
+/// A report to be sent.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewReportBody {
+    /// Code of a category.
+    #[schema(example = "HT")]
+    category: String,
+    /// What is to be told.
+    #[schema(value_type = String, min_length = 1, max_length = 4000)]
+    text: Text<MAX_TEXT>,
+    /// Answers to the category's form, by code.
+    #[serde(default)]
+    #[schema(value_type = Object, example = json!({"damage": "pothole", "depth_cm": 30}))]
+    attributes: BTreeMap<String, Value>,
+    /// Where it is; position or address is needed.
+    position: Option<PositionBody>,
+    /// Where it is, in words.
+    #[schema(value_type = Option<String>, max_length = 300)]
+    address: Option<Text<MAX_ADDRESS>>,
+    /// `call` when an operator of the centre writes it down for a caller.
+    channel: Option<Channel>,
+}
+
+/// Sends a report.
+///
+/// Safe to send again with the same key, also after days in an offline queue.
+#[utoipa::path(
+    post,
+    path = "/reports/v1/reports",
+    tag = "reports",
+    operation_id = "createReport",
+    params(("Idempotency-Key" = String, Header, description = "One per report")),
+    request_body = NewReportBody,
+    responses(
+        (status = 201, body = Moved),
+        (status = 403, description = "forbidden: only an operator takes calls"),
+        (status = 422, description = "category-unknown, attribute-invalid, outside-city, invalid-body, idempotency-key-reused"),
+        (status = 429, description = "too-many-reports"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn submit(
+    State(reports): State<App>,
+    principal: Principal,
+    request: IdempotentJson<NewReportBody>,
+) -> Result<Response, Problem> {
+    let IdempotentJson { key: client_key, fingerprint, body } = request;
+    if body.position.is_none() && body.address.is_none() {
+        return Err(Problem::new(INVALID_BODY)
+            .detail("Hãy gửi vị trí hoặc địa chỉ.", "Send a position or an address.")
+            .with("field", "position"));
+    }
+    let new = NewReport {
+        category: body.category,
+        text: body.text.into(),
+        attributes: body.attributes,
+        position: body.position.map(|point| Position { lat: point.lat, lon: point.lon }),
+        address: body.address.map(String::from),
+    };
+    let key = key(&principal, "report.create", client_key, fingerprint);
+    once(&reports, key, StatusCode::CREATED, async |tx| {
+        let sender = match body.channel.unwrap_or(Channel::App) {
+            Channel::App => Sender::Citizen(principal.subject),
+            Channel::Call => match officer(tx, &principal).await?.actor() {
+                Actor::Ioc | Actor::Supervisor => Sender::Operator(principal.subject),
+                _ => return Err(Error::Forbidden),
+            },
+        };
+        let done = report::file(&reports, tx, sender, &new).await?;
+        Ok((Moved::new(&reports, &done), done.counts))
+    })
+    .await
+}
+
+/// Which reports.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
+    /// Only this category.
+    category: Option<String>,
+    /// Only this ward.
+    ward: Option<String>,
+    /// Only this state.
+    state: Option<ReportState>,
+    /// `true`: the caller's own, public or not; needs a token.
+    mine: Option<bool>,
+    /// Items wanted, 1 to 200; 50 when absent.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u16>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Public reports, newest first; nobody sees from them who sent them. With `mine=true` the caller's own.
+#[utoipa::path(
+    get,
+    path = "/reports/v1/reports",
+    tag = "reports",
+    operation_id = "listReports",
+    params(ListQuery),
+    responses((status = 200, body = Page<Item>), (status = 400, description = "invalid-query"))
+)]
+pub(super) async fn list(
+    State(reports): State<App>,
+    principal: Option<Principal>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Item>>, Problem> {
+    let page = PageQuery { limit: query.limit, cursor: query.cursor };
+    let (limit, before) = (page.limit()?, page.after::<Uuid>()?);
+    let filter = Filter { category: query.category, ward: query.ward, state: query.state.map(ReportState::name) };
+    let mut connection = reports.pool.acquire().await?;
+    let items = if query.mine == Some(true) {
+        let principal = principal.ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
+        if filter.category.is_some() || filter.ward.is_some() || filter.state.is_some() {
+            return Err(Problem::new(INVALID_QUERY).detail("mine không đi cùng bộ lọc.", "mine takes no filters."));
+        }
+        list::mine(&mut connection, principal.subject, before, limit).await?
+    } else {
+        list::public(&mut connection, &filter, before, limit).await?
+    };
+    Ok(Json(Page::from_rows(items, limit, |item| item.id)))
+}
+
+/// One report, as the caller may see it.
+#[utoipa::path(
+    get,
+    path = "/reports/v1/reports/{report_id}",
+    tag = "reports",
+    operation_id = "getReport",
+    params(("report_id" = Uuid, Path)),
+    responses((status = 200, body = ReportView), (status = 404, description = "not-found"))
+)]
+pub(super) async fn show(
+    State(reports): State<App>,
+    principal: Option<Principal>,
+    language: Language,
+    Path(id): Path<Uuid>,
+) -> Result<Json<ReportView>, Problem> {
+    let mut connection = reports.pool.acquire().await?;
+    let (row, viewer) = visible(&mut connection, principal.as_ref(), id).await?;
+    let reporter = if viewer == super::Viewer::Ioc { list::reporter(&mut connection, id).await? } else { None };
+    let photos = photo::list(&mut connection, id).await?;
+    Ok(Json(ReportView::new(&reports, row, &viewer, Surroundings { photos, reporter, language })))
+}
+
+/// What was done to a report, oldest first, as the caller may see it.
+#[utoipa::path(
+    get,
+    path = "/reports/v1/reports/{report_id}/timeline",
+    tag = "reports",
+    operation_id = "getReportTimeline",
+    params(("report_id" = Uuid, Path)),
+    responses((status = 200, body = Timeline), (status = 404, description = "not-found"))
+)]
+pub(super) async fn timeline(
+    State(reports): State<App>,
+    principal: Option<Principal>,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Timeline>, Problem> {
+    let mut connection = reports.pool.acquire().await?;
+    let (_, viewer) = visible(&mut connection, principal.as_ref(), id).await?;
+    let (entries, holds) = history::read(&mut connection, id).await?;
+    Ok(Json(Timeline::new(entries, holds, &viewer)))
+}
+
+/// Which part of the queue.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct QueueQuery {
+    /// Only this state.
+    state: Option<ReportState>,
+    /// Only this agency; for the operations centre.
+    agency: Option<String>,
+    /// Items wanted, 1 to 200; 50 when absent.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u16>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// For officers: what has not ended, the most urgent first. The operations centre sees all, an agency what it leads or helps.
+#[utoipa::path(
+    get,
+    path = "/reports/v1/queue",
+    tag = "reports",
+    operation_id = "getReportQueue",
+    params(QueueQuery),
+    responses((status = 200, body = Page<Item>), (status = 403, description = "forbidden")),
+    security(("bearer" = []))
+)]
+pub(super) async fn queue(
+    State(reports): State<App>,
+    principal: Principal,
+    Query(query): Query<QueueQuery>,
+) -> Result<Json<Page<Item>>, Problem> {
+    let page = PageQuery { limit: query.limit, cursor: query.cursor };
+    let (limit, after) = (page.limit()?, page.after::<(DateTime<Utc>, Uuid)>()?);
+    let mut connection = reports.pool.acquire().await?;
+    let agency = match officer(&mut connection, &principal).await?.actor() {
+        Actor::Agency(own) if query.agency.as_ref().is_none_or(|asked| *asked == own) => Some(own),
+        Actor::Agency(_) => return Err(Error::Forbidden.into()),
+        _ => query.agency,
+    };
+    let state = query.state.map(ReportState::name);
+    let items = list::queue(&mut connection, agency.as_deref(), state, after, limit).await?;
+    Ok(Json(Page::from_rows(items, limit, |item| (item.due_at, item.id))))
+}

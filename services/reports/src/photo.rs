@@ -1,0 +1,149 @@
+//! Photos of reports: cleaned, kept in the object store, written down.
+//!
+//! The bytes are stored before the row is written: a row never names a photo that is not there. What a failed request leaves in
+//! the store is named by no row and shown to nobody.
+//! At most `photos_at_once` are decoded at a time in one process; others wait for their turn within the request's deadline.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
+use serde::Serialize;
+use sqlx::PgConnection;
+use tokio::sync::Semaphore;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::Reports;
+use crate::error::Error;
+use crate::lifecycle::{Actor, Case, Refusal, State};
+use crate::picture::{self, Picture};
+use crate::report::Locked;
+
+/// Photos that a reporter may add to a report.
+pub(crate) const MAX_OF_REPORTER: i64 = 5;
+/// Photos that an agency may add in one round.
+pub(crate) const MAX_OF_ROUND: i64 = 10;
+
+/// Where photos are kept.
+#[derive(Debug)]
+pub(crate) struct Photos {
+    store: Arc<dyn ObjectStore>,
+    root: Key,
+    turns: Semaphore,
+}
+
+/// A kept photo.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct PhotoView {
+    pub(crate) id: Uuid,
+    /// `report` by the citizen, `evidence` by the agency.
+    pub(crate) kind: String,
+    /// The round in which it was added.
+    pub(crate) round: i32,
+    pub(crate) width: i32,
+    pub(crate) height: i32,
+}
+
+impl Photos {
+    /// A local folder, made when the first photo is stored.
+    pub(crate) fn local(folder: &Path, at_once: usize) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let root = Key::from_absolute_path(std::path::absolute(folder)?)?;
+        Ok(Self { store: Arc::new(LocalFileSystem::new()), root, turns: Semaphore::new(at_once.max(1)) })
+    }
+
+    fn key(&self, report: Uuid, photo: Uuid) -> Key {
+        self.root.clone().join(report.to_string()).join(format!("{photo}.jpg"))
+    }
+
+    /// Cleans what was sent, when its turn comes.
+    pub(crate) async fn clean(&self, bytes: Vec<u8>) -> Result<Picture, Error> {
+        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        tokio::task::spawn_blocking(move || picture::cleaned(&bytes)).await.unwrap_or(Err(Error::PhotoUnreadable))
+    }
+
+    pub(crate) async fn put(&self, report: Uuid, photo: Uuid, bytes: Vec<u8>) -> Result<(), Error> {
+        self.store.put(&self.key(report, photo), PutPayload::from(bytes)).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn get(&self, report: Uuid, photo: Uuid) -> Result<Vec<u8>, Error> {
+        let kept = self.store.get(&self.key(report, photo)).await?;
+        Ok(kept.bytes().await?.to_vec())
+    }
+}
+
+/// Whether somebody may add a photo now; says which kind it is.
+///
+/// # Errors
+/// `NotAllowed` for anybody but the reporter and the leading agency, `WrongState` outside their time.
+pub(crate) fn kind(case: &Case, actor: &Actor) -> Result<&'static str, Refusal> {
+    let (kind, open) = match actor {
+        Actor::Reporter => ("report", matches!(case.state, State::Received | State::Verifying | State::NeedsInfo)),
+        Actor::Agency(code) if case.lead.as_ref() == Some(code) => ("evidence", case.state == State::InProgress),
+        // For a caller, the operator has the reporter's place.
+        Actor::Ioc | Actor::Supervisor if case.channel == crate::lifecycle::Channel::Call => {
+            ("report", matches!(case.state, State::Received | State::Verifying | State::NeedsInfo))
+        }
+        _ => return Err(Refusal::NotAllowed),
+    };
+    if open { Ok(kind) } else { Err(Refusal::WrongState(case.state)) }
+}
+
+/// Writes down a stored photo of a locked report.
+pub(crate) async fn add(
+    reports: &Reports,
+    tx: &mut PgConnection,
+    locked: &Locked,
+    actor: &Actor,
+    (id, picture): (Uuid, &Picture),
+) -> Result<PhotoView, Error> {
+    let kind = kind(&locked.case, actor)?;
+    let round = i32::try_from(locked.case.round).unwrap_or(i32::MAX);
+    let agency = locked.case.lead.as_deref().filter(|_| kind == "evidence");
+    let have = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM reports.attachment
+           WHERE report_id = $1 AND kind = $2 AND (kind = 'report' OR round = $3)"#,
+        locked.filed.id,
+        kind,
+        round
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if have >= if kind == "report" { MAX_OF_REPORTER } else { MAX_OF_ROUND } {
+        return Err(Error::TooManyPhotos);
+    }
+    let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    let (width, height) = (number(picture.width), number(picture.height));
+    sqlx::query!(
+        "INSERT INTO reports.attachment (id, report_id, kind, round, agency, media_type, bytes, width, height, sha256, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        id,
+        locked.filed.id,
+        kind,
+        round,
+        agency,
+        picture::MEDIA_TYPE,
+        i32::try_from(picture.bytes.len()).unwrap_or(i32::MAX),
+        width,
+        height,
+        &picture.sha256[..],
+        reports.now()
+    )
+    .execute(tx)
+    .await?;
+    Ok(PhotoView { id, kind: kind.to_owned(), round, width, height })
+}
+
+/// The photos of a report, oldest first.
+pub(crate) async fn list(connection: &mut PgConnection, report: Uuid) -> Result<Vec<PhotoView>, sqlx::Error> {
+    sqlx::query_as!(
+        PhotoView,
+        "SELECT id, kind, round, width, height FROM reports.attachment WHERE report_id = $1 ORDER BY id",
+        report
+    )
+    .fetch_all(connection)
+    .await
+}

@@ -1,0 +1,10 @@
+//! Field reports from outside: over HTTP, on a private PostgreSQL. One program, so that it links once.
+
+mod anonymity;
+mod bad_input;
+mod concurrency;
+mod journey;
+mod limit;
+mod photo;
+mod stage;
+mod token;

@@ -1,6 +1,6 @@
 -- The double-entry ledger.
 --
--- History (block, transfer, account_mark, request, account_change) is only ever added to: the runtime role has no right to change it, and triggers refuse UPDATE, DELETE and TRUNCATE to everyone.
+-- History (block, transfer, account_mark, request, refund, account_change) is only ever added to: the runtime role has no right to change it, and triggers refuse UPDATE, DELETE and TRUNCATE to everyone.
 -- State (shard, account, hold) is kept beside it under the lock of the shard's row, and can be recomputed from history at any time.
 --
 -- No foreign keys on transfer: each would cost a look-up per row. The engine reads every account under the shard's lock before it writes, and `verify` checks the same again.
@@ -57,12 +57,14 @@ CREATE TABLE ledger.transfer_kind (
     code  smallint NOT NULL,
     shard smallint NOT NULL,
     block bigint   NOT NULL,
+    class smallint,
     name  text     NOT NULL,
+    CONSTRAINT transfer_kind_class_known CHECK (class BETWEEN 1 AND 8),
     CONSTRAINT transfer_kind_pkey PRIMARY KEY (shard, code),
     CONSTRAINT transfer_kind_name_key UNIQUE (shard, name),
     CONSTRAINT transfer_kind_name_plain CHECK (name ~ '^[a-z0-9_]{1,40}$')
 );
-COMMENT ON TABLE ledger.transfer_kind IS 'Names of the kinds of transfers, written on a kind''s first use. History.';
+COMMENT ON TABLE ledger.transfer_kind IS 'Names of the kinds of transfers, written on a kind''s first use, and the class of spending that each counts for, if any. History.';
 
 CREATE TABLE ledger.account (
     posted       bigint      NOT NULL,
@@ -80,13 +82,14 @@ CREATE TABLE ledger.account (
     owner        uuid        NOT NULL,
     closed       boolean     NOT NULL,
     floor        bigint,
+    usage        bigint[]    NOT NULL DEFAULT '{}',
     CONSTRAINT account_pkey PRIMARY KEY (id),
     CONSTRAINT account_floor CHECK (floor IS NULL OR posted - held >= floor),
     CONSTRAINT account_reserves CHECK (held >= 0 AND promised >= 0),
     CONSTRAINT account_frozen_known CHECK (frozen BETWEEN 0 AND 3),
     CONSTRAINT account_closed_empty CHECK (NOT closed OR (posted = 0 AND held = 0 AND promised = 0))
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE ledger.account IS 'Accounts with their balances: posted = credits - debits; held and promised are what open holds set aside from and for it. No index on what changes, so that updates stay in their page.';
+COMMENT ON TABLE ledger.account IS 'Accounts with their balances: posted = credits - debits; held and promised are what open holds set aside from and for it; usage is what it spent: the last day on which it spent anything, then for each class its code, the day''s and the month''s total. No index on what changes, so that updates stay in their page.';
 CREATE INDEX account_owner ON ledger.account (owner);
 CREATE INDEX account_opened ON ledger.account (shard, opened_block, id);
 
@@ -143,6 +146,7 @@ CREATE TABLE ledger.hold (
     shard            smallint    NOT NULL,
     currency         smallint    NOT NULL,
     kind             smallint    NOT NULL,
+    class            smallint,
     id               uuid        NOT NULL,
     debit            uuid        NOT NULL,
     credit           uuid        NOT NULL,
@@ -157,6 +161,7 @@ CREATE TABLE ledger.hold (
     transfer         uuid,
     CONSTRAINT hold_pkey PRIMARY KEY (id),
     CONSTRAINT hold_amount_positive CHECK (amount > 0),
+    CONSTRAINT hold_class_known CHECK (class BETWEEN 1 AND 8),
     CONSTRAINT hold_two_accounts CHECK (debit <> credit),
     CONSTRAINT hold_confirming CHECK ((confirming_block IS NULL) = (confirming_at IS NULL)),
     CONSTRAINT hold_ended CHECK ((ended_block IS NULL) = (ended_at IS NULL) AND (ended_block IS NULL) = (ending IS NULL)),
@@ -168,9 +173,26 @@ COMMENT ON TABLE ledger.hold IS 'Holds: an amount set aside, then posted whole o
 CREATE INDEX hold_opened ON ledger.hold (shard, opened_block);
 CREATE INDEX hold_confirming ON ledger.hold (shard, confirming_block) WHERE confirming_block IS NOT NULL;
 CREATE INDEX hold_ended ON ledger.hold (shard, ended_block) WHERE ended_block IS NOT NULL;
+CREATE INDEX hold_spending ON ledger.hold (debit, opened_at) WHERE class IS NOT NULL;
+CREATE UNIQUE INDEX hold_transfer ON ledger.hold (transfer) WHERE transfer IS NOT NULL;
 CREATE INDEX hold_open_debit ON ledger.hold (debit) WHERE ended_block IS NULL;
 CREATE INDEX hold_open_credit ON ledger.hold (credit) WHERE ended_block IS NULL;
 CREATE INDEX hold_due ON ledger.hold (shard, expires_at) WHERE ended_block IS NULL AND confirming_block IS NULL AND expires_at IS NOT NULL;
+
+CREATE TABLE ledger.refund (
+    sequence bigint   NOT NULL,
+    block    bigint   NOT NULL,
+    amount   bigint   NOT NULL,
+    shard    smallint NOT NULL,
+    class    smallint,
+    payment  uuid     NOT NULL,
+    CONSTRAINT refund_pkey PRIMARY KEY (shard, sequence),
+    CONSTRAINT refund_amount_positive CHECK (amount > 0),
+    CONSTRAINT refund_class_known CHECK (class BETWEEN 1 AND 8)
+);
+COMMENT ON TABLE ledger.refund IS 'Transfers that give money back: each by its sequence, the id of the transfer whose money it is, and the class of spending in which it gives back used limits, if it does. History.';
+CREATE INDEX refund_payment ON ledger.refund (payment);
+CREATE INDEX refund_block ON ledger.refund (shard, block);
 
 CREATE TABLE ledger.account_change (
     block   bigint   NOT NULL,
@@ -201,6 +223,8 @@ CREATE TRIGGER account_mark_immutable BEFORE UPDATE OR DELETE ON ledger.account_
 CREATE TRIGGER account_mark_kept BEFORE TRUNCATE ON ledger.account_mark FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER request_immutable BEFORE UPDATE OR DELETE ON ledger.request FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER request_kept BEFORE TRUNCATE ON ledger.request FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER refund_immutable BEFORE UPDATE OR DELETE ON ledger.refund FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER refund_kept BEFORE TRUNCATE ON ledger.refund FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER account_change_immutable BEFORE UPDATE OR DELETE ON ledger.account_change FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER account_change_kept BEFORE TRUNCATE ON ledger.account_change FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER account_kind_immutable BEFORE UPDATE OR DELETE ON ledger.account_kind FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
@@ -282,7 +306,7 @@ CREATE FUNCTION ledger.post(
     p_shard smallint, p_last_block bigint, p_last_hash bytea,
     p_posted_at timestamptz, p_first_sequence bigint, p_records integer, p_transfer_root bytea, p_record_root bytea, p_balance_hash bytea, p_salt uuid, p_hash bytea,
     p_request_key uuid[],
-    p_account uuid[], p_posted bigint[], p_held bigint[], p_promised bigint[], p_sequence bigint[], p_transfers bigint[], p_frozen smallint[], p_closed boolean[],
+    p_account uuid[], p_posted bigint[], p_held bigint[], p_promised bigint[], p_sequence bigint[], p_transfers bigint[], p_frozen smallint[], p_closed boolean[], p_usage text[],
     p_id uuid[], p_debit uuid[], p_credit uuid[], p_reference uuid[], p_amount bigint[], p_debit_balance bigint[], p_credit_balance bigint[],
     p_debit_previous bigint[], p_credit_previous bigint[], p_fingerprint bigint[], p_currency smallint[], p_kind smallint[], p_request_size smallint[],
     p_mark_account uuid[], p_mark_sequence bigint[],
@@ -306,7 +330,7 @@ BEGIN
     -- Arrays are read by subscript: an UNNEST of many arrays stores each of them once more.
     UPDATE ledger.account
     SET posted = p_posted[n], held = p_held[n], promised = p_promised[n], sequence = p_sequence[n], transfers = p_transfers[n],
-        frozen = p_frozen[n], closed = p_closed[n]
+        frozen = p_frozen[n], closed = p_closed[n], usage = COALESCE(p_usage[n]::bigint[], usage)
     FROM GENERATE_SERIES(1, CARDINALITY(p_account)) AS n
     WHERE id = p_account[n];
     GET DIAGNOSTICS v_changed = ROW_COUNT;
@@ -335,8 +359,8 @@ REVOKE ALL ON FUNCTION ledger.post, ledger.history, ledger.statement FROM PUBLIC
 -- The wallet runs the ledger: it may add to history and move the state that the shard's lock guards, and nothing else.
 GRANT USAGE ON SCHEMA ledger TO trangtien_wallet;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO trangtien_wallet;
-GRANT INSERT ON ledger.block, ledger.transfer, ledger.request, ledger.account_change, ledger.account_kind, ledger.transfer_kind, ledger.account, ledger.account_mark, ledger.hold TO trangtien_wallet;
+GRANT INSERT ON ledger.block, ledger.transfer, ledger.request, ledger.account_change, ledger.account_kind, ledger.transfer_kind, ledger.account, ledger.account_mark, ledger.hold, ledger.refund TO trangtien_wallet;
 GRANT EXECUTE ON FUNCTION ledger.post, ledger.history, ledger.statement TO trangtien_wallet;
 GRANT UPDATE (sequence, block, posted_at, hash) ON ledger.shard TO trangtien_wallet;
-GRANT UPDATE (posted, held, promised, sequence, transfers, frozen, closed) ON ledger.account TO trangtien_wallet;
+GRANT UPDATE (posted, held, promised, sequence, transfers, frozen, closed, usage) ON ledger.account TO trangtien_wallet;
 GRANT UPDATE (confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer) ON ledger.hold TO trangtien_wallet;

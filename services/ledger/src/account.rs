@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::limit::Usage;
 use crate::money::{Currency, Money};
 use crate::request::Reject;
 
@@ -136,6 +137,8 @@ pub struct Account {
     pub sequence: i64,
     /// How many transfers have touched it.
     pub transfers: i64,
+    /// What it spent in its day and month.
+    pub usage: Usage,
 }
 
 impl Account {
@@ -156,6 +159,7 @@ impl Account {
             closed: false,
             sequence: 0,
             transfers: 0,
+            usage: Usage::default(),
         }
     }
 

@@ -62,6 +62,7 @@ impl Sealed {
             && self.held.is_empty()
             && self.moved.is_empty()
             && self.effects.changes.is_empty()
+            && self.effects.refunds.is_empty()
             && self.effects.requests.is_empty()
     }
 }
@@ -75,7 +76,7 @@ fn new_kinds(memory: &mut Memory, kinds: &Kinds, effects: &Effects) -> NewKinds 
     let (accounts, transfers) = memory.write_kinds(accounts, transfers);
     NewKinds {
         accounts: accounts.into_iter().map(|code| (code, kinds.account_name(code))).collect(),
-        transfers: transfers.into_iter().map(|code| (code, kinds.transfer_name(code))).collect(),
+        transfers: transfers.into_iter().map(|code| (code, kinds.transfer_kind(code))).collect(),
     }
 }
 
@@ -122,13 +123,16 @@ impl Rows<'_> {
         let ended = moved.iter().copied().filter(|hold| now(hold.ended.map(|(_, stamp)| stamp)));
         let mut records: Vec<Record<'_>> = Vec::new();
         records.extend(self.kinds.accounts.iter().map(|(code, name)| Record::AccountKind(*code, name)));
-        records.extend(self.kinds.transfers.iter().map(|(code, name)| Record::TransferKind(*code, name)));
+        records.extend(
+            self.kinds.transfers.iter().map(|(code, kind)| Record::TransferKind(*code, &kind.name, kind.class)),
+        );
         records.extend(opened.into_iter().map(Record::AccountOpened));
         records
             .extend((1..).zip(&self.effects.changes).map(|(ordinal, change)| Record::AccountChanged(ordinal, change)));
         records.extend(held.into_iter().map(Record::HoldOpened));
         records.extend(confirming.map(Record::HoldConfirming));
         records.extend(ended.map(Record::HoldEnded));
+        records.extend(self.effects.refunds.iter().map(Record::Refund));
         records.extend(requests.into_iter().map(Record::Request));
         records
     }

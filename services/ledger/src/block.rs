@@ -12,6 +12,8 @@ use uuid::Uuid;
 use crate::account::{Account, AccountChange};
 use crate::fold::StoredRequest;
 use crate::hold::{Ending, Hold};
+use crate::limit::Class;
+use crate::refund::Refund;
 use crate::transfer::{Origin, Transfer};
 
 /// The version of the encodings below.
@@ -291,7 +293,7 @@ pub enum Record<'a> {
     /// A kind of account was named.
     AccountKind(i16, &'a str),
     /// A kind of transfer was named.
-    TransferKind(i16, &'a str),
+    TransferKind(i16, &'a str, Option<Class>),
     /// An account was opened.
     AccountOpened(&'a Account),
     /// An account was frozen, unfrozen or closed; with its place among the block's changes, from 1.
@@ -302,6 +304,8 @@ pub enum Record<'a> {
     HoldConfirming(&'a Hold),
     /// A hold ended.
     HoldEnded(&'a Hold),
+    /// A transfer gave back money of an earlier one.
+    Refund(&'a Refund),
     /// A request that made no transfer was answered.
     Request(&'a StoredRequest),
 }
@@ -317,12 +321,14 @@ impl Record<'_> {
             Self::HoldOpened(_) => b'H',
             Self::HoldConfirming(_) => b'h',
             Self::HoldEnded(_) => b'E',
+            Self::Refund(_) => b'r',
             Self::Request(_) => b'R',
         };
         let mut bytes = Bytes::new(tag, shard);
         bytes.long(block);
         match self {
-            Self::AccountKind(code, name) | Self::TransferKind(code, name) => bytes.short(*code).text(name),
+            Self::AccountKind(code, name) => bytes.short(*code).text(name),
+            Self::TransferKind(code, name, class) => bytes.short(*code).class(*class).text(name),
             Self::AccountOpened(account) => bytes.account(account),
             Self::AccountChanged(ordinal, change) => bytes
                 .long(i64::from(*ordinal))
@@ -332,6 +338,9 @@ impl Record<'_> {
             Self::HoldOpened(hold) => bytes.hold(hold),
             Self::HoldConfirming(hold) => bytes.id(hold.id.uuid()).optional_time(hold.confirming.map(|stamp| stamp.at)),
             Self::HoldEnded(hold) => bytes.ending(hold),
+            Self::Refund(refund) => {
+                bytes.long(refund.sequence).id(refund.of.uuid()).long(refund.amount).class(refund.class)
+            }
             Self::Request(request) => bytes.request(request),
         };
         leaf_hash(&bytes.0)
@@ -371,6 +380,11 @@ impl Bytes {
         self.optional_long(time.map(|time| time.timestamp_micros()))
     }
 
+    /// Codes of classes begin at 1.
+    fn class(&mut self, class: Option<Class>) -> &mut Self {
+        self.short(class.map_or(0, Class::code))
+    }
+
     fn id(&mut self, id: Uuid) -> &mut Self {
         self.0.extend(id.as_bytes());
         self
@@ -403,6 +417,7 @@ impl Bytes {
             .long(hold.amount)
             .short(hold.currency.numeric())
             .short(hold.kind)
+            .class(hold.class)
             .id(hold.reference)
             .optional_time(hold.expires_at)
             .time(hold.opened.at)

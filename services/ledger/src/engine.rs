@@ -13,10 +13,11 @@ use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use crate::account::{AccountId, Balance};
+use crate::account::{Account, AccountId, Balance};
 use crate::fold::Entry;
 use crate::kind::Kinds;
 use crate::lane::Lane;
+use crate::limit::Calendar;
 use crate::meter::Meter;
 use crate::request::{Answer, Invalid, Outcome, Refusals, Request};
 use crate::rider::Riders;
@@ -42,11 +43,14 @@ pub struct Config {
     pub batch: usize,
     /// The longest time a batch tries to reach the database, in milliseconds.
     pub deadline_ms: u64,
+    /// Where days and months begin for limits: the program sets it, from where it knows the zone.
+    #[serde(skip)]
+    pub calendar: Calendar,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { shard: 1, queue: 16_384, batch: 8_190, deadline_ms: 5_000 }
+        Self { shard: 1, queue: 16_384, batch: 8_190, deadline_ms: 5_000, calendar: Calendar::default() }
     }
 }
 
@@ -161,6 +165,14 @@ impl<R: Send + Sync + 'static> Ledger<R> {
         answered.await.unwrap_or(Err(PostError::OutcomeUnknown))
     }
 
+    /// An account as it is now; `None` when there is no such account.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn account(&self, account: AccountId) -> Result<Option<Account>, sqlx::Error> {
+        sql::books::account(&self.pool, account).await
+    }
+
     /// The balance of an account; `None` when there is no such account.
     ///
     /// # Errors
@@ -199,7 +211,15 @@ impl Engine {
         let (queue, jobs) = mpsc::channel(config.queue.max(1));
         let shard = config.shard;
         let (kinds, meter) = (Arc::new(Kinds::default()), Arc::new(Meter::new(metrics)));
-        let shared = Shared { pool: pool.clone(), clock, shard, riders, kinds: kinds.clone(), meter: meter.clone() };
+        let shared = Shared {
+            pool: pool.clone(),
+            clock,
+            shard,
+            calendar: config.calendar,
+            riders,
+            kinds: kinds.clone(),
+            meter: meter.clone(),
+        };
         let run = Lane::new(jobs, Session::new(shared), config);
         let posting = Task::new("ledger", |shutdown| async move {
             run.run(shutdown).await;
@@ -237,6 +257,7 @@ impl<R> Job<R> {
             open: &request.open,
             actions: &request.actions,
             refusals: request.refusals,
+            limits: &request.limits,
         }
     }
 

@@ -10,11 +10,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use foldhash::fast::RandomState;
 
 use crate::account::{Account, AccountChange, AccountId, AccountSpec, Freeze};
 use crate::hold::{Ending, Hold, HoldId, HoldPosting, HoldSpec, Stamp};
+use crate::limit::{Calendar, Class, Day, Limit, Spending, UsageOverflow};
 use crate::money::Money;
+use crate::refund::{Paid, Refund, RefundSpec, Role, UsedLimits};
 use crate::request::{Action, Outcome, Posted, Refusals, Reject};
 use crate::transfer::{Fingerprint, Origin, Posting, RequestKey, Transfer, TransferId};
 
@@ -39,6 +42,8 @@ pub struct Entry<'a> {
     pub actions: &'a [Action],
     /// Whether a refusal is remembered.
     pub refusals: Refusals,
+    /// What it must not spend more than.
+    pub limits: &'a [Limit],
 }
 
 /// What was read under the shard's lock: at least everything that the requests name.
@@ -52,6 +57,8 @@ pub struct State {
     pub accounts: Map<AccountId, Account>,
     /// The holds that the requests name.
     pub holds: Map<HoldId, Hold>,
+    /// The transfers of which the requests ask refunds; those made in the same batch need not be here.
+    pub paid: Map<TransferId, Paid>,
     /// What the requests' keys have been answered.
     pub remembered: Map<RequestKey, Remembered>,
 }
@@ -106,6 +113,8 @@ pub struct Effects {
     pub changes: Vec<AccountChange>,
     /// Requests to remember that made no transfer, in order.
     pub requests: Vec<StoredRequest>,
+    /// What was given back of earlier transfers, in order.
+    pub refunds: Vec<Refund>,
     /// Every [`MARK_EVERY`]th transfer of an account: the account and the transfer's sequence.
     pub marks: Vec<(AccountId, i64)>,
 }
@@ -117,9 +126,9 @@ impl Effects {
     }
 }
 
-/// Decides `entries` in order at `stamp`, moving `state` to what it is after them.
-pub fn fold(state: &mut State, entries: &[Entry<'_>], stamp: Stamp) -> Effects {
-    let mut fold = Fold::new(stamp);
+/// Decides `entries` in order at `stamp`, moving `state` to what it is after them. Limits count in the days of `calendar`.
+pub fn fold(state: &mut State, entries: &[Entry<'_>], stamp: Stamp, calendar: Calendar) -> Effects {
+    let mut fold = Fold::new(stamp, calendar);
     for entry in entries {
         fold.decide(state, entry);
     }
@@ -130,16 +139,24 @@ pub fn fold(state: &mut State, entries: &[Entry<'_>], stamp: Stamp) -> Effects {
 enum Undo {
     Account(AccountId, Option<Account>),
     Hold(HoldId, Option<Hold>),
+    Paid(TransferId, Option<Paid>),
 }
 
 /// A batch in the making.
 pub struct Fold {
     stamp: Stamp,
+    calendar: Calendar,
+    /// The day of the stamp.
+    day: Day,
     effects: Effects,
     undo: Vec<Undo>,
     /// Accounts and holds already listed in `effects`, as opened or as changed.
     listed_accounts: Set<AccountId>,
     listed_holds: Set<HoldId>,
+    /// What the request in hand spends.
+    spendings: Vec<Spending>,
+    /// Of each transfer of the batch, what it counts for and since when.
+    counted: Vec<(Option<Class>, DateTime<Utc>)>,
 }
 
 /// Where the effects stood before a request.
@@ -151,17 +168,22 @@ struct Mark {
     holds_opened: usize,
     changes: usize,
     marks: usize,
+    refunds: usize,
 }
 
 impl Fold {
-    /// An empty batch that will be sealed with `stamp`.
-    pub fn new(stamp: Stamp) -> Self {
+    /// An empty batch that will be sealed with `stamp`; limits count in the days of `calendar`.
+    pub fn new(stamp: Stamp, calendar: Calendar) -> Self {
         Self {
             stamp,
+            calendar,
+            day: calendar.day(stamp.at),
             effects: Effects::default(),
             undo: Vec::new(),
             listed_accounts: Set::default(),
             listed_holds: Set::default(),
+            spendings: Vec::new(),
+            counted: Vec::new(),
         }
     }
 
@@ -204,6 +226,7 @@ impl Fold {
             holds_opened: self.effects.holds_opened.len(),
             changes: self.effects.changes.len(),
             marks: self.effects.marks.len(),
+            refunds: self.effects.refunds.len(),
         }
     }
 }
@@ -218,6 +241,7 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn take(&mut self, entry: &Entry<'_>) -> Outcome {
+        self.fold.spendings.clear();
         let outcome = match self.apply(entry) {
             Ok(()) => {
                 self.keep(entry);
@@ -254,7 +278,24 @@ impl Step<'_> {
         for spec in entry.open {
             self.open(spec)?;
         }
-        entry.actions.iter().try_for_each(|action| self.act(action))
+        entry.actions.iter().try_for_each(|action| self.act(action))?;
+        entry.limits.iter().try_for_each(|limit| self.keeps(limit))
+    }
+
+    /// Whether the request keeps a limit, now that all its steps are counted. It spends nothing of an account that it does not name.
+    fn keeps(&self, limit: &Limit) -> Result<(), Reject> {
+        let Some(account) = self.state.accounts.get(&limit.account) else { return Ok(()) };
+        limit.check(&account.usage, self.fold.day, &self.fold.spendings).map_err(Reject::from)
+    }
+
+    /// Counts a spending.
+    fn spend(&mut self, account: AccountId, class: Option<Class>, amount: i64) -> Result<(), Reject> {
+        let Some(class) = class else { return Ok(()) };
+        let day = self.fold.day;
+        let counted = self.changing(account).usage.count(class, day, amount);
+        counted.map_err(|UsageOverflow| Reject::BalanceOverflow(account))?;
+        self.fold.spendings.push(Spending { account, class, amount });
+        Ok(())
     }
 
     fn act(&mut self, action: &Action) -> Result<(), Reject> {
@@ -273,6 +314,7 @@ impl Step<'_> {
                 Ok(())
             }
             Action::Confirm(id) => self.confirm(*id),
+            Action::Refund(spec) => self.refund(spec),
             Action::Freeze(id, freeze) => self.freeze(*id, *freeze),
             Action::Close(id) => self.close(*id),
         }
@@ -295,12 +337,14 @@ impl Step<'_> {
     fn transfer(&mut self, posting: &Posting) -> Result<(), Reject> {
         self.known_account(posting.debit)?.may_give(posting.amount)?;
         self.known_account(posting.credit)?.may_take(posting.amount)?;
+        self.spend(posting.debit, posting.kind.class, posting.amount.minor())?;
         let row = Movement {
             debit: posting.debit,
             credit: posting.credit,
             amount: posting.amount,
             kind: posting.kind.code,
             reference: posting.reference,
+            counted: (posting.kind.class, self.stamp().at),
         };
         self.move_money(row);
         Ok(())
@@ -312,6 +356,7 @@ impl Step<'_> {
         }
         self.known_account(spec.debit)?.may_hold(spec.amount)?;
         self.known_account(spec.credit)?.may_be_promised(spec.amount)?;
+        self.spend(spec.debit, spec.kind.class, spec.amount.minor())?;
         self.changing(spec.debit).held += spec.amount.minor();
         self.changing(spec.credit).promised += spec.amount.minor();
         self.state.holds.insert(spec.id, Hold::open(spec, self.stamp()));
@@ -330,9 +375,60 @@ impl Step<'_> {
             amount: Money::from_minor(amount, hold.currency),
             kind: hold.kind,
             reference: hold.reference,
+            counted: (hold.class, hold.opened.at),
         };
         self.move_money(row);
         Ok(())
+    }
+
+    fn refund(&mut self, spec: &RefundSpec) -> Result<(), Reject> {
+        let paid = self.known_transfer(spec.of)?;
+        paid.may_refund(spec.amount)?;
+        self.known_account(paid.credit)?.may_give(spec.amount)?;
+        self.known_account(paid.debit)?.may_take(spec.amount)?;
+        let class = paid.class.filter(|_| spec.limits == UsedLimits::GivenBack);
+        let amount = spec.amount.minor();
+        if let Some(class) = class {
+            let day = self.fold.calendar.day(paid.spent_at);
+            self.changing(paid.debit).usage.give_back(class, day, amount);
+        }
+        let refund = Refund { sequence: self.state.sequence + 1, of: paid.id, amount, class };
+        let refunded = Paid { refunded: paid.refunded + amount, ..paid.clone() };
+        let before = self.state.paid.insert(paid.id, refunded);
+        self.fold.undo.push(Undo::Paid(paid.id, before));
+        self.move_money(Movement {
+            debit: paid.credit,
+            credit: paid.debit,
+            amount: spec.amount,
+            kind: spec.kind.code,
+            reference: spec.reference,
+            counted: (None, self.stamp().at),
+        });
+        self.fold.effects.refunds.push(refund);
+        Ok(())
+    }
+
+    /// A transfer of an earlier batch, or of this one.
+    fn known_transfer(&self, id: TransferId) -> Result<Paid, Reject> {
+        if let Some(paid) = self.state.paid.get(&id) {
+            return Ok(paid.clone());
+        }
+        let Fold { effects, counted, .. } = &*self.fold;
+        let place = effects.transfers.iter().rposition(|transfer| transfer.id == id);
+        let (transfer, (class, spent_at)) =
+            place.map(|place| (&effects.transfers[place], counted[place])).ok_or(Reject::TransferUnknown(id))?;
+        let refund = effects.refunds.iter().any(|refund| refund.sequence == transfer.sequence);
+        Ok(Paid {
+            id,
+            debit: transfer.debit,
+            credit: transfer.credit,
+            amount: transfer.amount,
+            currency: transfer.currency,
+            class,
+            spent_at,
+            refunded: 0,
+            role: if refund { Role::Refund } else { Role::Payment },
+        })
     }
 
     fn confirm(&mut self, id: HoldId) -> Result<(), Reject> {
@@ -365,13 +461,22 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Ends a hold and releases what it set aside.
+    /// Ends a hold and releases what it set aside; what is not posted of it was not spent.
     fn give_back(&mut self, id: HoldId, ending: Ending) {
-        let stamp = self.stamp();
+        let (stamp, calendar) = (self.stamp(), self.fold.calendar);
         let hold = &self.state.holds[&id];
         let (debit, credit, amount) = (hold.debit, hold.credit, hold.amount);
+        let (class, opened) = (hold.class, hold.opened.at);
+        let posted = match ending {
+            Ending::Posted { amount, .. } => amount,
+            Ending::Voided | Ending::Expired => 0,
+        };
         self.change_hold(id, |hold| hold.ended = Some((ending, stamp)));
-        self.changing(debit).held -= amount;
+        let account = self.changing(debit);
+        account.held -= amount;
+        if let Some(class) = class {
+            account.usage.give_back(class, calendar.day(opened), amount - posted);
+        }
         self.changing(credit).promised -= amount;
     }
 
@@ -382,6 +487,7 @@ impl Step<'_> {
         let (debit_balance, debit_previous) = self.enter(row.debit, sequence, -amount);
         let (credit_balance, credit_previous) = self.enter(row.credit, sequence, amount);
         let (id, stamp) = (self.next_transfer(), self.stamp());
+        self.fold.counted.push(row.counted);
         self.fold.effects.transfers.push(Transfer {
             shard: self.state.shard,
             sequence,
@@ -473,6 +579,12 @@ impl Step<'_> {
                 Undo::Hold(id, None) => {
                     state.holds.remove(&id);
                 }
+                Undo::Paid(id, Some(before)) => {
+                    state.paid.insert(id, before);
+                }
+                Undo::Paid(id, None) => {
+                    state.paid.remove(&id);
+                }
             }
         }
         state.sequence = mark.sequence;
@@ -481,6 +593,8 @@ impl Step<'_> {
         fold.effects.holds_opened.truncate(mark.holds_opened);
         fold.effects.changes.truncate(mark.changes);
         fold.effects.marks.truncate(mark.marks);
+        fold.effects.refunds.truncate(mark.refunds);
+        fold.counted.truncate(mark.transfers);
     }
 
     fn remember(&mut self, entry: &Entry<'_>, outcome: &Outcome) {
@@ -504,6 +618,8 @@ struct Movement {
     amount: Money,
     kind: i16,
     reference: uuid::Uuid,
+    /// What it counts for, and since when.
+    counted: (Option<Class>, DateTime<Utc>),
 }
 
 /// What the caller learns of a transfer.

@@ -7,12 +7,14 @@
 //! - A hold past its time can't be posted any more, only voided or expired.
 //! - From the moment an outside party has been asked to confirm ([`Action::Confirm`](crate::request::Action::Confirm)) a hold never expires: only a definite answer ends it.
 //! - Freezing an account stops new holds on it, not the posting of one that was granted before: an outside party may rely on it already.
+//! - A hold counts for limits from its opening, in the day and month of that; what it gives back is counted down there (see [`limit`](crate::limit)).
 //! - An account with open holds on either side can't be closed.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use uuid::Uuid;
 
 use crate::account::AccountId;
+use crate::limit::Class;
 use crate::money::{Currency, Money};
 use crate::request::Reject;
 use crate::transfer::{TransferId, TransferKind};
@@ -74,6 +76,8 @@ pub struct Hold {
     pub currency: Currency,
     /// The code of the transfer's kind.
     pub kind: i16,
+    /// What the kind counts for in the debited account's usage.
+    pub class: Option<Class>,
     /// What it belongs to in the caller's world.
     pub reference: Uuid,
     /// When it expires, if ever.
@@ -112,6 +116,7 @@ impl Hold {
             amount: spec.amount.minor(),
             currency: spec.amount.currency(),
             kind: spec.kind.code,
+            class: spec.kind.class,
             reference: spec.reference,
             expires_at: spec.expires_at.map(|at| at.trunc_subsecs(6)),
             opened,
@@ -175,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    const KIND: TransferKind = TransferKind { code: 1, name: "bill" };
+    const KIND: TransferKind = TransferKind::new(1, "bill");
 
     fn hold(expires_after_s: Option<i64>) -> (Hold, DateTime<Utc>) {
         let now = DateTime::UNIX_EPOCH;

@@ -170,7 +170,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     fn decide(&mut self, job: Job<R>) {
         let Some(head) = self.memory.head else { return self.next.waiting.push(job) };
         let shared = &self.session.shared;
-        let (_, fold) = self.next.fold.get_or_insert_with(|| (head, Fold::new(shared.stamp(&head))));
+        let (_, fold) = self.next.fold.get_or_insert_with(|| (head, Fold::new(shared.stamp(&head), shared.calendar)));
         let state = &mut self.memory.state;
         // A panic is a fault of this request alone; but what it left half done is not trusted.
         if catch_unwind(AssertUnwindSafe(|| fold.decide(state, &job.entry()))).is_ok() {

@@ -7,7 +7,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | [`money`] | amounts and currencies |
-//! | [`account`], [`transfer`], [`hold`] | the nouns and their pure rules |
+//! | [`account`], [`transfer`], [`hold`], [`refund`] | the nouns and their pure rules |
 //! | [`limit`] | what an account spent in its day and month, and how much it may; pure |
 //! | [`request`] | what callers ask and what they are answered |
 //! | [`fold`] | the decision: requests + read state → outcomes; pure |
@@ -54,6 +54,7 @@ mod meter;
 pub mod money;
 pub mod note;
 pub mod receipt;
+pub mod refund;
 pub mod request;
 pub mod rider;
 mod session;
@@ -65,6 +66,7 @@ pub use account::{Account, AccountId, AccountKind, AccountSpec, Balance, Floor, 
 pub use engine::{Config, Engine, Ledger, PostError};
 pub use hold::{HoldId, HoldPosting, HoldSpec};
 pub use money::{Currency, Money, MoneyError, PositiveMoney};
+pub use refund::{RefundSpec, UsedLimits};
 pub use request::{Action, Answer, Invalid, Key, Outcome, Posted, Refusals, Reject, Request};
 pub use rider::{NoRiders, Refusal, Ride, RiderError, Riders};
 pub use transfer::{Posting, Transfer, TransferId, TransferKind};

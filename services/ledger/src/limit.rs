@@ -79,10 +79,22 @@ impl Classes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Calendar(chrono_tz::Tz);
 
+impl Default for Calendar {
+    /// Days of universal time.
+    fn default() -> Self {
+        Self(chrono_tz::UTC)
+    }
+}
+
 impl Calendar {
     /// The calendar of a zone.
     pub const fn new(zone: chrono_tz::Tz) -> Self {
         Self(zone)
+    }
+
+    /// The zone's name in the IANA database.
+    pub fn zone_name(&self) -> &'static str {
+        self.0.name()
     }
 
     /// The local day of a moment.

@@ -11,9 +11,10 @@ use uuid::Uuid;
 use crate::account::AccountId;
 use crate::fold::{Entry, Map, Set, State};
 use crate::hold::HoldId;
+use crate::kind::Name as KindName;
 use crate::request::Action;
 use crate::sql::row::Head;
-use crate::transfer::RequestKey;
+use crate::transfer::{RequestKey, TransferId};
 
 /// The most accounts and holds that are remembered; past it all are forgotten and read again as they are named.
 const MAX_REMEMBERED: usize = 500_000;
@@ -47,6 +48,7 @@ enum Standing {
 pub(crate) struct Wanted {
     pub(crate) accounts: Vec<Uuid>,
     pub(crate) holds: Vec<Uuid>,
+    pub(crate) transfers: Vec<Uuid>,
     pub(crate) keys: Vec<Uuid>,
     pub(crate) kinds: bool,
 }
@@ -63,7 +65,7 @@ pub(crate) enum Past {
 #[derive(Debug, Default)]
 pub(crate) struct NewKinds {
     pub(crate) accounts: Vec<(i16, Arc<str>)>,
-    pub(crate) transfers: Vec<(i16, Arc<str>)>,
+    pub(crate) transfers: Vec<(i16, KindName)>,
 }
 
 impl NewKinds {
@@ -90,9 +92,11 @@ impl Memory {
         let state = &mut self.state;
         if state.accounts.len() + self.absent_accounts.len() > MAX_REMEMBERED
             || state.holds.len() + self.absent_holds.len() > MAX_REMEMBERED
+            || state.paid.len() > MAX_REMEMBERED
         {
             state.accounts.clear();
             state.holds.clear();
+            state.paid.clear();
             self.absent_accounts.clear();
             self.absent_holds.clear();
         }
@@ -123,6 +127,7 @@ impl Memory {
     /// What requests name that is not here; holds' parties are not known before the holds are.
     pub(crate) fn wanted(&self, entries: &[Entry<'_>], past: Past) -> Wanted {
         let (mut wanted, mut accounts, mut holds) = (Wanted::default(), BTreeSet::new(), BTreeSet::new());
+        let mut transfers = BTreeSet::new();
         for entry in entries {
             if past == Past::Read && !self.state.remembered.contains_key(&entry.key) {
                 wanted.keys.push(entry.key.0);
@@ -132,6 +137,7 @@ impl Memory {
                     match name {
                         Name::Account(id) => drop(accounts.insert(id.uuid())),
                         Name::Hold(id) => drop(holds.insert(id.uuid())),
+                        Name::Transfer(id) => drop(transfers.insert(id.uuid())),
                         Name::AccountKind(_) | Name::TransferKind(_) => wanted.kinds = true,
                     }
                 }
@@ -139,6 +145,7 @@ impl Memory {
         }
         wanted.accounts.extend(accounts);
         wanted.holds.extend(holds);
+        wanted.transfers.extend(transfers);
         wanted
     }
 
@@ -146,6 +153,7 @@ impl Memory {
         match name {
             Name::Account(id) => self.state.accounts.contains_key(id) || self.absent_accounts.contains(id),
             Name::Hold(id) => self.state.holds.contains_key(id) || self.absent_holds.contains(id),
+            Name::Transfer(id) => self.state.paid.contains_key(id),
             Name::AccountKind(code) => self.account_kinds.contains_key(code),
             Name::TransferKind(code) => self.transfer_kinds.contains_key(code),
         }
@@ -177,7 +185,7 @@ impl Memory {
             each_name(entry, |name| match name {
                 Name::AccountKind(code) => drop(self.account_kinds.entry(code).or_insert(Standing::Absent)),
                 Name::TransferKind(code) => drop(self.transfer_kinds.entry(code).or_insert(Standing::Absent)),
-                Name::Account(_) | Name::Hold(_) => {}
+                Name::Account(_) | Name::Hold(_) | Name::Transfer(_) => {}
             });
         }
     }
@@ -207,6 +215,8 @@ fn begin_writing(kinds: &mut Map<i16, Standing>, used: BTreeSet<i16>) -> Vec<i16
 enum Name {
     Account(AccountId),
     Hold(HoldId),
+    /// One that is to be refunded. That it is absent is not remembered, since it may be made at any time.
+    Transfer(TransferId),
     AccountKind(i16),
     TransferKind(i16),
 }
@@ -231,6 +241,10 @@ fn each_name(entry: &Entry<'_>, mut name: impl FnMut(Name)) {
             }
             Action::Post(posting) => name(Name::Hold(posting.hold)),
             Action::Void(id) | Action::Confirm(id) | Action::Expire(id) => name(Name::Hold(*id)),
+            Action::Refund(refund) => {
+                name(Name::Transfer(refund.of));
+                name(Name::TransferKind(refund.kind.code));
+            }
             Action::Freeze(id, _) | Action::Close(id) => name(Name::Account(*id)),
         }
     }

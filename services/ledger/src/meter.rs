@@ -107,7 +107,7 @@ impl Meter {
         let outcome = match verdict {
             Verdict::Fresh(Outcome::Posted(_)) => "posted",
             Verdict::Fresh(Outcome::Rejected(reject)) => {
-                for (_, kind) in request.actions.iter().filter_map(transfer_kind) {
+                for kind in request.actions.iter().filter_map(transfer_kind).map(|kind| kind.name) {
                     self.transfers.with_label_values(&[kind, reject.code()]).inc();
                 }
                 "rejected"

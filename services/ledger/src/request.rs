@@ -8,13 +8,17 @@ use uuid::Uuid;
 
 use crate::account::{AccountId, AccountSpec, Freeze};
 use crate::hold::{HoldId, HoldPosting, HoldSpec};
+use crate::limit::{Excess, Lift, Limit, Period};
 use crate::money::Money;
+use crate::refund::RefundSpec;
 use crate::transfer::{Fingerprint, Posting, RequestKey, TransferId, uuid_of};
 
 /// The most actions in one request.
 pub const MAX_ACTIONS: usize = 256;
 /// The most accounts that one request opens.
 pub const MAX_OPENINGS: usize = 64;
+/// The most limits that one request brings.
+pub const MAX_LIMITS: usize = 32;
 /// The most bytes of an idempotency key.
 pub const MAX_KEY_BYTES: usize = 255;
 
@@ -74,6 +78,8 @@ pub enum Action {
     Confirm(HoldId),
     /// Gives back what a hold set aside because its time is over.
     Expire(HoldId),
+    /// Gives back what a transfer moved, all or part.
+    Refund(RefundSpec),
     /// Sets which way money may not move on an account.
     Freeze(AccountId, Freeze),
     /// Closes an empty account for good.
@@ -104,12 +110,21 @@ pub struct Request<R> {
     pub rider: Option<R>,
     /// Whether a refusal is remembered.
     pub refusals: Refusals,
+    /// What it must not spend more than, asked in this order after its steps.
+    pub limits: Vec<Limit>,
 }
 
 impl<R> Request<R> {
     /// A request that asks for nothing yet.
     pub fn new(key: Key) -> Self {
-        Self { key, open: Vec::new(), actions: Vec::new(), rider: None, refusals: Refusals::Remembered }
+        Self {
+            key,
+            open: Vec::new(),
+            actions: Vec::new(),
+            rider: None,
+            refusals: Refusals::Remembered,
+            limits: Vec::new(),
+        }
     }
 
     /// Opens an account first.
@@ -139,6 +154,13 @@ impl<R> Request<R> {
         self
     }
 
+    /// Sets the limits that it must keep.
+    #[must_use]
+    pub fn limits(mut self, limits: Vec<Limit>) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Leaves no trace of a refusal.
     #[must_use]
     pub fn forget_refusal(mut self) -> Self {
@@ -154,7 +176,7 @@ impl<R> Request<R> {
         if self.key.key.is_empty() || self.key.key.len() > MAX_KEY_BYTES {
             return Err(Invalid::Key);
         }
-        if self.open.len() > MAX_OPENINGS || self.actions.len() > MAX_ACTIONS {
+        if self.open.len() > MAX_OPENINGS || self.actions.len() > MAX_ACTIONS || self.limits.len() > MAX_LIMITS {
             return Err(Invalid::TooLarge);
         }
         if self.open.is_empty() && self.actions.is_empty() {
@@ -174,6 +196,8 @@ fn check_action(action: &Action) -> Result<(), Invalid> {
     match action {
         Action::Transfer(posting) => check(posting.debit, posting.credit, posting.amount),
         Action::Hold(hold) => check(hold.debit, hold.credit, hold.amount),
+        Action::Refund(refund) if !refund.amount.is_positive() => Err(Invalid::Amount),
+        Action::Refund(refund) if refund.kind.class.is_some() => Err(Invalid::Kind),
         Action::Post(HoldPosting { amount: Some(amount), .. }) if !amount.is_positive() => Err(Invalid::Amount),
         _ => Ok(()),
     }
@@ -188,14 +212,14 @@ pub enum Invalid {
     /// Nothing is asked.
     #[error("the request asks for nothing")]
     Empty,
-    /// Too many actions or openings.
-    #[error("the request is larger than {MAX_ACTIONS} actions or {MAX_OPENINGS} openings")]
+    /// Too many actions, openings or limits.
+    #[error("the request is larger than {MAX_ACTIONS} actions, {MAX_OPENINGS} openings or {MAX_LIMITS} limits")]
     TooLarge,
     /// Money would go from an account to itself.
     #[error("debit and credit are the same account")]
     SameAccount,
-    /// A kind's code or name is not what it was before, or its name is not plain.
-    #[error("a kind has one code and one plain name")]
+    /// A kind's code, name or class is not what it was before, its name is not plain, or that of a refund spends.
+    #[error("a kind has one code, one plain name and one class, and a refund's none")]
     Kind,
     /// An amount of zero or less.
     #[error("an amount must be greater than zero")]
@@ -255,8 +279,16 @@ pub enum Reject {
     AccountNotEmpty(AccountId),
     /// The account holds another currency.
     CurrencyMismatch(AccountId),
-    /// The account's balance would leave the range of 64 bits.
+    /// The account's balance, or what it spent in a month, would leave the range of 64 bits.
     BalanceOverflow(AccountId),
+    /// The request spends more of the account than one may.
+    LimitTransaction(AccountId),
+    /// More would be spent of the account in the day than may be.
+    LimitDay(AccountId),
+    /// More would be spent of the account in the month than may be.
+    LimitMonth(AccountId),
+    /// More would be spent of the account than may be without a proof by its owner.
+    ProofRequired(AccountId),
     /// Another request made a hold with this id.
     HoldExists(HoldId),
     /// There is no such hold.
@@ -271,6 +303,23 @@ pub enum Reject {
     HoldNotDue(HoldId),
     /// More than the hold set aside.
     AmountExceedsHold(HoldId),
+    /// There is no such transfer.
+    TransferUnknown(TransferId),
+    /// The transfer is a refund itself.
+    NotRefundable(TransferId),
+    /// More than was paid, less what was refunded before.
+    RefundExceedsPayment(TransferId),
+}
+
+impl From<Excess> for Reject {
+    fn from(excess: Excess) -> Self {
+        match (excess.lift, excess.period) {
+            (Lift::Proof, _) => Self::ProofRequired(excess.account),
+            (Lift::Never, Period::Transaction) => Self::LimitTransaction(excess.account),
+            (Lift::Never, Period::Day) => Self::LimitDay(excess.account),
+            (Lift::Never, Period::Month) => Self::LimitMonth(excess.account),
+        }
+    }
 }
 
 impl Reject {
@@ -279,7 +328,7 @@ impl Reject {
         self.parts().0
     }
 
-    /// The account or hold it is about.
+    /// The account, hold or transfer it is about.
     pub fn subject(self) -> Uuid {
         self.parts().1
     }
@@ -294,6 +343,10 @@ impl Reject {
             Self::AccountNotEmpty(account) => ("account-not-empty", account.uuid()),
             Self::CurrencyMismatch(account) => ("currency-mismatch", account.uuid()),
             Self::BalanceOverflow(account) => ("balance-overflow", account.uuid()),
+            Self::LimitTransaction(account) => ("limit-transaction", account.uuid()),
+            Self::LimitDay(account) => ("limit-day", account.uuid()),
+            Self::LimitMonth(account) => ("limit-month", account.uuid()),
+            Self::ProofRequired(account) => ("proof-required", account.uuid()),
             Self::HoldExists(hold) => ("hold-exists", hold.uuid()),
             Self::HoldUnknown(hold) => ("hold-unknown", hold.uuid()),
             Self::HoldPosted(hold) => ("hold-posted", hold.uuid()),
@@ -301,12 +354,15 @@ impl Reject {
             Self::HoldExpired(hold) => ("hold-expired", hold.uuid()),
             Self::HoldNotDue(hold) => ("hold-not-due", hold.uuid()),
             Self::AmountExceedsHold(hold) => ("amount-exceeds-hold", hold.uuid()),
+            Self::TransferUnknown(transfer) => ("transfer-unknown", transfer.uuid()),
+            Self::NotRefundable(transfer) => ("not-refundable", transfer.uuid()),
+            Self::RefundExceedsPayment(transfer) => ("refund-exceeds-payment", transfer.uuid()),
         }
     }
 
     /// The reject that was stored as a code and a subject.
     pub fn from_stored(code: &str, subject: Uuid) -> Option<Self> {
-        let (account, hold) = (AccountId::from(subject), HoldId::from(subject));
+        let (account, hold, transfer) = (AccountId::from(subject), HoldId::from(subject), TransferId::from(subject));
         let every = [
             Self::InsufficientFunds(account),
             Self::AccountFrozen(account),
@@ -316,6 +372,10 @@ impl Reject {
             Self::AccountNotEmpty(account),
             Self::CurrencyMismatch(account),
             Self::BalanceOverflow(account),
+            Self::LimitTransaction(account),
+            Self::LimitDay(account),
+            Self::LimitMonth(account),
+            Self::ProofRequired(account),
             Self::HoldExists(hold),
             Self::HoldUnknown(hold),
             Self::HoldPosted(hold),
@@ -323,6 +383,9 @@ impl Reject {
             Self::HoldExpired(hold),
             Self::HoldNotDue(hold),
             Self::AmountExceedsHold(hold),
+            Self::TransferUnknown(transfer),
+            Self::NotRefundable(transfer),
+            Self::RefundExceedsPayment(transfer),
         ];
         every.into_iter().find(|reject| reject.code() == code)
     }

@@ -13,7 +13,6 @@ use chrono::SubsecRound as _;
 use platform::clock::Clock;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
-use uuid::Uuid;
 
 use crate::batch::{Sealed, riders_of};
 use crate::engine::Job;
@@ -21,6 +20,7 @@ use crate::fold::{Effects, Entry, Fold};
 use crate::hold::Stamp;
 use crate::journal;
 use crate::kind::Kinds;
+use crate::limit::Calendar;
 use crate::memory::{Memory, Past};
 use crate::meter::Meter;
 use crate::rider::{RiderError, Riders};
@@ -90,7 +90,7 @@ pub(crate) enum Bug {
     Panic,
     #[error("a key that the lock guards was answered before")]
     KnownUnderLock,
-    #[error("kind {code} has the name {stored} in the database and {name} in the program")]
+    #[error("kind {code} has the name {stored} in the database and {name} in the program, or another class")]
     Kind { code: i16, name: String, stored: String },
 }
 
@@ -105,6 +105,7 @@ pub(crate) struct Shared<S> {
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) shard: i16,
+    pub(crate) calendar: Calendar,
     pub(crate) riders: S,
     pub(crate) kinds: Arc<Kinds>,
     pub(crate) meter: Arc<Meter>,
@@ -267,7 +268,7 @@ async fn decide<R: Sync, S>(
     let reading = Reading { shard: shared.shard, kinds: &shared.kinds, past: Past::Read };
     reading.read(tx, memory, &entries).await?;
     let on = memory.head.ok_or(sqlx::Error::RowNotFound)?;
-    let mut fold = Fold::new(shared.stamp(&on));
+    let mut fold = Fold::new(shared.stamp(&on), shared.calendar);
     // A panic is a fault of one request like any other: nothing is written, and what was read is dropped.
     let decide = || entries.iter().for_each(|entry| fold.decide(&mut memory.state, entry));
     catch_unwind(AssertUnwindSafe(decide)).map_err(|_| Bug::Panic)?;
@@ -374,6 +375,9 @@ where
     if !sealed.effects.changes.is_empty() {
         write::changes(tx, shard, number, &sealed.effects.changes).await?;
     }
+    if !sealed.effects.refunds.is_empty() {
+        write::refunds(tx, shard, number, &sealed.effects.refunds).await?;
+    }
     if !sealed.effects.requests.is_empty() {
         write::requests(tx, shard, number, &sealed.effects.requests).await?;
     }
@@ -417,14 +421,22 @@ impl Reading<'_> {
             memory.head = Some(head);
         }
         let mut wanted = memory.wanted(entries, self.past);
+        let mut parties = Vec::new();
         if !wanted.holds.is_empty() {
             let holds = batch::holds(connection, &wanted.holds).await?;
-            let parties = holds.values().flat_map(|hold| [hold.debit, hold.credit]);
-            let mut parties: Vec<Uuid> = parties.filter(|id| !memory.has_account(*id)).map(|id| id.uuid()).collect();
-            wanted.accounts.append(&mut parties);
+            parties.extend(holds.values().flat_map(|hold| [hold.debit, hold.credit]));
+            memory.state.holds.extend(holds);
+        }
+        if !wanted.transfers.is_empty() {
+            let paid = batch::paid(connection, &wanted.transfers).await?;
+            parties.extend(paid.values().flat_map(|paid| [paid.debit, paid.credit]));
+            memory.state.paid.extend(paid);
+        }
+        if !parties.is_empty() {
+            let parties = parties.into_iter().filter(|id| !memory.has_account(*id));
+            wanted.accounts.extend(parties.map(|id| id.uuid()));
             wanted.accounts.sort_unstable();
             wanted.accounts.dedup();
-            memory.state.holds.extend(holds);
         }
         if !wanted.keys.is_empty() {
             memory.state.remembered.extend(batch::past(connection, &wanted.keys).await?);

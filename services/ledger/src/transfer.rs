@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::account::AccountId;
+use crate::limit::Class;
 use crate::money::{Currency, Money};
 
 platform::typed_id! {
@@ -25,6 +26,21 @@ pub struct TransferKind {
     pub code: i16,
     /// The name in exports and metrics: lower-case letters, digits and `_`.
     pub name: &'static str,
+    /// What it counts for in the debited account's [`Usage`](crate::limit::Usage); without, for no limit.
+    pub class: Option<Class>,
+}
+
+impl TransferKind {
+    /// A kind that counts for no limit.
+    pub const fn new(code: i16, name: &'static str) -> Self {
+        Self { code, name, class: None }
+    }
+
+    /// The same, counting as spending of a class.
+    #[must_use]
+    pub const fn spending(self, class: Class) -> Self {
+        Self { class: Some(class), ..self }
+    }
 }
 
 /// A transfer to be made at once.

@@ -1,6 +1,6 @@
 //! Recomputes the books from history and names the first block that does not hold.
 //!
-//! What is recomputed: the leaf of every transfer and record, both roots and the hash of every block, the chain, gap-free sequences, both balances on every transfer, keys, and then every account's balance, holds, freeze and floor.
+//! What is recomputed: the leaf of every transfer and record, both roots and the hash of every block, the chain, gap-free sequences, both balances on every transfer, keys, refunds, and then every account's balance, holds, freeze, floor and usage.
 //!
 //! Memory is constant: transfers and blocks are read in pages, trees keep one hash per level, and balances are kept for at most [`Options::accounts_per_pass`] accounts; past that, history is walked again for the next share of accounts.
 //! Transactions are short: each page is one statement. Posting goes on meanwhile: what is posted after the start is not verified, only taken into account.
@@ -9,12 +9,14 @@
 mod balance;
 mod chain;
 mod record;
+mod usage;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::limit::Calendar;
 use crate::sql::{audit, books, row::Head};
 
 /// The most findings of one shard; verification of the shard ends there.
@@ -25,11 +27,13 @@ const MAX_FINDINGS: usize = 100;
 pub struct Options {
     /// For how many accounts balances are kept in memory at once (about 50 bytes each).
     pub accounts_per_pass: u32,
+    /// Where days and months begin for limits: the one that postings were counted with.
+    pub calendar: Calendar,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { accounts_per_pass: 1_000_000 }
+        Self { accounts_per_pass: 1_000_000, calendar: Calendar::default() }
     }
 }
 
@@ -133,6 +137,9 @@ pub enum Fault {
     /// A key has two outcomes.
     #[error("a key has two outcomes")]
     KeyTwice,
+    /// A refund is not the way back of its payment, or refunds add up to more than was paid.
+    #[error("a refund does not follow from its payment")]
+    Refund,
     /// The shard's head is not the last block.
     #[error("the shard's head is not its last block")]
     Head,
@@ -148,6 +155,9 @@ pub enum Fault {
     /// An account is not frozen or closed as its history says.
     #[error("the account is not frozen or closed as its history says")]
     AccountState,
+    /// What an account spent in its day and month is not what its history adds up to.
+    #[error("what the account spent in its day and month is not what its history adds up to")]
+    Usage,
     /// An account is below its floor.
     #[error("the account is below its floor")]
     Floor,
@@ -176,11 +186,12 @@ async fn verify_shard(pool: &PgPool, shard: i16, options: Options) -> Result<Sha
     if beyond {
         findings.add(Some(head.block), Fault::Head);
     }
-    let mut balances = balance::Balances::new(passes, 0);
+    let spending = audit::spending_kinds(pool, shard).await?;
+    let mut balances = balance::Balances::new((passes, 0), &spending, options.calendar);
     let transfers = chain::walk(pool, shard, &head, &mut balances, &mut findings).await?;
     let mut verified = balances.compare(pool, &head, &mut findings).await?;
     for pass in 1..passes {
-        let mut balances = balance::Balances::new(passes, pass);
+        let mut balances = balance::Balances::new((passes, pass), &spending, options.calendar);
         balances.walk(pool, shard, &head, &mut findings).await?;
         verified += balances.compare(pool, &head, &mut findings).await?;
     }

@@ -8,6 +8,7 @@ use chrono::FixedOffset;
 use ledger::Currency;
 use ledger::book::{self, export};
 use ledger::checkpoint;
+use ledger::limit::Calendar;
 use ledger::verify::{self, Options};
 use tokio::io::AsyncWriteExt as _;
 
@@ -29,6 +30,9 @@ pub enum Command {
         /// The public key that the city publishes, from a source that you trust.
         #[arg(long, value_name = "PUBLIC", requires = "receipt")]
         key: Option<String>,
+        /// The zone in whose days and months limits are counted: the city's.
+        #[arg(long, default_value = "Asia/Ho_Chi_Minh", value_name = "ZONE")]
+        zone: chrono_tz::Tz,
     },
     /// Totals by kind of account; debits equal credits.
     TrialBalance {
@@ -69,7 +73,7 @@ pub enum Format {
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Verify { receipt: Some(file), key, .. } => receipt::check(&file, key.as_deref()).await,
-        Command::Verify { place, .. } => verify(&place).await,
+        Command::Verify { place, zone, .. } => verify(&place, Calendar::new(zone)).await,
         Command::TrialBalance { place } => trial_balance(&place).await,
         Command::Export { place, format, output, zone } => {
             let format = match format {
@@ -81,9 +85,10 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-async fn verify(place: &Place) -> anyhow::Result<()> {
+async fn verify(place: &Place, calendar: Calendar) -> anyhow::Result<()> {
     let pool = place.pool(Role::Wallet)?;
-    let report = verify::verify(&pool, Options::default()).await.context("the ledger can't be read")?;
+    let report =
+        verify::verify(&pool, Options { calendar, ..Options::default() }).await.context("the ledger can't be read")?;
     for shard in &report.shards {
         println!(
             "shard {}: {} blocks, {} transfers, {} accounts verified, up to {}",

@@ -97,7 +97,7 @@ mod tests {
     const KIND: AccountKind = AccountKind { code: 1, name: "any", floor: Floor::None };
 
     fn posting(debit: AccountId, credit: AccountId) -> Posting {
-        let kind = TransferKind { code: 1, name: "payment" };
+        let kind = TransferKind::new(1, "payment");
         Posting { debit, credit, amount: Money::vnd(150_000), kind, reference: Uuid::nil() }
     }
 

@@ -7,6 +7,7 @@ use ledger::{AccountId, AccountKind, AccountSpec, Floor, TransferId, TransferKin
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::limit;
 use crate::merchant::MerchantId;
 
 /// The one currency of the wallet.
@@ -20,9 +21,9 @@ const MERCHANT: AccountKind = AccountKind { code: 2, name: "merchant", floor: Fl
 const NOSTRO: AccountKind = AccountKind { code: 3, name: "nostro", floor: Floor::None };
 
 /// Money from a bank account into a wallet.
-pub(crate) const TOP_UP: TransferKind = TransferKind { code: 1, name: "top_up" };
+pub(crate) const TOP_UP: TransferKind = TransferKind::new(1, "top_up");
 /// A citizen pays a merchant.
-pub(crate) const PAYMENT: TransferKind = TransferKind { code: 2, name: "payment" };
+pub(crate) const PAYMENT: TransferKind = TransferKind::new(2, "payment").spending(limit::GOODS);
 
 /// Every kind of transfer that the wallet makes, with its name in HTTP, gRPC and events.
 const KIND_NAMES: [(TransferKind, &str); 2] = [(TOP_UP, "top-up"), (PAYMENT, "payment")];

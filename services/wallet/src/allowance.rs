@@ -6,7 +6,8 @@
 //! Pure but for the citizen's standing, which one statement reads.
 
 use chrono::NaiveDate;
-use ledger::limit::{Class, Excess, Lift, Limit};
+use ledger::Reject;
+use ledger::limit::{Class, Lift, Limit, Period};
 use ledger::money::Money;
 use uuid::Uuid;
 
@@ -40,21 +41,43 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// The first limit that the amount alone is above.
-    fn exceeded_by(&self, amount: Money) -> Option<Limit> {
+    /// Whether the amount alone is above a limit that no proof lifts.
+    fn is_exceeded_by(&self, amount: Money) -> bool {
         let mut limits = self.bounds.iter().map(|bound| bound.limit).filter(|limit| limit.lift == Lift::Never);
-        limits.find(|limit| amount.minor() > limit.maximum)
+        limits.any(|limit| amount.minor() > limit.maximum)
+    }
+
+    /// The limits, in the order in which the ledger asks them.
+    pub(crate) fn limits(&self) -> Vec<Limit> {
+        self.bounds.iter().map(|bound| bound.limit).collect()
+    }
+
+    /// What the ledger's refusal means to the citizen.
+    pub(crate) fn explain(&self, wallet: &Wallet, reject: Reject) -> Error {
+        let (lift, period) = match reject {
+            Reject::LimitTransaction(_) => (Lift::Never, Some(Period::Transaction)),
+            Reject::LimitDay(_) => (Lift::Never, Some(Period::Day)),
+            Reject::LimitMonth(_) => (Lift::Never, Some(Period::Month)),
+            Reject::ProofRequired(_) => (Lift::Proof, None),
+            other => return Error::Rejected(other),
+        };
+        let is_it =
+            |bound: &&Bound| bound.limit.lift == lift && period.is_none_or(|period| bound.limit.period == period);
+        match self.bounds.iter().filter(is_it).min_by_key(|bound| bound.limit.maximum) {
+            Some(bound) => self.fault(wallet, bound.limit).into(),
+            // The rules have changed since the refusal that is repeated.
+            None => Error::Rejected(reject),
+        }
     }
 
     /// What a limit that was not kept means to the citizen.
-    pub(crate) fn fault(&self, wallet: &Wallet, excess: Excess) -> AmountFault {
-        let is_it = |bound: &&Bound| bound.limit.period == excess.period && bound.limit.lift == excess.lift;
-        let maximum = self.bounds.iter().find(is_it).map(|bound| Money::from_minor(bound.limit.maximum, CURRENCY));
-        let next = limit::first_day_after(excess.period, self.moment.day);
-        match (excess.lift, maximum) {
-            (Lift::Proof, maximum) => AmountFault::StepUp(maximum.unwrap_or(Money::zero(CURRENCY))),
-            (Lift::Never, maximum) => AmountFault::OverLimit(OverLimit {
-                period: excess.period,
+    fn fault(&self, wallet: &Wallet, limit: Limit) -> AmountFault {
+        let maximum = Money::from_minor(limit.maximum, CURRENCY);
+        let next = limit::first_day_after(limit.period, self.moment.day);
+        match limit.lift {
+            Lift::Proof => AmountFault::StepUp(maximum),
+            Lift::Never => AmountFault::OverLimit(OverLimit {
+                period: limit.period,
                 maximum,
                 resets_at: next.map(|day| wallet.place.start_of(day)),
             }),
@@ -76,10 +99,11 @@ pub(crate) async fn prepare(wallet: &Wallet, asker: Asker, expense: Expense) -> 
     let mut bounds = limit::bounds(&wallet.rules, account, standing, moment).ok_or(AmountFault::NoRule)?;
     bounds.retain(|bound| bound.limit.classes.contains(expense.class));
     let allowance = Allowance { bounds, moment };
-    match allowance.exceeded_by(expense.amount) {
-        Some(limit) => Err(allowance.fault(wallet, excess(limit)).into()),
-        None => needs_no_proof(&wallet.rules, expense.kind, expense.amount, moment).map(|()| allowance),
+    // No proof is asked for what the ledger will refuse anyway.
+    if !allowance.is_exceeded_by(expense.amount) {
+        needs_no_proof(&wallet.rules, expense.kind, expense.amount, moment)?;
     }
+    Ok(allowance)
 }
 
 /// Refuses a top-up above the maximum of one transaction for the citizen's tier, or above what goes without a further proof.
@@ -97,8 +121,7 @@ pub(crate) async fn check(wallet: &Wallet, user: Uuid, kind: Kind, amount: Money
         let tier = citizen::tier(&mut *wallet.pool.acquire().await?, user).await?;
         let most = maximum(tier)?;
         if amount.minor() > most {
-            let maximum = Some(Money::from_minor(most, CURRENCY));
-            let period = ledger::limit::Period::Transaction;
+            let (maximum, period) = (Money::from_minor(most, CURRENCY), Period::Transaction);
             return Err(AmountFault::OverLimit(OverLimit { period, maximum, resets_at: None }).into());
         }
     }
@@ -113,10 +136,6 @@ pub(crate) fn check_day(wallet: &Wallet, day: NaiveDate, kind: Kind, total: i64)
         }
         _ => Ok(()),
     }
-}
-
-fn excess(limit: Limit) -> Excess {
-    Excess { account: limit.account, period: limit.period, lift: limit.lift }
 }
 
 fn needs_no_proof(rules: &Rules, kind: Kind, amount: Money, moment: Moment) -> Result<(), Error> {

@@ -202,8 +202,8 @@ pub(crate) enum AmountFault {
 pub(crate) struct OverLimit {
     /// The limit's period.
     pub(crate) period: Period,
-    /// How much may be moved in it, if the rules still say so.
-    pub(crate) maximum: Option<Money>,
+    /// How much may be moved in it.
+    pub(crate) maximum: Money,
     /// When the next period begins; `None` for one transaction.
     pub(crate) resets_at: Option<DateTime<Utc>>,
 }
@@ -222,7 +222,7 @@ impl OverLimit {
             Some(resets_at) => problem.with("resets_at", resets_at),
             None => problem,
         };
-        let Some(maximum) = self.maximum else { return problem };
+        let maximum = self.maximum;
         let (vi, en) = match self.period {
             Period::Transaction => ("Một giao dịch", "One transaction"),
             Period::Day => ("Tổng giao dịch một ngày", "All payments of one day together"),
@@ -298,6 +298,10 @@ fn reject_code(reject: Reject) -> Code {
         Reject::AccountFrozen(_) => ACCOUNT_FROZEN,
         Reject::AccountClosed(_) => ACCOUNT_CLOSED,
         Reject::BalanceOverflow(_) => BALANCE_OVERFLOW,
+        Reject::LimitTransaction(_) => AMOUNT_ABOVE_LIMIT,
+        Reject::LimitDay(_) => LIMIT_DAY,
+        Reject::LimitMonth(_) => LIMIT_MONTH,
+        Reject::ProofRequired(_) => STEP_UP_REQUIRED,
         // The wallet opens what it names, in one currency, under ids of its own: the rest can't be.
         _ => problem::INTERNAL,
     }

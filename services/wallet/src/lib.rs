@@ -181,10 +181,11 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let directory = city::load_banks(&context.city)?;
     let metrics = metrics::WalletMetrics::new(&context.metrics);
     let riders = WalletRiders { clock: context.clock.clone(), metrics: metrics.clone() };
-    let (ledger, mut tasks) =
-        Engine::start(context.pool.clone(), context.clock.clone(), &context.metrics, config.ledger.clone(), riders);
-    let (feed, feed_task) = feed::Feed::start(&context.pool, config.ledger.shard);
     let place = place::Place::load(&context.city)?;
+    let books = ledger::Config { calendar: place.calendar(), ..config.ledger.clone() };
+    let (ledger, mut tasks) =
+        Engine::start(context.pool.clone(), context.clock.clone(), &context.metrics, books, riders);
+    let (feed, feed_task) = feed::Feed::start(&context.pool, config.ledger.shard);
     let maker = checkpoint::maker(&config.checkpoint, &context.public_url, config.ledger.shard, place.zone())?;
     let wallet = Arc::new(Wallet {
         pool: context.pool.clone(),

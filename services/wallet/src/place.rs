@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
+use ledger::limit::Calendar;
 use platform::dataset::{Fault, read_toml};
 use serde::Deserialize;
 
@@ -58,6 +59,11 @@ impl Place {
     /// The zone in which the city counts days.
     pub(crate) fn zone(&self) -> chrono_tz::Tz {
         self.zone
+    }
+
+    /// The days in which the ledger counts for limits.
+    pub(crate) fn calendar(&self) -> Calendar {
+        Calendar::new(self.zone)
     }
 
     /// The day in the city.

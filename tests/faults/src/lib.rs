@@ -23,7 +23,7 @@ pub const CUSTOMER: AccountKind = AccountKind { code: 1, name: "customer", floor
 /// Where money comes from.
 pub const NOSTRO: AccountKind = AccountKind { code: 2, name: "nostro", floor: Floor::None };
 /// The only kind of transfer here.
-pub const PAYMENT: TransferKind = TransferKind { code: 1, name: "payment" };
+pub const PAYMENT: TransferKind = TransferKind::new(1, "payment");
 
 /// What a poster says once it takes requests.
 pub const READY: &str = "ready";

@@ -3,7 +3,9 @@
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::row::{AccountRow, BlockRow, ChangeRow, Head, HeadRow, HoldRow, KindRow, RequestRow, TransferRow};
+use super::row::{
+    AccountRow, BlockRow, ChangeRow, Head, HeadRow, HoldRow, KindRow, RefundRow, RequestRow, TransferRow,
+};
 
 /// A shard and a range of its blocks, both ends included, with the most rows to read of one kind.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +76,7 @@ pub(crate) async fn transfers(
 pub(crate) async fn account_kinds(pool: &PgPool, range: Blocks) -> Result<Vec<KindRow>, sqlx::Error> {
     sqlx::query_as!(
         KindRow,
-        "SELECT block, code, name FROM ledger.account_kind
+        "SELECT block, code, name, NULL::smallint AS class FROM ledger.account_kind
          WHERE shard = $1 AND block BETWEEN $2 AND $3 ORDER BY block, code LIMIT $4",
         range.shard,
         range.first,
@@ -89,7 +91,7 @@ pub(crate) async fn account_kinds(pool: &PgPool, range: Blocks) -> Result<Vec<Ki
 pub(crate) async fn transfer_kinds(pool: &PgPool, range: Blocks) -> Result<Vec<KindRow>, sqlx::Error> {
     sqlx::query_as!(
         KindRow,
-        "SELECT block, code, name FROM ledger.transfer_kind
+        "SELECT block, code, name, class FROM ledger.transfer_kind
          WHERE shard = $1 AND block BETWEEN $2 AND $3 ORDER BY block, code LIMIT $4",
         range.shard,
         range.first,
@@ -104,11 +106,12 @@ pub(crate) async fn transfer_kinds(pool: &PgPool, range: Blocks) -> Result<Vec<K
 pub(crate) async fn opened(pool: &PgPool, range: Blocks) -> Result<Vec<AccountRow>, sqlx::Error> {
     sqlx::query_as!(
         AccountRow,
-        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence, transfers
+        r#"SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence, transfers,
+                '{}'::bigint[] AS "usage!"
          FROM ledger.account
          WHERE shard = $1 AND opened_block BETWEEN $2 AND $3
          ORDER BY opened_block, id
-         LIMIT $4",
+         LIMIT $4"#,
         range.shard,
         range.first,
         range.last,
@@ -140,7 +143,7 @@ pub(crate) async fn changes(pool: &PgPool, range: Blocks) -> Result<Vec<ChangeRo
 pub(crate) async fn holds_opened(pool: &PgPool, range: Blocks) -> Result<Vec<HoldRow>, sqlx::Error> {
     sqlx::query_as!(
         HoldRow,
-        "SELECT id, debit, credit, amount, currency, kind, reference, expires_at, opened_block, opened_at,
+        "SELECT id, debit, credit, amount, currency, kind, class, reference, expires_at, opened_block, opened_at,
                 confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer
          FROM ledger.hold
          WHERE shard = $1 AND opened_block BETWEEN $2 AND $3
@@ -159,7 +162,7 @@ pub(crate) async fn holds_opened(pool: &PgPool, range: Blocks) -> Result<Vec<Hol
 pub(crate) async fn holds_confirming(pool: &PgPool, range: Blocks) -> Result<Vec<HoldRow>, sqlx::Error> {
     sqlx::query_as!(
         HoldRow,
-        "SELECT id, debit, credit, amount, currency, kind, reference, expires_at, opened_block, opened_at,
+        "SELECT id, debit, credit, amount, currency, kind, class, reference, expires_at, opened_block, opened_at,
                 confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer
          FROM ledger.hold
          WHERE shard = $1 AND confirming_block BETWEEN $2 AND $3
@@ -178,7 +181,7 @@ pub(crate) async fn holds_confirming(pool: &PgPool, range: Blocks) -> Result<Vec
 pub(crate) async fn holds_ended(pool: &PgPool, range: Blocks) -> Result<Vec<HoldRow>, sqlx::Error> {
     sqlx::query_as!(
         HoldRow,
-        "SELECT id, debit, credit, amount, currency, kind, reference, expires_at, opened_block, opened_at,
+        "SELECT id, debit, credit, amount, currency, kind, class, reference, expires_at, opened_block, opened_at,
                 confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer
          FROM ledger.hold
          WHERE shard = $1 AND ended_block BETWEEN $2 AND $3
@@ -208,6 +211,47 @@ pub(crate) async fn requests(pool: &PgPool, range: Blocks) -> Result<Vec<Request
         range.limit,
     )
     .fetch_all(pool)
+    .await
+}
+
+/// Refunds of these blocks, in the order of their leaves.
+pub(crate) async fn refunds(pool: &PgPool, range: Blocks) -> Result<Vec<RefundRow>, sqlx::Error> {
+    sqlx::query_as!(
+        RefundRow,
+        "SELECT block, sequence, payment, amount, class
+         FROM ledger.refund
+         WHERE shard = $1 AND block BETWEEN $2 AND $3
+         ORDER BY block, sequence
+         LIMIT $4",
+        range.shard,
+        range.first,
+        range.last,
+        range.limit,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// The first of these blocks with a refund that is not the way back of an earlier payment, or after which more was refunded than paid.
+pub(crate) async fn wrong_refund(pool: &PgPool, range: Blocks) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT MIN(r.block) AS block
+           FROM ledger.refund AS r
+           LEFT JOIN ledger.transfer AS t ON t.shard = r.shard AND t.sequence = r.sequence
+           LEFT JOIN ledger.transfer AS p ON p.id = r.payment
+           LEFT JOIN ledger.transfer_kind AS k ON k.shard = p.shard AND k.code = p.kind
+           WHERE r.shard = $1 AND r.block BETWEEN $2 AND $3
+             AND (t.amount IS DISTINCT FROM r.amount OR t.block IS DISTINCT FROM r.block
+                  OR p.sequence IS NULL OR p.sequence >= r.sequence
+                  OR (t.debit, t.credit, t.currency) IS DISTINCT FROM (p.credit, p.debit, p.currency)
+                  OR r.class <> k.class OR (r.class IS NOT NULL AND k.class IS NULL)
+                  OR EXISTS (SELECT 1 FROM ledger.refund AS e WHERE e.shard = p.shard AND e.sequence = p.sequence)
+                  OR (SELECT SUM(e.amount) FROM ledger.refund AS e WHERE e.payment = r.payment AND e.sequence <= r.sequence) > p.amount)"#,
+        range.shard,
+        range.first,
+        range.last,
+    )
+    .fetch_one(pool)
     .await
 }
 
@@ -255,6 +299,10 @@ pub(crate) struct StateRow {
     pub(crate) marks: i64,
     /// The sum of their sequences.
     pub(crate) mark_sum: String,
+    /// What it spent in its day and month.
+    pub(crate) usage: Vec<i64>,
+    /// Whether any hold counts, or counted, for it.
+    pub(crate) spent_by_hold: bool,
 }
 
 /// Accounts of a shard after an id, each with what history after `verified` and the open holds say.
@@ -273,9 +321,10 @@ pub(crate) async fn states(
                   COALESCE((SELECT SUM(h.amount) FROM ledger.hold AS h WHERE h.credit = a.id AND h.ended_block IS NULL), 0)::text AS "holds_promised!",
                   COALESCE(c.frozen, 0::smallint) AS "last_frozen!", COALESCE(c.closed, FALSE) AS "last_closed!",
                   COALESCE(l.amount, 0)::text AS "later!", COALESCE(l.transfers, 0) AS "later_transfers!",
-                  COALESCE(l.sequence, 0) AS "later_sequence!", COALESCE(m.marks, 0) AS "marks!", COALESCE(m.total, 0)::text AS "mark_sum!"
+                  COALESCE(l.sequence, 0) AS "later_sequence!", COALESCE(m.marks, 0) AS "marks!", COALESCE(m.total, 0)::text AS "mark_sum!",
+                  a.usage AS "usage!", EXISTS (SELECT 1 FROM ledger.hold AS h WHERE h.debit = a.id AND h.class IS NOT NULL) AS "spent_by_hold!"
            FROM (
-               SELECT id, posted, held, promised, sequence, transfers, frozen, closed, floor
+               SELECT id, posted, held, promised, sequence, transfers, frozen, closed, floor, usage
                FROM ledger.account
                WHERE shard = $1 AND id > $2
                ORDER BY id
@@ -305,6 +354,85 @@ pub(crate) async fn states(
         after,
         verified,
         limit,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Kinds of transfers that count for limits.
+pub(crate) async fn spending_kinds(pool: &PgPool, shard: i16) -> Result<Vec<i16>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT code FROM ledger.transfer_kind WHERE shard = $1 AND class IS NOT NULL", shard)
+        .fetch_all(pool)
+        .await
+}
+
+/// What history says that an account spent of one class since the beginning of the month that its usage is of, beside that usage.
+pub(crate) struct Recount {
+    pub(crate) usage: Vec<i64>,
+    /// `None` when it spent nothing.
+    pub(crate) class: Option<i16>,
+    /// What was spent and kept on the usage's day; as text because it may pass 64 bits in forged books.
+    pub(crate) day: String,
+    /// The same of the month.
+    pub(crate) month: String,
+    /// Whether anything was spent on the usage's day, kept or not.
+    pub(crate) on_last_day: bool,
+    /// Whether anything was spent after it.
+    pub(crate) later: bool,
+}
+
+/// Counts again what an account spent, by class, in one snapshot.
+///
+/// A hold counts when it was opened, with what is left of it; the transfer that it became does not count again. A refund counts against its payment.
+pub(crate) async fn recount(pool: &PgPool, account: Uuid, zone: &str) -> Result<Vec<Recount>, sqlx::Error> {
+    sqlx::query_as!(
+        Recount,
+        r#"WITH RECURSIVE stored AS (
+               SELECT a.id, a.shard, a.sequence, a.usage, d.day::timestamp AT TIME ZONE $2 AS day_begins,
+                      (d.day + 1)::timestamp AT TIME ZONE $2 AS day_ends, DATE_TRUNC('month', d.day::timestamp) AT TIME ZONE $2 AS month_begins
+               FROM ledger.account AS a
+               CROSS JOIN LATERAL (SELECT DATE '0001-01-01' + (a.usage[1] - 1)::integer AS day) AS d
+               WHERE a.id = $1
+           ), walk AS (
+               SELECT t.shard, t.sequence, t.id, t.debit, t.amount, t.kind, t.posted_at, t.debit_previous, t.credit_previous
+               FROM stored AS s
+               JOIN ledger.transfer AS t ON t.shard = s.shard AND t.sequence = s.sequence
+               WHERE t.posted_at >= s.month_begins
+               UNION ALL
+               SELECT t.shard, t.sequence, t.id, t.debit, t.amount, t.kind, t.posted_at, t.debit_previous, t.credit_previous
+               FROM walk AS w
+               JOIN ledger.transfer AS t ON t.shard = w.shard AND t.sequence = CASE WHEN w.debit = $1 THEN w.debit_previous ELSE w.credit_previous END
+               CROSS JOIN stored AS s
+               WHERE t.sequence < w.sequence AND t.posted_at >= s.month_begins
+           ), spending AS (
+               SELECT k.class, w.posted_at AS spent_at, w.amount AS kept, TRUE AS spends
+               FROM walk AS w
+               JOIN ledger.transfer_kind AS k ON k.shard = w.shard AND k.code = w.kind AND k.class IS NOT NULL
+               WHERE w.debit = $1 AND NOT EXISTS (SELECT 1 FROM ledger.hold AS h WHERE h.transfer = w.id)
+               UNION ALL
+               SELECT h.class, h.opened_at, CASE WHEN h.ended_block IS NULL THEN h.amount ELSE COALESCE(h.posted_amount, 0) END, TRUE
+               FROM stored AS s
+               JOIN ledger.hold AS h ON h.debit = s.id AND h.opened_at >= s.month_begins
+               WHERE h.class IS NOT NULL
+               UNION ALL
+               SELECT r.class, COALESCE(h.opened_at, p.posted_at), -r.amount, FALSE
+               FROM stored AS s
+               CROSS JOIN walk AS w
+               JOIN ledger.refund AS r ON r.shard = w.shard AND r.sequence = w.sequence AND r.class IS NOT NULL
+               JOIN ledger.transfer AS p ON p.id = r.payment AND p.debit = $1
+               LEFT JOIN ledger.hold AS h ON h.transfer = p.id
+               WHERE COALESCE(h.opened_at, p.posted_at) >= s.month_begins
+           )
+           SELECT s.usage AS "usage!", p.class AS "class?", COALESCE(SUM(p.kept) FILTER (WHERE p.spent_at >= s.day_begins), 0)::text AS "day!",
+                  COALESCE(SUM(p.kept), 0)::text AS "month!",
+                  COALESCE(BOOL_OR(p.spends AND p.spent_at >= s.day_begins AND p.spent_at < s.day_ends), FALSE) AS "on_last_day!",
+                  COALESCE(BOOL_OR(p.spends AND p.spent_at >= s.day_ends), FALSE) AS "later!"
+           FROM stored AS s
+           LEFT JOIN spending AS p ON TRUE
+           GROUP BY s.usage, p.class
+           ORDER BY p.class"#,
+        account,
+        zone,
     )
     .fetch_all(pool)
     .await

@@ -7,13 +7,15 @@ use std::collections::HashMap;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use super::row::{AccountRow, Head, HeadRow, HoldRow, reject};
+use super::row::{AccountRow, Head, HeadRow, HoldRow, class, currency, reject};
 use crate::account::{Account, AccountId};
 use crate::fold::Remembered;
 use crate::hold::{Hold, HoldId};
+use crate::kind::Stored;
 use crate::money::{Currency, Money};
+use crate::refund::{Paid, Role};
 use crate::request::{Outcome, Posted};
-use crate::transfer::{Fingerprint, RequestKey};
+use crate::transfer::{Fingerprint, RequestKey, TransferId};
 
 /// Settings of the engine's connection.
 ///
@@ -50,7 +52,7 @@ pub(crate) async fn accounts(
         r#"SELECT s.sequence AS head_sequence, s.block AS head_block, s.posted_at AS head_posted_at, s.hash AS head_hash,
                   a.id AS "id?", a.owner AS "owner?", a.kind AS "kind?", a.currency AS "currency?", a.floor AS "floor?",
                   a.opened_block AS "opened_block?", a.opened_at AS "opened_at?", a.posted AS "posted?", a.held AS "held?",
-                  a.promised AS "promised?", a.frozen AS "frozen?", a.closed AS "closed?", a.sequence AS "sequence?", a.transfers AS "transfers?"
+                  a.promised AS "promised?", a.frozen AS "frozen?", a.closed AS "closed?", a.sequence AS "sequence?", a.transfers AS "transfers?", a.usage AS "usage?"
            FROM ledger.shard AS s
            LEFT JOIN ledger.account AS a ON a.shard = s.shard AND a.id = ANY($2)
            WHERE s.shard = $1"#,
@@ -83,6 +85,7 @@ pub(crate) async fn accounts(
                 closed: row.closed?,
                 sequence: row.sequence?,
                 transfers: row.transfers?,
+                usage: row.usage?,
             })
         })();
         if let Some(account) = account {
@@ -97,7 +100,7 @@ pub(crate) async fn accounts(
 pub(crate) async fn holds(tx: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<HoldId, Hold>, sqlx::Error> {
     let rows = sqlx::query_as!(
         HoldRow,
-        "SELECT id, debit, credit, amount, currency, kind, reference, expires_at, opened_block, opened_at,
+        "SELECT id, debit, credit, amount, currency, kind, class, reference, expires_at, opened_block, opened_at,
                 confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer
          FROM ledger.hold
          WHERE id = ANY($1)",
@@ -111,6 +114,43 @@ pub(crate) async fn holds(tx: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap
         holds.insert(hold.id, hold);
     }
     Ok(holds)
+}
+
+/// The transfers that are there of `ids`, with what was refunded of each.
+pub(crate) async fn paid(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<TransferId, Paid>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT t.id, t.debit, t.credit, t.amount, t.currency, k.class AS "class?", COALESCE(h.opened_at, t.posted_at) AS "spent_at!",
+                  COALESCE((SELECT SUM(r.amount) FROM ledger.refund AS r WHERE r.payment = t.id), 0)::bigint AS "refunded!",
+                  EXISTS (SELECT 1 FROM ledger.refund AS r WHERE r.shard = t.shard AND r.sequence = t.sequence) AS "is_refund!"
+           FROM ledger.transfer AS t
+           JOIN ledger.transfer_kind AS k ON k.shard = t.shard AND k.code = t.kind
+           LEFT JOIN ledger.hold AS h ON h.transfer = t.id
+           WHERE t.id = ANY($1)"#,
+        ids,
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut paid = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let id = TransferId::from(row.id);
+        let role = if row.is_refund { Role::Refund } else { Role::Payment };
+        let row = Paid {
+            id,
+            debit: row.debit.into(),
+            credit: row.credit.into(),
+            amount: row.amount,
+            currency: currency(row.currency)?,
+            class: class(row.class)?,
+            spent_at: row.spent_at,
+            refunded: row.refunded,
+            role,
+        };
+        paid.insert(id, row);
+    }
+    Ok(paid)
 }
 
 /// What `keys` have been answered.
@@ -189,15 +229,12 @@ impl PastRow {
     }
 }
 
-/// The names of the kinds that are there: accounts', then transfers'.
-pub(crate) async fn kinds(
-    tx: &mut PgConnection,
-    shard: i16,
-) -> Result<(HashMap<i16, String>, HashMap<i16, String>), sqlx::Error> {
+/// The names and classes of the kinds that are there: accounts', then transfers'.
+pub(crate) async fn kinds(tx: &mut PgConnection, shard: i16) -> Result<(Stored, Stored), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT TRUE AS "of_account!", code AS "code!", name AS "name!" FROM ledger.account_kind WHERE shard = $1
+        r#"SELECT TRUE AS "of_account!", code AS "code!", name AS "name!", NULL::smallint AS class FROM ledger.account_kind WHERE shard = $1
            UNION ALL
-           SELECT FALSE, code, name FROM ledger.transfer_kind WHERE shard = $1"#,
+           SELECT FALSE, code, name, class FROM ledger.transfer_kind WHERE shard = $1"#,
         shard,
     )
     .fetch_all(tx)
@@ -205,7 +242,7 @@ pub(crate) async fn kinds(
     let (mut accounts, mut transfers) = (HashMap::new(), HashMap::new());
     for row in rows {
         let names = if row.of_account { &mut accounts } else { &mut transfers };
-        names.insert(row.code, row.name);
+        names.insert(row.code, (row.name, row.class));
     }
     Ok((accounts, transfers))
 }

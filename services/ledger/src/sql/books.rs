@@ -14,7 +14,7 @@ use crate::transfer::{Transfer, TransferId};
 pub(crate) async fn account(pool: &PgPool, id: AccountId) -> Result<Option<Account>, sqlx::Error> {
     let row = sqlx::query_as!(
         AccountRow,
-        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence, transfers
+        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence, transfers, usage
          FROM ledger.account
          WHERE id = $1",
         id.uuid(),
@@ -35,7 +35,7 @@ pub(crate) async fn account_and_shard(pool: &PgPool, id: AccountId) -> Result<Op
 pub(crate) async fn accounts_of(pool: &PgPool, owner: Uuid, limit: i64) -> Result<Vec<Account>, sqlx::Error> {
     let rows = sqlx::query_as!(
         AccountRow,
-        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence, transfers
+        "SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence, transfers, usage
          FROM ledger.account
          WHERE owner = $1
          ORDER BY id

@@ -9,7 +9,9 @@ use crate::account::{Account, AccountChange, Freeze};
 use crate::block::{Block, Hash};
 use crate::fold::StoredRequest;
 use crate::hold::{Ending, Hold, Stamp};
+use crate::limit::{Class, Usage, UsageUnreadable};
 use crate::money::Currency;
+use crate::refund::Refund;
 use crate::request::Reject;
 use crate::transfer::{Fingerprint, Origin, RequestKey, Transfer};
 
@@ -24,8 +26,12 @@ impl From<Unreadable> for sqlx::Error {
     }
 }
 
-fn currency(numeric: i16) -> Result<Currency, Unreadable> {
+pub(crate) fn currency(numeric: i16) -> Result<Currency, Unreadable> {
     Currency::from_numeric(numeric).ok_or(Unreadable("currency"))
+}
+
+pub(crate) fn class(code: Option<i16>) -> Result<Option<Class>, Unreadable> {
+    code.map(|code| Class::from_code(code).ok_or(Unreadable("class"))).transpose()
 }
 
 fn hash(bytes: &[u8]) -> Result<Hash, Unreadable> {
@@ -72,6 +78,7 @@ pub(crate) struct AccountRow {
     pub(crate) closed: bool,
     pub(crate) sequence: i64,
     pub(crate) transfers: i64,
+    pub(crate) usage: Vec<i64>,
 }
 
 impl AccountRow {
@@ -91,6 +98,7 @@ impl AccountRow {
             closed: self.closed,
             sequence: self.sequence,
             transfers: self.transfers,
+            usage: Usage::decode(&self.usage).map_err(|UsageUnreadable| Unreadable("usage"))?,
         })
     }
 }
@@ -152,6 +160,7 @@ pub(crate) struct HoldRow {
     pub(crate) amount: i64,
     pub(crate) currency: i16,
     pub(crate) kind: i16,
+    pub(crate) class: Option<i16>,
     pub(crate) reference: Uuid,
     pub(crate) expires_at: Option<DateTime<Utc>>,
     pub(crate) opened_block: i64,
@@ -185,6 +194,7 @@ impl HoldRow {
             amount: self.amount,
             currency: currency(self.currency)?,
             kind: self.kind,
+            class: class(self.class)?,
             reference: self.reference,
             expires_at: self.expires_at,
             opened: Stamp { block: self.opened_block, at: self.opened_at },
@@ -231,6 +241,21 @@ pub(crate) fn reject(code: Option<&str>, subject: Option<Uuid>) -> Result<Option
     }
 }
 
+/// A row of `ledger.refund`.
+pub(crate) struct RefundRow {
+    pub(crate) block: i64,
+    pub(crate) sequence: i64,
+    pub(crate) payment: Uuid,
+    pub(crate) amount: i64,
+    pub(crate) class: Option<i16>,
+}
+
+impl RefundRow {
+    pub(crate) fn read(&self) -> Result<Refund, Unreadable> {
+        Ok(Refund { sequence: self.sequence, of: self.payment.into(), amount: self.amount, class: class(self.class)? })
+    }
+}
+
 /// A row of `ledger.account_change`.
 pub(crate) struct ChangeRow {
     pub(crate) block: i64,
@@ -255,6 +280,13 @@ pub(crate) struct KindRow {
     pub(crate) block: i64,
     pub(crate) code: i16,
     pub(crate) name: String,
+    pub(crate) class: Option<i16>,
+}
+
+impl KindRow {
+    pub(crate) fn class(&self) -> Result<Option<Class>, Unreadable> {
+        class(self.class)
+    }
 }
 
 /// A row of `ledger.block`.

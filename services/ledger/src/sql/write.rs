@@ -12,6 +12,9 @@ use crate::account::{Account, AccountChange};
 use crate::batch::Sealed;
 use crate::fold::StoredRequest;
 use crate::hold::{Ending, Hold};
+use crate::kind::Name;
+use crate::limit::Class;
+use crate::refund::Refund;
 use crate::transfer::{Origin, Transfer};
 
 /// What came of [`post`].
@@ -46,7 +49,7 @@ pub(crate) async fn post(
                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
                $13, $14, $15, $16, $17, $18, $19, $20,
                $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33,
-               $34, $35, $36
+               $34, $35, $36, $37
            ) AS "answer!""#,
         block.shard,
         sealed.on.block,
@@ -68,6 +71,7 @@ pub(crate) async fn post(
         &a.transfers,
         &a.frozen,
         &a.closed,
+        &a.usage as &[Option<String>],
         &t.id,
         &t.debit,
         &t.credit,
@@ -106,6 +110,8 @@ pub(crate) struct AccountColumns {
     transfers: Vec<i64>,
     frozen: Vec<i16>,
     closed: Vec<bool>,
+    /// Arrays as text, since arrays of arrays must be of one length; `None` where nothing was ever counted.
+    usage: Vec<Option<String>>,
 }
 
 impl AccountColumns {
@@ -120,9 +126,16 @@ impl AccountColumns {
             columns.transfers.push(account.transfers);
             columns.frozen.push(account.freeze.number());
             columns.closed.push(account.closed);
+            columns.usage.push(usage_text(account));
         }
         columns
     }
+}
+
+/// An account's usage in PostgreSQL's own words.
+fn usage_text(account: &Account) -> Option<String> {
+    let numbers: Vec<String> = account.usage.encode().iter().map(i64::to_string).collect();
+    (!numbers.is_empty()).then(|| format!("{{{}}}", numbers.join(",")))
 }
 
 #[derive(Default)]
@@ -178,11 +191,11 @@ pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &
     let block: Vec<i64> = accounts.iter().map(|account| account.opened_block).collect();
     let at: Vec<_> = accounts.iter().map(|account| account.opened_at).collect();
     sqlx::query!(
-        "INSERT INTO ledger.account (shard, id, posted, held, promised, sequence, transfers, frozen, closed, owner, kind, currency, floor, opened_block, opened_at)
-         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.transfers, n.frozen, n.closed, n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at
+        "INSERT INTO ledger.account (shard, id, posted, held, promised, sequence, transfers, frozen, closed, usage, owner, kind, currency, floor, opened_block, opened_at)
+         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.transfers, n.frozen, n.closed, COALESCE(n.usage, '{}')::bigint[], n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at
          FROM UNNEST($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::smallint[], $9::boolean[],
-                     $10::uuid[], $11::smallint[], $12::smallint[], $13::bigint[], $14::bigint[], $15::timestamptz[])
-           AS n (id, posted, held, promised, sequence, transfers, frozen, closed, owner, kind, currency, floor, opened_block, opened_at)",
+                     $10::uuid[], $11::smallint[], $12::smallint[], $13::bigint[], $14::bigint[], $15::timestamptz[], $16::text[])
+           AS n (id, posted, held, promised, sequence, transfers, frozen, closed, owner, kind, currency, floor, opened_block, opened_at, usage)",
         shard,
         &a.id,
         &a.posted,
@@ -198,6 +211,7 @@ pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &
         &floor as &[Option<i64>],
         &block,
         &at,
+        &a.usage as &[Option<String>],
     )
     .execute(tx)
     .await
@@ -212,16 +226,17 @@ pub(crate) async fn open_holds(tx: &mut PgConnection, shard: i16, holds: &[Hold]
     let amount: Vec<i64> = holds.iter().map(|hold| hold.amount).collect();
     let currency: Vec<i16> = holds.iter().map(|hold| hold.currency.numeric()).collect();
     let kind: Vec<i16> = holds.iter().map(|hold| hold.kind).collect();
+    let class: Vec<_> = holds.iter().map(|hold| hold.class.map(Class::code)).collect();
     let reference: Vec<Uuid> = holds.iter().map(|hold| hold.reference).collect();
     let expires_at: Vec<_> = holds.iter().map(|hold| hold.expires_at).collect();
     let opened_block: Vec<i64> = holds.iter().map(|hold| hold.opened.block).collect();
     let opened_at: Vec<_> = holds.iter().map(|hold| hold.opened.at).collect();
     sqlx::query!(
-        "INSERT INTO ledger.hold (shard, id, debit, credit, amount, currency, kind, reference, expires_at, opened_block, opened_at)
-         SELECT $1, n.id, n.debit, n.credit, n.amount, n.currency, n.kind, n.reference, n.expires_at, n.opened_block, n.opened_at
+        "INSERT INTO ledger.hold (shard, id, debit, credit, amount, currency, kind, class, reference, expires_at, opened_block, opened_at)
+         SELECT $1, n.id, n.debit, n.credit, n.amount, n.currency, n.kind, n.class, n.reference, n.expires_at, n.opened_block, n.opened_at
          FROM UNNEST($2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::smallint[], $8::uuid[],
-                     $9::timestamptz[], $10::bigint[], $11::timestamptz[])
-           AS n (id, debit, credit, amount, currency, kind, reference, expires_at, opened_block, opened_at)",
+                     $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::smallint[])
+           AS n (id, debit, credit, amount, currency, kind, reference, expires_at, opened_block, opened_at, class)",
         shard,
         &id,
         &debit,
@@ -233,6 +248,7 @@ pub(crate) async fn open_holds(tx: &mut PgConnection, shard: i16, holds: &[Hold]
         &expires_at as &[Option<chrono::DateTime<chrono::Utc>>],
         &opened_block,
         &opened_at,
+        &class as &[Option<i16>],
     )
     .execute(tx)
     .await
@@ -272,6 +288,33 @@ pub(crate) async fn move_holds(tx: &mut PgConnection, holds: &[Hold]) -> Result<
     .execute(tx)
     .await?;
     Ok(usize::try_from(done.rows_affected()).expect("a count fits"))
+}
+
+/// Says which transfers gave money back, and of which payments.
+pub(crate) async fn refunds(
+    tx: &mut PgConnection,
+    shard: i16,
+    block: i64,
+    refunds: &[Refund],
+) -> Result<(), sqlx::Error> {
+    let sequence: Vec<i64> = refunds.iter().map(|refund| refund.sequence).collect();
+    let payment: Vec<Uuid> = refunds.iter().map(|refund| refund.of.uuid()).collect();
+    let amount: Vec<i64> = refunds.iter().map(|refund| refund.amount).collect();
+    let class: Vec<_> = refunds.iter().map(|refund| refund.class.map(Class::code)).collect();
+    sqlx::query!(
+        "INSERT INTO ledger.refund (shard, block, sequence, payment, amount, class)
+         SELECT $1, $2, n.sequence, n.payment, n.amount, n.class
+         FROM UNNEST($3::bigint[], $4::uuid[], $5::bigint[], $6::smallint[]) AS n (sequence, payment, amount, class)",
+        shard,
+        block,
+        &sequence,
+        &payment,
+        &amount,
+        &class as &[Option<i16>],
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
 }
 
 /// Remembers requests that made no transfer.
@@ -333,7 +376,7 @@ pub(crate) async fn account_kinds(
     block: i64,
     kinds: &[(i16, Arc<str>)],
 ) -> Result<(), sqlx::Error> {
-    let (code, name) = kind_columns(kinds);
+    let (code, name): (Vec<i16>, Vec<String>) = kinds.iter().map(|(code, name)| (*code, name.to_string())).unzip();
     sqlx::query!(
         "INSERT INTO ledger.account_kind (shard, block, code, name)
          SELECT $1, $2, n.code, n.name FROM UNNEST($3::smallint[], $4::text[]) AS n (code, name)",
@@ -352,22 +395,21 @@ pub(crate) async fn transfer_kinds(
     tx: &mut PgConnection,
     shard: i16,
     block: i64,
-    kinds: &[(i16, Arc<str>)],
+    kinds: &[(i16, Name)],
 ) -> Result<(), sqlx::Error> {
-    let (code, name) = kind_columns(kinds);
+    let code: Vec<i16> = kinds.iter().map(|(code, _)| *code).collect();
+    let name: Vec<String> = kinds.iter().map(|(_, kind)| kind.name.to_string()).collect();
+    let class: Vec<_> = kinds.iter().map(|(_, kind)| kind.class.map(Class::code)).collect();
     sqlx::query!(
-        "INSERT INTO ledger.transfer_kind (shard, block, code, name)
-         SELECT $1, $2, n.code, n.name FROM UNNEST($3::smallint[], $4::text[]) AS n (code, name)",
+        "INSERT INTO ledger.transfer_kind (shard, block, code, name, class)
+         SELECT $1, $2, n.code, n.name, n.class FROM UNNEST($3::smallint[], $4::text[], $5::smallint[]) AS n (code, name, class)",
         shard,
         block,
         &code,
         &name,
+        &class as &[Option<i16>],
     )
     .execute(tx)
     .await
     .map(|_| ())
-}
-
-fn kind_columns(kinds: &[(i16, Arc<str>)]) -> (Vec<i16>, Vec<String>) {
-    kinds.iter().map(|(code, name)| (*code, name.to_string())).unzip()
 }

@@ -4,9 +4,10 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::chain::Transfers;
-use super::{End, Fault, Findings};
+use super::{End, Fault, Findings, usage};
 use crate::account::AccountId;
 use crate::fold::{MARK_EVERY, Map};
+use crate::limit::Calendar;
 use crate::sql::audit::{self, StateRow};
 use crate::sql::books;
 use crate::transfer::Transfer;
@@ -15,9 +16,12 @@ use crate::transfer::Transfer;
 const ACCOUNT_PAGE: i64 = 1_000;
 
 /// The balances of one share of the accounts, as transfers bring them about.
-pub(super) struct Balances {
+pub(super) struct Balances<'a> {
     shares: u64,
     share: u64,
+    /// Kinds of transfers that count for limits.
+    spending: &'a [i16],
+    calendar: Calendar,
     accounts: Map<AccountId, Running>,
 }
 
@@ -30,6 +34,8 @@ struct Running {
     /// How many of its transfers should be marked, and the sum of their sequences.
     marks: i64,
     mark_sum: i128,
+    /// Whether any of its transfers counts for limits.
+    spent: bool,
 }
 
 impl Running {
@@ -44,10 +50,10 @@ impl Running {
     }
 }
 
-impl Balances {
-    /// An empty share: number `share` of `shares`.
-    pub(super) fn new(shares: u64, share: u64) -> Self {
-        Self { shares, share, accounts: Map::default() }
+impl<'a> Balances<'a> {
+    /// An empty share: how many shares there are, and which one this is; the kinds that count for limits, and in which days.
+    pub(super) fn new((shares, share): (u64, u64), spending: &'a [i16], calendar: Calendar) -> Self {
+        Self { shares, share, spending, calendar, accounts: Map::default() }
     }
 
     fn is_ours(&self, account: Uuid) -> bool {
@@ -66,6 +72,7 @@ impl Balances {
                 let running = self.accounts.entry(account).or_default();
                 follows &= running.balance.checked_add(amount) == Some(balance) && running.sequence == previous;
                 running.enter(balance, transfer.sequence);
+                running.spent |= account == transfer.debit && self.spending.contains(&transfer.kind);
             }
         }
         follows
@@ -104,7 +111,11 @@ impl Balances {
             for row in page.into_iter().filter(|row| self.is_ours(row.id)).collect::<Vec<_>>() {
                 compared += 1;
                 let running = self.accounts.remove(&row.id.into()).unwrap_or_default();
-                for fault in faults(&row, running) {
+                let mut faults = faults(&row, running);
+                if !usage::holds(pool, self.calendar, &row, running.spent).await? {
+                    faults.push(Fault::Usage);
+                }
+                for fault in faults {
                     let block = books::block_of(pool, shard, running.sequence).await?;
                     findings.add_account(block, row.id, fault);
                 }

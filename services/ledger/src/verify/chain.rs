@@ -27,7 +27,7 @@ pub(super) async fn walk(
     pool: &PgPool,
     shard: i16,
     end: &End,
-    balances: &mut Balances,
+    balances: &mut Balances<'_>,
     findings: &mut Findings,
 ) -> Result<i64, sqlx::Error> {
     let mut walk = Walk {
@@ -82,17 +82,17 @@ struct Tip {
     posted_at: i64,
 }
 
-struct Walk<'a> {
+struct Walk<'a, 'b> {
     transfers: Transfers<'a>,
     tip: Tip,
     seen: i64,
     /// How many further transfers the current request still has.
     further: i16,
-    balances: &'a mut Balances,
+    balances: &'a mut Balances<'b>,
     findings: &'a mut Findings,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     async fn group(&mut self, pool: &PgPool, shard: i16, rows: Vec<BlockRow>) -> Result<(), sqlx::Error> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         let sealed: i64 = rows.iter().map(|row| i64::from(row.records.clamp(0, MAX_SEALED))).sum();
@@ -100,6 +100,9 @@ impl Walk<'_> {
         let mut records = Records::read(pool, range).await?;
         if let Some(block) = audit::key_twice(pool, range).await? {
             self.findings.add(Some(block), Fault::KeyTwice);
+        }
+        if let Some(block) = audit::wrong_refund(pool, range).await? {
+            self.findings.add(Some(block), Fault::Refund);
         }
         for row in rows {
             let number = row.number;

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 use crate::block::{Block, Record, Tree};
 use crate::sql::audit::{self, Blocks};
-use crate::sql::row::{AccountRow, ChangeRow, HoldRow, KindRow, RequestRow, Unreadable};
+use crate::sql::row::{AccountRow, ChangeRow, HoldRow, KindRow, RefundRow, RequestRow, Unreadable};
 
 /// What is left of the records, each list in order of blocks.
 pub(super) struct Records {
@@ -17,6 +17,7 @@ pub(super) struct Records {
     holds_opened: VecDeque<HoldRow>,
     holds_confirming: VecDeque<HoldRow>,
     holds_ended: VecDeque<HoldRow>,
+    refunds: VecDeque<RefundRow>,
     requests: VecDeque<RequestRow>,
 }
 
@@ -30,6 +31,7 @@ impl Records {
             holds_opened: audit::holds_opened(pool, range).await?.into(),
             holds_confirming: audit::holds_confirming(pool, range).await?.into(),
             holds_ended: audit::holds_ended(pool, range).await?.into(),
+            refunds: audit::refunds(pool, range).await?.into(),
             requests: audit::requests(pool, range).await?.into(),
         })
     }
@@ -42,7 +44,7 @@ impl Records {
             tree.push(Record::AccountKind(row.code, &row.name).leaf(shard, number));
         }
         for row in take(&mut self.transfer_kinds, |row| row.block <= number) {
-            tree.push(Record::TransferKind(row.code, &row.name).leaf(shard, number));
+            tree.push(Record::TransferKind(row.code, &row.name, row.class()?).leaf(shard, number));
         }
         for row in take(&mut self.opened, |row| row.opened_block <= number) {
             tree.push(Record::AccountOpened(&row.read()?).leaf(shard, number));
@@ -60,6 +62,9 @@ impl Records {
         }
         for row in take(&mut self.holds_ended, |row| up_to(row.ended_block)) {
             tree.push(Record::HoldEnded(&row.read()?).leaf(shard, number));
+        }
+        for row in take(&mut self.refunds, |row| row.block <= number) {
+            tree.push(Record::Refund(&row.read()?).leaf(shard, number));
         }
         for row in take(&mut self.requests, |row| row.block <= number) {
             tree.push(Record::Request(&row.read()?).leaf(shard, number));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ledger::limit::{Calendar, Class, Classes, Period};
 use ledger::{
     AccountId, AccountKind, AccountSpec, Config, Currency, Engine, Floor, Key, Ledger, MIGRATOR, Money, NoRiders,
     Outcome, PostError, Posted, Posting, Reject, Request, Riders, SCHEMA, TransferKind,
@@ -16,8 +17,8 @@ use uuid::Uuid;
 
 pub(crate) const CUSTOMER: AccountKind = AccountKind { code: 1, name: "customer", floor: Floor::Zero };
 pub(crate) const NOSTRO: AccountKind = AccountKind { code: 2, name: "nostro", floor: Floor::None };
-pub(crate) const TOP_UP: TransferKind = TransferKind { code: 1, name: "top_up" };
-pub(crate) const PAYMENT: TransferKind = TransferKind { code: 2, name: "payment" };
+pub(crate) const TOP_UP: TransferKind = TransferKind::new(1, "top_up");
+pub(crate) const PAYMENT: TransferKind = TransferKind::new(2, "payment").spending(Class::new(1));
 
 /// The longest that anything in these tests is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -131,6 +132,17 @@ pub(crate) fn sample(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> 
     });
     let value = line.and_then(|line| line.rsplit(' ').next());
     value.map_or(0, |value| value.parse().expect("a whole number"))
+}
+
+/// What an account spent of the one class, on the day and in the month of a moment.
+pub(crate) async fn spent<R: Send + Sync + 'static>(
+    ledger: &Ledger<R>,
+    id: AccountId,
+    at: chrono::DateTime<chrono::Utc>,
+) -> (i64, i64) {
+    let usage = ledger.account(id).await.expect("readable").expect("there").usage;
+    let (classes, day) = (Classes::of(&[Class::new(1)]), Calendar::default().day(at));
+    (usage.spent(classes, Period::Day, day), usage.spent(classes, Period::Month, day))
 }
 
 /// Everything holds, and debits equal credits. Gives how many transfers there are.

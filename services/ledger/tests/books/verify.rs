@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use ledger::verify::{Fault, Options, Report, verify};
-use ledger::{Action, Freeze, HoldId, HoldPosting, HoldSpec, Money, Posting, Request};
+use ledger::{
+    Action, Freeze, HoldId, HoldPosting, HoldSpec, Money, Posting, RefundSpec, Request, TransferKind, UsedLimits,
+};
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
 use crate::support::*;
+
+const REFUND: TransferKind = TransferKind::new(8, "refund");
 
 /// Books of some blocks with everything in them.
 async fn written() -> World {
@@ -30,7 +34,15 @@ async fn written() -> World {
         let post = Action::Post(HoldPosting { hold: hold.id, amount: Some(Money::vnd(15)) });
         let request = |action| Request::new(fresh_key()).action(action);
         let chain = Request::new(fresh_key()).transfer(posting(from, to, 7)).transfer(posting(to, nostro, 2));
-        posted(ledger.post(chain).await);
+        let bought = posted(ledger.post(chain).await)[0].transfer;
+        let back = RefundSpec {
+            of: bought,
+            amount: Money::vnd(3),
+            kind: REFUND,
+            reference: Uuid::now_v7(),
+            limits: UsedLimits::GivenBack,
+        };
+        posted(ledger.post(request(Action::Refund(back))).await);
         posted(ledger.post(request(Action::Hold(hold))).await);
         match number % 4 {
             0 => drop(posted(ledger.post(request(post)).await)),
@@ -83,7 +95,8 @@ async fn columns(pool: &PgPool, table: &str) -> Vec<Column> {
     .fetch_all(pool)
     .await
     .expect("columns");
-    rows.into_iter().map(|(name, kind)| Column { name, kind }).collect()
+    let kind = |kind: String| if kind == "ARRAY" { "bigint[]".to_owned() } else { kind };
+    rows.into_iter().map(|(name, data_type)| Column { name, kind: kind(data_type) }).collect()
 }
 
 impl Column {
@@ -100,6 +113,10 @@ impl Column {
             "bytea" => format!("set_byte({name}, 31, get_byte({name}, 31) # 1)"),
             "timestamp with time zone" => format!("{name} + interval '1 microsecond'"),
             "boolean" => format!("NOT {name}"),
+            "bigint[]" => format!(
+                "CASE CARDINALITY({name}) WHEN 0 THEN ARRAY[719163]::bigint[]
+                 ELSE {name}[1:CARDINALITY({name}) - 1] || ({name}[CARDINALITY({name})] # 1) END"
+            ),
             "text" => format!("overlay({name} placing chr(ascii({name}) # 1) from 1 for 1)"),
             other => panic!("no change is known for {other}"),
         }
@@ -135,6 +152,7 @@ async fn one_changed_value_in_any_column_of_any_table_is_found() {
         ("block", "number"),
         ("request", "block"),
         ("account_change", "block"),
+        ("refund", "block"),
         ("account_kind", "block"),
         ("transfer_kind", "block"),
         ("account", "opened_block"),
@@ -169,7 +187,7 @@ async fn found(world: &World, table: &str, block: &str, column: &Column) {
     let first = report.first().unwrap_or_else(|| panic!("{table}.{name} in block {sealed_in}: not found"));
     let is_state = matches!(
         (table, name.as_str()),
-        ("account", "posted" | "held" | "promised" | "sequence" | "transfers" | "frozen" | "closed")
+        ("account", "posted" | "held" | "promised" | "sequence" | "transfers" | "frozen" | "closed" | "usage")
             | ("account_mark", _)
     );
     let later_step = table == "hold"
@@ -182,6 +200,7 @@ async fn found(world: &World, table: &str, block: &str, column: &Column) {
                 | "amount"
                 | "currency"
                 | "kind"
+                | "class"
                 | "reference"
                 | "expires_at"
                 | "opened_at"
@@ -256,7 +275,7 @@ async fn a_forged_block_breaks_the_chain_after_it() {
 #[tokio::test]
 async fn many_accounts_are_verified_in_several_passes() {
     let world = written().await;
-    let few = Options { accounts_per_pass: 2 };
+    let few = Options { accounts_per_pass: 2, ..Options::default() };
     let report = verify(&world.pool(), few).await.expect("verified");
     assert!(report.holds(), "{:?}", report.shards);
     assert_eq!(report.shards[0].accounts, 6);

@@ -4,7 +4,7 @@ mod model;
 mod store;
 mod world;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use ledger::Currency;
 use ledger::fold::{Effects, Verdict};
 use ledger::hold::Stamp;
@@ -17,7 +17,7 @@ use world::Asked;
 type Moment = Vec<Asked>;
 
 fn at(moment: usize) -> DateTime<Utc> {
-    DateTime::UNIX_EPOCH + TimeDelta::minutes(i64::try_from(moment).expect("few moments"))
+    world::at(i64::try_from(moment).expect("few moments"))
 }
 
 /// Runs the real fold over the moments, cutting each into batches of the given sizes in turn.
@@ -121,6 +121,7 @@ proptest! {
         for account in store.accounts.values() {
             prop_assert_eq!(account.posted, model.balance(account.id));
             prop_assert_eq!(account.held, model.held(account.id));
+            prop_assert_eq!(account.usage.encode(), model.usage(account.id));
         }
         prop_assert_eq!(store.accounts.len(), model.accounts());
     }

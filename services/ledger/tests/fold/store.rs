@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use ledger::account::{Account, AccountChange};
 use ledger::fold::{self, Effects, Entry, MARK_EVERY, Map, Remembered, State, StoredRequest};
-use ledger::hold::{Hold, Stamp};
+use ledger::hold::{Ending, Hold, Stamp};
+use ledger::limit::Class;
+use ledger::refund::{Paid, Refund, Role};
 use ledger::transfer::{Origin, Transfer};
-use ledger::{AccountId, Action, HoldId, Outcome};
+use ledger::{AccountId, Action, HoldId, Outcome, TransferId};
 
-use crate::world::Asked;
+use crate::world::{Asked, CALENDAR};
 
 /// The tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,9 @@ pub(crate) struct Store {
     marks: Vec<(AccountId, i64)>,
     requests: Vec<StoredRequest>,
     pub(crate) changes: Vec<AccountChange>,
+    refunds: Vec<Refund>,
+    /// Kinds' classes.
+    classes: BTreeMap<i16, Class>,
 }
 
 impl Store {
@@ -33,10 +38,17 @@ impl Store {
                 open: &asked.open,
                 actions: &asked.actions,
                 refusals: asked.refusals,
+                limits: &asked.limits,
             })
             .collect();
+        let kinds = entries.iter().flat_map(|entry| entry.actions).filter_map(|action| match action {
+            Action::Transfer(posting) => Some(posting.kind),
+            Action::Hold(spec) => Some(spec.kind),
+            _ => None,
+        });
+        self.classes.extend(kinds.filter_map(|kind| Some((kind.code, kind.class?))));
         let mut state = self.read(&entries);
-        let effects = fold::fold(&mut state, &entries, stamp);
+        let effects = fold::fold(&mut state, &entries, stamp, CALENDAR);
         self.write(state, &effects);
         effects
     }
@@ -59,7 +71,14 @@ impl Store {
             _ => Vec::new(),
         });
         let opened = entries.iter().flat_map(|entry| entry.open.iter().map(|spec| spec.id));
+        let paid: Map<TransferId, Paid> = actions()
+            .filter_map(|action| match action {
+                Action::Refund(spec) => Some((spec.of, self.paid(spec.of)?)),
+                _ => None,
+            })
+            .collect();
         let parties = holds.values().flat_map(|hold| [hold.debit, hold.credit]);
+        let parties = parties.chain(paid.values().flat_map(|paid| [paid.debit, paid.credit]));
         let accounts = named.chain(opened).chain(parties);
         State {
             shard: 1,
@@ -67,7 +86,27 @@ impl Store {
             accounts: accounts.filter_map(|id| self.accounts.get(&id).map(|account| (id, account.clone()))).collect(),
             remembered: entries.iter().filter_map(|entry| Some((entry.key, self.remembered(entry)?))).collect(),
             holds,
+            paid,
         }
+    }
+
+    /// A transfer with what was refunded of it, rebuilt from rows as the engine does.
+    fn paid(&self, id: TransferId) -> Option<Paid> {
+        let transfer = self.transfers.iter().find(|transfer| transfer.id == id)?;
+        let was = |hold: &&Hold| matches!(hold.ended, Some((Ending::Posted { transfer, .. }, _)) if transfer == id);
+        let opened = self.holds.values().find(was).map(|hold| hold.opened.at);
+        let is_refund = self.refunds.iter().any(|refund| refund.sequence == transfer.sequence);
+        Some(Paid {
+            id,
+            debit: transfer.debit,
+            credit: transfer.credit,
+            amount: transfer.amount,
+            currency: transfer.currency,
+            class: self.classes.get(&transfer.kind).copied(),
+            spent_at: opened.unwrap_or(transfer.posted_at),
+            refunded: self.refunds.iter().filter(|refund| refund.of == id).map(|refund| refund.amount).sum(),
+            role: if is_refund { Role::Refund } else { Role::Payment },
+        })
     }
 
     /// The outcome under a key, rebuilt from rows as the engine does.
@@ -102,6 +141,7 @@ impl Store {
         }
         self.transfers.extend(effects.transfers.iter().cloned());
         self.marks.extend(&effects.marks);
+        self.refunds.extend(effects.refunds.iter().cloned());
         self.requests.extend(effects.requests.iter().copied());
         self.changes.extend(effects.changes.iter().cloned());
         self.sequence = state.sequence;

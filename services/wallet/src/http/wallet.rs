@@ -2,6 +2,8 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use ledger::Account;
+use ledger::limit::{Day, Period, Usage};
 use ledger::money::{Currency, Money};
 use platform::auth::Principal;
 use platform::http::{Json, Language, Path, Query};
@@ -13,8 +15,10 @@ use uuid::Uuid;
 
 use super::App;
 use crate::account::{self, CURRENCY, kind_name};
+use crate::city::LimitClass;
 use crate::error::Error;
 use crate::history::{self, Line};
+use crate::limit::{Bound, Moment, Subject, bounds, first_day_after};
 use crate::{Wallet, citizen};
 
 /// The caller's wallet.
@@ -26,6 +30,27 @@ pub(super) struct WalletView {
     available: Money,
     currency: Currency,
     tier: TierView,
+    /// What may be moved, and what is left of it; the least that is left decides.
+    limits: Vec<LimitView>,
+}
+
+/// One limit of the city's rules.
+#[derive(Debug, Serialize, ToSchema)]
+struct LimitView {
+    /// `general`; `essential` for public services, electricity, water and the like; `new-device` for a device bound a short while ago.
+    class: &'static str,
+    /// `transaction`, `day` or `month`, in the city's zone.
+    period: &'static str,
+    maximum: Money,
+    /// What of it is spent or held; zero for one transaction.
+    used: Money,
+    left: Money,
+    /// When nothing of it is used any more, whatever happens; absent for one transaction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resets_at: Option<DateTime<Utc>>,
+    /// When the limit itself ends: that of a new device, once that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<DateTime<Utc>>,
 }
 
 /// How well the citizen is known.
@@ -73,6 +98,36 @@ fn view(line: Line, wallet: &Wallet) -> TransactionView {
     }
 }
 
+/// The limits that nothing lifts, with what is left of each.
+fn limits(wallet: &Wallet, account: Option<&Account>, bounds: &[Bound], moment: Moment) -> Vec<LimitView> {
+    let (nothing, day) = (Usage::default(), Day::new(moment.day));
+    let usage = account.map_or(&nothing, |account| &account.usage);
+    let money = |minor| Money::from_minor(minor, CURRENCY);
+    let view = |bound: &Bound| {
+        let (class, ends_at) = match bound.subject {
+            Subject::Class(LimitClass::General) => ("general", None),
+            Subject::Class(LimitClass::Essential) => ("essential", None),
+            Subject::NewDevice(over_at) => ("new-device", over_at),
+            Subject::Unproved => return None,
+        };
+        let limit = bound.limit;
+        Some(LimitView {
+            class,
+            period: match limit.period {
+                Period::Transaction => "transaction",
+                Period::Day => "day",
+                Period::Month => "month",
+            },
+            maximum: money(limit.maximum),
+            used: money(usage.spent(limit.classes, limit.period, day)),
+            left: money(limit.left(usage, day)),
+            resets_at: first_day_after(limit.period, moment.day).map(|day| wallet.place.start_of(day)),
+            ends_at,
+        })
+    };
+    bounds.iter().filter_map(view).collect()
+}
+
 /// What is in the caller's wallet.
 #[utoipa::path(
     get,
@@ -87,14 +142,19 @@ pub(super) async fn show(
     principal: Principal,
     language: Language,
 ) -> Result<Json<WalletView>, Problem> {
-    let balance = wallet.ledger.balance(account::citizen(principal.subject).id).await?;
-    let level = citizen::tier(&mut *wallet.pool.acquire().await?, principal.subject).await?;
-    let day = wallet.place.day(wallet.clock.now());
+    let id = account::citizen(principal.subject).id;
+    let account = wallet.ledger.account(id).await?;
+    let balance = account.as_ref().map(Account::balance);
+    let standing = citizen::standing(&mut *wallet.pool.acquire().await?, principal.subject, principal.session).await?;
+    let now = wallet.clock.now();
+    let (level, day) = (standing.tier, wallet.place.day(now));
+    let moment = Moment { now, day };
+    let bounds = bounds(&wallet.rules, id, standing, moment).unwrap_or_default();
     let name = wallet.rules.tier_name(level, day).map(|(vi, en)| match language {
         Language::Vi => vi.to_owned(),
         Language::En => en.to_owned(),
     });
-    let maximum = wallet.rules.transaction_maximum(day, level, crate::city::LimitClass::General);
+    let maximum = wallet.rules.transaction_maximum(day, level, LimitClass::General);
     Ok(Json(WalletView {
         balance: balance.map_or(Money::zero(CURRENCY), |balance| balance.posted),
         available: balance.map_or(Money::zero(CURRENCY), |balance| balance.available),
@@ -104,6 +164,7 @@ pub(super) async fn show(
             name,
             transaction_maximum: maximum.map(|maximum| Money::from_minor(maximum, CURRENCY)),
         },
+        limits: limits(&wallet, account.as_ref(), &bounds, moment),
     }))
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::sql;
 use crate::account::{self, CURRENCY};
-use crate::allowance::{Asker, Expense};
+use crate::allowance::{Allowance, Asker, Expense};
 use crate::city::Kind;
 use crate::error::{AmountFault, Error};
 use crate::merchant::{self, Payee, TillId};
@@ -78,21 +78,25 @@ pub(crate) async fn pay(
     let key = Key { caller: payer.user, operation: OPERATION, key, fingerprint };
     let result = attempt(wallet, payer, key, &order, new).await;
     count(wallet, &result);
-    match result?.outcome {
+    let (answer, allowance) = result?;
+    match answer.outcome {
         Outcome::Posted(transfers) => {
             let posted =
                 transfers.into_iter().next().ok_or_else(|| Error::Broken("a payment made no transfer".to_owned()))?;
             let note = new.note.as_ref().map(|note| note.as_str().to_owned());
             Ok(Paid { payee: order.payee, amount: order.amount, note, posted })
         }
-        Outcome::Rejected(reject) => Err(Error::Rejected(reject)),
+        Outcome::Rejected(reject) => Err(match allowance {
+            Some(allowance) => allowance.explain(wallet, reject),
+            None => Error::Rejected(reject),
+        }),
     }
 }
 
 /// Counts what did not come to an outcome. What the ledger decided is counted with its batch; refusals by a rule where they are told.
 ///
 /// A payment whose outcome was not known to its caller counts here, and again as what it turns out to be.
-fn count(wallet: &Wallet, result: &Result<Answer, Error>) {
+fn count<T>(wallet: &Wallet, result: &Result<T, Error>) {
     if let Err(error) = result
         && !matches!(error, Error::KeyReused | Error::Amount(_))
     {
@@ -139,15 +143,25 @@ async fn payee(wallet: &Wallet, till: TillId) -> Result<Option<Arc<Payee>>, sqlx
     Ok(payee)
 }
 
-/// Checks the rules and posts. A request that was answered before is answered the same, though rules may have changed since.
-async fn attempt(wallet: &Wallet, payer: Asker, key: Key, order: &Order, new: &NewPayment) -> Result<Answer, Error> {
+/// Checks the rules and posts, with the limits that the ledger decides on. A request that was answered before is answered the same, though rules may have changed since.
+async fn attempt(
+    wallet: &Wallet,
+    payer: Asker,
+    key: Key,
+    order: &Order,
+    new: &NewPayment,
+) -> Result<(Answer, Option<Allowance>), Error> {
     let expense = Expense { kind: Kind::Goods, class: limit::GOODS, amount: order.amount };
-    let Err(error) = allowance::prepare(wallet, payer, expense).await else {
-        return Ok(wallet.ledger.answer(request(payer.user, key, order, new)).await?);
+    let error = match allowance::prepare(wallet, payer, expense).await {
+        Ok(allowance) => {
+            let request = request(payer.user, key, order, new).limits(allowance.limits());
+            return Ok((wallet.ledger.answer(request).await?, Some(allowance)));
+        }
+        Err(error) => error,
     };
     if let Error::Amount(_) = error {
         if let Some(outcome) = sql::answered(&mut *wallet.pool.acquire().await?, &key).await? {
-            return Ok(Answer { outcome, replayed: true });
+            return Ok((Answer { outcome, replayed: true }, None));
         }
         refused_by_rule(wallet, key, order.amount, error.name()).await;
     }
@@ -174,6 +188,7 @@ fn request(payer: Uuid, key: Key, order: &Order, new: &NewPayment) -> Request<Ri
             note: new.note.as_ref().map(|note| note.as_str().to_owned()),
         }),
         refusals: Refusals::Remembered,
+        limits: Vec::new(),
     }
 }
 

@@ -160,5 +160,6 @@ fn request(top_up: &TopUp, report: &Report) -> Request<Rider> {
         actions: vec![Action::Transfer(posting)],
         rider: Some(Rider::TopUp { id: top_up.id, bank_reference: report.reference.clone() }),
         refusals: Refusals::Forgotten,
+        limits: Vec::new(),
     }
 }

@@ -173,7 +173,7 @@ async fn what_is_well_formed_and_wrong_has_its_own_code() {
             422,
             "currency-unsupported",
         ),
-        ("64 bits", PATHS[0], json!({"till_id": shop.till, "amount": dong(i64::MAX)}), 422, "amount-above-limit"),
+        ("64 bits", PATHS[0], json!({"till_id": shop.till, "amount": dong(i64::MAX)}), 422, "insufficient-funds"),
         (
             "unknown bank",
             PATHS[1],

@@ -4,6 +4,7 @@ mod bad_input;
 mod callback;
 mod checkpoint;
 mod journey;
+mod limit;
 mod merchant;
 mod overload;
 mod payment;

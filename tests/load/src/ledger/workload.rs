@@ -25,8 +25,8 @@ const ZIPF: f64 = 1.0;
 
 const CUSTOMER: AccountKind = AccountKind { code: 1, name: "customer", floor: Floor::Zero };
 const NOSTRO: AccountKind = AccountKind { code: 2, name: "nostro", floor: Floor::None };
-const TOP_UP: TransferKind = TransferKind { code: 1, name: "top_up" };
-const PAYMENT: TransferKind = TransferKind { code: 2, name: "payment" };
+const TOP_UP: TransferKind = TransferKind::new(1, "top_up");
+const PAYMENT: TransferKind = TransferKind::new(2, "payment");
 
 /// Who pays whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `OtpRequested` | security | the number that asked: SMS |
 //! | `PaymentCompleted` | payment | the payer and the merchant's owner: in-app and push |
+//! | `RefundCompleted` | payment | the payer: in-app and push |
 //! | `TopUpCompleted`, `TopUpFailed` | payment | the citizen: in-app and push |
 //!
 //! `SessionRevoked` removes the devices that the session registered. Everything else is of no concern here.
@@ -15,7 +16,7 @@ use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
 use proto::identity::v1::{OtpRequested, SessionRevoked};
 use proto::money::v1::Money;
-use proto::wallet::v1::{PaymentCompleted, TopUpCompleted, TopUpFailed};
+use proto::wallet::v1::{PaymentCompleted, RefundCompleted, TopUpCompleted, TopUpFailed};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -62,6 +63,8 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
         otp(event, &requested?)
     } else if let Some(completed) = event.decode::<PaymentCompleted>() {
         payment(event, &completed?)
+    } else if let Some(completed) = event.decode::<RefundCompleted>() {
+        refund(event, &completed?)
     } else if let Some(completed) = event.decode::<TopUpCompleted>() {
         top_up_completed(event, &completed?)
     } else if let Some(failed) = event.decode::<TopUpFailed>() {
@@ -116,6 +119,17 @@ fn payment(event: &Event, completed: &PaymentCompleted) -> Result<Vec<Draft>, Ha
     let mut drafts = in_app_and_push(event, payer, template::PAYMENT_SENT, &sent);
     drafts.extend(in_app_and_push(event, owner, template::PAYMENT_RECEIVED, &received));
     Ok(drafts)
+}
+
+fn refund(event: &Event, completed: &RefundCompleted) -> Result<Vec<Draft>, HandleError> {
+    let parameters = json!({
+        "refund_id": completed.refund_id,
+        "payment_id": completed.payment_id,
+        "amount": money(completed.amount.as_ref())?,
+        "balance": money(completed.payer_balance.as_ref())?,
+        "merchant": completed.merchant_name,
+    });
+    Ok(in_app_and_push(event, id(&completed.payer_user_id)?, template::PAYMENT_REFUNDED, &parameters))
 }
 
 fn top_up_completed(event: &Event, completed: &TopUpCompleted) -> Result<Vec<Draft>, HandleError> {
@@ -194,6 +208,28 @@ pub(crate) mod tests {
             till_id: platform::id::new().to_string(),
             amount: dong(25_000),
             payer_balance: dong(175_000),
+        }
+    }
+
+    #[test]
+    fn a_refund_tells_the_payer() {
+        let payer = platform::id::new();
+        let completed = RefundCompleted {
+            refund_id: platform::id::new().to_string(),
+            payment_id: platform::id::new().to_string(),
+            payer_user_id: payer.to_string(),
+            merchant_name: "Cà phê Muối".to_owned(),
+            amount: dong(25_000),
+            payer_balance: dong(200_000),
+            ..RefundCompleted::default()
+        };
+        let made = drafts(&event(payer, &completed)).expect("well formed");
+        assert_eq!(made.len(), 2);
+        for draft in &made {
+            assert_eq!((draft.recipient, draft.lane), (payer, Lane::Payment));
+            for language in [Language::Vi, Language::En] {
+                draft.template.text(language, &draft.parameters).expect("the parameters fill the template");
+            }
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) const OTP: Template = Template("otp.v1");
 pub(crate) const PAYMENT_SENT: Template = Template("payment-sent.v1");
 /// To the merchant's owner. Parameters: `payment_id`, `amount`, `merchant`, `merchant_id`, `till_id`.
 pub(crate) const PAYMENT_RECEIVED: Template = Template("payment-received.v1");
+/// To the payer. Parameters: `refund_id`, `payment_id`, `amount`, `balance`, `merchant`.
+pub(crate) const PAYMENT_REFUNDED: Template = Template("payment-refunded.v1");
 /// Parameters: `top_up_id`, `transfer_id`, `amount`, `balance`, `bank`.
 pub(crate) const TOP_UP_COMPLETED: Template = Template("top-up-completed.v1");
 /// Parameters: `top_up_id`, `amount`, `reason`.
@@ -69,6 +71,8 @@ const SOURCES: &[Source] = &[
     source!("payment-sent.v1", Body, "body"),
     source!("payment-received.v1", Title, "title"),
     source!("payment-received.v1", Body, "body"),
+    source!("payment-refunded.v1", Title, "title"),
+    source!("payment-refunded.v1", Body, "body"),
     source!("top-up-completed.v1", Title, "title"),
     source!("top-up-completed.v1", Body, "body"),
     source!("top-up-failed.v1", Title, "title"),

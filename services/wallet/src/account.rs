@@ -25,8 +25,11 @@ pub(crate) const TOP_UP: TransferKind = TransferKind::new(1, "top_up");
 /// A citizen pays a merchant.
 pub(crate) const PAYMENT: TransferKind = TransferKind::new(2, "payment").spending(limit::GOODS);
 
+/// A merchant gives a payment's money back, all or part.
+pub(crate) const REFUND: TransferKind = TransferKind::new(3, "refund");
+
 /// Every kind of transfer that the wallet makes, with its name in HTTP, gRPC and events.
-const KIND_NAMES: [(TransferKind, &str); 2] = [(TOP_UP, "top-up"), (PAYMENT, "payment")];
+const KIND_NAMES: [(TransferKind, &str); 3] = [(TOP_UP, "top-up"), (PAYMENT, "payment"), (REFUND, "refund")];
 
 /// The name of a kind in HTTP, gRPC and events.
 pub(crate) fn kind_name(code: i16) -> Option<&'static str> {

@@ -86,6 +86,13 @@ pub(crate) const TOO_MANY_TOP_UPS: Code = Code::new(
     "Có quá nhiều lệnh nạp tiền đang chờ ngân hàng",
     "Too many top-ups are waiting for a bank",
 );
+/// More than was paid, less what was given back before.
+pub(crate) const REFUND_EXCEEDS_PAYMENT: Code = Code::new(
+    "refund-exceeds-payment",
+    422,
+    "Tổng số tiền hoàn vượt số tiền đã thanh toán",
+    "Refunds together would exceed the payment",
+);
 /// Whether the payment was made is not known.
 pub(crate) const OUTCOME_UNKNOWN: Code = Code::new(
     "outcome-unknown",
@@ -151,6 +158,9 @@ pub(crate) enum Error {
     /// No more top-ups until one has ended; how many there may be.
     #[error("too many top-ups")]
     TooManyTopUps(i64),
+    /// More would be given back than was paid; what was given back so far.
+    #[error("refund exceeds payment")]
+    RefundExceeds { reject: Reject, refunded: Money },
     /// The key belongs to another request.
     #[error("idempotency key reused")]
     KeyReused,
@@ -243,7 +253,7 @@ impl Error {
         match self {
             Self::NotFound => problem::NOT_FOUND,
             Self::Qr(fault) => qr_code(fault.reason),
-            Self::Rejected(reject) => reject_code(*reject),
+            Self::Rejected(reject) | Self::RefundExceeds { reject, .. } => reject_code(*reject),
             Self::Amount(fault) => fault.code(),
             Self::PayeeRequired => PAYEE_REQUIRED,
             Self::PayeeUnknown => PAYEE_UNKNOWN,
@@ -302,6 +312,7 @@ fn reject_code(reject: Reject) -> Code {
         Reject::LimitDay(_) => LIMIT_DAY,
         Reject::LimitMonth(_) => LIMIT_MONTH,
         Reject::ProofRequired(_) => STEP_UP_REQUIRED,
+        Reject::RefundExceedsPayment(_) => REFUND_EXCEEDS_PAYMENT,
         // The wallet opens what it names, in one currency, under ids of its own: the rest can't be.
         _ => problem::INTERNAL,
     }
@@ -342,6 +353,7 @@ impl From<Error> for Problem {
                     format!("At most {most} may wait at a time; please wait until one of them has ended."),
                 )
                 .with("maximum", most),
+            Error::RefundExceeds { refunded, .. } => problem.with("refunded", refunded),
             Error::QueueFull(wait) => problem.retry_after(wait.as_secs().max(1)),
             Error::OutcomeUnknown => problem.retry_after(2),
             Error::Unavailable(source) => problem.retry_after(1).source(source),
@@ -395,6 +407,7 @@ pub fn codes() -> Vec<Code> {
         NAME_UNPRINTABLE,
         TOO_MANY,
         TOO_MANY_TOP_UPS,
+        REFUND_EXCEEDS_PAYMENT,
         OUTCOME_UNKNOWN,
         SIGNATURE_INVALID,
         CALLBACK_AMOUNT_MISMATCH,

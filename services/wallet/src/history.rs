@@ -18,7 +18,7 @@ pub(crate) struct Line {
     /// The account's balance after it.
     pub(crate) balance: i64,
     pub(crate) posted_at: DateTime<Utc>,
-    /// Of a payment.
+    /// Of a payment or a refund.
     pub(crate) merchant_name: Option<String>,
     pub(crate) note: Option<String>,
     /// Of a top-up.
@@ -36,13 +36,16 @@ pub(crate) async fn before(
         Line,
         r#"SELECT line.id AS "id!", line.sequence AS "sequence!", line.kind AS "kind!", line.incoming AS "incoming!", line.amount AS "amount!",
                   line.balance AS "balance!", line.posted_at AS "posted_at!",
-                  payment.merchant_name AS "merchant_name?", payment.note AS "note?", top_up.bank_code AS "bank_code?"
+                  coalesce(payment.merchant_name, refunded.merchant_name) AS "merchant_name?", coalesce(payment.note, refund.reason) AS "note?",
+                  top_up.bank_code AS "bank_code?"
            FROM (
                SELECT id, sequence, kind, credit = $1 AS incoming, amount,
                       CASE WHEN credit = $1 THEN credit_balance ELSE debit_balance END AS balance, posted_at
                FROM ledger.history($1, $2::bigint, 0, $3)
            ) AS line
            LEFT JOIN wallet.payment ON payment.id = line.id
+           LEFT JOIN wallet.refund ON refund.id = line.id
+           LEFT JOIN wallet.payment AS refunded ON refunded.id = refund.payment_id
            LEFT JOIN wallet.top_up ON top_up.transfer_id = line.id
            ORDER BY line.sequence DESC"#,
         account.uuid(),
@@ -63,9 +66,12 @@ pub(crate) async fn one(
         Line,
         r#"SELECT line.id, line.sequence, line.kind, line.credit = $1 AS "incoming!", line.amount,
                   CASE WHEN line.credit = $1 THEN line.credit_balance ELSE line.debit_balance END AS "balance!", line.posted_at,
-                  payment.merchant_name AS "merchant_name?", payment.note AS "note?", top_up.bank_code AS "bank_code?"
+                  coalesce(payment.merchant_name, refunded.merchant_name) AS "merchant_name?", coalesce(payment.note, refund.reason) AS "note?",
+                  top_up.bank_code AS "bank_code?"
            FROM ledger.transfer AS line
            LEFT JOIN wallet.payment ON payment.id = line.id
+           LEFT JOIN wallet.refund ON refund.id = line.id
+           LEFT JOIN wallet.payment AS refunded ON refunded.id = refund.payment_id
            LEFT JOIN wallet.top_up ON top_up.transfer_id = line.id
            WHERE line.id = $2 AND (line.debit = $1 OR line.credit = $1)"#,
         account.uuid(),

@@ -10,13 +10,14 @@ use chrono::{DateTime, Utc};
 use ledger::journal::{self, JournalRow};
 use platform::outbox::{Backlog, Entry, Source, SourceError};
 use prost::{Message, Name};
-use proto::wallet::v1::{PaymentCompleted, TopUpCompleted};
+use proto::wallet::v1::{PaymentCompleted, RefundCompleted, TopUpCompleted};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::account::{PAYMENT, TOP_UP, event_of_transfer};
+use crate::account::{PAYMENT, REFUND, TOP_UP, event_of_transfer};
 use crate::event::money;
 use crate::payment::{self, Payment};
+use crate::refund::{self, Refund};
 use crate::top_up;
 
 /// The stream.
@@ -48,10 +49,16 @@ impl Source for Journal {
         let rows = journal::read(&self.pool, self.shard, after, limit).await?;
         let mut connection = self.pool.acquire().await?;
         let payments = payment::sql::find_all(&mut connection, &ids(&rows, PAYMENT.code)).await?;
-        let payments: HashMap<Uuid, Payment> =
+        let mut payments: HashMap<Uuid, Payment> =
             payments.into_iter().map(|payment| (payment.id.uuid(), payment)).collect();
         let banks = top_up::banks_of(&mut connection, &ids(&rows, TOP_UP.code)).await?;
-        rows.iter().map(|row| entry(row, &payments, &banks).map_err(SourceError::from)).collect()
+        let refunds = refund::sql::find_all(&mut connection, &ids(&rows, REFUND.code)).await?;
+        let refunded: Vec<Uuid> = refunds.iter().map(|refund| refund.payment_id.uuid()).collect();
+        let refunded = payment::sql::find_all(&mut connection, &refunded).await?;
+        payments.extend(refunded.into_iter().map(|payment| (payment.id.uuid(), payment)));
+        let refunds: HashMap<Uuid, Refund> = refunds.into_iter().map(|refund| (refund.id.uuid(), refund)).collect();
+        let told = Told { payments, refunds, banks };
+        rows.iter().map(|row| entry(row, &told).map_err(SourceError::from)).collect()
     }
 
     async fn backlog(&self, after: i64) -> Result<Backlog, SourceError> {
@@ -87,21 +94,42 @@ fn ids(rows: &[JournalRow], kind: i16) -> Vec<Uuid> {
     rows.iter().filter(|row| row.kind == kind).map(|row| row.transfer.uuid()).collect()
 }
 
-fn entry(
-    row: &JournalRow,
-    payments: &HashMap<Uuid, Payment>,
-    banks: &HashMap<Uuid, String>,
-) -> Result<Entry, Unexplained> {
+/// What transfers were for, by id.
+struct Told {
+    payments: HashMap<Uuid, Payment>,
+    refunds: HashMap<Uuid, Refund>,
+    banks: HashMap<Uuid, String>,
+}
+
+fn entry(row: &JournalRow, told: &Told) -> Result<Entry, Unexplained> {
     let id = row.transfer.uuid();
     let unexplained = || Unexplained { sequence: row.sequence, kind: row.kind };
     if row.kind == PAYMENT.code {
-        let payment = payments.get(&id).ok_or_else(unexplained)?;
+        let payment = told.payments.get(&id).ok_or_else(unexplained)?;
         Ok(of(row, payment.payer_user_id, &payment_completed(row, payment)))
     } else if row.kind == TOP_UP.code {
-        let bank_code = banks.get(&id).ok_or_else(unexplained)?;
+        let bank_code = told.banks.get(&id).ok_or_else(unexplained)?;
         Ok(of(row, row.credit.owner, &top_up_completed(row, bank_code)))
+    } else if row.kind == REFUND.code {
+        let refund = told.refunds.get(&id).ok_or_else(unexplained)?;
+        let payment = told.payments.get(&refund.payment_id.uuid()).ok_or_else(unexplained)?;
+        Ok(of(row, payment.payer_user_id, &refund_completed(row, payment, refund)))
     } else {
         Err(unexplained())
+    }
+}
+
+fn refund_completed(row: &JournalRow, payment: &Payment, refund: &Refund) -> RefundCompleted {
+    RefundCompleted {
+        refund_id: row.transfer.to_string(),
+        payment_id: payment.id.to_string(),
+        payer_user_id: payment.payer_user_id.to_string(),
+        merchant_id: payment.merchant_id.to_string(),
+        merchant_name: payment.merchant_name.clone(),
+        merchant_owner_user_id: payment.merchant_owner_user_id.to_string(),
+        amount: Some(money(row.amount)),
+        payer_balance: Some(money(row.credit.balance)),
+        reason: refund.reason.clone().unwrap_or_default(),
     }
 }
 

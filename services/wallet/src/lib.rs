@@ -7,7 +7,7 @@
 //! | [`city`], `place` | what the city's folder says: banks, dated rules, name, zone |
 //! | [`top_up`] | money from a bank: a saga with a pure state machine, a job, signed calls and callbacks |
 //! | `merchant` | merchants, stores, tills and their codes |
-//! | `payment` | a citizen pays a merchant: one request to the ledger |
+//! | `payment`, `refund` | a citizen pays a merchant, who may give it back: one request to the ledger each |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
 //! | `allowance`, `limit` | which rules bound an amount; the limits that go with a request |
 //! | `citizen`, `device` | tiers and devices, from identity's events |
@@ -50,6 +50,7 @@ mod place;
 mod places;
 pub mod qr;
 mod receipt;
+mod refund;
 mod retention;
 mod rider;
 mod text;

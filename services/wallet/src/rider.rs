@@ -1,4 +1,4 @@
-//! What the wallet writes in the batch of the ledger that posts: the other half of a payment, the end of a top-up.
+//! What the wallet writes in the batch of the ledger that posts: the other half of a payment or a refund, the end of a top-up.
 //!
 //! Payments and completed top-ups are counted here too, after the batch was committed: by what is in the books,
 //! not by whose caller lived to hear it.
@@ -17,11 +17,12 @@ use proto::wallet::v1::PaymentRejected;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::account::{CURRENCY, PAYMENT, kind_name};
+use crate::account::{CURRENCY, PAYMENT, REFUND, kind_name};
 use crate::error::Error;
 use crate::merchant::Payee;
 use crate::metrics::WalletMetrics;
 use crate::payment::{self, Payment, PaymentId};
+use crate::refund::{self, Refund, RefundId};
 use crate::top_up::{self, State, TopUpId};
 use crate::{SCHEMA, event};
 
@@ -32,6 +33,8 @@ pub(crate) enum Rider {
     TopUp { id: TopUpId, bank_reference: Option<String> },
     /// What the payment is for.
     Payment { payer: Uuid, payee: Arc<Payee>, amount: i64, note: Option<String> },
+    /// What the refund gives back.
+    Refund { payment: PaymentId, refunder: Uuid, amount: i64, reason: Option<String> },
 }
 
 /// Writes riders.
@@ -58,6 +61,7 @@ struct WrongCount {
 #[derive(Default)]
 struct Rows {
     payments: Vec<Payment>,
+    refunds: Vec<Refund>,
     top_ups: Vec<Uuid>,
     transfers: Vec<Uuid>,
     references: Vec<Option<String>>,
@@ -83,6 +87,15 @@ impl Rows {
                 note: note.clone(),
                 paid_at: posted.posted_at,
             }),
+            Rider::Refund { payment, refunder, amount, reason } => self.refunds.push(Refund {
+                id: RefundId::from(posted.transfer.uuid()),
+                sequence: posted.sequence,
+                payment_id: *payment,
+                refunder_user_id: *refunder,
+                amount: *amount,
+                reason: reason.clone(),
+                refunded_at: posted.posted_at,
+            }),
         }
     }
 }
@@ -106,6 +119,9 @@ impl Riders<Rider> for WalletRiders {
         if !rows.payments.is_empty() {
             payment::sql::insert(tx, &rows.payments).await?;
         }
+        if !rows.refunds.is_empty() {
+            refund::sql::insert(tx, &rows.refunds).await?;
+        }
         Ok(())
     }
 
@@ -122,11 +138,15 @@ impl Riders<Rider> for WalletRiders {
             match ride.rider {
                 Rider::TopUp { .. } => self.metrics.top_up(State::Completed),
                 Rider::Payment { .. } => self.metrics.payment(PAYMENT, "completed"),
+                Rider::Refund { .. } => self.metrics.payment(REFUND, "completed"),
             }
         }
         for refusal in refusals {
-            if let Rider::Payment { .. } = refusal.rider {
-                self.metrics.payment(PAYMENT, Error::Rejected(refusal.reject).name());
+            let code = Error::Rejected(refusal.reject).name();
+            match refusal.rider {
+                Rider::TopUp { .. } => {}
+                Rider::Payment { .. } => self.metrics.payment(PAYMENT, code),
+                Rider::Refund { .. } => self.metrics.payment(REFUND, code),
             }
         }
     }

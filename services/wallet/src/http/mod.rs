@@ -9,6 +9,7 @@ mod merchant;
 mod payment;
 mod qr;
 mod receipt;
+mod refund;
 mod stream;
 mod till;
 mod top_up;
@@ -57,6 +58,7 @@ pub(crate) fn router(wallet: App) -> ApiRouter {
         .routes(routes!(callback::receive))
         .routes(routes!(payment::pay))
         .routes(routes!(payment::show))
+        .routes(routes!(refund::create))
         .with_state(wallet)
 }
 

@@ -9,6 +9,7 @@ mod merchant;
 mod overload;
 mod payment;
 mod receipt;
+mod refund;
 mod relay;
 mod stage;
 mod stream;

@@ -261,7 +261,11 @@ BEGIN
         END IF;
     END IF;
     WHILE v_next > p_after AND v_left > 0 LOOP
-        SELECT * INTO STRICT v_row FROM ledger.transfer WHERE shard = v_shard AND sequence = v_next;
+        SELECT sequence, block, posted_at, amount, debit_balance, credit_balance, debit_previous, credit_previous, fingerprint,
+               shard, currency, kind, request_size, id, debit, credit, reference
+        INTO STRICT v_row
+        FROM ledger.transfer
+        WHERE shard = v_shard AND sequence = v_next;
         IF p_before IS NULL OR v_next < p_before THEN
             RETURN NEXT v_row;
             v_left := v_left - 1;
@@ -306,7 +310,8 @@ CREATE FUNCTION ledger.post(
     p_shard smallint, p_last_block bigint, p_last_hash bytea,
     p_posted_at timestamptz, p_first_sequence bigint, p_records integer, p_transfer_root bytea, p_record_root bytea, p_balance_hash bytea, p_salt uuid, p_hash bytea,
     p_request_key uuid[],
-    p_account uuid[], p_posted bigint[], p_held bigint[], p_promised bigint[], p_sequence bigint[], p_transfers bigint[], p_frozen smallint[], p_closed boolean[], p_usage text[],
+    p_account uuid[], p_posted bigint[], p_held bigint[], p_promised bigint[], p_sequence bigint[], p_transfers bigint[], p_frozen smallint[], p_closed boolean[],
+    p_usage bigint[], p_usage_first integer[], p_usage_last integer[],
     p_id uuid[], p_debit uuid[], p_credit uuid[], p_reference uuid[], p_amount bigint[], p_debit_balance bigint[], p_credit_balance bigint[],
     p_debit_previous bigint[], p_credit_previous bigint[], p_fingerprint bigint[], p_currency smallint[], p_kind smallint[], p_request_size smallint[],
     p_mark_account uuid[], p_mark_sequence bigint[],
@@ -327,10 +332,11 @@ BEGIN
     IF CARDINALITY(p_request_key) > 0 AND EXISTS (SELECT 1 FROM ledger.transfer WHERE id = ANY (p_request_key)) THEN
         RETURN 'known';
     END IF;
-    -- Arrays are read by subscript: an UNNEST of many arrays stores each of them once more.
+    -- Arrays are read by subscript, which is at once for elements of fixed width: an UNNEST of many arrays stores each of them once more.
+    -- What accounts have spent stands one after the other in p_usage, each from first to last.
     UPDATE ledger.account
     SET posted = p_posted[n], held = p_held[n], promised = p_promised[n], sequence = p_sequence[n], transfers = p_transfers[n],
-        frozen = p_frozen[n], closed = p_closed[n], usage = COALESCE(p_usage[n]::bigint[], usage)
+        frozen = p_frozen[n], closed = p_closed[n], usage = p_usage[p_usage_first[n]:p_usage_last[n]]
     FROM GENERATE_SERIES(1, CARDINALITY(p_account)) AS n
     WHERE id = p_account[n];
     GET DIAGNOSTICS v_changed = ROW_COUNT;

@@ -49,7 +49,7 @@ pub(crate) async fn post(
                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
                $13, $14, $15, $16, $17, $18, $19, $20,
                $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33,
-               $34, $35, $36, $37
+               $34, $35, $36, $37, $38, $39
            ) AS "answer!""#,
         block.shard,
         sealed.on.block,
@@ -71,7 +71,9 @@ pub(crate) async fn post(
         &a.transfers,
         &a.frozen,
         &a.closed,
-        &a.usage as &[Option<String>],
+        &a.usage,
+        &a.usage_first,
+        &a.usage_last,
         &t.id,
         &t.debit,
         &t.credit,
@@ -110,8 +112,10 @@ pub(crate) struct AccountColumns {
     transfers: Vec<i64>,
     frozen: Vec<i16>,
     closed: Vec<bool>,
-    /// Arrays as text, since arrays of arrays must be of one length; `None` where nothing was ever counted.
-    usage: Vec<Option<String>>,
+    /// What accounts have spent, one after the other, each from `usage_first` to `usage_last`, counted from 1.
+    usage: Vec<i64>,
+    usage_first: Vec<i32>,
+    usage_last: Vec<i32>,
 }
 
 impl AccountColumns {
@@ -126,16 +130,23 @@ impl AccountColumns {
             columns.transfers.push(account.transfers);
             columns.frozen.push(account.freeze.number());
             columns.closed.push(account.closed);
-            columns.usage.push(usage_text(account));
+            columns.usage_first.push(place(columns.usage.len() + 1));
+            columns.usage.extend(account.usage.encode());
+            columns.usage_last.push(place(columns.usage.len()));
         }
         columns
     }
 }
 
+/// A place in an array of the database.
+fn place(place: usize) -> i32 {
+    i32::try_from(place).expect("a batch is small")
+}
+
 /// An account's usage in PostgreSQL's own words.
-fn usage_text(account: &Account) -> Option<String> {
+fn usage_text(account: &Account) -> String {
     let numbers: Vec<String> = account.usage.encode().iter().map(i64::to_string).collect();
-    (!numbers.is_empty()).then(|| format!("{{{}}}", numbers.join(",")))
+    format!("{{{}}}", numbers.join(","))
 }
 
 #[derive(Default)]
@@ -184,6 +195,7 @@ impl TransferColumns {
 /// Adds new accounts with their balances after the batch.
 pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &[Account]) -> Result<(), sqlx::Error> {
     let a = AccountColumns::of(accounts.iter());
+    let usage: Vec<String> = accounts.iter().map(usage_text).collect();
     let owner: Vec<Uuid> = accounts.iter().map(|account| account.owner).collect();
     let kind: Vec<i16> = accounts.iter().map(|account| account.kind).collect();
     let currency: Vec<i16> = accounts.iter().map(|account| account.currency.numeric()).collect();
@@ -192,7 +204,7 @@ pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &
     let at: Vec<_> = accounts.iter().map(|account| account.opened_at).collect();
     sqlx::query!(
         "INSERT INTO ledger.account (shard, id, posted, held, promised, sequence, transfers, frozen, closed, usage, owner, kind, currency, floor, opened_block, opened_at)
-         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.transfers, n.frozen, n.closed, COALESCE(n.usage, '{}')::bigint[], n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at
+         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.transfers, n.frozen, n.closed, n.usage::bigint[], n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at
          FROM UNNEST($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::smallint[], $9::boolean[],
                      $10::uuid[], $11::smallint[], $12::smallint[], $13::bigint[], $14::bigint[], $15::timestamptz[], $16::text[])
            AS n (id, posted, held, promised, sequence, transfers, frozen, closed, owner, kind, currency, floor, opened_block, opened_at, usage)",
@@ -211,7 +223,7 @@ pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &
         &floor as &[Option<i64>],
         &block,
         &at,
-        &a.usage as &[Option<String>],
+        &usage,
     )
     .execute(tx)
     .await

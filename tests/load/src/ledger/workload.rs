@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use clap::ValueEnum;
 use futures::StreamExt as _;
+use ledger::limit::{Class, Classes, Lift, Limit, Period};
 use ledger::{
     AccountId, AccountKind, AccountSpec, Action, Currency, Floor, HoldId, HoldPosting, HoldSpec, Key, Ledger, Money,
     Outcome, Posting, Reject, Request, TransferKind,
@@ -26,7 +27,12 @@ const ZIPF: f64 = 1.0;
 const CUSTOMER: AccountKind = AccountKind { code: 1, name: "customer", floor: Floor::Zero };
 const NOSTRO: AccountKind = AccountKind { code: 2, name: "nostro", floor: Floor::None };
 const TOP_UP: TransferKind = TransferKind::new(1, "top_up");
-const PAYMENT: TransferKind = TransferKind::new(2, "payment");
+const PAYMENT: TransferKind = TransferKind::new(2, "payment").spending(GOODS);
+
+/// What payments count as.
+const GOODS: Class = Class::new(1);
+/// The limits that each payment must keep, above what a run spends: one payment, a day, a month.
+const LIMITS: [(Period, i64); 3] = [(Period::Transaction, FUNDS), (Period::Day, FUNDS), (Period::Month, FUNDS)];
 
 /// Who pays whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -132,7 +138,7 @@ pub(super) async fn preload(ledger: &Ledger<()>, accounts: &Accounts, transfers:
     let mut pick = Pick::new(Shape::Uniform, 0);
     let requests = (0..transfers).map(|_| {
         let (debit, credit) = pick.pair();
-        post(ledger, Request::new(key()).transfer(posting(accounts.ids[debit], accounts.ids[credit], 1)))
+        post(ledger, payment(accounts.ids[debit], accounts.ids[credit]))
     });
     let mut answers = futures::stream::iter(requests).buffer_unordered(UNDER_WAY);
     while let Some(answer) = answers.next().await {
@@ -180,9 +186,9 @@ impl Caller {
         let (debit, credit) = (self.accounts.ids[debit], self.accounts.ids[credit]);
         let percent = if self.pick.shape == Shape::Mixed { self.pick.percent() } else { 100 };
         match percent {
-            0..5 => Request::new(key()).transfer(posting(self.accounts.empty, credit, 1)),
-            5..15 => Request::new(key()).action(self.hold(debit, credit)),
-            _ => Request::new(key()).transfer(posting(debit, credit, 1)),
+            0..5 => payment(self.accounts.empty, credit),
+            5..15 => Request::new(key()).action(self.hold(debit, credit)).limits(limits(debit)),
+            _ => payment(debit, credit),
         }
     }
 
@@ -200,6 +206,17 @@ impl Caller {
 
 fn spec(kind: AccountKind) -> AccountSpec {
     AccountSpec { id: AccountId::generate(), owner: Uuid::now_v7(), kind, currency: Currency::Vnd }
+}
+
+/// One đồng from one account to another, within limits.
+fn payment(debit: AccountId, credit: AccountId) -> Request<()> {
+    Request::new(key()).transfer(posting(debit, credit, 1)).limits(limits(debit))
+}
+
+fn limits(account: AccountId) -> Vec<Limit> {
+    let limit =
+        |(period, maximum)| Limit { account, classes: Classes::of(&[GOODS]), period, maximum, lift: Lift::Never };
+    LIMITS.into_iter().map(limit).collect()
 }
 
 fn key() -> Key {

@@ -63,6 +63,12 @@ pub(crate) fn router(reports: App) -> ApiRouter {
         .merge(open)
 }
 
+/// The largest body of a route that takes more than others.
+pub(crate) fn body_limit(path: &str) -> Option<usize> {
+    let report = path.strip_prefix("/reports/v1/reports/")?.strip_suffix("/photos")?;
+    (!report.contains('/')).then_some(photo::MAX_UPLOAD)
+}
+
 /// A claim on an idempotency key, before the work.
 fn key(principal: &Principal, operation: &'static str, key: String, fingerprint: [u8; 32]) -> Key {
     Key { caller: principal.subject, operation, key, fingerprint }

@@ -183,6 +183,11 @@ fn count_task(reports: Arc<Reports>) -> Task {
     })
 }
 
+/// The largest body that a path of the role takes when it takes more than others, in bytes; a proxy in front asks for it.
+pub fn body_limit(path: &str) -> Option<usize> {
+    http::body_limit(path)
+}
+
 /// Every fault of the files that field reports read from a city's folder, with file and line.
 pub fn check_city(dir: &Path) -> Vec<Fault> {
     city::read(dir).1

@@ -141,7 +141,7 @@ pub(crate) async fn add(
 pub(crate) async fn list(connection: &mut PgConnection, report: Uuid) -> Result<Vec<PhotoView>, sqlx::Error> {
     sqlx::query_as!(
         PhotoView,
-        "SELECT id, kind, round, width, height FROM reports.attachment WHERE report_id = $1 ORDER BY id",
+        "SELECT id, kind, round, width, height FROM reports.attachment WHERE report_id = $1 ORDER BY created_at, id",
         report
     )
     .fetch_all(connection)

@@ -148,7 +148,7 @@ pub(crate) async fn file(
     let case = Case::submitted(category.lane, channel, reports.moment(now, &category.code));
     let ward_code = ward.map(|ward| ward.code.clone());
     let filed = Filed { id: platform::id::new(), category: category.code.clone(), ward_code };
-    insert(reports, tx, &filed, &case, new, now).await?;
+    insert(reports, tx, (&filed, &case), new, now).await?;
     let (actor, officer) = match sender {
         Sender::Citizen(user) => {
             sqlx::query!("INSERT INTO reports.reporter (report_id, user_id) VALUES ($1, $2)", filed.id, user)
@@ -158,7 +158,7 @@ pub(crate) async fn file(
         }
         Sender::Operator(officer) => (Actor::Ioc, Some(officer)),
     };
-    let entry = entry(None, &case, "submit", &actor, officer, &json!({}), now);
+    let entry = first_entry(&case, &actor, officer, now);
     history::append(tx, filed.id, &entry).await?;
     escalation::plan(reports, tx, filed.id, None, &case).await?;
     let word = if channel == Channel::App { "app" } else { "call" };
@@ -188,8 +188,7 @@ async fn within_the_day(tx: &mut PgConnection, user: Uuid, now: DateTime<Utc>) -
 async fn insert(
     reports: &Reports,
     tx: &mut PgConnection,
-    filed: &Filed,
-    case: &Case,
+    (filed, case): (&Filed, &Case),
     new: &NewReport,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
@@ -225,27 +224,49 @@ fn round(case: &Case) -> i32 {
     i32::try_from(case.round).unwrap_or(i32::MAX)
 }
 
-fn entry(
-    before: Option<&Case>,
-    after: &Case,
-    action: &str,
-    actor: &Actor,
-    officer: Option<Uuid>,
-    details: &Value,
-    now: DateTime<Utc>,
-) -> Entry {
+/// The first row of a history.
+fn first_entry(case: &Case, actor: &Actor, officer: Option<Uuid>, now: DateTime<Utc>) -> Entry {
     let (kind, agency) = history::actor(actor);
     Entry {
-        version: after.version,
-        action: action.to_owned(),
-        from_state: before.map(|before| before.state.name().to_owned()),
-        to_state: after.state.name().to_owned(),
-        round: round(after),
+        version: case.version,
+        action: "submit".to_owned(),
+        from_state: None,
+        to_state: case.state.name().to_owned(),
+        round: round(case),
         actor: kind.to_owned(),
         agency: agency.map(ToOwned::to_owned),
         officer_id: officer,
-        details: details.to_string(),
+        details: json!({}).to_string(),
         occurred_at: now,
+    }
+}
+
+/// A deed that was decided.
+#[derive(Clone, Copy, Debug)]
+struct Change<'a> {
+    filed: &'a Filed,
+    before: &'a Case,
+    after: &'a Case,
+    deed: &'a Deed,
+    now: DateTime<Utc>,
+}
+
+impl Change<'_> {
+    /// Its row of history.
+    fn entry(&self) -> Entry {
+        let (kind, agency) = history::actor(&self.deed.actor);
+        Entry {
+            version: self.after.version,
+            action: self.deed.action.name().to_owned(),
+            from_state: Some(self.before.state.name().to_owned()),
+            to_state: self.after.state.name().to_owned(),
+            round: round(self.after),
+            actor: kind.to_owned(),
+            agency: agency.map(ToOwned::to_owned),
+            officer_id: self.deed.officer,
+            details: self.deed.details.to_string(),
+            occurred_at: self.now,
+        }
     }
 }
 
@@ -267,10 +288,10 @@ pub(crate) async fn act(
     let moment = reports.moment(now, &filed.category);
     let after = decide(before, &deed.actor, deed.version, &deed.action, moment)?;
     named(reports, tx, filed.id, &deed.action).await?;
-    update(reports, tx, filed.id, (before, &after), &deed, now).await?;
-    let entry = entry(Some(before), &after, deed.action.name(), &deed.actor, deed.officer, &deed.details, now);
-    history::append(tx, filed.id, &entry).await?;
-    let (mut events, mut counts) = settled(tx, filed, (before, &after), &deed, now).await?;
+    let change = Change { filed, before, after: &after, deed: &deed, now };
+    update(reports, tx, change).await?;
+    history::append(tx, filed.id, &change.entry()).await?;
+    let (mut events, mut counts) = settled(tx, change).await?;
     escalation::plan(reports, tx, filed.id, Some(before), &after).await?;
     let due = reports.due(&after).map_or(0, |due| due.timestamp());
     events.insert(0, event::moved(filed, before, &after, deed.action.name(), due));
@@ -312,14 +333,8 @@ async fn named(reports: &Reports, tx: &mut PgConnection, id: Uuid, action: &Acti
     }
 }
 
-async fn update(
-    reports: &Reports,
-    tx: &mut PgConnection,
-    id: Uuid,
-    (before, after): (&Case, &Case),
-    deed: &Deed,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
+async fn update(reports: &Reports, tx: &mut PgConnection, change: Change<'_>) -> Result<(), Error> {
+    let Change { filed, before, after, deed, now } = change;
     let merged_into = match deed.action {
         Action::Merge(into) => Some(into),
         _ => None,
@@ -337,7 +352,7 @@ async fn update(
              public_since = CASE WHEN $13 THEN coalesce(public_since, $11) ELSE public_since END,
              public_body = coalesce($14, public_body), result = CASE WHEN $15 THEN $16 ELSE result END
          WHERE id = $1 AND version = $2",
-        id,
+        filed.id,
         before.version,
         after.state.name(),
         after.version,
@@ -360,13 +375,8 @@ async fn update(
 }
 
 /// What is kept beside the report when a round's result is published, rated or left unrated.
-async fn settled(
-    tx: &mut PgConnection,
-    filed: &Filed,
-    (before, after): (&Case, &Case),
-    deed: &Deed,
-    now: DateTime<Utc>,
-) -> Result<(Vec<NewEvent>, Vec<Count>), Error> {
+async fn settled(tx: &mut PgConnection, change: Change<'_>) -> Result<(Vec<NewEvent>, Vec<Count>), Error> {
+    let Change { filed, before, after, deed, now } = change;
     match deed.action {
         Action::Approve => {
             let kept = after.handling.expect("published work had a time").kept();

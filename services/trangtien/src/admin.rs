@@ -4,6 +4,7 @@ use anyhow::{Context as _, ensure};
 use chrono::Utc;
 use identity::Urgency;
 use platform::{events, job};
+use reports::officer::Appointment;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -35,6 +36,14 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
     },
+    /// Makes a person a supervisor of the operations centre for field reports, who then appoints others over HTTP.
+    AppointSupervisor {
+        /// Which city.
+        #[command(flatten)]
+        place: Place,
+        /// The person, by the id that `GET /identity/v1/me` tells them.
+        user_id: Uuid,
+    },
     /// Lets the next signing key take over at once; the old one stays valid for tokens that are out.
     RotateKeys {
         /// Which city.
@@ -63,6 +72,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::DeadLetters { place, role } => list(&place, role).await,
         Command::Redrive { place, role, which } => redrive(&place, role, which).await,
+        Command::AppointSupervisor { place, user_id } => appoint(&place, user_id).await,
         Command::RotateKeys { place } => rotate(&place).await,
     }
 }
@@ -145,6 +155,17 @@ async fn redrive(place: &Place, role: Role, which: Which) -> anyhow::Result<()> 
     tracing::info!(operator = operator(), role = role.name(), jobs, events, "dead letters redriven");
     println!("{jobs} jobs and {events} events of {role} are tried again");
     ensure!(jobs + events > 0, "there is no such dead letter");
+    Ok(())
+}
+
+async fn appoint(place: &Place, user_id: Uuid) -> anyhow::Result<()> {
+    let pool = place.pool(Role::Reports)?;
+    let appointment = Appointment { user_id, role: reports::officer::Role::Supervisor, agency: None };
+    reports::officer::appoint(&pool, &appointment, None, Utc::now())
+        .await
+        .context("the officer can't be written down")?;
+    tracing::info!(operator = operator(), user.id = %user_id, "supervisor appointed");
+    println!("{user_id} is a supervisor of field reports");
     Ok(())
 }
 

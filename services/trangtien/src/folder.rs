@@ -33,7 +33,8 @@ const LOCK: &str = "lock";
 const RUN: &str = "run.json";
 const SECRETS: &str = "secrets.toml";
 const POSTGRES: &str = "postgres";
-const FOLDERS: [&str; 4] = ["redis", "pki", "roles", "log"];
+const FOLDERS: [&str; 5] = ["redis", "pki", "roles", "log", FILES];
+const FILES: &str = "files";
 
 /// An opened data folder; the lock is held as long as it lives.
 #[derive(Debug)]
@@ -128,6 +129,12 @@ impl Folder {
     #[must_use]
     pub fn redis(&self) -> PathBuf {
         self.join("redis")
+    }
+
+    /// Where a role keeps its files, such as the photos of reports.
+    #[must_use]
+    pub fn files(&self, role: &str) -> PathBuf {
+        self.join(FILES).join(role)
     }
 
     /// Removes all data, of the servers too. The lock stays.

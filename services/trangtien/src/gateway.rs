@@ -1,7 +1,8 @@
 //! The reverse proxy in front of roles that run in processes of their own (`trangtien up --split`).
 //!
 //! It routes by the first segment of the path ([`Role::of_segment`]) and streams bodies both ways, event streams included;
-//! a body that does not say its length is gathered first, so that one that is too long never reaches a role.
+//! a body that does not say its length is gathered first, so that one that is too long never reaches a role. A route that takes
+//! more than others says so itself (photos of reports).
 //! Hop-by-hop headers (RFC 9110, section 7.6.1) end here; the client's address is appended to `X-Forwarded-For`,
 //! whose earlier entries are dropped: this gateway is the edge, and nobody before it is trusted.
 //! It holds no state and knows no token.
@@ -149,7 +150,8 @@ impl Gateway {
     /// The request with a body that is not too long. A role would refuse it and close the connection while the body is still coming:
     /// it is refused here, before any of it is sent.
     async fn bounded(&self, request: Request) -> Result<Request, Problem> {
-        let (most, size) = (self.0.limits.max_body_bytes, request.body().size_hint());
+        let most = body_limit(request.uri().path()).unwrap_or_default().max(self.0.limits.max_body_bytes);
+        let size = request.body().size_hint();
         if usize::try_from(size.lower()).map_or(true, |size| size > most) {
             return Err(Problem::new(BODY_TOO_LARGE));
         }
@@ -196,6 +198,11 @@ impl Gateway {
         };
         tokio::time::timeout(ASK_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(Problem::new(UNAVAILABLE)))
     }
+}
+
+/// What a route takes when it takes more than others; it says so itself.
+fn body_limit(path: &str) -> Option<usize> {
+    reports::body_limit(path)
 }
 
 async fn proxy(axum::Extension(gateway): axum::Extension<Gateway>, State(()): State<()>, request: Request) -> Response {
@@ -368,6 +375,18 @@ mod tests {
             let (status, problem) = send(&gateway, long).await;
             assert_eq!(status, 413, "{problem}");
             assert!(problem.contains(BODY_TOO_LARGE.code()), "{problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_photo_may_be_larger_than_other_bodies() {
+        let gateway = gateway().await;
+        let photo = "/reports/v1/reports/019e0000-0000-7000-8000-000000000000/photos";
+        let most = body_limit(photo).expect("photos have a limit of their own");
+        assert!(most > gateway.0.limits.max_body_bytes && body_limit("/wallet/v1/payments").is_none());
+        for (length, refused) in [(most, false), (most + 1, true)] {
+            let request = http::Request::post(photo).body(Body::from(vec![b'x'; length])).expect("a request");
+            assert_eq!(gateway.bounded(request).await.is_err(), refused, "{length}");
         }
     }
 

@@ -26,6 +26,7 @@ use crate::folder::{Folder, RunInfo};
 use crate::listen::{self, Bound};
 use crate::migrate;
 use crate::progress::Progress;
+use crate::role::Role;
 use crate::split::Processes;
 use crate::stop::Stop;
 
@@ -233,6 +234,7 @@ async fn start_on(
     config.city = city;
     config.redis_url = servers.redis_url().clone();
     config.database = databases;
+    config.reports.files = std::path::absolute(folder.files(Role::Reports.name())).context("the data folder's path")?;
     let info = RunInfo {
         http: public.url(),
         database_url: servers.database_url().expose().to_owned(),

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use platform::auth::Principal;
 use platform::http::{IdempotencyKey, Path};
+use platform::idempotency::Key;
 use platform::problem::{BODY_TOO_LARGE, Problem};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
@@ -71,9 +72,9 @@ pub(super) async fn upload(
     hash.update(id.as_bytes());
     hash.update(&bytes);
     let key = key(&principal, "report.photo", client_key, hash.finalize().into());
+    let photo = photo_id(&key);
     let picture =
         reports.photos.clean(bytes.into()).await.inspect_err(|_| reports.metrics.count(&Count::Photo("refused")))?;
-    let photo = platform::id::new();
     reports.photos.put(id, photo, picture.bytes.clone()).await?;
     once(&reports, key, StatusCode::CREATED, async |tx| {
         let locked = report::lock(tx, id).await?.ok_or(Error::NotFound)?;
@@ -82,6 +83,18 @@ pub(super) async fn upload(
         Ok((view, vec![Count::Photo("stored")]))
     })
     .await
+}
+
+/// The id of the photo that a key names: the same when it is sent again, so that the store keeps it once.
+fn photo_id(key: &Key) -> Uuid {
+    let mut hash = Sha256::new();
+    hash.update(key.caller.as_bytes());
+    hash.update(&key.key);
+    hash.update(key.fingerprint);
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
 /// Refuses who may not, before anything is decoded.

@@ -249,7 +249,7 @@ fn agree(case: &Case, model: &Model, now: DateTime<Utc>) -> Result<(), TestCaseE
 }
 
 fn go(case: Case, actor: &Actor, action: &Action, now: DateTime<Utc>) -> Case {
-    decide(&case, actor, case.version, action, at(now)).unwrap_or_else(|error| panic!("{action:?}: {error}"))
+    decide(&case, actor, case.version, action, at(now)).expect("the test does what may be done")
 }
 
 fn distributed(deadline: Option<DateTime<Utc>>) -> Case {

@@ -123,3 +123,106 @@ async fn a_caller_has_no_reporter() {
     stage.post(stage.ioc, "/reports/v1/reports", &body).await.expect(201);
     assert_eq!(stage.count("reports.reporter").await, 0);
 }
+
+#[tokio::test]
+async fn an_agency_asks_for_more_time_and_the_first_deadline_stays() {
+    let stage = Stage::new().await;
+    let report = stage.report(Uuid::now_v7()).await;
+    stage.in_progress(&report).await;
+    let path = format!("/reports/v1/reports/{report}");
+    let first = stage.get(None, &path).await.expect(200)["first_due_at"].clone();
+    assert_ne!(first, Value::Null);
+    let until = (stage.clock.now() + chrono::TimeDelta::days(40)).to_rfc3339();
+    let ask = json!({"action": "request-extension", "until": until, "reason": "Chờ vật tư"});
+    assert_eq!(
+        stage.act(stage.ioc, &report, json!({"action": "grant-extension"})).await.refused(409),
+        "no-extension-asked"
+    );
+    stage.act(stage.roads, &report, ask.clone()).await.expect(201);
+    assert_eq!(stage.act(stage.roads, &report, ask).await.refused(409), "extension-not-open");
+    assert_eq!(stage.get(Some(stage.ioc), &path).await.expect(200)["extension_asked"], true);
+    stage.act(stage.ioc, &report, json!({"action": "grant-extension"})).await.expect(201);
+    let after = stage.get(None, &path).await.expect(200);
+    assert_eq!(after["first_due_at"], first);
+    assert!(after["due_at"].as_str() > first.as_str(), "{after}");
+    // A result that is sent back goes on with what is left of the time.
+    stage.photo(stage.roads, &report, jpeg(16, 16)).await.expect(201);
+    stage.act(stage.roads, &report, json!({"action": "submit-result", "text": "Đã vá"})).await.expect(201);
+    stage.act(stage.ioc, &report, json!({"action": "send-back", "reason": "Ảnh mờ"})).await.expect(201);
+    stage.act(stage.roads, &report, json!({"action": "submit-result", "text": "Đã vá lại"})).await.expect(201);
+    stage.act(stage.supervisor, &report, json!({"action": "approve"})).await.expect(201);
+    let statistics = stage.get(None, "/reports/v1/statistics").await.expect(200);
+    assert_eq!((&statistics["results"], &statistics["within_extended_deadline"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_supervisor_appoints_officers_and_every_appointment_is_kept() {
+    let stage = Stage::new().await;
+    let person = Uuid::now_v7();
+    let path = format!("/reports/v1/officers/{person}");
+    let put = async |by: Uuid, body: Value| {
+        let request = http::Request::put(&path)
+            .header("authorization", format!("Bearer {}", stage.token(by)))
+            .header("content-type", "application/json");
+        stage.call(request.body(body.to_string().into()).expect("a request")).await
+    };
+    let agency = json!({"role": "agency", "agency": ROADS});
+    assert_eq!(put(stage.ioc, agency.clone()).await.refused(403), "forbidden");
+    assert_eq!(put(person, json!({"role": "supervisor"})).await.refused(403), "forbidden");
+    for wrong in
+        [json!({"role": "agency"}), json!({"role": "agency", "agency": "XX"}), json!({"role": "ioc", "agency": ROADS})]
+    {
+        assert_eq!(put(stage.supervisor, wrong).await.refused(422), "agency-unknown");
+    }
+    put(stage.supervisor, agency).await.expect(204);
+    stage.get(Some(person), "/reports/v1/queue").await.expect(200);
+    let listed = stage.get(Some(stage.supervisor), "/reports/v1/officers").await.expect(200);
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(5));
+    let request =
+        http::Request::delete(&path).header("authorization", format!("Bearer {}", stage.token(stage.supervisor)));
+    stage.call(request.body(axum::body::Body::empty()).expect("a request")).await.expect(204);
+    stage.get(Some(person), "/reports/v1/queue").await.expect(403);
+    let kept = format!("reports.appointment WHERE user_id = '{person}' AND by_officer = '{}'", stage.supervisor);
+    assert_eq!(stage.count(&kept).await, 2);
+}
+
+#[tokio::test]
+async fn lists_join_without_gap_and_show_only_what_is_public() {
+    let stage = Stage::new().await;
+    let citizen = Uuid::now_v7();
+    let mut public = Vec::new();
+    for index in 0..5 {
+        let report = stage.report(citizen).await;
+        if index != 2 {
+            stage.in_progress(&report).await;
+            public.insert(0, report);
+        }
+    }
+    let mut seen = Vec::new();
+    let mut path = "/reports/v1/reports?category=HT&ward=19789&state=in-progress&limit=3".to_owned();
+    loop {
+        let page = stage.get(None, &path).await.expect(200);
+        seen.extend(
+            page["items"].as_array().expect("a list").iter().map(|item| item["id"].as_str().expect("an id").to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/reports/v1/reports?category=HT&ward=19789&state=in-progress&limit=3&cursor={cursor}");
+    }
+    assert_eq!(seen, public);
+    let mine = stage.get(Some(citizen), "/reports/v1/reports?mine=true").await.expect(200);
+    assert_eq!(mine["items"].as_array().map(Vec::len), Some(5));
+    assert_eq!(stage.get(Some(Uuid::now_v7()), "/reports/v1/reports?mine=true").await.expect(200)["items"], json!([]));
+    stage.get(None, "/reports/v1/reports?mine=true").await.expect(401);
+    for query in ["state=unknown", "colour=red", "mine=true&category=HT", "cursor=!"] {
+        assert_eq!(
+            stage.get(Some(citizen), &format!("/reports/v1/reports?{query}")).await.refused(400),
+            "invalid-query"
+        );
+    }
+    for bbox in ["", "1,2,3", "2,0,1,1", "a,b,c,d"] {
+        assert_eq!(
+            stage.get(None, &format!("/reports/v1/map.geojson?bbox={bbox}")).await.refused(400),
+            "invalid-query"
+        );
+    }
+}

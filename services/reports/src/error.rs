@@ -111,6 +111,8 @@ pub(crate) enum Error {
     TooManyPhotos,
     #[error("the citizen has sent as many reports today as may be")]
     TooManyReports,
+    #[error("too many photos are under way")]
+    Busy,
     #[error("the object store does not answer")]
     Store(#[from] object_store::Error),
     #[error("the database does not answer")]
@@ -156,6 +158,7 @@ impl From<Error> for Problem {
             Error::PhotoTooLarge => Self::new(PHOTO_TOO_LARGE),
             Error::TooManyPhotos => Self::new(TOO_MANY_PHOTOS),
             Error::TooManyReports => Self::new(TOO_MANY_REPORTS).retry_after(3_600),
+            Error::Busy => Self::new(problem::OVERLOADED).retry_after(2),
             Error::Store(source) => Self::new(problem::UNAVAILABLE).retry_after(2).source(source),
             Error::Database(source) => source.into(),
         }

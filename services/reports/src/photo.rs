@@ -2,7 +2,8 @@
 //!
 //! The bytes are stored before the row is written: a row never names a photo that is not there. What a failed request leaves in
 //! the store is named by no row and shown to nobody.
-//! At most `photos_at_once` are decoded at a time in one process; others wait for their turn within the request's deadline.
+//! At most [`MAX_HELD`] are held in memory at a time in one process, and `photos_at_once` of them decoded; those wait for their turn
+//! within the request's deadline.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use serde::Serialize;
 use sqlx::PgConnection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -24,6 +25,8 @@ use crate::report::Locked;
 
 /// Photos that a reporter may add to a report.
 pub(crate) const MAX_OF_REPORTER: i64 = 5;
+/// Photos that one process holds in memory at a time; whoever comes then is asked to come again.
+const MAX_HELD: usize = 32;
 /// Photos that an agency may add in one round.
 pub(crate) const MAX_OF_ROUND: i64 = 10;
 
@@ -32,6 +35,7 @@ pub(crate) const MAX_OF_ROUND: i64 = 10;
 pub(crate) struct Photos {
     store: Arc<dyn ObjectStore>,
     root: Key,
+    places: Semaphore,
     turns: Semaphore,
 }
 
@@ -51,11 +55,21 @@ impl Photos {
     /// A local folder, made when the first photo is stored.
     pub(crate) fn local(folder: &Path, at_once: usize) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let root = Key::from_absolute_path(std::path::absolute(folder)?)?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), root, turns: Semaphore::new(at_once.max(1)) })
+        Ok(Self {
+            store: Arc::new(LocalFileSystem::new()),
+            root,
+            places: Semaphore::new(MAX_HELD),
+            turns: Semaphore::new(at_once.max(1)),
+        })
     }
 
     fn key(&self, report: Uuid, photo: Uuid) -> Key {
         self.root.clone().join(report.to_string()).join(format!("{photo}.jpg"))
+    }
+
+    /// A place for one photo, before any of it is read.
+    pub(crate) fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.places.try_acquire().map_err(|_| Error::Busy)
     }
 
     /// Cleans what was sent, when its turn comes.

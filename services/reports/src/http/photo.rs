@@ -1,14 +1,14 @@
 //! Photos: sent as the bytes themselves, shown as JPEG without anything but the picture.
 
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use platform::auth::Principal;
 use platform::http::{IdempotencyKey, Path};
 use platform::idempotency::Key;
-use platform::problem::{BODY_TOO_LARGE, Problem};
+use platform::problem::{BODY_TOO_LARGE, INVALID_BODY, Problem};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -55,6 +55,7 @@ async fn adder(tx: &mut PgConnection, locked: &Locked, caller: Uuid) -> Result<A
         (status = 409, description = "wrong-state"),
         (status = 413, description = "body-too-large"),
         (status = 422, description = "photo-unreadable, photo-too-large, too-many-photos"),
+        (status = 503, description = "overloaded"),
     ),
     security(("bearer" = []))
 )]
@@ -63,10 +64,12 @@ pub(super) async fn upload(
     principal: Principal,
     Path(id): Path<Uuid>,
     IdempotencyKey(client_key): IdempotencyKey,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let bytes = body.map_err(|rejection| Problem::new(BODY_TOO_LARGE).source(rejection))?;
+    // Nothing of the body is read before the sender is known to be allowed and there is room for it.
     allowed(&reports, &principal, id).await?;
+    let _place = reports.photos.place()?;
+    let bytes = Bytes::from_request(request, &()).await.map_err(refuse_body)?;
     let mut hash = Sha256::new();
     hash.update(Method::POST.as_str());
     hash.update(id.as_bytes());
@@ -97,7 +100,16 @@ fn photo_id(key: &Key) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// Refuses who may not, before anything is decoded.
+/// A body that is too long, or that broke off.
+fn refuse_body(rejection: BytesRejection) -> Problem {
+    let code = match &rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => BODY_TOO_LARGE,
+        _ => INVALID_BODY,
+    };
+    Problem::new(code).source(rejection)
+}
+
+/// Refuses who may not, before anything is read.
 async fn allowed(reports: &App, principal: &Principal, id: Uuid) -> Result<(), Error> {
     let mut tx = platform::db::begin(&reports.pool).await?;
     let locked = report::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;

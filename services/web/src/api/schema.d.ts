@@ -460,6 +460,287 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/reports/v1/duplicates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was reported near a point: same category, at most 200 m away, at most 30 days ago. */
+        get: operations["findPossibleDuplicates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/locate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** In which ward a point lies. */
+        get: operations["locate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/map.geojson": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Public reports inside a box, as GeoJSON. */
+        get: operations["getReportMap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/officers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** For supervisors: all officers. */
+        get: operations["listReportOfficers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/officers/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** For supervisors: makes a person an officer, or another one than before. */
+        put: operations["appointReportOfficer"];
+        post?: never;
+        /** For supervisors: takes an officer's role away. */
+        delete: operations["dismissReportOfficer"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/queue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** For officers: what has not ended, the most urgent first. The operations centre sees all, an agency what it leads or helps. */
+        get: operations["getReportQueue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Public reports, newest first; nobody sees from them who sent them. With `mine=true` the caller's own. */
+        get: operations["listReports"];
+        put?: never;
+        /**
+         * Sends a report.
+         * @description Safe to send again with the same key, also after days in an offline queue.
+         */
+        post: operations["createReport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/reports/{report_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One report, as the caller may see it. */
+        get: operations["getReport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/reports/{report_id}/answers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Answers what the operations centre asked; its clock goes on. */
+        post: operations["answerReport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/reports/{report_id}/photos": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Adds a photo: the reporter's to a new report, the leading agency's as evidence.
+         * @description The body is the photo itself (JPEG, PNG or WebP, at most 8 MiB, 8,192 pixels on a side); its type is read from its bytes.
+         *     Only the picture is kept: place, time and camera are not.
+         */
+        post: operations["addReportPhoto"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/reports/{report_id}/photos/{photo_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One photo of a report that the caller may see. */
+        get: operations["getReportPhoto"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/reports/{report_id}/ratings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Rates a published result; with `dissatisfied` the report may be reopened. */
+        post: operations["rateReport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/reports/{report_id}/reopenings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Asks to look again: within 72 hours, at most twice. */
+        post: operations["reopenReport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/reports/{report_id}/timeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was done to a report, oldest first, as the caller may see it. */
+        get: operations["getReportTimeline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/reports/{report_id}/transitions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** For officers: does something to a report. Two who decide on the same version: one of them gets 409 and looks again. */
+        post: operations["moveReport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/reports/v1/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many reports stand where, how many results kept which deadline, how satisfied reporters are. */
+        get: operations["getReportStatistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/wallet/v1/bank-callbacks/{bank_code}": {
         parameters: {
             query?: never;
@@ -471,6 +752,40 @@ export interface paths {
         put?: never;
         /** Takes a bank's word. */
         post: operations["receiveBankCallback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/ledger/checkpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the city has signed about its books, newest first. */
+        get: operations["listCheckpoints"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/ledger/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The public key of the city's checkpoints. Keep it: a receipt is worth as much as the way by which you got this key. */
+        get: operations["getLedgerKey"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -690,6 +1005,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/wallet/v1/payments/{payment_id}/refunds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Gives a payment's money back, all or part; only the merchant's owner may.
+         * @description Refunds of one payment together never exceed it, however many are asked for at once. Equal requests with one key get the same answer and move money once.
+         */
+        post: operations["createRefund"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/wallet/v1/qr/decode": {
         parameters: {
             query?: never;
@@ -781,6 +1116,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/wallet/v1/transactions/{transaction_id}/receipt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The receipt of one of the caller's transactions, to be kept byte by byte.
+         * @description It proves the block at once, and what the city signed about it after the day has ended: `trangtien ledger verify --receipt FILE` checks it without the city.
+         */
+        get: operations["getReceipt"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/wallet/v1/wallet": {
         parameters: {
             query?: never;
@@ -853,6 +1208,48 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * Format: uuid
+         * @description One account of the ledger.
+         */
+        AccountId: string;
+        /**
+         * @description Which fields an action takes.
+         * @enum {string}
+         */
+        ActionName: "claim" | "ask" | "answer" | "reject" | "merge" | "distribute" | "accept" | "return" | "request-extension" | "grant-extension" | "refuse-extension" | "submit-result" | "approve" | "send-back" | "reopen";
+        /** @description An answer to what was asked. */
+        AnswerBody: {
+            text: string;
+            /**
+             * Format: int64
+             * @description The version that the citizen has seen.
+             */
+            version: number;
+        };
+        /** @description A role to be given. */
+        AppointmentBody: {
+            /** @description Code of the agency; with role `agency` only, and then always. */
+            agency?: string | null;
+            role: components["schemas"]["Role"];
+        };
+        /** @description One question of a category's form. */
+        AttributeBody: {
+            /** @description What can be chosen, for kind `choice`. */
+            choices: components["schemas"]["ChoiceBody"][];
+            /** @description Its stable code: the key in a report's `attributes`. */
+            code: string;
+            kind: components["schemas"]["AttributeKind"];
+            /** @description What it asks, in the language of the answer. */
+            name: string;
+            /** @description Whether it must be answered. */
+            required: boolean;
+        };
+        /**
+         * @description What an attribute holds.
+         * @enum {string}
+         */
+        AttributeKind: "text" | "number" | "choice" | "flag";
         /** @description One kind of transfer in the books. */
         BookTotal: {
             /** @description Their sum. */
@@ -918,6 +1315,8 @@ export interface components {
         CallbackStatus: "processing" | "succeeded" | "failed";
         /** @description One category of field reports. */
         CategoryBody: {
+            /** @description What else it asks, in order. */
+            attributes: components["schemas"]["AttributeBody"][];
             /**
              * @description Its stable code.
              * @example HT
@@ -943,6 +1342,11 @@ export interface components {
          * @description A one-time code on its way.
          */
         ChallengeId: string;
+        /**
+         * @description How the report came in.
+         * @enum {string}
+         */
+        Channel: "app" | "call";
         /** @description The channels of one lane, on or off. A channel that is left out is on. */
         ChannelsBody: {
             /** @description The inbox of the app. */
@@ -951,6 +1355,32 @@ export interface components {
             push?: boolean;
             /** @description Text messages. */
             sms?: boolean;
+        };
+        /** @description One signed checkpoint. */
+        CheckpointView: {
+            /**
+             * Format: int64
+             * @description How many blocks it covers.
+             */
+            blocks: number;
+            /**
+             * Format: date
+             * @description The day of the city that it ends.
+             */
+            day: string;
+            /** @description The public key that it is signed with: `name+id+key`. */
+            key: string;
+            /** @description The signed note (C2SP signed-note and tlog-checkpoint), to be kept as it is. */
+            note: string;
+            /** Format: int32 */
+            shard: number;
+        };
+        /** @description What can be chosen. */
+        ChoiceBody: {
+            /** @description Its stable code: the value to send. */
+            code: string;
+            /** @description Its name in the language of the answer. */
+            name: string;
         };
         /**
          * Format: uuid
@@ -1150,10 +1580,62 @@ export interface components {
             /** @description SubjectPublicKeyInfo of the key in its secure store (Ed25519 or P-256), as base64 DER or PEM. */
             public_key?: string | null;
         };
+        /** @description One report as a feature. */
+        Feature: {
+            geometry: components["schemas"]["Point"];
+            /** Format: uuid */
+            id: string;
+            properties: components["schemas"]["Item"];
+            /** @description `Feature`. */
+            type: string;
+        };
+        /** @description RFC 7946. */
+        FeatureCollection: {
+            /** @description The newest reports inside the box, at most 2,000. */
+            features: components["schemas"]["Feature"][];
+            /** @description `FeatureCollection`. */
+            type: string;
+        };
         /** @description The process runs. */
         Health: {
             /** @description `ok`. */
             status: string;
+        };
+        /** @description One report of a list. Names no citizen; its text is the public one. */
+        Item: {
+            category: string;
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When the running time limit ends; absent when none runs.
+             */
+            due_at?: string | null;
+            /**
+             * Format: date-time
+             * @description The work's first deadline; `due_at` is later after an extension.
+             */
+            first_due_at?: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @description `instant` or `timed`. */
+            lane: string;
+            /** Format: double */
+            lat?: number | null;
+            /** @description Code of the agency that answers for it. */
+            lead_agency?: string | null;
+            /** Format: double */
+            lon?: number | null;
+            /** Format: int32 */
+            round: number;
+            state: string;
+            /** @description What was reported, without numbers of persons. */
+            text: string;
+            /** Format: date-time */
+            updated_at: string;
+            /** Format: int64 */
+            version: number;
+            ward_code?: string | null;
         };
         /** @description One message of the inbox. */
         ItemBody: {
@@ -1196,6 +1678,11 @@ export interface components {
              * @example Payment made
              */
             title: string;
+        };
+        /** @description The key that new checkpoints are signed with. */
+        KeyView: {
+            /** @description The public key, `name+id+key`; `null` when this city signs none. */
+            key?: string | null;
         };
         /**
          * @description How fast a report moves.
@@ -1241,6 +1728,33 @@ export interface components {
              * @description Its place in the journal, which also tells it from others.
              */
             position: number;
+        };
+        /** @description One limit of the city's rules. */
+        LimitView: {
+            /** @description `general`; `essential` for public services, electricity, water and the like; `new-device` for a device bound a short while ago. */
+            class: string;
+            /**
+             * Format: date-time
+             * @description When the limit itself ends: that of a new device, once that is known.
+             */
+            ends_at?: string | null;
+            left: components["schemas"]["Money"];
+            maximum: components["schemas"]["Money"];
+            /** @description `transaction`, `day` or `month`, in the city's zone. */
+            period: string;
+            /**
+             * Format: date-time
+             * @description When nothing of it is used any more, whatever happens; absent for one transaction.
+             */
+            resets_at?: string | null;
+            /** @description What of it is spent or held; zero for one transaction. */
+            used: components["schemas"]["Money"];
+        };
+        /** @description Where a point lies. */
+        Located: {
+            /** @description Ward and city, as one line. */
+            address: string;
+            ward: components["schemas"]["WardBody"];
         };
         /** @description The caller's profile. */
         Me: {
@@ -1324,6 +1838,21 @@ export interface components {
             /** @description ISO 4217 alphabetic code. */
             currency: components["schemas"]["Currency"];
         };
+        /** @description Where a report stands after something was done to it. */
+        Moved: {
+            /**
+             * Format: date-time
+             * @description When the running time limit ends; absent when none runs.
+             */
+            due_at?: string | null;
+            /** Format: uuid */
+            id: string;
+            /** Format: int32 */
+            round: number;
+            state: components["schemas"]["State"];
+            /** Format: int64 */
+            version: number;
+        };
         /** @description A device to register. */
         NewDeviceBody: {
             /**
@@ -1364,6 +1893,28 @@ export interface components {
              */
             till_id?: string | null;
         };
+        /** @description What a merchant asks. */
+        NewRefund: {
+            amount?: components["schemas"]["Money"] | null;
+            /** @description A word to the payer. */
+            reason?: string | null;
+        };
+        /** @description A report to be sent. */
+        NewReportBody: {
+            /** @description Where it is, in words. */
+            address?: string | null;
+            /** @description Answers to the category's form, by code. */
+            attributes?: Record<string, never>;
+            /**
+             * @description Code of a category.
+             * @example HT
+             */
+            category: string;
+            channel?: components["schemas"]["Channel"] | null;
+            position?: components["schemas"]["PositionBody"] | null;
+            /** @description What is to be told. */
+            text: string;
+        };
         /** @description A store to be made. */
         NewStore: {
             /** @description Where it is. */
@@ -1396,6 +1947,28 @@ export interface components {
              * @example VCB
              */
             bank_code: string;
+        };
+        /** @description An officer. */
+        Officer: {
+            /** @description Code of the agency, for an officer of one. */
+            agency?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            appointed_at: string;
+            /** @description `ioc`, `supervisor` or `agency`. */
+            role: string;
+            /**
+             * Format: uuid
+             * @description The person, by identity's id.
+             */
+            user_id: string;
+        };
+        /** @description All officers. */
+        Officers: {
+            /** @description Oldest appointment first, at most 500. */
+            items: components["schemas"]["Officer"][];
         };
         /** @description A request for a one-time code. */
         OtpRequest: {
@@ -1469,6 +2042,8 @@ export interface components {
         Page_CategoryBody: {
             /** @description The items, in the list's order. */
             items: {
+                /** @description What else it asks, in order. */
+                attributes: components["schemas"]["AttributeBody"][];
                 /**
                  * @description Its stable code.
                  * @example HT
@@ -1493,6 +2068,30 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        Page_CheckpointView: {
+            /** @description The items, in the list's order. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description How many blocks it covers.
+                 */
+                blocks: number;
+                /**
+                 * Format: date
+                 * @description The day of the city that it ends.
+                 */
+                day: string;
+                /** @description The public key that it is signed with: `name+id+key`. */
+                key: string;
+                /** @description The signed note (C2SP signed-note and tlog-checkpoint), to be kept as it is. */
+                note: string;
+                /** Format: int32 */
+                shard: number;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         Page_DeviceBody: {
             /** @description The items, in the list's order. */
             items: {
@@ -1510,6 +2109,47 @@ export interface components {
                 name: string;
                 /** @description The push service that reaches it. */
                 platform: components["schemas"]["PlatformBody"];
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Item: {
+            /** @description The items, in the list's order. */
+            items: {
+                category: string;
+                /** Format: date-time */
+                created_at: string;
+                /**
+                 * Format: date-time
+                 * @description When the running time limit ends; absent when none runs.
+                 */
+                due_at?: string | null;
+                /**
+                 * Format: date-time
+                 * @description The work's first deadline; `due_at` is later after an extension.
+                 */
+                first_due_at?: string | null;
+                /** Format: uuid */
+                id: string;
+                /** @description `instant` or `timed`. */
+                lane: string;
+                /** Format: double */
+                lat?: number | null;
+                /** @description Code of the agency that answers for it. */
+                lead_agency?: string | null;
+                /** Format: double */
+                lon?: number | null;
+                /** Format: int32 */
+                round: number;
+                state: string;
+                /** @description What was reported, without numbers of persons. */
+                text: string;
+                /** Format: date-time */
+                updated_at: string;
+                /** Format: int64 */
+                version: number;
+                ward_code?: string | null;
             }[];
             /** @description The cursor of the next page; null on the last one. */
             next_cursor?: string | null;
@@ -1686,6 +2326,22 @@ export interface components {
             state: string;
             till_id: components["schemas"]["TillId"];
         };
+        /** @description A kept photo. */
+        PhotoView: {
+            /** Format: int32 */
+            height: number;
+            /** Format: uuid */
+            id: string;
+            /** @description `report` by the citizen, `evidence` by the agency. */
+            kind: string;
+            /**
+             * Format: int32
+             * @description The round in which it was added.
+             */
+            round: number;
+            /** Format: int32 */
+            width: number;
+        };
         /** @description The PIN holds. */
         PinAnswer: {
             /**
@@ -1715,6 +2371,46 @@ export interface components {
          * @enum {string}
          */
         PlatformBody: "fcm";
+        /** @description Where it is. */
+        Point: {
+            /** @description Longitude and latitude. */
+            coordinates: number[];
+            /** @description `Point`. */
+            type: string;
+        };
+        /** @description A point in WGS 84. */
+        PositionBody: {
+            /**
+             * Format: double
+             * @example 16.4637
+             */
+            lat: number;
+            /**
+             * Format: double
+             * @example 107.5909
+             */
+            lon: number;
+        };
+        /** @description A report that may tell the same. */
+        Possible: {
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: int32
+             * @description How far away it lies, in whole metres.
+             */
+            distance_m: number;
+            /** Format: uuid */
+            id: string;
+            state: string;
+            /** @description What was reported; absent until the operations centre has looked at it. */
+            text?: string | null;
+        };
+        /** @description Reports that may tell the same. */
+        Possibles: {
+            /** @description At most 10, the nearest first. */
+            items: components["schemas"]["Possible"][];
+        };
         /** @description What a citizen chose. */
         PreferencesBody: {
             /** @description Which channels of which lanes are on. */
@@ -1754,6 +2450,21 @@ export interface components {
             /** @description Path of the text. */
             txt: string;
         };
+        /**
+         * @description How satisfied the reporter is.
+         * @enum {string}
+         */
+        Rating: "satisfied" | "acceptable" | "dissatisfied";
+        /** @description How satisfied the reporter is. */
+        RatingBody: {
+            comment?: string | null;
+            rating: components["schemas"]["Rating"];
+            /**
+             * Format: int64
+             * @description The version that the citizen has seen.
+             */
+            version: number;
+        };
         /** @description When a message was read. */
         ReadBody: {
             /**
@@ -1780,6 +2491,83 @@ export interface components {
             /** @description Whether the process is stopping. */
             stopping: boolean;
         };
+        /** @description A transfer with all that proves it. */
+        Receipt: {
+            checkpoint?: components["schemas"]["ReceiptCheckpoint"] | null;
+            /** @description The block that seals it, and the RFC 6962 audit path from the transfer's leaf to the block's root. */
+            proof: Record<string, never>;
+            /** @description What happened. */
+            transfer: components["schemas"]["ReceiptTransfer"];
+            /**
+             * Format: int32
+             * @description The form of the receipt: 1.
+             */
+            version: number;
+        };
+        /** @description A signed checkpoint and the way from the block to it. */
+        ReceiptCheckpoint: {
+            /** @description The public key that signed it; compare it with the one that the city publishes. */
+            key: string;
+            /** @description The signed note. */
+            note: string;
+            /** @description The audit path from the block's leaf to the checkpoint's root. */
+            path: string[];
+        };
+        /** @description The request that a transfer is the first of. */
+        ReceiptRequest: {
+            /**
+             * Format: int64
+             * @description The fingerprint of what was asked.
+             */
+            fingerprint: number;
+            /**
+             * Format: int32
+             * @description How many transfers it made.
+             */
+            transfers: number;
+        };
+        /** @description A transfer with everything that its leaf is made of. */
+        ReceiptTransfer: {
+            /** @description How much. */
+            amount: components["schemas"]["Money"];
+            /**
+             * Format: int64
+             * @description The block that seals it.
+             */
+            block: number;
+            /** @description The account that money reached. */
+            credit: components["schemas"]["AccountId"];
+            /** @description The account that money left. */
+            debit: components["schemas"]["AccountId"];
+            /** @description The transfer. */
+            id: components["schemas"]["TransferId"];
+            /**
+             * Format: int32
+             * @description The code of its kind.
+             */
+            kind: number;
+            /**
+             * Format: date-time
+             * @description When it was posted.
+             */
+            posted_at: string;
+            /**
+             * Format: uuid
+             * @description What it belongs to.
+             */
+            reference: string;
+            request?: components["schemas"]["ReceiptRequest"] | null;
+            /**
+             * Format: int64
+             * @description Its place in the journal.
+             */
+            sequence: number;
+            /**
+             * Format: int32
+             * @description The shard.
+             */
+            shard: number;
+        };
         /** @description What we have made of it. */
         Recorded: {
             /** @description Where the top-up stands now. */
@@ -1790,6 +2578,104 @@ export interface components {
             /** @description The newest refresh token of the session. */
             refresh_token: string;
         };
+        /**
+         * Format: uuid
+         * @description One refund; also its transfer.
+         */
+        RefundId: string;
+        /** @description A refund that was made. */
+        RefundView: {
+            amount: components["schemas"]["Money"];
+            id: components["schemas"]["RefundId"];
+            payment_id: components["schemas"]["PaymentId"];
+            reason?: string | null;
+            /** Format: date-time */
+            refunded_at: string;
+            /**
+             * Format: int64
+             * @description Its place in the journal.
+             */
+            sequence: number;
+        };
+        /** @description Why it shall be looked at again. */
+        ReopeningBody: {
+            reason: string;
+            /**
+             * Format: int64
+             * @description The version that the citizen has seen.
+             */
+            version: number;
+        };
+        /** @description One report. */
+        ReportView: {
+            address?: string | null;
+            /** @description Answers to the category's form. */
+            attributes: Record<string, never>;
+            category: string;
+            co_agencies: string[];
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When the running time limit ends; absent when none runs.
+             */
+            due_at?: string | null;
+            /** @description For officers: whether the agency asks for more time. */
+            extension_asked?: boolean | null;
+            /**
+             * Format: date-time
+             * @description The work's first deadline.
+             */
+            first_due_at?: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @description `instant` or `timed`. */
+            lane: string;
+            /** Format: double */
+            lat?: number | null;
+            /** @description Code of the agency that answers for it. */
+            lead_agency?: string | null;
+            /** Format: double */
+            lon?: number | null;
+            /**
+             * Format: uuid
+             * @description The report that tells the same.
+             */
+            merged_into?: string | null;
+            /** @description Whether the caller sent it. */
+            mine: boolean;
+            /** @description `GET …/photos/{id}` has the bytes. */
+            photos: components["schemas"]["PhotoView"][];
+            /** @description For officers: whom the rules propose. */
+            proposed_agency?: string | null;
+            /**
+             * Format: uuid
+             * @description For the operations centre: who sent it, by identity's id.
+             */
+            reporter?: string | null;
+            /** @description What was done, once it is published. */
+            result?: string | null;
+            /**
+             * Format: int32
+             * @description For the operations centre: how often an agency said that it is not theirs.
+             */
+            returns?: number | null;
+            /**
+             * Format: int32
+             * @description 1, and one more for each reopening.
+             */
+            round: number;
+            state: components["schemas"]["State"];
+            text: string;
+            /** Format: date-time */
+            updated_at: string;
+            /**
+             * Format: int64
+             * @description Name it in every transition.
+             */
+            version: number;
+            ward?: components["schemas"]["WardBody"] | null;
+        };
         /** @description A one-time code in place of a forgotten PIN. */
         Reset: {
             /** @description From the answer to the request for the code. */
@@ -1797,6 +2683,11 @@ export interface components {
             /** @description The six digits that came by SMS. */
             code: string;
         };
+        /**
+         * @description What an officer is.
+         * @enum {string}
+         */
+        Role: "ioc" | "supervisor" | "agency";
         /** @description One role in one process. */
         RoleHealth: {
             /** @description What is missing, in a few words, when it is not ready. */
@@ -1865,6 +2756,37 @@ export interface components {
          * @enum {string}
          */
         State: "requested" | "unknown" | "submitted" | "completed" | "failed";
+        /** @description Public figures over all reports. */
+        Statistics: {
+            /**
+             * Format: int64
+             * @description How many results were rated.
+             */
+            rated: number;
+            /** @description Ratings by kind; their share of `results` is the response rate. */
+            ratings: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description Published results.
+             */
+            results: number;
+            /** @description Reports by state. */
+            states: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description Of them, those within the deadline in force, extensions included.
+             */
+            within_extended_deadline: number;
+            /**
+             * Format: int64
+             * @description Of them, those within the first deadline.
+             */
+            within_first_deadline: number;
+        };
         /**
          * Format: uuid
          * @description One store of a merchant.
@@ -1918,6 +2840,37 @@ export interface components {
             name: string;
             qr: components["schemas"]["QrView"];
             store_id: components["schemas"]["StoreId"];
+        };
+        /** @description What was done to a report. */
+        Timeline: {
+            /** @description Whether every entry's hash covers it and the one before. */
+            chain_holds: boolean;
+            /** @description Oldest first. */
+            items: components["schemas"]["TimelineEntry"][];
+        };
+        /** @description One thing that was done. */
+        TimelineEntry: {
+            action: string;
+            agency?: string | null;
+            /** Format: date-time */
+            at: string;
+            /** @description `citizen`, `ioc`, `supervisor`, `agency` or `system`. */
+            by: string;
+            /** @description What was said with it; not for the public. */
+            details?: Record<string, never> | null;
+            /** @description The state before it; absent for the first. */
+            from?: string | null;
+            /**
+             * Format: uuid
+             * @description For the operations centre: which officer.
+             */
+            officer_id?: string | null;
+            /** Format: int32 */
+            round: number;
+            /** @description The state after it. */
+            to: string;
+            /** Format: int64 */
+            version: number;
         };
         /** @description Tokens of a session. */
         TokenAnswer: {
@@ -1991,6 +2944,41 @@ export interface components {
             /** Format: date-time */
             time: string;
         };
+        /**
+         * Format: uuid
+         * @description One transfer: see [`RequestKey::transfer`].
+         */
+        TransferId: string;
+        /** @description What an officer does. */
+        TransitionBody: {
+            action: components["schemas"]["ActionName"];
+            /** @description Codes of agencies that help, at most 5. */
+            co_agencies?: string[] | null;
+            /**
+             * Format: date-time
+             * @description When the work shall be done; the category's time when absent.
+             */
+            deadline?: string | null;
+            /** Format: uuid */
+            into?: string | null;
+            /** @description Code of the agency that answers for it. */
+            lead_agency?: string | null;
+            /** @description What the public reads in place of the citizen's words. */
+            public_text?: string | null;
+            question?: string | null;
+            reason?: string | null;
+            text?: string | null;
+            /**
+             * Format: date-time
+             * @description Until when the agency wants time.
+             */
+            until?: string | null;
+            /**
+             * Format: int64
+             * @description The version that it was decided on.
+             */
+            version: number;
+        };
         /** @description Who signed in. */
         User: {
             /** @description The citizen. */
@@ -2024,7 +3012,16 @@ export interface components {
             /** @description What is booked. */
             balance: components["schemas"]["Money"];
             currency: components["schemas"]["Currency"];
+            /** @description What may be moved, and what is left of it; the least that is left decides. */
+            limits: components["schemas"]["LimitView"][];
             tier: components["schemas"]["TierView"];
+        };
+        /** @description A ward. */
+        WardBody: {
+            /** @description The statistics office's five-digit code. */
+            code: string;
+            /** @description Its name with its kind, in the language of the answer. */
+            name: string;
         };
     };
     responses: never;
@@ -2927,6 +3924,671 @@ export interface operations {
             };
         };
     };
+    findPossibleDuplicates: {
+        parameters: {
+            query: {
+                /** @description Code of the category. */
+                category: string;
+                /** @description Latitude in degrees, WGS 84. */
+                lat: number;
+                /** @description Longitude in degrees, WGS 84. */
+                lon: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Possibles"];
+                };
+            };
+            /** @description category-unknown, outside-city */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    locate: {
+        parameters: {
+            query: {
+                /** @description Latitude in degrees, WGS 84. */
+                lat: number;
+                /** @description Longitude in degrees, WGS 84. */
+                lon: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Located"];
+                };
+            };
+            /** @description outside-city */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getReportMap: {
+        parameters: {
+            query: {
+                /**
+                 * @description West, south, east and north in degrees, joined by commas.
+                 * @example 107.5,16.4,107.7,16.5
+                 */
+                bbox: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/geo+json": components["schemas"]["FeatureCollection"];
+                };
+            };
+            /** @description invalid-query */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listReportOfficers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Officers"];
+                };
+            };
+            /** @description forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    appointReportOfficer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppointmentBody"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description agency-unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    dismissReportOfficer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getReportQueue: {
+        parameters: {
+            query?: {
+                /** @description Only this state. */
+                state?: components["schemas"]["State"];
+                /** @description Only this agency; for the operations centre. */
+                agency?: string;
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item"];
+                };
+            };
+            /** @description forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listReports: {
+        parameters: {
+            query?: {
+                /** @description Only this category. */
+                category?: string;
+                /** @description Only this ward. */
+                ward?: string;
+                /** @description Only this state. */
+                state?: components["schemas"]["State"];
+                /** @description `true`: the caller's own, public or not; needs a token. */
+                mine?: boolean;
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Item"];
+                };
+            };
+            /** @description invalid-query */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    createReport: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per report */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewReportBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Moved"];
+                };
+            };
+            /** @description forbidden: only an operator takes calls */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description category-unknown, attribute-invalid, outside-city, invalid-body, idempotency-key-reused */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description too-many-reports */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getReport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    answerReport: {
+        parameters: {
+            query?: never;
+            header: {
+                "Idempotency-Key": string;
+            };
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AnswerBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Moved"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description report-changed, wrong-state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    addReportPhoto: {
+        parameters: {
+            query?: never;
+            header: {
+                "Idempotency-Key": string;
+            };
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PhotoView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description wrong-state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description body-too-large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description photo-unreadable, photo-too-large, too-many-photos */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description overloaded */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getReportPhoto: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                report_id: string;
+                photo_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A JPEG. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": unknown;
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    rateReport: {
+        parameters: {
+            query?: never;
+            header: {
+                "Idempotency-Key": string;
+            };
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RatingBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Moved"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description report-changed, wrong-state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    reopenReport: {
+        parameters: {
+            query?: never;
+            header: {
+                "Idempotency-Key": string;
+            };
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReopeningBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Moved"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description report-changed, wrong-state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description reopen-too-late, reopen-exhausted */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getReportTimeline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Timeline"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    moveReport: {
+        parameters: {
+            query?: never;
+            header: {
+                "Idempotency-Key": string;
+            };
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TransitionBody"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Moved"];
+                };
+            };
+            /** @description forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description report-changed, wrong-state, extension-not-open, no-extension-asked */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description agency-unknown, agencies-invalid, deadline-invalid, evidence-missing, merge-target-invalid, invalid-body */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getReportStatistics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Statistics"];
+                };
+            };
+        };
+    };
     receiveBankCallback: {
         parameters: {
             query?: never;
@@ -2982,6 +4644,49 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    listCheckpoints: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_CheckpointView"];
+                };
+            };
+        };
+    };
+    getLedgerKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyView"];
+                };
             };
         };
     };
@@ -3430,7 +5135,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description insufficient-funds, payee-unknown, payee-required, amount-required, amount-mismatch, amount-above-limit, qr-…, invalid-body, idempotency-key-reused */
+            /** @description insufficient-funds, payee-unknown, payee-required, amount-required, amount-mismatch, amount-above-limit, limit-day, limit-month, qr-…, invalid-body, idempotency-key-reused */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3467,6 +5172,55 @@ export interface operations {
             };
             /** @description not-found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    createRefund: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per refund */
+                "Idempotency-Key": string;
+            };
+            path: {
+                payment_id: components["schemas"]["PaymentId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRefund"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RefundView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description refund-exceeds-payment, insufficient-funds, account-frozen, account-closed, currency-unsupported, invalid-body, idempotency-key-reused */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description overloaded: nothing happened; outcome-unknown: send it again with the same key */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3536,7 +5290,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description bank-unknown, amount-above-limit, currency-unsupported, invalid-body, idempotency-key-reused */
+            /** @description bank-unknown, too-many-top-ups, amount-above-limit, currency-unsupported, invalid-body, idempotency-key-reused */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3614,6 +5368,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TransactionView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getReceipt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transaction_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Receipt"];
                 };
             };
             /** @description not-found */

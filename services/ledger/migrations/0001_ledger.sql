@@ -266,6 +266,9 @@ BEGIN
         INTO STRICT v_row
         FROM ledger.transfer
         WHERE shard = v_shard AND sequence = v_next;
+        IF p_account NOT IN (v_row.debit, v_row.credit) THEN
+            RAISE EXCEPTION 'transfer % is not one of account %', v_next, p_account USING ERRCODE = 'data_corrupted';
+        END IF;
         IF p_before IS NULL OR v_next < p_before THEN
             RETURN NEXT v_row;
             v_left := v_left - 1;

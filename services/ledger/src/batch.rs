@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use crate::account::Account;
+use crate::account::{Account, AccountId};
 use crate::block::{Block, Hash, Record, Tree, balance_hash, transfer_leaf};
 use crate::engine::Job;
-use crate::fold::{Effects, State, Verdict};
+use crate::fold::{Effects, Map, State, Verdict};
 use crate::hold::{Hold, Stamp};
 use crate::kind::Kinds;
 use crate::memory::{Memory, NewKinds};
 use crate::request::Outcome;
 use crate::rider::{Refusal, Ride};
+use crate::session::Bug;
 use crate::sql::row::Head;
 use crate::sql::write::AccountColumns;
 
@@ -36,7 +37,17 @@ pub(crate) struct Sealed {
 
 impl Sealed {
     /// Seals what was decided on `memory`, whose head becomes that of the new block.
-    pub(crate) fn new(memory: &mut Memory, kinds: &Kinds, on: Head, stamp: Stamp, effects: Effects) -> Self {
+    ///
+    /// # Errors
+    /// When the transfers don't follow one from the other to what their accounts came to: the memory can't be trusted.
+    pub(crate) fn new(
+        memory: &mut Memory,
+        kinds: &Kinds,
+        on: Head,
+        stamp: Stamp,
+        effects: Effects,
+    ) -> Result<Self, Bug> {
+        follow(&memory.state, &effects)?;
         let kinds = new_kinds(memory, kinds, &effects);
         let state = &memory.state;
         let held: Vec<Hold> = effects.holds_opened.iter().map(|id| state.holds[id].clone()).collect();
@@ -52,7 +63,7 @@ impl Sealed {
         let block = rows.block(state, &on, salt);
         let hash = block.hash();
         memory.advance(Head { sequence: block.last_sequence(), block: block.number, posted_at: block.posted_at, hash });
-        Self { on, hash, salt, block, kinds, opened, touched, held, moved, effects }
+        Ok(Self { on, hash, salt, block, kinds, opened, touched, held, moved, effects })
     }
 
     /// Whether it only moves money between accounts that are there.
@@ -65,6 +76,26 @@ impl Sealed {
             && self.effects.refunds.is_empty()
             && self.effects.requests.is_empty()
     }
+}
+
+/// Follows each account through the batch once more: each transfer must go on where the one before it on that account ended,
+/// and the last must leave what the account came to.
+fn follow(state: &State, effects: &Effects) -> Result<(), Bug> {
+    let mut seen: Map<AccountId, (i64, i64)> = Map::default();
+    for transfer in &effects.transfers {
+        let debit = (transfer.debit, -transfer.amount, transfer.debit_balance, transfer.debit_previous);
+        let credit = (transfer.credit, transfer.amount, transfer.credit_balance, transfer.credit_previous);
+        for (account, amount, balance, previous) in [debit, credit] {
+            let before = seen.insert(account, (balance, transfer.sequence));
+            if before.is_some_and(|before| before != (balance - amount, previous)) {
+                return Err(Bug::Chain);
+            }
+        }
+    }
+    let ends = |(id, end): (&AccountId, &(i64, i64))| {
+        state.accounts.get(id).is_some_and(|account| (account.posted, account.sequence) == *end)
+    };
+    if seen.iter().all(ends) { Ok(()) } else { Err(Bug::Chain) }
 }
 
 /// The names that a batch must write of the kinds that it uses.

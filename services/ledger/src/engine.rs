@@ -41,6 +41,8 @@ pub struct Config {
     pub queue: usize,
     /// The most actions and openings in one batch.
     pub batch: usize,
+    /// The most accounts, and the most holds, that the engine remembers between batches; past it all are forgotten and read again as they are named.
+    pub remembered: usize,
     /// The longest time a batch tries to reach the database, in milliseconds.
     pub deadline_ms: u64,
     /// Where days and months begin for limits: the program sets it, from where it knows the zone.
@@ -50,7 +52,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { shard: 1, queue: 16_384, batch: 8_190, deadline_ms: 5_000, calendar: Calendar::default() }
+        Self {
+            shard: 1,
+            queue: 16_384,
+            batch: 8_190,
+            remembered: 500_000,
+            deadline_ms: 5_000,
+            calendar: Calendar::default(),
+        }
     }
 }
 

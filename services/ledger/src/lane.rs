@@ -23,9 +23,9 @@ use crate::batch::Sealed;
 use crate::engine::{Config, Job, PostError};
 use crate::fold::{Effects, Entry, Fold, Verdict};
 use crate::memory::{Memory, Past};
-use crate::request::Answer;
+use crate::request::{Answer, Outcome};
 use crate::rider::Riders;
-use crate::session::{Bug, Failure, Session, Wrote, write};
+use crate::session::{Failure, Session, Wrote, write};
 use crate::sql::row::Head;
 
 /// The most times a batch is put before its callers get an error.
@@ -86,11 +86,6 @@ impl<R> Next<R> {
     }
 }
 
-/// What a batch under the lock comes to, with what lost attempts had decided.
-struct Put {
-    verdicts: Result<Vec<Verdict>, Failure>,
-}
-
 impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     pub(crate) fn new(jobs: mpsc::Receiver<Job<R>>, session: Session<S>, config: Config) -> Self {
         let (memory, next) = (Memory::default(), Next::empty());
@@ -115,7 +110,12 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
             self.gather().await;
             self.session.shared.meter.batch(self.next.len(), self.jobs.len());
             self.batch().await;
-            self.memory.trim();
+            self.memory.trim_keys();
+            if self.memory.is_over(self.config.remembered) {
+                // What was decided of the next batch stands on what is forgotten now.
+                self.memory.forget();
+                self.begin_anew();
+            }
         }
         self.session.close().await;
         info!("ledger engine stopped");
@@ -177,11 +177,12 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
             self.memory.decided(job.entry().key);
             self.next.decided.push(job);
         } else {
+            // Under the lock it is told apart from the others, and from what its key was answered before.
             error!("deciding a request panicked");
             self.memory.forget();
-            shared.meter.fault();
-            reply_all(vec![job], &PostError::Fault(Arc::new(Bug::Panic)));
             self.begin_anew();
+            self.next.waiting.push(job);
+            self.contended = self.contended.max(1);
         }
     }
 
@@ -230,10 +231,19 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     async fn write(&mut self, jobs: Vec<Job<R>>, (on, fold): (Head, Fold), deadline: Instant) {
         let stamp = fold.stamp();
         let effects = fold.finish();
+        if refuses_without_trace(&jobs, &effects) {
+            // Nothing in the database would contradict such a refusal, were the memory old: it is decided under the lock.
+            self.memory.forget();
+            self.begin_anew();
+            return self.settle(jobs, Vec::new()).await;
+        }
         if effects.is_empty() {
             return self.reply(jobs, effects.verdicts);
         }
-        let sealed = Sealed::new(&mut self.memory, &self.session.shared.kinds, on, stamp, effects);
+        let sealed = match Sealed::new(&mut self.memory, &self.session.shared.kinds, on, stamp, effects) {
+            Ok(sealed) => sealed,
+            Err(bug) => return self.recover(bug.into(), jobs).await,
+        };
         let connection = match self.session.connection(deadline).await {
             Ok(connection) => connection,
             Err(failure) => return self.recover(failure, jobs).await,
@@ -291,10 +301,10 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     /// Answers every job of a batch under the lock; halves the batch until a fault stands alone.
     /// `lost` is what earlier attempts had decided whose COMMIT had no answer.
     async fn settle(&mut self, batch: Vec<Job<R>>, mut lost: Vec<Effects>) {
+        let deadline = Instant::now() + self.config.deadline();
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop() {
-            let put = self.put(&part, std::mem::take(&mut lost)).await;
-            match put.verdicts {
+            match self.put(&part, std::mem::take(&mut lost), deadline).await {
                 Ok(verdicts) => self.reply(part, verdicts),
                 Err(Failure::Fault(source)) if part.len() > 1 => {
                     warn!(error = %source, requests = part.len(), "batch failed and is halved");
@@ -314,8 +324,12 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     }
 
     /// Puts a batch under the lock until it has an outcome, time is over, or it is certain that it can't be had now.
-    async fn put(&mut self, batch: &[Job<R>], mut lost: Vec<Effects>) -> Put {
-        let deadline = Instant::now() + self.config.deadline();
+    async fn put(
+        &mut self,
+        batch: &[Job<R>],
+        mut lost: Vec<Effects>,
+        deadline: Instant,
+    ) -> Result<Vec<Verdict>, Failure> {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
@@ -324,25 +338,26 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
                 Ok(()) => {
                     let effects = attempted.effects.unwrap_or_default();
                     self.session.shared.was_committed(batch, &effects);
-                    return Put { verdicts: Ok(self.own(batch, effects.verdicts, lost)) };
+                    return Ok(self.own(batch, effects.verdicts, lost));
                 }
                 Err(Failure::Fault(source)) if lost.is_empty() => {
-                    return Put { verdicts: Err(Failure::Fault(source)) };
+                    return Err(Failure::Fault(source));
                 }
                 Err(Failure::Fault(source)) => {
                     error!(error = %source, "batch failed after its commit had no answer");
-                    return Put { verdicts: Err(Failure::Unknown(Arc::new(sqlx::Error::WorkerCrashed))) };
+                    return Err(Failure::Unknown(Arc::new(sqlx::Error::WorkerCrashed)));
                 }
                 Err(Failure::Passing(source)) => source,
                 Err(Failure::Unknown(source)) => {
                     lost.extend(attempted.effects);
                     source
                 }
-                Err(failure @ (Failure::Moved | Failure::Known)) => return Put { verdicts: Err(failure) },
+                // Under the lock neither can be; if it were, it would be a passing failure like any other.
+                Err(Failure::Moved | Failure::Known) => Arc::new(sqlx::Error::WorkerCrashed),
             };
             if attempt == MAX_ATTEMPTS || Instant::now() + pause >= deadline {
                 let failure = if lost.is_empty() { Failure::Passing(source) } else { Failure::Unknown(source) };
-                return Put { verdicts: Err(failure) };
+                return Err(failure);
             }
             warn!(error = %source, attempt, commit_lost = !lost.is_empty(), "batch is put again");
             tokio::time::sleep(pause).await;
@@ -379,6 +394,12 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
             job.answer.send(answer).ok();
         }
     }
+}
+
+/// Whether a request is refused now of which no trace is left.
+fn refuses_without_trace<R>(jobs: &[Job<R>], effects: &Effects) -> bool {
+    let refused = |verdict: &Verdict| matches!(verdict, Verdict::Fresh(Outcome::Rejected(_)));
+    jobs.iter().zip(&effects.verdicts).any(|(job, verdict)| !job.is_remembered() && refused(verdict))
 }
 
 fn reply_all<R>(batch: Vec<Job<R>>, error: &PostError) {

@@ -16,8 +16,6 @@ use crate::request::Action;
 use crate::sql::row::Head;
 use crate::transfer::{RequestKey, TransferId};
 
-/// The most accounts and holds that are remembered; past it all are forgotten and read again as they are named.
-const MAX_REMEMBERED: usize = 500_000;
 /// The most keys whose answers are remembered, oldest forgotten first; more than two batches can have.
 const MAX_KEYS: usize = 65_536;
 
@@ -87,22 +85,19 @@ impl Memory {
         self.keys.clear();
     }
 
-    /// Forgets accounts and holds when there are too many, and the oldest keys. Only between two batches.
-    pub(crate) fn trim(&mut self) {
-        let state = &mut self.state;
-        if state.accounts.len() + self.absent_accounts.len() > MAX_REMEMBERED
-            || state.holds.len() + self.absent_holds.len() > MAX_REMEMBERED
-            || state.paid.len() > MAX_REMEMBERED
-        {
-            state.accounts.clear();
-            state.holds.clear();
-            state.paid.clear();
-            self.absent_accounts.clear();
-            self.absent_holds.clear();
-        }
+    /// Whether more is remembered than `most` accounts, holds or payments.
+    pub(crate) fn is_over(&self, most: usize) -> bool {
+        let state = &self.state;
+        let accounts = state.accounts.len() + self.absent_accounts.len();
+        let holds = state.holds.len() + self.absent_holds.len();
+        accounts.max(holds).max(state.paid.len()) > most
+    }
+
+    /// Forgets the oldest keys when there are too many.
+    pub(crate) fn trim_keys(&mut self) {
         while self.keys.len() > MAX_KEYS {
             if let Some(key) = self.keys.pop_front() {
-                state.remembered.remove(&key);
+                self.state.remembered.remove(&key);
             }
         }
     }

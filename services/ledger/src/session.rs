@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::SubsecRound as _;
+use futures::FutureExt as _;
 use platform::clock::Clock;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
@@ -58,10 +59,10 @@ impl Failure {
     /// Of a statement after which the server may have committed.
     fn of_commit(error: sqlx::Error) -> Self {
         // The server says itself that it rolled back only with these classes; anything else leaves it open.
-        let refused = error
-            .as_database_error()
-            .and_then(|error| error.code())
-            .is_some_and(|code| ["22", "23", "40", "42", "55", "P0", "XX"].iter().any(|class| code.starts_with(class)));
+        // 40003 is "statement completion unknown".
+        let refused = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| {
+            code != "40003" && ["22", "23", "40", "42", "55", "P0", "XX"].iter().any(|class| code.starts_with(class))
+        });
         if refused { Self::of(error) } else { Self::Unknown(Arc::new(error)) }
     }
 }
@@ -88,6 +89,10 @@ pub(crate) enum Bug {
     Changed { expected: usize, changed: usize },
     #[error("the fold panicked")]
     Panic,
+    #[error("a rider panicked")]
+    RiderPanic,
+    #[error("the transfers of a batch don't follow one from the other")]
+    Chain,
     #[error("a key that the lock guards was answered before")]
     KnownUnderLock,
     #[error("kind {code} has the name {stored} in the database and {name} in the program, or another class")]
@@ -124,7 +129,9 @@ impl<S> Shared<S> {
     {
         self.meter.committed(effects, &self.kinds);
         let (rides, refusals) = riders_of(jobs, effects);
-        self.riders.committed(&rides, &refusals);
+        if catch_unwind(AssertUnwindSafe(|| self.riders.committed(&rides, &refusals))).is_err() {
+            tracing::error!("counting committed riders panicked");
+        }
     }
 }
 
@@ -177,7 +184,8 @@ impl<S: Send + Sync + 'static> Session<S> {
         let mut connection = self.connection(deadline).await?;
         let kinds = self.shared.kinds.clone();
         let reading = Reading { shard: self.shared.shard, kinds: &kinds, past };
-        match within(deadline, async { Ok(reading.read(&mut connection, memory, entries).await) }).await? {
+        let read = within(deadline, async { Ok(reading.read(&mut connection, memory, entries).await) }).await;
+        match read.and_then(|read| read) {
             Ok(()) => {
                 self.keep(connection);
                 Ok(())
@@ -230,12 +238,14 @@ impl<S: Send + Sync + 'static> Session<S> {
             Err(failure) => return Attempt { effects: None, result: Err(failure) },
         };
         let work = async {
-            let sealed = decide(shared, &mut tx, memory, jobs).await?;
-            write_rows(shared, &mut tx, &sealed, jobs).await?;
-            Ok(sealed)
+            let decided = decide(shared, &mut tx, memory, jobs).await?;
+            if let Decided::Sealed(sealed) = &decided {
+                write_rows(shared, &mut tx, sealed, jobs).await?;
+            }
+            Ok(decided)
         };
-        let sealed = match tokio::time::timeout_at(deadline.into(), work).await {
-            Ok(Ok(sealed)) => sealed,
+        let decided = match tokio::time::timeout_at(deadline.into(), work).await {
+            Ok(Ok(decided)) => decided,
             Ok(Err(Failure::Known)) => {
                 return Attempt { effects: None, result: Err(Bug::KnownUnderLock.into()) };
             }
@@ -243,10 +253,15 @@ impl<S: Send + Sync + 'static> Session<S> {
             Err(_) => return Attempt { effects: None, result: Err(Failure::Passing(Arc::new(too_late()))) },
         };
         let result = commit(tx.commit(), deadline).await;
-        if result.is_ok() {
-            memory.recorded(&sealed.kinds);
+        match decided {
+            Decided::Nothing(effects) => Attempt { effects: Some(effects), result },
+            Decided::Sealed(sealed) => {
+                if result.is_ok() {
+                    memory.recorded(&sealed.kinds);
+                }
+                Attempt { effects: Some(sealed.effects), result }
+            }
         }
-        Attempt { effects: Some(sealed.effects), result }
     }
 }
 
@@ -263,7 +278,7 @@ async fn decide<R: Sync, S>(
     tx: &mut PgConnection,
     memory: &mut Memory,
     jobs: &[Job<R>],
-) -> Result<Sealed, Failure> {
+) -> Result<Decided, Failure> {
     let entries: Vec<Entry<'_>> = jobs.iter().map(Job::entry).collect();
     let reading = Reading { shard: shared.shard, kinds: &shared.kinds, past: Past::Read };
     reading.read(tx, memory, &entries).await?;
@@ -273,13 +288,23 @@ async fn decide<R: Sync, S>(
     let decide = || entries.iter().for_each(|entry| fold.decide(&mut memory.state, entry));
     catch_unwind(AssertUnwindSafe(decide)).map_err(|_| Bug::Panic)?;
     entries.iter().for_each(|entry| memory.decided(entry.key));
-    let stamp = fold.stamp();
-    Ok(Sealed::new(memory, &shared.kinds, on, stamp, fold.finish()))
+    let (stamp, effects) = (fold.stamp(), fold.finish());
+    if effects.is_empty() {
+        return Ok(Decided::Nothing(effects));
+    }
+    Ok(Decided::Sealed(Box::new(Sealed::new(memory, &shared.kinds, on, stamp, effects)?)))
+}
+
+/// What came of deciding a batch under the lock.
+enum Decided {
+    /// There is nothing to write.
+    Nothing(Effects),
+    Sealed(Box<Sealed>),
 }
 
 /// Writes a batch that was decided without the lock; gives the connection back when all went well.
 ///
-/// An empty batch writes nothing. Nothing is borrowed, so that the engine goes on deciding meanwhile.
+/// Nothing is borrowed, so that the engine goes on deciding meanwhile.
 pub(crate) async fn write<R, S>(
     shared: Arc<Shared<S>>,
     mut connection: PoolConnection<Postgres>,
@@ -348,9 +373,6 @@ where
     R: Send + Sync + 'static,
     S: Riders<R>,
 {
-    if sealed.effects.is_empty() {
-        return Ok(());
-    }
     posting(write::post(tx, sealed, journal::CHANNEL).await?)?;
     let (shard, number) = (sealed.block.shard, sealed.block.number);
     if !sealed.kinds.accounts.is_empty() {
@@ -382,12 +404,17 @@ where
         write::requests(tx, shard, number, &sealed.effects.requests).await?;
     }
     let (rides, refusals) = riders_of(jobs, &sealed.effects);
-    if !rides.is_empty() {
-        shared.riders.apply(tx, &rides).await?;
-    }
-    if !refusals.is_empty() {
-        shared.riders.refused(tx, &refusals).await?;
-    }
+    // A panic is a fault of one rider, which halving isolates.
+    let ride = async {
+        if !rides.is_empty() {
+            shared.riders.apply(tx, &rides).await?;
+        }
+        if !refusals.is_empty() {
+            shared.riders.refused(tx, &refusals).await?;
+        }
+        Ok::<(), RiderError>(())
+    };
+    AssertUnwindSafe(ride).catch_unwind().await.map_err(|_| Bug::RiderPanic)??;
     Ok(())
 }
 

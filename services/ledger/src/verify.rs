@@ -25,7 +25,7 @@ const MAX_FINDINGS: usize = 100;
 /// How to verify.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// For how many accounts balances are kept in memory at once (about 50 bytes each).
+    /// For how many accounts balances are kept in memory at once (about 150 bytes each).
     pub accounts_per_pass: u32,
     /// Where days and months begin for limits: the one that postings were counted with.
     pub calendar: Calendar,
@@ -143,6 +143,9 @@ pub enum Fault {
     /// The shard's head is not the last block.
     #[error("the shard's head is not its last block")]
     Head,
+    /// Rows belong to no block of the shard, or to a shard that is not there.
+    #[error("rows belong to no block of any shard")]
+    Stray,
     /// An account's balance is not what its transfers add up to.
     #[error("the account's balance is not what its transfers add up to")]
     Balance,
@@ -179,12 +182,15 @@ pub async fn verify(pool: &PgPool, options: Options) -> Result<Report, sqlx::Err
 }
 
 async fn verify_shard(pool: &PgPool, shard: i16, options: Options) -> Result<ShardReport, sqlx::Error> {
-    let (head, beyond) = audit::head(pool, shard).await?;
+    let (head, outside) = audit::head(pool, shard).await?;
     let accounts = audit::accounts(pool, shard).await?;
     let passes = passes(accounts, options);
     let mut findings = Findings { shard, list: Vec::new() };
-    if beyond {
+    if outside.beyond {
         findings.add(Some(head.block), Fault::Head);
+    }
+    if outside.stray {
+        findings.add(None, Fault::Stray);
     }
     let spending = audit::spending_kinds(pool, shard).await?;
     let mut balances = balance::Balances::new((passes, 0), &spending, options.calendar);
@@ -195,7 +201,7 @@ async fn verify_shard(pool: &PgPool, shard: i16, options: Options) -> Result<Sha
         balances.walk(pool, shard, &head, &mut findings).await?;
         verified += balances.compare(pool, &head, &mut findings).await?;
     }
-    findings.list.sort_by_key(|finding| (finding.account.is_some(), finding.block));
+    findings.list.sort_by_key(|finding| (finding.account.is_some(), finding.block.is_none(), finding.block));
     Ok(ShardReport {
         shard,
         blocks: head.block,

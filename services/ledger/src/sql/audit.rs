@@ -3,6 +3,8 @@
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::limit::Class;
+
 use super::row::{
     AccountRow, BlockRow, ChangeRow, Head, HeadRow, HoldRow, KindRow, RefundRow, RequestRow, TransferRow,
 };
@@ -16,12 +18,58 @@ pub(crate) struct Blocks {
     pub(crate) limit: i64,
 }
 
-/// The head of a shard, and whether anything lies beyond it in the same snapshot.
-pub(crate) async fn head(pool: &PgPool, shard: i16) -> Result<(Head, bool), sqlx::Error> {
+/// What lies outside the blocks of a shard, in the snapshot of its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outside {
+    /// Whether transfers or blocks lie beyond the head.
+    pub(crate) beyond: bool,
+    /// Whether records belong to no block that there can be, or anything to a shard that is not there.
+    pub(crate) stray: bool,
+}
+
+/// The head of a shard, and what lies outside its blocks in the same snapshot.
+pub(crate) async fn head(pool: &PgPool, shard: i16) -> Result<(Head, Outside), sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT s.sequence, s.block, s.posted_at, s.hash,
                   EXISTS (SELECT 1 FROM ledger.transfer AS t WHERE t.shard = s.shard AND t.sequence > s.sequence)
-                  OR EXISTS (SELECT 1 FROM ledger.block AS b WHERE b.shard = s.shard AND b.number > s.block) AS "beyond!"
+                  OR EXISTS (SELECT 1 FROM ledger.block AS b WHERE b.shard = s.shard AND b.number > s.block) AS "beyond!",
+                  EXISTS (SELECT 1 FROM ledger.request AS r WHERE r.shard = s.shard AND r.block > s.block)
+                  OR EXISTS (SELECT 1 FROM ledger.request AS r WHERE r.shard = s.shard AND r.block < 1)
+                  OR EXISTS (SELECT 1 FROM ledger.account_change AS r WHERE r.shard = s.shard AND r.block > s.block)
+                  OR EXISTS (SELECT 1 FROM ledger.account_change AS r WHERE r.shard = s.shard AND r.block < 1)
+                  OR EXISTS (SELECT 1 FROM ledger.refund AS r WHERE r.shard = s.shard AND r.block > s.block)
+                  OR EXISTS (SELECT 1 FROM ledger.refund AS r WHERE r.shard = s.shard AND r.block < 1)
+                  OR EXISTS (SELECT 1 FROM ledger.account_kind AS r WHERE r.shard = s.shard AND r.block > s.block)
+                  OR EXISTS (SELECT 1 FROM ledger.account_kind AS r WHERE r.shard = s.shard AND r.block < 1)
+                  OR EXISTS (SELECT 1 FROM ledger.transfer_kind AS r WHERE r.shard = s.shard AND r.block > s.block)
+                  OR EXISTS (SELECT 1 FROM ledger.transfer_kind AS r WHERE r.shard = s.shard AND r.block < 1)
+                  OR EXISTS (SELECT 1 FROM ledger.account AS r WHERE r.shard = s.shard AND r.opened_block > s.block)
+                  OR EXISTS (SELECT 1 FROM ledger.account AS r WHERE r.shard = s.shard AND r.opened_block < 1)
+                  OR EXISTS (SELECT 1 FROM ledger.hold AS r WHERE r.shard = s.shard AND r.opened_block > s.block)
+                  OR EXISTS (SELECT 1 FROM ledger.hold AS r WHERE r.shard = s.shard AND r.opened_block < 1)
+                  OR EXISTS (SELECT 1 FROM ledger.hold AS r WHERE r.shard = s.shard AND r.confirming_block > s.block)
+                  OR EXISTS (SELECT 1 FROM ledger.hold AS r WHERE r.shard = s.shard AND r.confirming_block < 1)
+                  OR EXISTS (SELECT 1 FROM ledger.hold AS r WHERE r.shard = s.shard AND r.ended_block > s.block)
+                  OR EXISTS (SELECT 1 FROM ledger.hold AS r WHERE r.shard = s.shard AND r.ended_block < 1)
+                  OR EXISTS (SELECT 1 FROM ledger.transfer AS r WHERE r.shard = s.shard AND r.sequence < 1)
+                  OR EXISTS (SELECT 1 FROM ledger.transfer AS r WHERE r.shard < (SELECT MIN(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.transfer AS r WHERE r.shard > (SELECT MAX(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.block AS r WHERE r.shard < (SELECT MIN(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.block AS r WHERE r.shard > (SELECT MAX(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.request AS r WHERE r.shard < (SELECT MIN(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.request AS r WHERE r.shard > (SELECT MAX(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.account AS r WHERE r.shard < (SELECT MIN(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.account AS r WHERE r.shard > (SELECT MAX(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.hold AS r WHERE r.shard < (SELECT MIN(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.hold AS r WHERE r.shard > (SELECT MAX(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.refund AS r WHERE r.shard < (SELECT MIN(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.refund AS r WHERE r.shard > (SELECT MAX(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.account_change AS r WHERE r.shard < (SELECT MIN(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.account_change AS r WHERE r.shard > (SELECT MAX(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.account_kind AS r WHERE r.shard < (SELECT MIN(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.account_kind AS r WHERE r.shard > (SELECT MAX(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.transfer_kind AS r WHERE r.shard < (SELECT MIN(shard) FROM ledger.shard))
+                  OR EXISTS (SELECT 1 FROM ledger.transfer_kind AS r WHERE r.shard > (SELECT MAX(shard) FROM ledger.shard)) AS "stray!"
            FROM ledger.shard AS s
            WHERE s.shard = $1"#,
         shard,
@@ -29,7 +77,7 @@ pub(crate) async fn head(pool: &PgPool, shard: i16) -> Result<(Head, bool), sqlx
     .fetch_one(pool)
     .await?;
     let head = HeadRow { sequence: row.sequence, block: row.block, posted_at: row.posted_at, hash: row.hash };
-    Ok((head.read()?, row.beyond))
+    Ok((head.read()?, Outside { beyond: row.beyond, stray: row.stray }))
 }
 
 /// Blocks after a number, oldest first.
@@ -297,8 +345,8 @@ pub(crate) struct StateRow {
     pub(crate) later_sequence: i64,
     /// How many marks there are up to the verified sequence.
     pub(crate) marks: i64,
-    /// The sum of their sequences.
-    pub(crate) mark_sum: String,
+    /// SHA-256 of their sequences in order, 8 bytes each.
+    pub(crate) mark_hash: Vec<u8>,
     /// What it spent in its day and month.
     pub(crate) usage: Vec<i64>,
     /// Whether any hold counts, or counted, for it.
@@ -321,7 +369,7 @@ pub(crate) async fn states(
                   COALESCE((SELECT SUM(h.amount) FROM ledger.hold AS h WHERE h.credit = a.id AND h.ended_block IS NULL), 0)::text AS "holds_promised!",
                   COALESCE(c.frozen, 0::smallint) AS "last_frozen!", COALESCE(c.closed, FALSE) AS "last_closed!",
                   COALESCE(l.amount, 0)::text AS "later!", COALESCE(l.transfers, 0) AS "later_transfers!",
-                  COALESCE(l.sequence, 0) AS "later_sequence!", COALESCE(m.marks, 0) AS "marks!", COALESCE(m.total, 0)::text AS "mark_sum!",
+                  COALESCE(l.sequence, 0) AS "later_sequence!", COALESCE(m.marks, 0) AS "marks!", COALESCE(m.hash, SHA256('')) AS "mark_hash!",
                   a.usage AS "usage!", EXISTS (SELECT 1 FROM ledger.hold AS h WHERE h.debit = a.id AND h.class IS NOT NULL) AS "spent_by_hold!"
            FROM (
                SELECT id, posted, held, promised, sequence, transfers, frozen, closed, floor, usage
@@ -347,7 +395,7 @@ pub(crate) async fn states(
                SELECT SUM(CASE WHEN debit = a.id THEN -amount ELSE amount END) AS amount, COUNT(*) AS transfers, MAX(sequence) AS sequence FROM walk
            ) AS l ON a.sequence > $3
            LEFT JOIN LATERAL (
-               SELECT COUNT(*) AS marks, SUM(sequence) AS total FROM ledger.account_mark WHERE account = a.id AND sequence <= $3
+               SELECT COUNT(*) AS marks, SHA256(STRING_AGG(INT8SEND(sequence), ''::bytea ORDER BY sequence)) AS hash FROM ledger.account_mark WHERE account = a.id AND sequence <= $3
            ) AS m ON TRUE
            ORDER BY a.id"#,
         shard,
@@ -360,10 +408,12 @@ pub(crate) async fn states(
 }
 
 /// Kinds of transfers that count for limits.
-pub(crate) async fn spending_kinds(pool: &PgPool, shard: i16) -> Result<Vec<i16>, sqlx::Error> {
-    sqlx::query_scalar!("SELECT code FROM ledger.transfer_kind WHERE shard = $1 AND class IS NOT NULL", shard)
-        .fetch_all(pool)
-        .await
+pub(crate) async fn spending_kinds(pool: &PgPool, shard: i16) -> Result<Vec<(i16, Class)>, sqlx::Error> {
+    let rows =
+        sqlx::query!("SELECT code, class FROM ledger.transfer_kind WHERE shard = $1 AND class IS NOT NULL", shard)
+            .fetch_all(pool)
+            .await?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.code, Class::from_code(row.class?)?))).collect())
 }
 
 /// What history says that an account spent of one class since the beginning of the month that its usage is of, beside that usage.

@@ -1,6 +1,6 @@
 //! The walk along the chain: blocks in groups, the transfers and records of each beside it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use sqlx::PgPool;
 use tokio_util::task::AbortOnDropHandle;
@@ -50,7 +50,8 @@ pub(super) async fn walk(
         }
     }
     let tip = &walk.tip;
-    if (tip.number, tip.hash, tip.last_sequence) != (end.block, end.hash, end.sequence) {
+    let at = if end.block == 0 { tip.posted_at } else { end.posted_at.timestamp_micros() };
+    if (tip.number, tip.hash, tip.last_sequence, tip.posted_at) != (end.block, end.hash, end.sequence, at) {
         walk.findings.add(Some(end.block), Fault::Head);
     }
     Ok(walk.seen)
@@ -141,7 +142,7 @@ impl Walk<'_, '_> {
         let possible = |count: i32| (0..=MAX_SEALED).contains(&count);
         let follows = block.first_sequence == self.tip.last_sequence + 1;
         if follows && possible(block.transfers) && possible(block.records) {
-            self.transfers_of(block, balances).await?;
+            self.transfers_of(block, balances, &records.refunds(block)).await?;
         } else {
             self.findings.add(number, Fault::Range);
         }
@@ -156,7 +157,12 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    async fn transfers_of(&mut self, block: &Block, mut balances: BalanceHash) -> Result<(), sqlx::Error> {
+    async fn transfers_of(
+        &mut self,
+        block: &Block,
+        mut balances: BalanceHash,
+        refunds: &HashSet<i64>,
+    ) -> Result<(), sqlx::Error> {
         let mut tree = Tree::default();
         let mut sequence = self.tip.last_sequence;
         while let Some(row) = self.transfers.next_up_to(block.last_sequence()).await? {
@@ -175,6 +181,9 @@ impl Walk<'_, '_> {
                 self.findings.add(Some(block.number), Fault::Transfers);
             }
             self.request(&transfer);
+            if refunds.contains(&transfer.sequence) {
+                self.balances.refunded(transfer.credit);
+            }
             if !self.balances.take(&transfer) {
                 self.findings.add(Some(block.number), Fault::RunningBalance);
             }

@@ -1,6 +1,6 @@
 //! The records of a group of blocks, in the order of their leaves.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use sqlx::PgPool;
 
@@ -34,6 +34,11 @@ impl Records {
             refunds: audit::refunds(pool, range).await?.into(),
             requests: audit::requests(pool, range).await?.into(),
         })
+    }
+
+    /// The sequences of the transfers of `block` that are refunds; `block` is the next one.
+    pub(super) fn refunds(&self, block: &Block) -> HashSet<i64> {
+        self.refunds.iter().take_while(|row| row.block <= block.number).map(|row| row.sequence).collect()
     }
 
     /// The tree over the records of `block`, which is the next one.

@@ -10,6 +10,7 @@ mod hledger;
 mod holds;
 mod immutable;
 mod limits;
+mod memory;
 mod outage;
 mod overload;
 mod posting;

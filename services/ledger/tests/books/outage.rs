@@ -1,6 +1,6 @@
 //! The database goes away at the worst moments: nothing that was answered is lost, nothing happens twice, nothing passing is remembered.
 
-use ledger::{Config, NoRiders, Outcome, PostError, Request};
+use ledger::{AccountId, AccountSpec, Config, NoRiders, Outcome, PostError, Request};
 use platform::db::Schema;
 
 use crate::proxy::{Fault, Proxy};
@@ -20,10 +20,20 @@ async fn through_proxy(config: Config) -> (World, Proxy, Replica<()>) {
 async fn when_the_answer_to_commit_is_lost_the_outcome_is_read_again() {
     let (world, proxy, replica) = through_proxy(Config::default()).await;
     let (_, customers) = open(&replica.ledger, &[1_000, 0]).await;
-    for fault in [Fault::LoseAnswer, Fault::LoseCommit] {
+    let opened = AccountSpec {
+        id: AccountId::generate(),
+        owner: uuid::Uuid::nil(),
+        kind: CUSTOMER,
+        currency: ledger::Currency::Vnd,
+    };
+    // In one statement that commits by itself, and in a transaction that writes more than a movement of money.
+    let ways = [None, Some(opened)].into_iter();
+    let faults = ways.flat_map(|open| [Fault::LoseAnswer, Fault::LoseCommit].map(|fault| (open, fault)));
+    for (number, (open, fault)) in faults.enumerate() {
         let before = balance(&replica.ledger, customers[1]).await;
         proxy.set(fault);
-        let request = Request::new(key(&format!("{fault:?}"))).transfer(posting(customers[0], customers[1], 100));
+        let mut request = Request::new(key(&format!("{number}"))).transfer(posting(customers[0], customers[1], 100));
+        request.open.extend(open);
         let answer = replica.ledger.answer(request.clone()).await.expect("answered after all");
         assert!(!answer.replayed, "it is this caller's own outcome");
         assert!(matches!(&answer.outcome, Outcome::Posted(made) if made.len() == 1));
@@ -31,10 +41,10 @@ async fn when_the_answer_to_commit_is_lost_the_outcome_is_read_again() {
         assert!(again.replayed && again.outcome == answer.outcome);
         assert_eq!(balance(&replica.ledger, customers[1]).await, before + 100);
     }
-    assert_eq!(proxy.cuts(), 2);
+    assert_eq!(proxy.cuts(), 4);
     let moved = sample(&replica.metrics, "money_moved_total", &[("kind", "payment")]);
-    assert_eq!(moved, 200, "metrics count what a lost answer hid");
-    assert_eq!(assert_sound(&world.pool()).await, 3);
+    assert_eq!(moved, 400, "metrics count what a lost answer hid");
+    assert_eq!(assert_sound(&world.pool()).await, 5);
     replica.stop().await;
 }
 

@@ -231,6 +231,21 @@ async fn rows_that_are_taken_away_or_slipped_in_are_found() {
         ("DELETE FROM ledger.request WHERE block = (SELECT MIN(block) FROM ledger.request)", Fault::Records),
         ("DELETE FROM ledger.hold WHERE ctid = (SELECT MIN(ctid) FROM ledger.hold)", Fault::Records),
         ("DELETE FROM ledger.account WHERE posted < 0", Fault::Records),
+        ("UPDATE ledger.shard SET posted_at = posted_at + interval '1 year'", Fault::Head),
+        ("UPDATE ledger.request SET block = 0 WHERE ctid = (SELECT MAX(ctid) FROM ledger.request)", Fault::Records),
+        (
+            "INSERT INTO ledger.account_change (block, shard, ordinal, frozen, account, closed)
+             SELECT 1000000, 1, 1, 0, id, FALSE FROM ledger.account LIMIT 1",
+            Fault::Stray,
+        ),
+        (
+            "INSERT INTO ledger.request (block, shard, request_key, fingerprint) VALUES (0, 1, gen_random_uuid(), 1)",
+            Fault::Stray,
+        ),
+        (
+            "INSERT INTO ledger.request (block, shard, request_key, fingerprint) VALUES (1, 7, gen_random_uuid(), 1)",
+            Fault::Stray,
+        ),
         ("UPDATE ledger.shard SET sequence = sequence - 1", Fault::Head),
         ("UPDATE ledger.shard SET block = block - 1", Fault::Head),
         (

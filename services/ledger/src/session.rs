@@ -254,7 +254,7 @@ impl<S: Send + Sync + 'static> Session<S> {
         };
         let result = commit(tx.commit(), deadline).await;
         match decided {
-            Decided::Nothing(effects) => Attempt { effects: Some(effects), result },
+            Decided::Nothing(effects) => Attempt { effects: Some(*effects), result },
             Decided::Sealed(sealed) => {
                 if result.is_ok() {
                     memory.recorded(&sealed.kinds);
@@ -290,7 +290,7 @@ async fn decide<R: Sync, S>(
     entries.iter().for_each(|entry| memory.decided(entry.key));
     let (stamp, effects) = (fold.stamp(), fold.finish());
     if effects.is_empty() {
-        return Ok(Decided::Nothing(effects));
+        return Ok(Decided::Nothing(Box::new(effects)));
     }
     Ok(Decided::Sealed(Box::new(Sealed::new(memory, &shared.kinds, on, stamp, effects)?)))
 }
@@ -298,7 +298,7 @@ async fn decide<R: Sync, S>(
 /// What came of deciding a batch under the lock.
 enum Decided {
     /// There is nothing to write.
-    Nothing(Effects),
+    Nothing(Box<Effects>),
     Sealed(Box<Sealed>),
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use crate::account::{Account, AccountId};
-use crate::block::{Block, Hash, Record, Tree, balance_hash, transfer_leaf};
+use crate::block::{BalanceHash, Block, Hash, Record, Tree, transfer_leaf};
 use crate::engine::Job;
-use crate::fold::{Effects, Map, State, Verdict};
+use crate::fold::{Effects, Entry, Fold, Map, State, Verdict};
 use crate::hold::{Hold, Stamp};
 use crate::kind::Kinds;
 use crate::memory::{Memory, NewKinds};
@@ -16,6 +16,44 @@ use crate::rider::{Refusal, Ride};
 use crate::session::Bug;
 use crate::sql::row::Head;
 use crate::sql::write::AccountColumns;
+
+/// A batch in the making: what was decided, with its transfers hashed as they come.
+pub(crate) struct Making {
+    /// The head that it is decided on.
+    on: Head,
+    fold: Fold,
+    transfers: Tree,
+    balances: BalanceHash,
+    /// What makes the block's hash of balances impossible to guess.
+    salt: Uuid,
+}
+
+impl Making {
+    pub(crate) fn new(on: Head, fold: Fold) -> Self {
+        let salt = Uuid::new_v4();
+        Self { on, fold, transfers: Tree::default(), balances: BalanceHash::new(salt), salt }
+    }
+
+    /// Decides one request.
+    pub(crate) fn decide(&mut self, state: &mut State, entry: &Entry<'_>) {
+        self.fold.decide(state, entry);
+        let hashed = usize::try_from(self.transfers.leaves()).expect("a batch is small");
+        for transfer in &self.fold.effects().transfers[hashed..] {
+            self.transfers.push(transfer_leaf(transfer));
+            self.balances.push(transfer);
+        }
+    }
+
+    /// What was decided.
+    pub(crate) fn effects(&self) -> &Effects {
+        self.fold.effects()
+    }
+
+    /// The verdicts of a batch in which there is nothing to write.
+    pub(crate) fn into_effects(self) -> Effects {
+        self.fold.finish()
+    }
+}
 
 /// A batch that is ready to be written. It owns everything, so that the next one is decided meanwhile.
 pub(crate) struct Sealed {
@@ -40,13 +78,9 @@ impl Sealed {
     ///
     /// # Errors
     /// When the transfers don't follow one from the other to what their accounts came to: the memory can't be trusted.
-    pub(crate) fn new(
-        memory: &mut Memory,
-        kinds: &Kinds,
-        on: Head,
-        stamp: Stamp,
-        effects: Effects,
-    ) -> Result<Self, Bug> {
+    pub(crate) fn new(memory: &mut Memory, kinds: &Kinds, making: Making) -> Result<Self, Bug> {
+        let Making { on, fold, transfers, balances, salt } = making;
+        let (stamp, effects) = (fold.stamp(), fold.finish());
         follow(&memory.state, &effects)?;
         let kinds = new_kinds(memory, kinds, &effects);
         let state = &memory.state;
@@ -59,8 +93,7 @@ impl Sealed {
         ids.sort_unstable();
         let touched = AccountColumns::of(ids.iter().map(|id| &state.accounts[id]));
         let rows = Rows { kinds: &kinds, opened: &opened, held: &held, moved: &moved, effects: &effects, stamp };
-        let salt = Uuid::new_v4();
-        let block = rows.block(state, &on, salt);
+        let block = rows.block(state, &on, &transfers, balances.finish());
         let hash = block.hash();
         memory.advance(Head { sequence: block.last_sequence(), block: block.number, posted_at: block.posted_at, hash });
         Ok(Self { on, hash, salt, block, kinds, opened, touched, held, moved, effects })
@@ -121,20 +154,19 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn block(&self, state: &State, on: &Head, salt: Uuid) -> Block {
-        let transfers: Tree = self.effects.transfers.iter().map(transfer_leaf).collect();
+    fn block(&self, state: &State, on: &Head, transfers: &Tree, balance_hash: Hash) -> Block {
         let records: Tree = self.records().iter().map(|record| record.leaf(state.shard, self.stamp.block)).collect();
         let count = |tree: &Tree| i32::try_from(tree.leaves()).expect("a batch is small");
         Block {
             shard: state.shard,
             number: self.stamp.block,
             first_sequence: on.sequence + 1,
-            transfers: count(&transfers),
+            transfers: count(transfers),
             records: count(&records),
             posted_at: self.stamp.at,
             transfer_root: transfers.root(),
             record_root: records.root(),
-            balance_hash: balance_hash(salt, self.effects.transfers.iter()),
+            balance_hash,
             previous_hash: on.hash,
         }
     }

@@ -187,7 +187,7 @@ pub struct Block {
     pub transfer_root: Hash,
     /// The tree head over its other records.
     pub record_root: Hash,
-    /// What its transfers left on their accounts, hashed with a secret: see [`balance_hash`].
+    /// What its transfers left on their accounts, hashed with a secret: see [`BalanceHash`].
     pub balance_hash: Hash,
     /// The hash of the block before.
     pub previous_hash: Hash,
@@ -258,13 +258,6 @@ pub fn transfer_leaf(transfer: &Transfer) -> Hash {
 /// both balances after it and both places before it.
 ///
 /// The salt is random and stays in the books: without it, whoever holds a receipt from a small block could try out balances.
-pub fn balance_hash<'a>(salt: Uuid, transfers: impl Iterator<Item = &'a Transfer>) -> Hash {
-    let mut hash = BalanceHash::new(salt);
-    transfers.for_each(|transfer| hash.push(transfer));
-    hash.finish()
-}
-
-/// A [`balance_hash`] in the making.
 #[derive(Clone)]
 pub struct BalanceHash(Sha256);
 

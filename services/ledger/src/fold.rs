@@ -24,6 +24,9 @@ use crate::transfer::{Fingerprint, Origin, Posting, RequestKey, Transfer, Transf
 /// Every so many transfers of an account one is marked, so that a walk along the account's chain can begin near any place.
 pub const MARK_EVERY: i64 = 256;
 
+/// How many notes back it is looked whether an account is noted already.
+const LOOK_BACK: usize = 2;
+
 /// A map whose keys are ids, which nobody outside chooses.
 pub type Map<K, V> = HashMap<K, V, RandomState>;
 /// A set of ids.
@@ -533,7 +536,11 @@ impl Step<'_> {
     /// An account that is about to be changed; how it was is noted.
     fn changing(&mut self, id: AccountId) -> &mut Account {
         let account = self.state.accounts.get_mut(&id).expect("the account was checked");
-        self.fold.undo.push(Undo::Account(id, Some(account.clone())));
+        // A transfer changes an account a few times in a row; how it was before the first is enough.
+        let noted = |undo: &Undo| matches!(undo, Undo::Account(noted, Some(_)) if *noted == id);
+        if !self.fold.undo.iter().rev().take(LOOK_BACK).any(noted) {
+            self.fold.undo.push(Undo::Account(id, Some(account.clone())));
+        }
         account
     }
 

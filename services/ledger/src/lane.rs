@@ -13,20 +13,20 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use platform::task::Shutdown;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::batch::Sealed;
+use crate::batch::{Making, Sealed};
 use crate::engine::{Config, Job, PostError};
 use crate::fold::{Effects, Entry, Fold, Verdict};
 use crate::memory::{Memory, Past};
 use crate::request::{Answer, Outcome};
 use crate::rider::Riders;
 use crate::session::{Failure, Session, Wrote, write};
-use crate::sql::row::Head;
 
 /// The most times a batch is put before its callers get an error.
 const MAX_ATTEMPTS: u32 = 8;
@@ -56,12 +56,14 @@ pub(crate) struct Lane<R, S> {
     repeated: u32,
     /// How many requests the batch has that is being written.
     writing: usize,
+    /// A batch that was written, whose callers are not answered yet.
+    written: Option<(Vec<Job<R>>, Vec<Verdict>)>,
 }
 
 /// The batch in the making.
 struct Next<R> {
-    /// What was decided so far, and on which head.
-    fold: Option<(Head, Fold)>,
+    /// What was decided so far.
+    making: Option<Making>,
     /// The requests that were decided.
     decided: Vec<Job<R>>,
     /// Requests that name what the memory has not.
@@ -71,7 +73,7 @@ struct Next<R> {
 
 impl<R> Next<R> {
     fn empty() -> Self {
-        Self { fold: None, decided: Vec::new(), waiting: Vec::new(), weight: 0 }
+        Self { making: None, decided: Vec::new(), waiting: Vec::new(), weight: 0 }
     }
 
     fn len(&self) -> usize {
@@ -89,12 +91,16 @@ impl<R> Next<R> {
 impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     pub(crate) fn new(jobs: mpsc::Receiver<Job<R>>, session: Session<S>, config: Config) -> Self {
         let (memory, next) = (Memory::default(), Next::empty());
-        Self { jobs, session, memory, next, config, contended: 0, repeated: 0, writing: 0 }
+        Self { jobs, session, memory, next, config, contended: 0, repeated: 0, writing: 0, written: None }
     }
 
     /// Posts until shutdown begins, then what is still queued, then ends.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         loop {
+            // Half of all requests are decided by now, and on their way before the others are answered.
+            if !self.next.waiting.is_empty() || self.next.making.is_none() {
+                self.answer_written();
+            }
             if self.next.len() == 0 {
                 let first = tokio::select! {
                     biased;
@@ -170,10 +176,11 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     fn decide(&mut self, job: Job<R>) {
         let Some(head) = self.memory.head else { return self.next.waiting.push(job) };
         let shared = &self.session.shared;
-        let (_, fold) = self.next.fold.get_or_insert_with(|| (head, Fold::new(shared.stamp(&head), shared.calendar)));
+        let begin = || Making::new(head, Fold::new(shared.stamp(&head), shared.calendar));
+        let making = self.next.making.get_or_insert_with(begin);
         let state = &mut self.memory.state;
         // A panic is a fault of this request alone; but what it left half done is not trusted.
-        if catch_unwind(AssertUnwindSafe(|| fold.decide(state, &job.entry()))).is_ok() {
+        if catch_unwind(AssertUnwindSafe(|| making.decide(state, &job.entry()))).is_ok() {
             self.memory.decided(job.entry().key);
             self.next.decided.push(job);
         } else {
@@ -203,11 +210,11 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
             self.settle(jobs, Vec::new()).await;
         } else if let Err(failure) = self.complete(deadline).await {
             self.recover(failure, Vec::new()).await;
-        } else if let Some((on, fold)) = self.next.fold.take() {
+        } else if let Some(making) = self.next.making.take() {
             let jobs = std::mem::take(&mut self.next.decided);
             self.next.weight = 0;
             self.repeated = self.repeated.saturating_sub(1);
-            self.write(jobs, (on, fold), deadline).await;
+            self.write(jobs, making, deadline).await;
         }
         self.session.shared.meter.settled(count, began.elapsed());
     }
@@ -228,19 +235,17 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     }
 
     /// Writes what was decided, deciding further requests meanwhile.
-    async fn write(&mut self, jobs: Vec<Job<R>>, (on, fold): (Head, Fold), deadline: Instant) {
-        let stamp = fold.stamp();
-        let effects = fold.finish();
-        if refuses_without_trace(&jobs, &effects) {
+    async fn write(&mut self, jobs: Vec<Job<R>>, making: Making, deadline: Instant) {
+        if refuses_without_trace(&jobs, making.effects()) {
             // Nothing in the database would contradict such a refusal, were the memory old: it is decided under the lock.
             self.memory.forget();
             self.begin_anew();
             return self.settle(jobs, Vec::new()).await;
         }
-        if effects.is_empty() {
-            return self.reply(jobs, effects.verdicts);
+        if making.effects().is_empty() {
+            return self.reply(jobs, making.into_effects().verdicts);
         }
-        let sealed = match Sealed::new(&mut self.memory, &self.session.shared.kinds, on, stamp, effects) {
+        let sealed = match Sealed::new(&mut self.memory, &self.session.shared.kinds, making) {
             Ok(sealed) => sealed,
             Err(bug) => return self.recover(bug.into(), jobs).await,
         };
@@ -250,10 +255,17 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
         };
         self.writing = jobs.len();
         let mut writing = pin!(write(self.session.shared.clone(), connection, sealed, jobs, deadline));
+        // On its way first; who waits for the batch before it is answered meanwhile.
+        let mut wrote = futures::poll!(&mut writing);
+        self.answer_written();
         let Wrote { jobs, sealed, connection, result } = loop {
+            if let Poll::Ready(wrote) = wrote {
+                break wrote;
+            }
+            wrote = Poll::Pending;
             tokio::select! {
                 biased;
-                wrote = &mut writing => break wrote,
+                done = &mut writing => wrote = Poll::Ready(done),
                 job = self.jobs.recv(), if !self.is_full() && !self.jobs.is_closed() => {
                     if let Some(job) = job {
                         self.admit(job);
@@ -268,7 +280,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
                 connection.into_iter().for_each(|connection| self.session.keep(connection));
                 self.memory.recorded(&sealed.kinds);
                 self.session.shared.was_committed(&jobs, &sealed.effects);
-                self.reply(jobs, sealed.effects.verdicts);
+                self.written = Some((jobs, sealed.effects.verdicts));
             }
             Err(Failure::Unknown(source)) => {
                 warn!(error = %source, "the answer to a commit was lost");
@@ -301,6 +313,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     /// Answers every job of a batch under the lock; halves the batch until a fault stands alone.
     /// `lost` is what earlier attempts had decided whose COMMIT had no answer.
     async fn settle(&mut self, batch: Vec<Job<R>>, mut lost: Vec<Effects>) {
+        self.answer_written();
         let deadline = Instant::now() + self.config.deadline();
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop() {
@@ -380,6 +393,13 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
             verdicts = effects.verdicts;
         }
         verdicts
+    }
+
+    /// Answers the callers of the batch that was written.
+    fn answer_written(&mut self) {
+        if let Some((batch, verdicts)) = self.written.take() {
+            self.reply(batch, verdicts);
+        }
     }
 
     fn reply(&self, batch: Vec<Job<R>>, verdicts: Vec<Verdict>) {

@@ -15,7 +15,7 @@ use platform::clock::Clock;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 
-use crate::batch::{Sealed, riders_of};
+use crate::batch::{Making, Sealed, riders_of};
 use crate::engine::Job;
 use crate::fold::{Effects, Entry, Fold};
 use crate::hold::Stamp;
@@ -283,16 +283,15 @@ async fn decide<R: Sync, S>(
     let reading = Reading { shard: shared.shard, kinds: &shared.kinds, past: Past::Read };
     reading.read(tx, memory, &entries).await?;
     let on = memory.head.ok_or(sqlx::Error::RowNotFound)?;
-    let mut fold = Fold::new(shared.stamp(&on), shared.calendar);
+    let mut making = Making::new(on, Fold::new(shared.stamp(&on), shared.calendar));
     // A panic is a fault of one request like any other: nothing is written, and what was read is dropped.
-    let decide = || entries.iter().for_each(|entry| fold.decide(&mut memory.state, entry));
+    let decide = || entries.iter().for_each(|entry| making.decide(&mut memory.state, entry));
     catch_unwind(AssertUnwindSafe(decide)).map_err(|_| Bug::Panic)?;
     entries.iter().for_each(|entry| memory.decided(entry.key));
-    let (stamp, effects) = (fold.stamp(), fold.finish());
-    if effects.is_empty() {
-        return Ok(Decided::Nothing(Box::new(effects)));
+    if making.effects().is_empty() {
+        return Ok(Decided::Nothing(Box::new(making.into_effects())));
     }
-    Ok(Decided::Sealed(Box::new(Sealed::new(memory, &shared.kinds, on, stamp, effects)?)))
+    Ok(Decided::Sealed(Box::new(Sealed::new(memory, &shared.kinds, making)?)))
 }
 
 /// What came of deciding a batch under the lock.

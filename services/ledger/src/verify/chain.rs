@@ -99,10 +99,14 @@ impl Walk<'_, '_> {
         let sealed: i64 = rows.iter().map(|row| i64::from(row.records.clamp(0, MAX_SEALED))).sum();
         let range = Blocks { shard, first: first.number, last: last.number, limit: sealed + 1 };
         let mut records = Records::read(pool, range).await?;
-        if let Some(block) = audit::key_twice(pool, range).await? {
+        if records.any_requests()
+            && let Some(block) = audit::key_twice(pool, range).await?
+        {
             self.findings.add(Some(block), Fault::KeyTwice);
         }
-        if let Some(block) = audit::wrong_refund(pool, range).await? {
+        if records.any_refunds()
+            && let Some(block) = audit::wrong_refund(pool, range).await?
+        {
             self.findings.add(Some(block), Fault::Refund);
         }
         for row in rows {

@@ -36,6 +36,16 @@ impl Records {
         })
     }
 
+    /// Whether there are requests that made no transfer.
+    pub(super) fn any_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    /// Whether there are refunds.
+    pub(super) fn any_refunds(&self) -> bool {
+        !self.refunds.is_empty()
+    }
+
     /// The sequences of the transfers of `block` that are refunds; `block` is the next one.
     pub(super) fn refunds(&self, block: &Block) -> HashSet<i64> {
         self.refunds.iter().take_while(|row| row.block <= block.number).map(|row| row.sequence).collect()

@@ -6,10 +6,12 @@
 //! Invariant: a token is refused when its signature, type, issuer, audience or time is wrong, or its session is revoked;
 //! when keys were never seen the answer is `unavailable`, never "allowed".
 
+mod issuer;
 mod principal;
 mod source;
 mod verifier;
 
+pub use issuer::LocalIssuer;
 pub use principal::Principal;
 pub use source::{GrpcKeySource, KeySource, PublicKeys, Revocation, Revocations};
 pub use verifier::{AuthError, Verifier};

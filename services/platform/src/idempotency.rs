@@ -4,17 +4,23 @@
 //! A concurrent request with the same key waits on the primary key until the first one ends, then replays its answer.
 //! Postings have no record here: the ledger's engine keeps their keys.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::db::Schema;
 use crate::problem::{IDEMPOTENCY_KEY_REUSED, IN_PROGRESS, Problem};
+use crate::task::{Shutdown, Task};
 
 /// The most rows that one pruning statement removes.
 const PRUNE_BATCH: i64 = 1_000;
+/// How often old answers are looked for.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
 /// What a key is unique for, and the request it belongs to.
 #[derive(Clone, Debug)]
@@ -129,4 +135,29 @@ pub async fn prune(connection: &mut PgConnection, schema: Schema, before: DateTi
     );
     let removed = sqlx::query(AssertSqlSafe(delete)).bind(before).bind(PRUNE_BATCH).execute(connection).await?;
     Ok(removed.rows_affected())
+}
+
+/// The task that removes answers once they are older than `life`, in small statements, so that nothing waits for it.
+#[must_use]
+pub fn retention(pool: PgPool, schema: Schema, clock: Clock, life: TimeDelta) -> Task {
+    Task::new("retention", move |shutdown: Shutdown| async move {
+        loop {
+            tokio::select! {
+                pruned = prune_all(&pool, schema, clock.now() - life) => if let Err(error) = pruned {
+                    tracing::warn!(%schema, %error, "old idempotency keys can't be removed");
+                },
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PRUNE_EVERY) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    })
+}
+
+/// Removes, batch by batch, until nothing old is left.
+async fn prune_all(pool: &PgPool, schema: Schema, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    while prune(&mut *pool.acquire().await?, schema, before).await? > 0 {}
+    Ok(())
 }

@@ -43,7 +43,6 @@ mod photo;
 mod picture;
 mod redact;
 mod report;
-mod retention;
 mod statistics;
 mod text;
 
@@ -51,10 +50,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use platform::clock::Clock;
 use platform::dataset::{Fault, Faults};
 use platform::db::Schema;
+use platform::idempotency;
 use platform::job::Runner;
 use platform::outbox::Relay;
 use platform::service::{Context, DatabaseReady, KeysReady, Service};
@@ -77,6 +77,8 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// How often open reports are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+/// How long answers to idempotency keys are kept: at least as long as an app's offline queue is expected to live.
+const KEY_LIFE: TimeDelta = TimeDelta::days(30);
 /// Digits of a second that the database keeps.
 const KEPT_DIGITS: u16 = 6;
 
@@ -157,7 +159,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             Relay::of_outbox(&context, SCHEMA, PRIVATE_STREAM).into_task(),
             Runner::new(&context, SCHEMA).on(escalation::JOB, limits).into_task(),
             count_task(Arc::clone(&reports)),
-            retention::task(context.pool.clone(), context.clock.clone()),
+            idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),
         ],
         http: http::router(reports),
         grpc: None,

@@ -13,7 +13,6 @@
 //! | `citizen`, `device` | tiers and devices, from identity's events |
 //! | `history`, `journal`, `feed`, `places` | the journal as a citizen sees it, as an event stream, as a wake-up for live streams; how many of those |
 //! | `checkpoint`, `receipt` | signs the books at the end of each day; proofs for those whose transaction it was |
-//! | `retention` | removes answers to old keys |
 //! | `turn` | a citizen's turn: whoever counts what a citizen has, and adds to it, does so alone |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
 //! | `metrics`, [`error`], `event`, `text` | counts; stable codes; protobuf values; parsed texts |
@@ -51,7 +50,6 @@ mod places;
 pub mod qr;
 mod receipt;
 mod refund;
-mod retention;
 mod rider;
 mod text;
 pub mod top_up;
@@ -61,6 +59,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use ledger::note::{NoteError, PublicKey};
 use ledger::{Engine, Ledger};
 use platform::auth::Verifier;
@@ -69,6 +68,7 @@ use platform::config::Secret;
 use platform::dataset::{Fault, Faults};
 use platform::db::Schema;
 use platform::events::Consumer;
+use platform::idempotency;
 use platform::job::Runner;
 use platform::outbox::Relay;
 use platform::rpc::Channel;
@@ -96,6 +96,8 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 const IDENTITY_STREAM: &str = "identity";
 /// Tills whose payee is remembered.
 const MAX_PAYEES: u64 = 100_000;
+/// How long answers to idempotency keys are kept. Keys of payments and top-ups are kept as long as what they made.
+const KEY_LIFE: TimeDelta = TimeDelta::days(7);
 /// How often open top-ups are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -226,7 +228,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         Consumer::new(&context, SCHEMA, IDENTITY_STREAM, Arc::new(citizen::CitizenKeeper)).into_task(),
         jobs.into_task(),
         count_task(wallet.clone()),
-        retention::task(context.pool.clone(), context.clock.clone()),
+        idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),
     ]);
     Ok(Service {
         http: http::router(wallet.clone()),

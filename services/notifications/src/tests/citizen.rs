@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Role, Town};
+use super::{Role, TOKEN_LIFE_S, Town};
 use crate::event::tests::{event, payment_of};
 use crate::lane::{Channel, Lane};
 
@@ -20,7 +20,7 @@ pub(super) struct Citizen<'a> {
 impl<'a> Citizen<'a> {
     pub(super) fn of(town: &'a Town, role: &'a Role) -> Self {
         let (id, session) = (platform::id::new(), platform::id::new());
-        Self { town, role, id, session, token: town.issuer.token(id, session) }
+        Self { town, role, id, session, token: town.issuer.token(id, session, TOKEN_LIFE_S) }
     }
 
     pub(super) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -237,7 +237,7 @@ async fn a_device_ends_with_the_session_that_registered_it_last() {
     let role = town.role().await;
     let lan = Citizen::of(&town, &role);
     let session = platform::id::new();
-    let token = town.issuer.token(lan.id, session);
+    let token = town.issuer.token(lan.id, session, TOKEN_LIFE_S);
     let again = Citizen { town: &town, role: &role, id: lan.id, session, token };
     let device = |token: &str| Some(json!({ "token": token, "platform": "fcm", "name": "x" }));
     for token in ["old-phone", "phone", "tablet"] {

@@ -4,7 +4,6 @@
 mod citizen;
 mod flow;
 mod identity;
-mod issuer;
 mod lanes;
 mod send;
 mod stream;
@@ -13,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use platform::auth::Verifier;
+use platform::auth::{LocalIssuer, Verifier};
 use platform::clock::Clock;
 use platform::config::Secret;
 use platform::embedded::scratch::{self, TestDatabase};
@@ -30,12 +29,13 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use self::identity::FakeIdentity;
-use self::issuer::Issuer;
 use crate::event::Writer;
 use crate::message::Draft;
 use crate::meter::Meter;
 use crate::{Config, Deps, MIGRATOR, PushConfig, SCHEMA, SmsConfig};
 
+/// Seconds that a citizen's token lives.
+const TOKEN_LIFE_S: i64 = 600;
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,7 +47,7 @@ struct Town {
     sandbox_url: String,
     config: Config,
     identity: FakeIdentity,
-    issuer: Issuer,
+    issuer: LocalIssuer,
     redis_url: String,
     client: reqwest::Client,
     shutdown: Shutdown,
@@ -105,7 +105,7 @@ impl Town {
             pool: database.pool(SCHEMA),
             database,
             identity: FakeIdentity::new(clock.clone()),
-            issuer: Issuer::new(clock.clone()),
+            issuer: LocalIssuer::new(clock.clone()),
             clock,
             sandbox_url,
             config,

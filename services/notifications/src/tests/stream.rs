@@ -3,8 +3,8 @@
 use http::{Method, StatusCode};
 use serde_json::Value;
 
+use super::TOKEN_LIFE_S;
 use super::citizen::Citizen;
-use super::issuer::TOKEN_LIFE_S;
 use super::{PATIENCE, Town};
 use crate::inbox::MAX_STREAMS_PER_USER;
 
@@ -105,7 +105,7 @@ async fn a_stream_ends_with_its_token_its_session_or_its_process() {
     let role = town.role().await;
     let (expiring, revoked) = (Citizen::of(&town, &role), Citizen::of(&town, &role));
     let stream = Stream::open(&revoked, None).await;
-    town.issuer.revoke(revoked.session);
+    town.issuer.revoke(revoked.session, TOKEN_LIFE_S);
     stream.end().await;
     let stream = Stream::open(&expiring, None).await;
     town.later(chrono::TimeDelta::seconds(TOKEN_LIFE_S + 10));

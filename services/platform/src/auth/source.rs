@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::rpc::Channel;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The issuer's public keys.
 #[derive(Clone, Debug)]

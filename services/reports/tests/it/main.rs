@@ -7,4 +7,3 @@ mod journey;
 mod limit;
 mod photo;
 mod stage;
-mod token;

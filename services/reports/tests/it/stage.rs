@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use platform::auth::Verifier;
+use platform::auth::{LocalIssuer, Verifier};
 use platform::clock::Clock;
 use platform::config::Secret;
 use platform::db::PlatformTables;
@@ -25,8 +25,6 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::token::Issuer;
-
 const CITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/city/hue");
 /// The longest wait for something to become true.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -43,7 +41,7 @@ pub(crate) struct Stage {
     pub(crate) supervisor: Uuid,
     pub(crate) roads: Uuid,
     pub(crate) police: Uuid,
-    issuer: Issuer,
+    issuer: LocalIssuer,
     database: TestDatabase,
     router: Router,
     _files: TestFolder,
@@ -81,7 +79,7 @@ impl Stage {
             scratch::database(&[(SCHEMA, &reports::MIGRATOR, PlatformTables::Wanted)]).await.expect("PostgreSQL");
         let files = TestFolder::new("report-photos").expect("a folder");
         let clock = Clock::test();
-        let issuer = Issuer::new(clock.clone());
+        let issuer = LocalIssuer::new(clock.clone());
         let (verifier, keys) = Verifier::new(issuer.clone(), clock.clone());
         let context = Context {
             pool: database.pool(SCHEMA),
@@ -137,7 +135,7 @@ impl Stage {
     }
 
     pub(crate) fn token(&self, user: Uuid) -> String {
-        self.issuer.token(user, 600)
+        self.issuer.token(user, user, 600)
     }
 
     pub(crate) async fn call(&self, request: Request<Body>) -> Answer {

@@ -218,7 +218,7 @@ async fn requests_without_token_key_or_media_type_are_refused() {
     let wallet = stage.start().await;
     let user = stage.citizen(1).await;
     let token = stage.token(user);
-    let expired = stage.issuer.token(user, -60);
+    let expired = stage.issuer.token(user, user, -60);
     let body = json!({"till_id": Uuid::now_v7(), "amount": dong(1_000)}).to_string();
     for path in PATHS {
         let request = || Request::post(path).header("content-type", "application/json").header("idempotency-key", "k");

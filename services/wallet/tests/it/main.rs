@@ -13,6 +13,5 @@ mod refund;
 mod relay;
 mod stage;
 mod stream;
-mod token;
 mod top_up;
 mod totals;

@@ -8,10 +8,11 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use platform::auth::Verifier;
+use platform::auth::{LocalIssuer, Verifier};
 use platform::clock::Clock;
 use platform::config::Secret;
 use platform::db::PlatformTables;
+use platform::embedded;
 use platform::embedded::scratch::{self, TestDatabase, TestRedis};
 use platform::http::HttpSettings;
 use platform::metrics::Metrics;
@@ -28,8 +29,6 @@ use uuid::Uuid;
 use wallet::config::{BankConfig, CheckpointConfig};
 use wallet::{Config, Deps};
 
-use crate::token::Issuer;
-
 /// The bank that is connected.
 pub(crate) const BANK: &str = "VCB";
 /// A city's folder with its real rules.
@@ -40,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// A city under test.
 pub(crate) struct Stage {
     pub(crate) clock: Clock,
-    pub(crate) issuer: Issuer,
+    pub(crate) issuer: LocalIssuer,
     pub(crate) bank: Bank,
     pub(crate) redis: Option<TestRedis>,
     pub(crate) callback_secret: Secret,
@@ -158,12 +157,20 @@ impl Stage {
         ];
         let database = scratch::database(&parts).await.expect("PostgreSQL is installed");
         let clock = Clock::test();
-        // Only the number is kept: the wallet listens there again after it was killed.
-        let port =
-            TcpListener::bind("127.0.0.1:0").await.expect("a port is free").local_addr().expect("it is bound").port();
+        // The wallet listens there, and again after it was killed; nothing that asks for any port gets this one.
+        let port = embedded::free_port().expect("a port is free");
         let bank = Bank::start(&clock).await;
         let callback_secret = bank.config.secret.clone();
-        Self { issuer: Issuer::new(clock.clone()), clock, bank, redis, callback_secret, database, port, timeout_ms }
+        Self {
+            issuer: LocalIssuer::new(clock.clone()),
+            clock,
+            bank,
+            redis,
+            callback_secret,
+            database,
+            port,
+            timeout_ms,
+        }
     }
 
     /// A wallet process that the bank can reach.
@@ -263,7 +270,7 @@ impl Stage {
     }
 
     pub(crate) fn token(&self, user: Uuid) -> String {
-        self.issuer.token(user, 600)
+        self.issuer.token(user, user, 600)
     }
 
     /// How many rows a table has under a condition.

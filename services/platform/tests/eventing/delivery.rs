@@ -238,7 +238,7 @@ async fn partitions_are_shared_evenly_and_handed_over_at_once() {
         .await
         .expect("a query")
     };
-    let settings = || ConsumerSettings { lease: Duration::from_secs(6), ..quick() };
+    let settings = || ConsumerSettings { lease: Duration::from_secs(12), ..quick() };
     let first = stage.consumer_with("first", writer(), settings());
     until("one has all", async || holders().await == [16]).await;
     let second = stage.consumer_with("second", writer(), settings());
@@ -263,7 +263,7 @@ async fn partitions_are_shared_evenly_and_handed_over_at_once() {
         held == 8
     })
     .await;
-    assert!(again.elapsed() < Duration::from_secs(4), "it waited for a lease of its own");
+    assert!(again.elapsed() < Duration::from_secs(9), "it waited for a lease of its own");
 }
 
 /// Waits inside the effect until told to go on.

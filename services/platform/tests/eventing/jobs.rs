@@ -336,7 +336,7 @@ impl JobHandler for Hanging {
 async fn a_job_of_a_killed_process_is_run_by_another() {
     let stage = stage().await;
     let entered = Arc::new(Notify::new());
-    let settings = RunnerSettings { lease: Duration::from_millis(600), ..RunnerSettings::default() };
+    let settings = RunnerSettings { lease: Duration::from_secs(2), ..RunnerSettings::default() };
     let killed = runner(&stage, "killed", Hanging(entered.clone()), settings.clone());
     schedule_at(&stage, "one", TimeDelta::zero()).await;
     tokio::time::timeout(LIMIT, entered.notified()).await.expect("it runs");
@@ -352,7 +352,7 @@ async fn a_job_of_a_killed_process_is_run_by_another() {
     };
     let before = renewed().await;
     until("the lease was renewed beyond its first length", async || {
-        renewed().await > before + TimeDelta::milliseconds(700)
+        renewed().await > before + TimeDelta::milliseconds(2_100)
     })
     .await;
     assert_eq!(stage.count("SELECT attempts::bigint FROM receiver.job").await, 1);

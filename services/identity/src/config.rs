@@ -22,8 +22,10 @@ pub struct Config {
     pub keys: Keys,
     /// How long things live.
     pub lifetimes: Lifetimes,
-    /// How many one-time codes may be asked for, and how many PINs set.
+    /// How many one-time codes may be asked for and guessed, and how many PINs set.
     pub caps: Caps,
+    /// What one-time codes may cost the city in a day.
+    pub budget: Budget,
     /// How many PIN hashes run at once; each takes 19 MiB.
     pub pin_hashes_at_once: usize,
     /// How many trusted reverse proxies append to `X-Forwarded-For`; 0 takes the address of the connection.
@@ -39,6 +41,7 @@ impl Default for Config {
             keys: Keys::default(),
             lifetimes: Lifetimes::default(),
             caps: Caps::default(),
+            budget: Budget::default(),
             pin_hashes_at_once: 4,
             trusted_proxies: 0,
         }
@@ -110,7 +113,7 @@ impl Lifetimes {
     }
 }
 
-/// How many one-time codes may be asked for, and how many PINs set.
+/// How many one-time codes may be asked for and guessed, and how many PINs set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Caps {
@@ -120,8 +123,16 @@ pub struct Caps {
     pub number_daily: Cap,
     /// From one device.
     pub device: Cap,
+    /// For the numbers that differ in their last four digits only: whoever is paid per SMS asks for a row of them.
+    pub prefix: Cap,
+    /// For the numbers of one carrier's prefix (country code and two digits) that nobody answered: the breaker.
+    pub unanswered: Cap,
     /// From one address (IPv6: one /64); generous, for mobile networks put many people behind one.
     pub address: Cap,
+    /// From one network (IPv4: a /24, IPv6: a /48).
+    pub network: Cap,
+    /// Wrong answers to one-time codes from one address.
+    pub answers: Cap,
     /// PINs that one citizen sets; each costs a hash.
     pub pin: Cap,
 }
@@ -132,7 +143,11 @@ impl Default for Caps {
             number: Cap { burst: 5, refill_seconds: 360 },
             number_daily: Cap { burst: 15, refill_seconds: 5_760 },
             device: Cap { burst: 10, refill_seconds: 360 },
+            prefix: Cap { burst: 40, refill_seconds: 120 },
+            unanswered: Cap { burst: 500, refill_seconds: 20 },
             address: Cap { burst: 100, refill_seconds: 10 },
+            network: Cap { burst: 400, refill_seconds: 3 },
+            answers: Cap { burst: 100, refill_seconds: 10 },
             pin: Cap { burst: 5, refill_seconds: 720 },
         }
     }
@@ -146,6 +161,22 @@ pub struct Cap {
     pub burst: u32,
     /// Seconds until one more is allowed.
     pub refill_seconds: u32,
+}
+
+/// What one-time codes may cost the city in a day, counted in codes: each is one SMS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// Codes within any 24 hours.
+    pub daily_codes: u32,
+    /// How much of it, in percent, is kept for devices that their citizen has signed in on.
+    pub reserved_percent: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { daily_codes: 20_000, reserved_percent: 20 }
+    }
 }
 
 impl Config {
@@ -175,6 +206,9 @@ impl Config {
                 ));
             }
         }
+        if !(1..=100_000_000).contains(&self.budget.daily_codes) || self.budget.reserved_percent > 90 {
+            return Err("identity.budget needs 1 to 100000000 daily_codes, and at most 90 reserved_percent".to_owned());
+        }
         if !(1..=16).contains(&self.pin_hashes_at_once) {
             return Err("identity.pin_hashes_at_once must be between 1 and 16".to_owned());
         }
@@ -187,12 +221,16 @@ impl Config {
 
 impl Caps {
     /// Each cap with its setting's name.
-    pub(crate) fn named(&self) -> [(&'static str, Cap); 5] {
+    pub(crate) fn named(&self) -> [(&'static str, Cap); 9] {
         [
             ("number", self.number),
             ("number_daily", self.number_daily),
             ("device", self.device),
+            ("prefix", self.prefix),
+            ("unanswered", self.unanswered),
             ("address", self.address),
+            ("network", self.network),
+            ("answers", self.answers),
             ("pin", self.pin),
         ]
     }
@@ -215,5 +253,8 @@ mod tests {
         let mut config = Config::default();
         config.caps.address.burst = 0;
         assert!(config.check().is_err_and(|sentence| sentence.contains("caps.address")));
+        let mut config = Config::default();
+        config.budget.daily_codes = 0;
+        assert!(config.check().is_err_and(|sentence| sentence.contains("budget")));
     }
 }

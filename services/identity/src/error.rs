@@ -45,6 +45,20 @@ pub const SIGN_IN_UNAVAILABLE: Code = Code::new(
     "Tạm thời chưa gửi được mã, vui lòng thử lại sau ít phút",
     "Codes can't be sent right now, please try again in a few minutes",
 );
+/// Sending is paused, because it looks like abuse or has cost enough for a day.
+pub const OTP_PAUSED: Code = Code::new(
+    "otp-paused",
+    503,
+    "Tạm ngừng gửi mã, vui lòng thử lại sau hoặc dùng thiết bị đã từng đăng nhập",
+    "Sending codes is paused, please try later, or on a device that you have signed in on",
+);
+/// Too many wrong codes from one address.
+pub const OTP_TRIES_TOO_MANY: Code = Code::new(
+    "otp-tries-too-many",
+    429,
+    "Đã nhập sai mã quá nhiều lần, vui lòng thử lại sau",
+    "Too many wrong codes were sent, please try again later",
+);
 /// No such challenge for this device and purpose.
 pub const OTP_UNKNOWN: Code = Code::new(
     "otp-unknown",
@@ -134,6 +148,8 @@ pub const ALL: &[Code] = &[
     OTP_TOO_SOON,
     OTP_TOO_MANY,
     SIGN_IN_UNAVAILABLE,
+    OTP_PAUSED,
+    OTP_TRIES_TOO_MANY,
     OTP_UNKNOWN,
     OTP_WRONG,
     OTP_EXHAUSTED,
@@ -170,6 +186,18 @@ pub(crate) enum Error {
     #[error("a cap on one-time codes was reached")]
     CodeCapped {
         /// Seconds until the next is allowed.
+        retry_s: u64,
+    },
+    /// The breaker is open, or the budget is spent.
+    #[error("sending one-time codes is paused")]
+    CodesPaused {
+        /// Seconds until the next is allowed.
+        retry_s: u64,
+    },
+    /// Too many wrong answers came from one address.
+    #[error("a cap on wrong one-time codes was reached")]
+    AnswersCapped {
+        /// Seconds until the next is looked at.
         retry_s: u64,
     },
     /// Redis is away, so caps can't be kept.
@@ -283,6 +311,8 @@ impl Error {
             Self::Phone(PhoneFault::NotServed) => PHONE_NOT_SERVED,
             Self::CodeTooSoon { .. } => OTP_TOO_SOON,
             Self::CodeCapped { .. } => OTP_TOO_MANY,
+            Self::CodesPaused { .. } => OTP_PAUSED,
+            Self::AnswersCapped { .. } => OTP_TRIES_TOO_MANY,
             Self::CapsAway(_) => SIGN_IN_UNAVAILABLE,
             Self::ChallengeUnknown => OTP_UNKNOWN,
             Self::CodeWrong { .. } => OTP_WRONG,
@@ -318,6 +348,8 @@ impl From<Error> for Problem {
         match error {
             Error::CodeTooSoon { retry_s }
             | Error::CodeCapped { retry_s }
+            | Error::CodesPaused { retry_s }
+            | Error::AnswersCapped { retry_s }
             | Error::PinDelayed { retry_s }
             | Error::PinCapped { retry_s } => problem.with("retry_after", retry_s).retry_after(retry_s),
             Error::CapsAway(source) | Error::PinCapAway(source) => problem.retry_after(30).source(source),

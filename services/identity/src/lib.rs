@@ -113,6 +113,8 @@ impl Identity {
 
     fn try_new(config: Config, context: &Context) -> Result<Self, BuildError> {
         config.check().map_err(BuildError::Config)?;
+        let meter = meter::Meter::new(&context.metrics);
+        meter.otp_budget(config.budget.daily_codes);
         Ok(Self {
             issuer: config.issuer_for(&context.public_url),
             numbering: numbering(&config, &context.city)?,
@@ -121,7 +123,7 @@ impl Identity {
             redis: context.redis.clone(),
             clock: context.clock.clone(),
             verifier: context.verifier.clone(),
-            meter: meter::Meter::new(&context.metrics),
+            meter,
             ring: key::Ring::default(),
             hasher: pin::Hasher::new(config.pin_hashes_at_once),
             config,

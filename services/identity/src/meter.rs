@@ -1,12 +1,13 @@
 //! The service's metrics: `trangtien_identity_…`. Labels are bounded sets; no person appears.
 
 use platform::metrics::Metrics;
-use prometheus::IntCounterVec;
+use prometheus::{IntCounterVec, IntGaugeVec};
 
 /// Counters of the service.
 pub(crate) struct Meter {
     otp_sent: IntCounterVec,
     otp_refused: IntCounterVec,
+    otp_day: IntGaugeVec,
     otp_checks: IntCounterVec,
     sessions: IntCounterVec,
     sessions_ended: IntCounterVec,
@@ -25,6 +26,11 @@ impl Meter {
                 "Requests for a one-time code that were refused.",
                 &["reason"],
             ),
+            otp_day: metrics.gauge(
+                "otp_day",
+                "One-time codes of the last 24 hours as the budget counts them, and the budget.",
+                &["of"],
+            ),
             otp_checks: metrics.counter("otp_checks_total", "Answers to one-time codes.", &["purpose", "outcome"]),
             sessions: metrics.counter("sessions_issued_total", "Sessions started.", &["citizen"]),
             sessions_ended: metrics.counter("sessions_ended_total", "Sessions ended before their time.", &["reason"]),
@@ -42,6 +48,16 @@ impl Meter {
     /// A code was refused.
     pub(crate) fn otp_refused(&self, reason: &str) {
         self.otp_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// What the budget is.
+    pub(crate) fn otp_budget(&self, codes: u32) {
+        self.otp_day.with_label_values(&["budget"]).set(codes.into());
+    }
+
+    /// What the budget has spent.
+    pub(crate) fn otp_spent(&self, codes: u64) {
+        self.otp_day.with_label_values(&["spent"]).set(i64::try_from(codes).unwrap_or(i64::MAX));
     }
 
     /// A code was answered.

@@ -87,6 +87,18 @@ impl Phone {
         &self.e164
     }
 
+    /// What it shares with the 9,999 numbers that differ in the last four digits only; keep it out of logs too.
+    pub(crate) fn prefix(&self) -> &str {
+        const OWN: usize = 4;
+        &self.e164[..self.e164.len().saturating_sub(OWN).max(self.code_length)]
+    }
+
+    /// What it shares with the numbers of its carrier: country code and two digits.
+    pub(crate) fn carrier(&self) -> &str {
+        const SHARED: usize = 2;
+        &self.e164[..(self.code_length + SHARED).min(self.e164.len())]
+    }
+
     /// The number with its middle hidden: `+84******678`.
     pub(crate) fn masked(&self) -> String {
         const SHOWN: usize = 3;
@@ -168,6 +180,7 @@ mod tests {
         let phone = vietnam().parse("0912345678").expect("valid");
         assert_eq!(phone.masked(), "+84******678");
         assert_eq!(format!("{phone:?}"), "Phone(+84******678)");
+        assert_eq!((phone.prefix(), phone.carrier()), ("+8491234", "+8491"));
         assert_eq!(vietnam().stored("+84912345678".to_owned()), Ok(phone));
     }
 

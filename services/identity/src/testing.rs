@@ -39,7 +39,11 @@ pub(crate) fn config() -> Config {
     config.caps.number = wide;
     config.caps.number_daily = wide;
     config.caps.device = wide;
+    config.caps.prefix = wide;
+    config.caps.unanswered = wide;
     config.caps.address = wide;
+    config.caps.network = wide;
+    config.caps.answers = wide;
     config.caps.pin = wide;
     config.lifetimes.otp_resend_seconds = 0;
     config
@@ -172,6 +176,7 @@ pub(crate) fn opening(challenge: ChallengeId, code: Code) -> Opening {
         device: None,
         device_name: DeviceName::parse("Điện thoại").expect("a name"),
         public_key: None,
+        address: None,
     }
 }
 

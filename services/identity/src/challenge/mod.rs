@@ -8,12 +8,12 @@
 //! | answer | within the caller's transaction: lock, then count or consume |
 //!
 //! Asking takes the same steps for every number, known or not. The code leaves by gRPC only, never in an event or log.
-//! Caps throttle who asks: on a device that a citizen has signed in on, nobody else's requests use up the number's caps,
-//! so that a stranger can't lock the owner of a number out.
+//! What stands in the way of whoever asks too often is in `toll`.
 //! Invariants: a wrong answer is counted under the challenge's lock; a challenge is consumed at most once.
 
 mod rule;
 mod sql;
+mod toll;
 
 use std::net::IpAddr;
 
@@ -29,7 +29,7 @@ pub use rule::{ChallengeId, Purpose};
 pub(crate) use sql::prune;
 
 use self::rule::{Answer, State, Verdict};
-use crate::caps::{self, Allowance, Bucket};
+use self::toll::Acquaintance;
 use crate::config::Lifetimes;
 use crate::device::{self, DeviceId};
 use crate::error::{Error, seconds_until};
@@ -125,7 +125,7 @@ impl Identity {
             Err(Error::CodeTooSoon { .. }) => self.meter.otp_refused("too-soon"),
             Err(Error::CapsAway(_)) => self.meter.otp_refused("caps-away"),
             // A reached cap is counted by its kind where it is found.
-            Err(Error::CodeCapped { .. }) => {}
+            Err(Error::CodeCapped { .. } | Error::CodesPaused { .. }) => {}
             Err(_) => self.meter.otp_refused("error"),
         }
         outcome
@@ -145,11 +145,7 @@ impl Identity {
         if let Some(next) = sent_at.map(|sent_at| sent_at + pause).filter(|next| *next > now) {
             return Err(Error::CodeTooSoon { retry_s: seconds_until(next, now) });
         }
-        let buckets = self.buckets(ask, &digest, Acquaintance::of(known_device));
-        if let Allowance::Refused { kind, retry_s } = caps::fill(&self.redis, &buckets, now).await? {
-            self.meter.otp_refused(kind);
-            return Err(Error::CodeCapped { retry_s });
-        }
+        self.pay_toll(ask, &digest, Acquaintance::of(known_device), now).await?;
         let row = self.new_challenge(ask, digest, now);
         let mut tx = platform::db::begin(&self.pool).await?;
         if !sql::mark_sent(&mut tx, &digest, ask.device, now, now - pause).await? {
@@ -181,20 +177,6 @@ impl Identity {
             taken_at: None,
             consumed: false,
         }
-    }
-
-    fn buckets(&self, ask: &Ask, digest: &Digest, acquaintance: Acquaintance) -> Vec<Bucket> {
-        let caps = &self.config.caps;
-        let whose = |bytes: &[u8]| self.vault.cap_digest(bytes);
-        let mut buckets = vec![Bucket { kind: "device", whose: whose(ask.device.uuid().as_bytes()), cap: caps.device }];
-        if acquaintance == Acquaintance::Stranger {
-            buckets.push(Bucket { kind: "number", whose: whose(digest), cap: caps.number });
-            buckets.push(Bucket { kind: "number_daily", whose: whose(digest), cap: caps.number_daily });
-        }
-        if let Some(network) = ask.address.map(network) {
-            buckets.push(Bucket { kind: "address", whose: whose(&network), cap: caps.address });
-        }
-        buckets
     }
 
     /// Hands a code out: at first take, and again shortly after; otherwise there is nothing.
@@ -307,39 +289,5 @@ impl Identity {
                 })
             }
         }
-    }
-}
-
-/// Whether the citizen with a number has signed in on the asking device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Acquaintance {
-    Known,
-    Stranger,
-}
-
-impl Acquaintance {
-    fn of(known: bool) -> Self {
-        if known { Self::Known } else { Self::Stranger }
-    }
-}
-
-/// The part of an address that one subscriber has: all of IPv4, the first 64 bits of IPv6.
-fn network(address: IpAddr) -> Vec<u8> {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets()[..8].to_vec(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_subscriber_has_one_network() {
-        let of = |text: &str| network(text.parse().expect("an address"));
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(of("::ffff:203.0.113.9"), of("203.0.113.9"));
     }
 }

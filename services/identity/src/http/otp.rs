@@ -50,7 +50,7 @@ pub(super) struct OtpRequested {
         (status = 202, description = "A code is on its way", body = OtpRequested),
         (status = 422, description = "`phone-invalid`, `phone-not-mobile`, `phone-not-served`, `invalid-body`", content_type = "application/problem+json"),
         (status = 429, description = "`otp-too-soon`, `otp-too-many`: wait `retry_after` seconds", content_type = "application/problem+json"),
-        (status = 503, description = "`sign-in-unavailable`: codes can't be sent right now", content_type = "application/problem+json"),
+        (status = 503, description = "`sign-in-unavailable`: codes can't be sent right now; `otp-paused`: too many went unanswered or were sent today; with `Retry-After`", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn ask(

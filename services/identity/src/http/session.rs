@@ -9,6 +9,7 @@ use platform::problem::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::address::ClientAddress;
 use super::hidden::Hidden;
 use super::{App, LanguageTag, private};
 use crate::challenge::{ChallengeId, Code};
@@ -127,9 +128,14 @@ impl From<Opened> for SessionAnswer {
         (status = 201, description = "The session began", body = SessionAnswer),
         (status = 409, description = "`otp-used`: the code was used before", content_type = "application/problem+json"),
         (status = 422, description = "`otp-wrong` (with `tries_left`), `otp-exhausted`, `otp-expired`, `otp-unknown`, `invalid-body`", content_type = "application/problem+json"),
+        (status = 429, description = "`otp-tries-too-many`: wait `retry_after` seconds", content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn open(State(identity): App, Json(request): Json<SessionRequest>) -> Result<Response, Problem> {
+pub(super) async fn open(
+    State(identity): App,
+    ClientAddress(address): ClientAddress,
+    Json(request): Json<SessionRequest>,
+) -> Result<Response, Problem> {
     let code = Code::parse(&request.code.0).ok_or(Error::Field {
         field: "code",
         vi: "Mã gồm đúng 6 chữ số.",
@@ -141,6 +147,7 @@ pub(super) async fn open(State(identity): App, Json(request): Json<SessionReques
         device: request.device.id,
         device_name: DeviceName::parse(&request.device.name)?,
         public_key: request.device.public_key.as_deref().map(device::parse_public_key).transpose()?,
+        address,
     };
     let opened = identity.open_session(opening).await?;
     Ok(private(StatusCode::CREATED, SessionAnswer::from(opened)))

@@ -16,6 +16,8 @@ mod refresh_token;
 mod rule;
 mod sql;
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use platform::auth::LEEWAY_S;
 use platform::outbox::{self, NewEvent};
@@ -80,6 +82,8 @@ pub(crate) struct Opening {
     pub device: Option<DeviceId>,
     pub device_name: DeviceName,
     pub public_key: Option<Vec<u8>>,
+    /// Where it came from, if the transport says.
+    pub address: Option<IpAddr>,
 }
 
 /// Tokens for a client.
@@ -94,6 +98,14 @@ pub(crate) struct Opened {
     pub tokens: Tokens,
     pub citizen: Citizen,
     pub new_citizen: bool,
+}
+
+/// What starting a session did, and what is to be told of it.
+struct Started {
+    session: Session,
+    new_device: bool,
+    events: Vec<NewEvent>,
+    ended: Vec<Revoked>,
 }
 
 /// A session as its tokens need it.
@@ -135,6 +147,7 @@ impl Identity {
             device: opening.device,
             code: opening.code.clone(),
         };
+        self.admit_answer(opening.address, now).await?;
         let mut tx = platform::db::begin(&self.pool).await?;
         let proved = match self.answer_code(&mut tx, &attempt, now).await {
             Ok(proved) => proved,
@@ -144,7 +157,8 @@ impl Identity {
             }
         };
         let (citizen, new_citizen) = self.find_or_register(&mut tx, &proved, now).await?;
-        let (session, mut events, ended) = self.start(&mut tx, &citizen, &proved, &opening, now).await?;
+        let Started { session, new_device, mut events, ended } =
+            self.start(&mut tx, &citizen, &proved, &opening, now).await?;
         if new_citizen {
             let registered = CitizenRegistered {
                 user_id: citizen.id.to_string(),
@@ -157,6 +171,7 @@ impl Identity {
         let tokens = self.tokens(&signer, &session, now)?;
         tx.commit().await?;
         self.forget_now(&ended);
+        self.answered(&proved.phone, opening.address, new_device, now).await;
         self.meter.session(if new_citizen { "new" } else { "known" });
         info!(session.id = %session.id, citizen.id = %citizen.id, new_citizen, "session started");
         Ok(Opened { tokens, citizen, new_citizen })
@@ -170,7 +185,7 @@ impl Identity {
         proved: &Proved,
         opening: &Opening,
         now: DateTime<Utc>,
-    ) -> Result<(Session, Vec<NewEvent>, Vec<Revoked>), Error> {
+    ) -> Result<Started, Error> {
         let announced = Announcement {
             id: proved.device,
             name: opening.device_name.clone(),
@@ -191,7 +206,7 @@ impl Identity {
             new_device,
         };
         events.push(NewEvent::new(citizen.id.uuid(), &started));
-        Ok((session, events, ended))
+        Ok(Started { session, new_device, events, ended })
     }
 
     fn new_session(&self, citizen: CitizenId, device: DeviceId, now: DateTime<Utc>) -> Session {

@@ -2,6 +2,7 @@
 #![allow(clippy::panic)]
 
 mod build;
+mod cap;
 mod device;
 mod grpc;
 mod http;

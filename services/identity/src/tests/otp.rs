@@ -5,7 +5,6 @@ use futures::future::join_all;
 use proto::identity::v1::OtpRequested;
 
 use crate::challenge::Purpose;
-use crate::config::Cap;
 use crate::device::DeviceId;
 use crate::error::Error;
 use crate::testing::{Stage, config, opening, wrong};
@@ -92,73 +91,6 @@ async fn requests_at_the_same_time_send_one_code() {
     );
     assert_eq!(stage.count("challenge").await, 1);
     assert_eq!(stage.count("outbox").await, 1);
-}
-
-#[tokio::test]
-async fn a_number_is_capped_across_devices_and_replicas_but_not_for_its_owner() {
-    let mut config = config();
-    config.caps.number = Cap { burst: 5, refill_seconds: 360 };
-    let stage = Stage::with(config).await;
-    let own_device = DeviceId::generate();
-    stage.sign_in(PHONE, own_device).await;
-    let replicas = [stage.identity.clone(), stage.replica(), stage.replica()];
-    let asks = (0..30).map(|index| {
-        let ask = stage.ask_of(PHONE, DeviceId::generate(), Purpose::SignIn);
-        let replica = replicas[index % 3].clone();
-        async move { replica.ask_code(ask).await }
-    });
-    let answers = join_all(asks).await;
-    // The sign-in above took one of five.
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 4);
-    assert!(
-        answers.iter().flat_map(|answer| answer.as_ref().err()).all(|error| matches!(error, Error::CodeCapped { .. }))
-    );
-    stage.ask(PHONE, own_device).await.expect("the owner is not locked out");
-    stage.ask("0987654321", DeviceId::generate()).await.expect("nor is anybody else");
-    stage.clock.advance(TimeDelta::seconds(361));
-    stage.ask(PHONE, DeviceId::generate()).await.expect("the bucket has room for one");
-    assert!(stage.ask(PHONE, DeviceId::generate()).await.is_err());
-}
-
-#[tokio::test]
-async fn devices_and_addresses_are_capped_and_a_refusal_costs_nothing() {
-    let mut config = config();
-    config.caps.device = Cap { burst: 3, refill_seconds: 100 };
-    config.caps.address = Cap { burst: 4, refill_seconds: 100 };
-    let stage = Stage::with(config).await;
-    let ask = |phone: u32, device, address: &str| {
-        let mut ask = stage.ask_of(&format!("09{phone:08}"), device, Purpose::SignIn);
-        ask.address = Some(address.parse().expect("an address"));
-        let identity = stage.identity.clone();
-        async move { identity.ask_code(ask).await }
-    };
-    let device = DeviceId::generate();
-    for phone in 0..3 {
-        ask(10_000_000 + phone, device, "2001:db8::1").await.expect("within the cap");
-    }
-    for _ in 0..5 {
-        let Err(Error::CodeCapped { retry_s }) = ask(10_000_009, device, "2001:db8::2").await else {
-            panic!("the device is capped")
-        };
-        assert!((98..=100).contains(&retry_s), "{retry_s}");
-    }
-    // The refusals above took nothing from the network's bucket.
-    ask(10_000_004, DeviceId::generate(), "2001:db8::ffff").await.expect("the fourth from this network");
-    assert!(matches!(ask(10_000_005, DeviceId::generate(), "2001:db8::3").await, Err(Error::CodeCapped { .. })));
-    ask(10_000_005, DeviceId::generate(), "2001:db8:0:1::3").await.expect("another network");
-}
-
-#[tokio::test]
-async fn without_redis_nothing_is_sent_and_nothing_is_written() {
-    let stage = Stage::new().await;
-    let (challenge, code) = stage.code(PHONE, DeviceId::generate(), Purpose::SignIn).await;
-    stage.redis.kill().await;
-    assert!(matches!(stage.ask(PHONE, DeviceId::generate()).await, Err(Error::CapsAway(_))));
-    assert_eq!(stage.count("challenge").await, 1);
-    // A code that is out is good all the same.
-    stage.identity.open_session(opening(challenge, code)).await.expect("a session");
-    stage.redis.restart().await.expect("Redis comes back");
-    stage.ask(PHONE, DeviceId::generate()).await.expect("sent again");
 }
 
 #[tokio::test]

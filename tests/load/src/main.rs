@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `ledger` | postings beside a row-lock function and a bare insert |
 //! | `pay` | payments over HTTP beside the same request without effect |
+//! | `place` | which place of a list is picked |
 //! | `report` | latencies, the table, the JSON rows, the machine |
 //! | `stack` | private servers |
 //! | `drive` | callers that ask again and again for a while |
@@ -13,6 +14,7 @@
 mod drive;
 mod ledger;
 mod pay;
+mod place;
 mod report;
 mod stack;
 

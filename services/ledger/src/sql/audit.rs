@@ -187,53 +187,17 @@ pub(crate) async fn changes(pool: &PgPool, range: Blocks) -> Result<Vec<ChangeRo
     .await
 }
 
-/// Holds opened in these blocks, in the order of their leaves.
-pub(crate) async fn holds_opened(pool: &PgPool, range: Blocks) -> Result<Vec<HoldRow>, sqlx::Error> {
+/// Holds that took a step in these blocks, each once, in the order of its first step there.
+pub(crate) async fn holds(pool: &PgPool, range: Blocks) -> Result<Vec<HoldRow>, sqlx::Error> {
     sqlx::query_as!(
         HoldRow,
         "SELECT id, debit, credit, amount, currency, kind, class, reference, expires_at, opened_block, opened_at,
                 confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer
          FROM ledger.hold
-         WHERE shard = $1 AND opened_block BETWEEN $2 AND $3
-         ORDER BY opened_block, id
-         LIMIT $4",
-        range.shard,
-        range.first,
-        range.last,
-        range.limit,
-    )
-    .fetch_all(pool)
-    .await
-}
-
-/// Holds about which an outside party was asked in these blocks, in the order of their leaves.
-pub(crate) async fn holds_confirming(pool: &PgPool, range: Blocks) -> Result<Vec<HoldRow>, sqlx::Error> {
-    sqlx::query_as!(
-        HoldRow,
-        "SELECT id, debit, credit, amount, currency, kind, class, reference, expires_at, opened_block, opened_at,
-                confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer
-         FROM ledger.hold
-         WHERE shard = $1 AND confirming_block BETWEEN $2 AND $3
-         ORDER BY confirming_block, id
-         LIMIT $4",
-        range.shard,
-        range.first,
-        range.last,
-        range.limit,
-    )
-    .fetch_all(pool)
-    .await
-}
-
-/// Holds that ended in these blocks, in the order of their leaves.
-pub(crate) async fn holds_ended(pool: &PgPool, range: Blocks) -> Result<Vec<HoldRow>, sqlx::Error> {
-    sqlx::query_as!(
-        HoldRow,
-        "SELECT id, debit, credit, amount, currency, kind, class, reference, expires_at, opened_block, opened_at,
-                confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer
-         FROM ledger.hold
-         WHERE shard = $1 AND ended_block BETWEEN $2 AND $3
-         ORDER BY ended_block, id
+         WHERE shard = $1 AND (opened_block BETWEEN $2 AND $3 OR confirming_block BETWEEN $2 AND $3 OR ended_block BETWEEN $2 AND $3)
+         ORDER BY LEAST(CASE WHEN opened_block >= $2 THEN opened_block END,
+                        CASE WHEN confirming_block >= $2 THEN confirming_block END,
+                        CASE WHEN ended_block >= $2 THEN ended_block END)
          LIMIT $4",
         range.shard,
         range.first,

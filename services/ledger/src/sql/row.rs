@@ -175,7 +175,7 @@ pub(crate) struct HoldRow {
 }
 
 impl HoldRow {
-    pub(crate) fn read(self) -> Result<Hold, Unreadable> {
+    pub(crate) fn read(&self) -> Result<Hold, Unreadable> {
         let stamp =
             |block: Option<i64>, at: Option<DateTime<Utc>>| block.zip(at).map(|(block, at)| Stamp { block, at });
         let ending = match (self.ending.as_deref(), self.transfer, self.posted_amount) {

@@ -14,23 +14,33 @@ pub(super) struct Records {
     transfer_kinds: VecDeque<KindRow>,
     opened: VecDeque<AccountRow>,
     changes: VecDeque<ChangeRow>,
-    holds_opened: VecDeque<HoldRow>,
-    holds_confirming: VecDeque<HoldRow>,
-    holds_ended: VecDeque<HoldRow>,
+    holds: Vec<HoldRow>,
+    /// Which of the holds took each step, and in which block.
+    holds_opened: VecDeque<Step>,
+    holds_confirming: VecDeque<Step>,
+    holds_ended: VecDeque<Step>,
     refunds: VecDeque<RefundRow>,
     requests: VecDeque<RequestRow>,
 }
 
+/// A step of a hold: the block that seals it, and the hold's place in the list.
+struct Step {
+    block: i64,
+    hold: usize,
+}
+
 impl Records {
     pub(super) async fn read(pool: &PgPool, range: Blocks) -> Result<Self, sqlx::Error> {
+        let holds = audit::holds(pool, range).await?;
         Ok(Self {
             account_kinds: audit::account_kinds(pool, range).await?.into(),
             transfer_kinds: audit::transfer_kinds(pool, range).await?.into(),
             opened: audit::opened(pool, range).await?.into(),
             changes: audit::changes(pool, range).await?.into(),
-            holds_opened: audit::holds_opened(pool, range).await?.into(),
-            holds_confirming: audit::holds_confirming(pool, range).await?.into(),
-            holds_ended: audit::holds_ended(pool, range).await?.into(),
+            holds_opened: steps(&holds, range, |hold| Some(hold.opened_block)),
+            holds_confirming: steps(&holds, range, |hold| hold.confirming_block),
+            holds_ended: steps(&holds, range, |hold| hold.ended_block),
+            holds,
             refunds: audit::refunds(pool, range).await?.into(),
             requests: audit::requests(pool, range).await?.into(),
         })
@@ -68,15 +78,14 @@ impl Records {
             let ordinal = row.ordinal;
             tree.push(Record::AccountChanged(ordinal, &row.read()?).leaf(shard, number));
         }
-        for row in take(&mut self.holds_opened, |row| row.opened_block <= number) {
-            tree.push(Record::HoldOpened(&row.read()?).leaf(shard, number));
+        for step in take(&mut self.holds_opened, |step| step.block <= number) {
+            tree.push(Record::HoldOpened(&self.holds[step.hold].read()?).leaf(shard, number));
         }
-        let up_to = |block: Option<i64>| block.is_some_and(|block| block <= number);
-        for row in take(&mut self.holds_confirming, |row| up_to(row.confirming_block)) {
-            tree.push(Record::HoldConfirming(&row.read()?).leaf(shard, number));
+        for step in take(&mut self.holds_confirming, |step| step.block <= number) {
+            tree.push(Record::HoldConfirming(&self.holds[step.hold].read()?).leaf(shard, number));
         }
-        for row in take(&mut self.holds_ended, |row| up_to(row.ended_block)) {
-            tree.push(Record::HoldEnded(&row.read()?).leaf(shard, number));
+        for step in take(&mut self.holds_ended, |step| step.block <= number) {
+            tree.push(Record::HoldEnded(&self.holds[step.hold].read()?).leaf(shard, number));
         }
         for row in take(&mut self.refunds, |row| row.block <= number) {
             tree.push(Record::Refund(&row.read()?).leaf(shard, number));
@@ -86,6 +95,15 @@ impl Records {
         }
         Ok(tree)
     }
+}
+
+/// The steps of one sort that holds took in a range of blocks, in the order of their leaves.
+fn steps(holds: &[HoldRow], range: Blocks, block: impl Fn(&HoldRow) -> Option<i64>) -> VecDeque<Step> {
+    let taken = |(place, hold)| block(hold).map(|block| Step { block, hold: place });
+    let within = |step: &Step| (range.first..=range.last).contains(&step.block);
+    let mut steps: Vec<Step> = holds.iter().enumerate().filter_map(taken).filter(within).collect();
+    steps.sort_unstable_by_key(|step| (step.block, holds[step.hold].id));
+    steps.into()
 }
 
 /// Takes the rows from the front that belong to a block.

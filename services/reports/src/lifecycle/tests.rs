@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
-use crate::city::City;
+use crate::city::{City, Lane};
+use crate::clock::WorkingTime;
 
 const DAYS: u32 = 7;
 

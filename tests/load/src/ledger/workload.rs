@@ -13,6 +13,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use uuid::Uuid;
 
+use crate::place::Places;
+
 /// How many accounts there are.
 pub(super) const ACCOUNTS: usize = 10_000;
 /// What each account begins with, in đồng: more than a run spends.
@@ -21,8 +23,6 @@ pub(super) const FUNDS: i64 = 1_000_000_000_000;
 const OPENED_AT_ONCE: usize = 50;
 /// Requests under way while accounts are opened or the journal is preloaded.
 const UNDER_WAY: usize = 4_096;
-/// The exponent of the zipf distribution.
-const ZIPF: f64 = 1.0;
 
 const CUSTOMER: AccountKind = AccountKind { code: 1, name: "customer", floor: Floor::Zero };
 const NOSTRO: AccountKind = AccountKind { code: 2, name: "nostro", floor: Floor::None };
@@ -60,44 +60,32 @@ impl Shape {
     }
 }
 
-/// Zipf's weights, added up from the first rank on.
-static ZIPF_WEIGHTS: LazyLock<Vec<f64>> = LazyLock::new(|| {
-    let add = |sum: &mut f64, rank: usize| {
-        *sum += (rank as f64).powf(-ZIPF);
-        Some(*sum)
-    };
-    (1..=ACCOUNTS).scan(0.0, add).collect()
-});
+/// The weights are worked out once for all callers.
+static ZIPF: LazyLock<Places> = LazyLock::new(|| Places::zipf(ACCOUNTS));
 
 /// Picks two different places among the accounts.
 #[derive(Clone, Debug)]
 pub(super) struct Pick {
     shape: Shape,
     random: StdRng,
-    weights: &'static [f64],
+    places: Places,
 }
 
 impl Pick {
     pub(super) fn new(shape: Shape, seed: usize) -> Self {
-        let weights = if shape == Shape::Zipf { &**ZIPF_WEIGHTS } else { &[] };
-        Self { shape, random: StdRng::seed_from_u64(seed as u64), weights }
+        let places = if shape == Shape::Zipf { ZIPF.clone() } else { Places::equal(ACCOUNTS) };
+        Self { shape, random: StdRng::seed_from_u64(seed as u64), places }
     }
 
     /// Whose money goes to whom.
     pub(super) fn pair(&mut self) -> (usize, usize) {
-        let credit = if self.shape == Shape::Hot { 0 } else { self.one() };
+        let credit = if self.shape == Shape::Hot { 0 } else { self.places.one(&mut self.random) };
         loop {
-            let debit = self.one();
+            let debit = self.places.one(&mut self.random);
             if debit != credit {
                 return (debit, credit);
             }
         }
-    }
-
-    fn one(&mut self) -> usize {
-        let Some(total) = self.weights.last() else { return self.random.random_range(0..ACCOUNTS) };
-        let point = self.random.random_range(0.0..*total);
-        self.weights.partition_point(|weight| *weight <= point)
     }
 
     fn percent(&mut self) -> u32 {

@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | [`config`] | settings; secrets have no defaults |
+//! | [`audit`] | who did what, when, from where and why: a chain of records |
 //! | `phone` | numbers as people write them, kept as E.164 (pure) |
 //! | `challenge` | one-time codes: asked for, taken once by notifications, answered; `challenge::rule` is pure |
 //! | `caps` | how many codes may be asked for: buckets in Redis, one script |
@@ -14,7 +15,7 @@
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
 //! | `prune`, `meter`, `error` | what is over goes; metrics; stable codes |
 //!
-//! Lock order: challenge, citizen, session, PIN, revocation head, outbox head.
+//! Lock order: challenge, citizen, session, PIN, revocation head, audit head, outbox head.
 //!
 //! Invariants:
 //! - A phone number, a name, a code, a PIN and a token never reach a log, a metric, an error or an event.
@@ -22,6 +23,7 @@
 //! - Nothing in the database gives access without the keys of the configuration.
 //! - When Redis is away no code is sent; everything else goes on.
 
+pub mod audit;
 mod caps;
 mod challenge;
 mod citizen;
@@ -56,6 +58,7 @@ use platform::service::{Context, DatabaseReady, KeysReady, Service};
 use sqlx::PgPool;
 use url::Url;
 
+use crate::audit::{OperatorAct, Origin, Source};
 pub use challenge::{ChallengeId, Purpose};
 pub use citizen::CitizenId;
 pub use city::check_city;
@@ -102,6 +105,8 @@ pub(crate) struct Identity {
     pub verifier: Verifier,
     pub meter: meter::Meter,
     pub ring: key::Ring,
+    /// The name of this process.
+    pub instance: String,
     pub hasher: pin::Hasher,
 }
 
@@ -109,6 +114,12 @@ impl Identity {
     /// The time, as exactly as PostgreSQL keeps it.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.clock.now().trunc_subsecs(6)
+    }
+
+    /// Where a request came from, as the audit keeps it.
+    pub(crate) fn source(&self, origin: Origin) -> Source {
+        let place = origin.address.map(|address| self.vault.address_digest(address)).unwrap_or_default();
+        Source::app(place, origin)
     }
 
     fn try_new(config: Config, context: &Context) -> Result<Self, BuildError> {
@@ -125,6 +136,7 @@ impl Identity {
             verifier: context.verifier.clone(),
             meter,
             ring: key::Ring::default(),
+            instance: context.instance.clone(),
             hasher: pin::Hasher::new(config.pin_hashes_at_once),
             config,
         })
@@ -147,14 +159,17 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     })
 }
 
-/// Lets the next signing key take over, for operators. Tells whether it did.
+/// Lets the next signing keys take over at once, for operators.
 ///
 /// # Errors
 /// When a setting is wrong or the database does not answer.
-pub async fn rotate_keys(config: Config, deps: Deps, urgency: Urgency) -> Result<bool, platform::problem::Problem> {
+pub async fn rotate_keys(mut config: Config, deps: Deps, act: &OperatorAct) -> Result<(), platform::problem::Problem> {
+    // No number is read here, so that the city's folder need not be at hand: any region will do.
+    config.region.get_or_insert_with(|| "VN".to_owned());
     let identity = Identity::try_new(config, &deps.context)
         .map_err(|error| platform::problem::Problem::new(platform::problem::INTERNAL).source(error))?;
-    Ok(identity.rotate_keys(urgency).await?)
+    identity.rotate_keys(Urgency::Now, &act.behest()).await?;
+    Ok(())
 }
 
 /// Which numbers may sign in: the configured region, else the city's.

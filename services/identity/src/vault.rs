@@ -4,6 +4,8 @@
 //! Sealed bytes are `1 ‖ key id (4) ‖ nonce (12) ‖ AES-256-GCM ciphertext and tag`, bound to their table, column and row.
 //! Invariant: nothing in here is ever logged or shown; errors say only that something could not be opened.
 
+use std::net::IpAddr;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hkdf, hmac, rand};
 use platform::config::Secret;
@@ -66,6 +68,7 @@ pub(crate) struct Vault {
     code: hmac::Key,
     phone: hmac::Key,
     cap: hmac::Key,
+    address: hmac::Key,
     /// The first tags; all verify. In the order of `sealers`.
     refresh: Vec<hmac::Key>,
     pin: hmac::Key,
@@ -96,6 +99,7 @@ impl Vault {
             code: mac_key(&keys.otp_hmac, "identity one-time code"),
             phone: mac_key(&keys.phone_hmac, "identity phone look-up"),
             cap: mac_key(&keys.phone_hmac, "identity cap"),
+            address: mac_key(&keys.phone_hmac, "identity audit address"),
             refresh: encryption().map(|secret| mac_key(secret, "identity refresh token")).collect(),
             pin: mac_key(&keys.pin_pepper, "identity pin pepper"),
             sealers: encryption().map(Sealer::from_secret).collect(),
@@ -110,6 +114,15 @@ impl Vault {
     /// Names a bucket of a cap without telling whose it is: 128 bits in hexadecimal.
     pub(crate) fn cap_digest(&self, whose: &[u8]) -> String {
         hex::encode(&mac(&self.cap, &[whose])[..16])
+    }
+
+    /// What the audit keeps of a network address: 128 bits in hexadecimal. Equal addresses give equal digests.
+    pub(crate) fn address_digest(&self, address: IpAddr) -> String {
+        let digest = match address.to_canonical() {
+            IpAddr::V4(address) => mac(&self.address, &[&address.octets()]),
+            IpAddr::V6(address) => mac(&self.address, &[&address.octets()]),
+        };
+        hex::encode(&digest[..16])
     }
 
     /// The digest that a one-time code is kept as.

@@ -8,7 +8,8 @@ use platform::db::{self, DatabaseSettings};
 use sqlx::PgPool;
 
 use crate::config::Config;
-use crate::folder::RunInfo;
+use crate::embedded;
+use crate::folder::{self, RunInfo};
 use crate::role::Role;
 
 /// How a command finds its database.
@@ -39,15 +40,21 @@ impl Place {
         db::pool(&settings, "trangtien command").context("the database URL is not valid")
     }
 
-    /// The settings of the city.
+    /// The settings of the city: the file's, or what the running city has in its data folder.
     ///
     /// # Errors
-    /// When the file can't be read, or no city of ours runs that could tell.
+    /// When the file can't be read, or no city runs there.
     pub fn config(&self) -> anyhow::Result<Config> {
-        match &self.config {
-            Some(file) => Config::load(Some(file)),
-            None => anyhow::bail!("give the city's configuration with --config"),
+        if let Some(file) = &self.config {
+            return Config::load(Some(file));
         }
+        let (run, secrets) = (running(&self.data_dir)?, folder::secrets_of_running(&self.data_dir)?);
+        let mut config = Config::load(None)?;
+        config.public_url = run.http.parse().context("the city's URL")?;
+        config.redis_url = Secret::new(run.redis_url);
+        config.database = embedded::databases(&Secret::new(run.database_url), &secrets.database)?;
+        config.identity.keys = secrets.identity;
+        Ok(config)
     }
 }
 

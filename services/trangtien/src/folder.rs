@@ -241,6 +241,16 @@ impl Secrets {
     }
 }
 
+/// The secrets of a city that runs in a folder, for a command beside it.
+///
+/// # Errors
+/// When they can't be read.
+pub fn secrets_of_running(data_dir: &Path) -> anyhow::Result<Secrets> {
+    let path = data_dir.join(SECRETS);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+}
+
 /// Marks a folder that is empty as ours.
 fn make_ours(path: &Path) -> anyhow::Result<()> {
     let marker = path.join(MARKER);

@@ -12,6 +12,7 @@ use sqlx::PgConnection;
 pub(crate) use sql::lock;
 
 use crate::Identity;
+use crate::audit::{self, Action, Entry, Origin};
 use crate::challenge::Proved;
 use crate::error::Error;
 use crate::phone::Phone;
@@ -90,6 +91,14 @@ pub(crate) struct Row {
 pub(crate) struct Edit {
     pub display_name: Option<Option<DisplayName>>,
     pub language: Option<Language>,
+}
+
+impl Edit {
+    /// The names of the fields that it changes.
+    fn fields(&self) -> String {
+        let named = [("display_name", self.display_name.is_some()), ("language", self.language.is_some())];
+        named.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// A name of 1 to 80 characters without control characters. `Debug` hides it.
@@ -208,6 +217,7 @@ impl Identity {
         id: CitizenId,
         edit: Edit,
         seen: Option<Vec<i64>>,
+        origin: Origin,
     ) -> Result<Citizen, Error> {
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
@@ -218,6 +228,7 @@ impl Identity {
         if edit.display_name.is_none() && edit.language.is_none() {
             return row.open(self);
         }
+        let fields = edit.fields();
         if let Some(name) = edit.display_name {
             let key = row.key(&self.vault)?;
             row.display_name = name.map(|name| key.seal(Place::new(DISPLAY_NAME, id), name.0.as_bytes()));
@@ -227,6 +238,8 @@ impl Identity {
         }
         row.version += 1;
         sql::update(&mut tx, &row, now).await?;
+        let edited = Entry::of(id, Action::ProfileEdit, fields, &self.source(origin));
+        audit::append(&mut tx, &[edited], now).await?;
         tx.commit().await?;
         row.open(self)
     }

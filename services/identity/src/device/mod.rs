@@ -14,9 +14,10 @@ pub(crate) use public_key::parse as parse_public_key;
 pub(crate) use sql::is_known;
 
 use crate::Identity;
+use crate::audit::{Action, Entry, Origin};
 use crate::citizen::CitizenId;
 use crate::error::Error;
-use crate::session::{EndReason, SessionId};
+use crate::session::SessionId;
 
 /// The most devices a citizen has.
 pub(crate) const MAX_DEVICES: i64 = 20;
@@ -97,14 +98,20 @@ impl Identity {
     }
 
     /// Forgets a device and ends its session.
-    pub(crate) async fn remove_device(&self, citizen: CitizenId, device: DeviceId) -> Result<(), Error> {
+    pub(crate) async fn remove_device(
+        &self,
+        citizen: CitizenId,
+        device: DeviceId,
+        origin: Origin,
+    ) -> Result<(), Error> {
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
         crate::citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
         if !sql::delete(&mut tx, citizen, device).await? {
             return Err(Error::NotFound);
         }
-        let ended = self.end_device_sessions(&mut tx, citizen, &[device], EndReason::DeviceRemoved, now).await?;
+        let removed = Entry::of(citizen, Action::DeviceRemove, device, &self.source(origin));
+        let ended = self.end_device_session(&mut tx, citizen, (device, removed), now).await?;
         tx.commit().await?;
         self.forget_now(&ended);
         Ok(())

@@ -10,7 +10,8 @@ use platform::problem::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{App, private};
+use super::address::ClientAddress;
+use super::{App, origin, private};
 use crate::device::DeviceId;
 
 /// The devices that the caller signed in on; at most 20, so there is one page.
@@ -81,8 +82,9 @@ pub(super) async fn list(State(identity): App, caller: Principal) -> Result<Resp
 pub(super) async fn remove(
     State(identity): App,
     caller: Principal,
+    ClientAddress(address): ClientAddress,
     Path(id): Path<DeviceId>,
 ) -> Result<StatusCode, Problem> {
-    identity.remove_device(caller.subject.into(), id).await?;
+    identity.remove_device(caller.subject.into(), id, origin(&caller, address)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

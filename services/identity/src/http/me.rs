@@ -10,7 +10,8 @@ use platform::problem::Problem;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::{App, LanguageTag, private};
+use super::address::ClientAddress;
+use super::{App, LanguageTag, origin, private};
 use crate::citizen::{Citizen, CitizenId, DisplayName, Edit};
 
 /// The most entity tags of an `If-Match` that are looked at.
@@ -82,6 +83,7 @@ pub(super) async fn show(State(identity): App, caller: Principal) -> Result<Resp
 pub(super) async fn edit(
     State(identity): App,
     caller: Principal,
+    ClientAddress(address): ClientAddress,
     headers: HeaderMap,
     Json(request): Json<MeEdit>,
 ) -> Result<Response, Problem> {
@@ -91,7 +93,8 @@ pub(super) async fn edit(
         None => None,
     };
     let edit = Edit { display_name, language: request.language.map(Into::into) };
-    Ok(answer(identity.edit_citizen(caller.subject.into(), edit, versions_seen(&headers)).await?))
+    let (seen, origin) = (versions_seen(&headers), origin(&caller, address));
+    Ok(answer(identity.edit_citizen(caller.subject.into(), edit, seen, origin).await?))
 }
 
 fn answer(citizen: Citizen) -> Response {

@@ -13,17 +13,20 @@ mod pin;
 mod session;
 mod well_known;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use platform::auth::Principal;
 use platform::http::{ApiRouter, Json, Language};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::Identity;
+use crate::audit::Origin;
 
 /// What every handler gets.
 type App = State<Arc<Identity>>;
@@ -69,6 +72,11 @@ impl From<LanguageTag> for Language {
             LanguageTag::En => Self::En,
         }
     }
+}
+
+/// Where a request of a signed-in caller came from.
+fn origin(caller: &Principal, address: Option<IpAddr>) -> Origin {
+    Origin { address, session: Some(caller.session.into()), device: None }
 }
 
 /// A JSON answer that nobody may keep.

@@ -10,6 +10,7 @@ use platform::problem::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::address::ClientAddress;
 use super::hidden::Hidden;
 use super::{App, private};
 use crate::challenge::{ChallengeId, Code};
@@ -68,6 +69,7 @@ pub(super) struct PinAnswer {
 pub(super) async fn set(
     State(identity): App,
     caller: Principal,
+    ClientAddress(address): ClientAddress,
     Json(request): Json<PinRequest>,
 ) -> Result<Response, Problem> {
     let pin = Pin::parse_strong(&request.pin.0).map_err(Error::from)?;
@@ -91,6 +93,6 @@ pub(super) async fn set(
             .into());
         }
     };
-    let set = identity.set_pin(&caller, &pin, proof).await?;
+    let set = identity.set_pin(&caller, &pin, proof, address).await?;
     Ok(private(StatusCode::OK, PinAnswer { set_at: set.set_at, cooling_until: set.cooling_until }))
 }

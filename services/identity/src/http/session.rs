@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::address::ClientAddress;
 use super::hidden::Hidden;
-use super::{App, LanguageTag, private};
+use super::{App, LanguageTag, origin, private};
 use crate::challenge::{ChallengeId, Code};
 use crate::citizen::CitizenId;
 use crate::device::{self, DeviceId, DeviceName};
@@ -164,8 +164,12 @@ pub(super) async fn open(
         (status = 401, description = "`refresh-token-invalid`, `refresh-token-replayed`: sign in again", content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn refresh(State(identity): App, Json(request): Json<RefreshRequest>) -> Result<Response, Problem> {
-    let tokens = identity.refresh(&request.refresh_token.0).await?;
+pub(super) async fn refresh(
+    State(identity): App,
+    ClientAddress(address): ClientAddress,
+    Json(request): Json<RefreshRequest>,
+) -> Result<Response, Problem> {
+    let tokens = identity.refresh(&request.refresh_token.0, address).await?;
     Ok(private(StatusCode::OK, TokenAnswer::from(tokens)))
 }
 
@@ -179,7 +183,12 @@ pub(super) async fn refresh(State(identity): App, Json(request): Json<RefreshReq
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn sign_out(State(identity): App, caller: Principal) -> Result<StatusCode, Problem> {
-    identity.sign_out(caller.subject.into(), caller.session.into()).await?;
+pub(super) async fn sign_out(
+    State(identity): App,
+    caller: Principal,
+    ClientAddress(address): ClientAddress,
+) -> Result<StatusCode, Problem> {
+    let origin = origin(&caller, address);
+    identity.sign_out(caller.subject.into(), caller.session.into(), origin).await?;
     Ok(StatusCode::NO_CONTENT)
 }

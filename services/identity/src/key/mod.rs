@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 pub use self::source::DatabaseKeySource;
+use crate::audit::{self, Action, Behest, Entry};
 use crate::config::Lifetimes;
 use crate::error::Error;
 use crate::vault::{Place, Vault};
@@ -131,15 +132,17 @@ impl Identity {
         if sql::next(&mut tx).await?.is_none() {
             make_next(&mut tx, &self.vault, now).await?;
         }
-        sql::activate_next(&mut tx, now).await?;
+        let kid = sql::activate_next(&mut tx, now).await?;
         make_next(&mut tx, &self.vault, now).await?;
+        let behest = Behest::of_process(&self.instance, "first-start");
+        audit::append(&mut tx, &[Entry::at(&behest, Action::KeyMake, kid)], now).await?;
         tx.commit().await?;
         info!("signing keys made");
         Ok(true)
     }
 
     /// Lets the next key sign and publishes a new next one. Tells whether it did.
-    pub(crate) async fn rotate_keys(&self, urgency: Urgency) -> Result<bool, Error> {
+    pub(crate) async fn rotate_keys(&self, urgency: Urgency, behest: &Behest) -> Result<bool, Error> {
         self.signer().await?;
         let now = self.now();
         let lifetimes = &self.config.lifetimes;
@@ -156,8 +159,9 @@ impl Identity {
         }
         let remove_at = now + Lifetimes::span(lifetimes.access_token_seconds) + OVERLAP;
         sql::retire_active(&mut tx, now, remove_at).await?;
-        sql::activate_next(&mut tx, now).await?;
+        let kid = sql::activate_next(&mut tx, now).await?;
         make_next(&mut tx, &self.vault, now).await?;
+        audit::append(&mut tx, &[Entry::at(behest, Action::KeyRotate, kid)], now).await?;
         tx.commit().await?;
         self.meter.key_rotation();
         let signer = self.reload_ring().await?;
@@ -185,9 +189,20 @@ impl Identity {
         let signer = self.reload_ring().await?;
         let age = self.now() - signer.activated_at;
         if age >= Lifetimes::span(self.config.lifetimes.signing_key_seconds) {
-            self.rotate_keys(Urgency::WhenDue).await?;
+            self.rotate_keys(Urgency::WhenDue, &Behest::of_process(&self.instance, "due")).await?;
         }
-        sql::remove_over(&self.pool, self.now()).await?;
+        self.remove_keys().await
+    }
+
+    /// Removes retired keys that no living token was signed with.
+    pub(crate) async fn remove_keys(&self) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = platform::db::begin(&self.pool).await?;
+        let removed = sql::remove_over(&mut tx, now).await?;
+        let behest = Behest::of_process(&self.instance, "expired");
+        let entries: Vec<Entry> = removed.iter().map(|kid| Entry::at(&behest, Action::KeyRemove, kid)).collect();
+        audit::append(&mut tx, &entries, now).await?;
+        tx.commit().await?;
         Ok(())
     }
 }

@@ -48,11 +48,14 @@ pub(super) async fn insert_next(
     Ok(())
 }
 
-pub(super) async fn activate_next(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE identity.signing_key SET state = 'active', activated_at = $1 WHERE algorithm = 'EdDSA' AND state = 'next'", now)
-        .execute(conn)
-        .await?;
-    Ok(())
+/// Lets the next key sign; gives its id.
+pub(super) async fn activate_next(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar!(
+        "UPDATE identity.signing_key SET state = 'active', activated_at = $1 WHERE algorithm = 'EdDSA' AND state = 'next' RETURNING kid",
+        now,
+    )
+    .fetch_one(conn)
+    .await
 }
 
 pub(super) async fn retire_active(
@@ -82,9 +85,12 @@ pub(super) async fn published(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<(
     Ok(rows.into_iter().map(|row| (row.kid, row.public_key)).collect())
 }
 
-pub(super) async fn remove_over(pool: &PgPool, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query!("DELETE FROM identity.signing_key WHERE state = 'retired' AND remove_at <= $1", now)
-        .execute(pool)
-        .await?;
-    Ok(())
+/// Removes keys that are over; gives their ids.
+pub(super) async fn remove_over(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "DELETE FROM identity.signing_key WHERE state = 'retired' AND remove_at <= $1 RETURNING kid",
+        now
+    )
+    .fetch_all(conn)
+    .await
 }

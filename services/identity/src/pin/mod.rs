@@ -11,6 +11,8 @@ mod hash;
 mod sql;
 pub(crate) mod strength;
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use platform::auth::Principal;
 
@@ -18,6 +20,7 @@ use self::delay::Tally;
 pub(crate) use self::hash::Hasher;
 use self::strength::Pin;
 use crate::Identity;
+use crate::audit::{self, Action, Entry, Origin};
 use crate::caps::{self, Allowance, Bucket};
 use crate::challenge::{Attempt, ChallengeId, Code, Look, Purpose};
 use crate::citizen::{self, CitizenId};
@@ -50,16 +53,32 @@ struct Row {
 
 impl Identity {
     /// Sets the PIN of the caller.
-    pub(crate) async fn set_pin(&self, caller: &Principal, pin: &Pin, proof: Proof) -> Result<PinSet, Error> {
+    pub(crate) async fn set_pin(
+        &self,
+        caller: &Principal,
+        pin: &Pin,
+        proof: Proof,
+        address: Option<IpAddr>,
+    ) -> Result<PinSet, Error> {
         let citizen = CitizenId::from(caller.subject);
+        let origin = Origin { address, session: Some(caller.session.into()), device: None };
+        let entry = |action| Entry::of(citizen, action, "", &self.source(origin));
         match proof {
-            Proof::FreshSession => self.set_first_pin(caller, citizen, pin).await,
-            Proof::Current(current) => self.change_pin(citizen, &current, pin).await,
-            Proof::Code(challenge, code) => self.reset_pin(caller, citizen, pin, (challenge, code)).await,
+            Proof::FreshSession => {
+                self.set_first_pin(caller, pin, entry(Action::PinSet).because("fresh-session")).await
+            }
+            Proof::Current(current) => {
+                self.change_pin(citizen, &current, pin, entry(Action::PinChange).because("current-pin")).await
+            }
+            Proof::Code(challenge, code) => {
+                let entry = entry(Action::PinReset).because("one-time-code");
+                self.reset_pin(caller, pin, (challenge, code), entry).await
+            }
         }
     }
 
-    async fn set_first_pin(&self, caller: &Principal, citizen: CitizenId, pin: &Pin) -> Result<PinSet, Error> {
+    async fn set_first_pin(&self, caller: &Principal, pin: &Pin, entry: Entry) -> Result<PinSet, Error> {
+        let citizen = CitizenId::from(caller.subject);
         let mut conn = self.pool.acquire().await?;
         if sql::exists(&mut conn, citizen).await? {
             return Err(Error::PinProofRequired);
@@ -70,27 +89,34 @@ impl Identity {
             return Err(Error::NotFresh);
         }
         let hash = self.new_hash(citizen, pin).await?;
-        if !sql::insert(&mut *self.pool.acquire().await?, citizen, &hash, now).await? {
+        let mut tx = platform::db::begin(&self.pool).await?;
+        if !sql::insert(&mut tx, citizen, &hash, now).await? {
             return Err(Error::PinProofRequired);
         }
+        audit::append(&mut tx, &[entry], now).await?;
+        tx.commit().await?;
         Ok(PinSet { set_at: now, cooling_until: None })
     }
 
-    async fn change_pin(&self, citizen: CitizenId, current: &Pin, pin: &Pin) -> Result<PinSet, Error> {
+    async fn change_pin(&self, citizen: CitizenId, current: &Pin, pin: &Pin, entry: Entry) -> Result<PinSet, Error> {
         let old_hash = self.check_pin(citizen, current).await?;
         let hash = self.new_hash(citizen, pin).await?;
         let now = self.now();
-        let cooling_until = sql::replace(&mut *self.pool.acquire().await?, citizen, &old_hash, &hash, now).await?;
-        Ok(PinSet { set_at: now, cooling_until: cooling_until.ok_or(Error::PinChanged)? })
+        let mut tx = platform::db::begin(&self.pool).await?;
+        let cooling_until = sql::replace(&mut tx, citizen, &old_hash, &hash, now).await?.ok_or(Error::PinChanged)?;
+        audit::append(&mut tx, &[entry], now).await?;
+        tx.commit().await?;
+        Ok(PinSet { set_at: now, cooling_until })
     }
 
     async fn reset_pin(
         &self,
         caller: &Principal,
-        citizen: CitizenId,
         pin: &Pin,
         proof: (ChallengeId, Code),
+        entry: Entry,
     ) -> Result<PinSet, Error> {
+        let citizen = CitizenId::from(caller.subject);
         let device = self.session_device(citizen, caller.session.into()).await?;
         let own_digest = self.vault.phone_digest(self.citizen(citizen).await?.phone.e164());
         let attempt = Attempt { challenge: proof.0, purpose: Purpose::PinReset, device: Some(device), code: proof.1 };
@@ -111,6 +137,7 @@ impl Identity {
         citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
         let cooling_until = now + Lifetimes::span(self.config.lifetimes.pin_cooling_seconds);
         sql::reset(&mut tx, citizen, &hash, cooling_until, now).await?;
+        audit::append(&mut tx, &[entry], now).await?;
         tx.commit().await?;
         Ok(PinSet { set_at: now, cooling_until: Some(cooling_until) })
     }

@@ -3,32 +3,33 @@
 //! | step | round trips |
 //! | --- | --- |
 //! | refresh | 1: a conditional UPDATE … RETURNING; only a token that is not the newest needs a second look, under the lock |
-//! | start | one transaction: challenge, citizen, device, session, events |
-//! | end | one transaction: session, revocation, event |
+//! | start | one transaction: challenge, citizen, device, session, audit, events |
+//! | end | one transaction: session, revocation, audit, event (`end`) |
 //!
-//! Lock order: challenge, citizen, session, revocation head, outbox. Signing happens before the commit, so that an
+//! Lock order: challenge, citizen, session, revocation head, audit head, outbox. Signing happens before the commit, so that an
 //! answer without a token never leaves a session behind.
-//! Invariants: a family has one newest token; a replay ends that family and no other; every session that ends before its
-//! time has a revocation until its last access token has expired.
+//! Invariants: a family has one newest token; a replay ends that family and no other.
 
 mod access_token;
+mod end;
 mod refresh_token;
 mod rule;
 mod sql;
 
 use std::net::IpAddr;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use platform::auth::LEEWAY_S;
+use chrono::{DateTime, Utc};
 use platform::outbox::{self, NewEvent};
 use platform::typed_id;
-use proto::identity::v1::{CitizenRegistered, SessionRevoked, SessionStarted};
+use proto::identity::v1::{CitizenRegistered, SessionStarted};
 use sqlx::PgConnection;
 use tracing::{info, warn};
 
+pub(crate) use self::end::{EndReason, Revoked};
 use self::refresh_token::{RefreshToken, Salt};
 use self::rule::{Decision, Family};
 pub(crate) use self::sql::{list_revocations, prune};
+use crate::audit::{self, Action, Entry, Origin};
 use crate::challenge::{Attempt, ChallengeId, Code, Proved, Purpose};
 use crate::citizen::{Citizen, CitizenId};
 use crate::config::Lifetimes;
@@ -49,29 +50,6 @@ const APP_SCOPE: &str = "app";
 const ACR_CODE: &str = "urn:trangtien:acr:otp";
 /// Authentication methods of a sign-in by one-time code over SMS (RFC 8176).
 const AMR_CODE: [&str; 2] = ["otp", "sms"];
-
-/// Why a session ended before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EndReason {
-    SignedOut,
-    DeviceRemoved,
-    /// Another sign-in on the same device.
-    Replaced,
-    /// A refresh token came twice.
-    Replayed,
-}
-
-impl EndReason {
-    /// As it is stored and counted.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::SignedOut => "signed-out",
-            Self::DeviceRemoved => "device-removed",
-            Self::Replaced => "replaced",
-            Self::Replayed => "replayed",
-        }
-    }
-}
 
 /// A sign-in by one-time code.
 #[derive(Clone, Debug)]
@@ -104,6 +82,8 @@ pub(crate) struct Opened {
 struct Started {
     session: Session,
     new_device: bool,
+    /// The last tells of the session itself.
+    acts: Vec<Entry>,
     events: Vec<NewEvent>,
     ended: Vec<Revoked>,
 }
@@ -125,14 +105,6 @@ pub(crate) struct Session {
     pub idle_expires_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub ended: bool,
-}
-
-/// A session that was ended, for whoever checks tokens in this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Revoked {
-    pub session: SessionId,
-    pub position: i64,
-    pub forget_at: DateTime<Utc>,
 }
 
 impl Identity {
@@ -157,9 +129,10 @@ impl Identity {
             }
         };
         let (citizen, new_citizen) = self.find_or_register(&mut tx, &proved, now).await?;
-        let Started { session, new_device, mut events, ended } =
+        let Started { session, new_device, mut acts, mut events, ended } =
             self.start(&mut tx, &citizen, &proved, &opening, now).await?;
         if new_citizen {
+            acts.splice(0..0, acts.last().map(|start| start.like(Action::CitizenRegister, citizen.id)));
             let registered = CitizenRegistered {
                 user_id: citizen.id.to_string(),
                 tier: citizen.tier.number().into(),
@@ -167,6 +140,7 @@ impl Identity {
             };
             events.insert(0, NewEvent::new(citizen.id.uuid(), &registered));
         }
+        audit::append(&mut tx, &acts, now).await?;
         outbox::append(&mut tx, SCHEMA, now, &events).await?;
         let tokens = self.tokens(&signer, &session, now)?;
         tx.commit().await?;
@@ -194,10 +168,19 @@ impl Identity {
         let (new_device, crowded_out) = device::remember(tx, citizen.id, &announced, now).await?;
         let replaced = sql::end_on_devices(tx, citizen.id, &[proved.device], EndReason::Replaced, now).await?;
         let removed = sql::end_on_devices(tx, citizen.id, &crowded_out, EndReason::DeviceRemoved, now).await?;
-        self.meter.sessions_ended(EndReason::Replaced.as_str(), replaced.len());
-        self.meter.sessions_ended(EndReason::DeviceRemoved.as_str(), removed.len());
         let session = self.new_session(citizen.id, proved.device, now);
         sql::insert(tx, &session).await?;
+        let origin = Origin { address: opening.address, session: Some(session.id), device: Some(proved.device) };
+        let start =
+            Entry::of(citizen.id, Action::SessionStart, session.id, &self.source(origin)).because("one-time-code");
+        let mut acts = Vec::new();
+        acts.extend(new_device.then(|| start.like(Action::DeviceAdd, proved.device)));
+        acts.extend(crowded_out.iter().map(|id| start.like(Action::DeviceRemove, id).because("crowded-out")));
+        for (ended, why) in [(&replaced, EndReason::Replaced), (&removed, EndReason::DeviceRemoved)] {
+            self.meter.sessions_ended(why.as_str(), ended.len());
+            acts.extend(ended.iter().map(|id| start.like(Action::SessionEnd, id).because(why.as_str())));
+        }
+        acts.push(start);
         let (ended, mut events) = self.revoke(tx, citizen.id, &[replaced, removed].concat(), now).await?;
         let started = SessionStarted {
             user_id: citizen.id.to_string(),
@@ -206,7 +189,7 @@ impl Identity {
             new_device,
         };
         events.push(NewEvent::new(citizen.id.uuid(), &started));
-        Ok(Started { session, new_device, events, ended })
+        Ok(Started { session, new_device, acts, events, ended })
     }
 
     fn new_session(&self, citizen: CitizenId, device: DeviceId, now: DateTime<Utc>) -> Session {
@@ -231,8 +214,8 @@ impl Identity {
     }
 
     /// Exchanges a refresh token for its successor and a new access token.
-    pub(crate) async fn refresh(&self, text: &str) -> Result<Tokens, Error> {
-        let (outcome, result) = match self.try_refresh(text).await {
+    pub(crate) async fn refresh(&self, text: &str, address: Option<IpAddr>) -> Result<Tokens, Error> {
+        let (outcome, result) = match self.try_refresh(text, address).await {
             Ok((tokens, Decision::Repeat)) => ("repeated", Ok(tokens)),
             Ok((tokens, _)) => ("rotated", Ok(tokens)),
             Err(Error::RefreshReplayed) => ("replayed", Err(Error::RefreshReplayed)),
@@ -243,7 +226,7 @@ impl Identity {
         result
     }
 
-    async fn try_refresh(&self, text: &str) -> Result<(Tokens, Decision), Error> {
+    async fn try_refresh(&self, text: &str, address: Option<IpAddr>) -> Result<(Tokens, Decision), Error> {
         let token = RefreshToken::decode(text, &self.vault).ok_or(Error::RefreshInvalid)?;
         let signer = self.signer().await?;
         let now = self.now();
@@ -265,7 +248,11 @@ impl Identity {
             }
             Decision::Repeat => Ok((self.tokens(&signer, &session, now)?, Decision::Repeat)),
             Decision::Replay => {
-                let ended = self.end_locked(&mut tx, &session, EndReason::Replayed, now).await?;
+                let origin = Origin { address, session: None, device: Some(session.device) };
+                let entry = Entry::of(session.citizen, Action::SessionEnd, session.id, &self.source(origin))
+                    .because(EndReason::Replayed.as_str())
+                    .by_service(&self.instance);
+                let ended = self.end_locked(&mut tx, &session, EndReason::Replayed, entry, now).await?;
                 tx.commit().await?;
                 self.forget_now(&ended);
                 warn!(session.id = %session.id, citizen.id = %session.citizen, "refresh token replayed, session ended");
@@ -282,86 +269,10 @@ impl Identity {
         Ok(Tokens { access, refresh: refresh.encode(&self.vault), expires_in_s: lifetime_s })
     }
 
-    /// Ends a session at its citizen's wish; nothing happens when it has ended before.
-    pub(crate) async fn sign_out(&self, citizen: CitizenId, id: SessionId) -> Result<(), Error> {
-        let now = self.now();
-        let mut tx = platform::db::begin(&self.pool).await?;
-        let session = sql::lock(&mut tx, id).await?.filter(|session| session.citizen == citizen && !session.ended);
-        let Some(session) = session else { return Ok(()) };
-        let ended = self.end_locked(&mut tx, &session, EndReason::SignedOut, now).await?;
-        tx.commit().await?;
-        self.forget_now(&ended);
-        Ok(())
-    }
-
     /// The device that a session runs on.
     pub(crate) async fn session_device(&self, citizen: CitizenId, id: SessionId) -> Result<DeviceId, Error> {
         let device = sql::device_of(&mut *self.pool.acquire().await?, citizen, id).await?;
         device.ok_or(Error::NotFound)
-    }
-
-    /// Ends the sessions on some devices of a citizen and writes what others must know of it.
-    pub(crate) async fn end_device_sessions(
-        &self,
-        tx: &mut PgConnection,
-        citizen: CitizenId,
-        devices: &[DeviceId],
-        reason: EndReason,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Revoked>, Error> {
-        let ended = sql::end_on_devices(tx, citizen, devices, reason, now).await?;
-        self.meter.sessions_ended(reason.as_str(), ended.len());
-        let (revoked, events) = self.revoke(tx, citizen, &ended, now).await?;
-        outbox::append(tx, SCHEMA, now, &events).await?;
-        Ok(revoked)
-    }
-
-    async fn end_locked(
-        &self,
-        tx: &mut PgConnection,
-        session: &Session,
-        reason: EndReason,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Revoked>, Error> {
-        sql::end(tx, session.id, reason, now).await?;
-        self.meter.sessions_ended(reason.as_str(), 1);
-        let (revoked, events) = self.revoke(tx, session.citizen, &[session.id], now).await?;
-        outbox::append(tx, SCHEMA, now, &events).await?;
-        Ok(revoked)
-    }
-
-    /// Gives each ended session its place among the revocations and the event that tells of it.
-    async fn revoke(
-        &self,
-        tx: &mut PgConnection,
-        citizen: CitizenId,
-        sessions: &[SessionId],
-        now: DateTime<Utc>,
-    ) -> Result<(Vec<Revoked>, Vec<NewEvent>), Error> {
-        if sessions.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        let last_token_ends = now + Lifetimes::span(self.config.lifetimes.access_token_seconds);
-        let forget_at = last_token_ends + TimeDelta::seconds(2 * LEEWAY_S);
-        let revoked = sql::revoke(tx, sessions, forget_at, now).await?;
-        let event = |revoked: &Revoked| {
-            let event = SessionRevoked {
-                user_id: citizen.to_string(),
-                session_id: revoked.session.to_string(),
-                position: revoked.position,
-                forget_at: revoked.forget_at.timestamp(),
-            };
-            NewEvent::new(citizen.uuid(), &event)
-        };
-        let events = revoked.iter().map(event).collect();
-        Ok((revoked, events))
-    }
-
-    /// Refuses the tokens of ended sessions in this process at once.
-    pub(crate) fn forget_now(&self, revoked: &[Revoked]) {
-        for one in revoked {
-            self.verifier.revoke(one.session.uuid(), one.forget_at.timestamp());
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use proto::identity::v1::{SessionRevoked, SessionStarted};
 
+use crate::audit::Origin;
 use crate::device::{DeviceId, MAX_DEVICES};
 use crate::error::Error;
 use crate::testing::Stage;
@@ -15,8 +16,8 @@ async fn signing_in_again_on_a_device_ends_its_former_session() {
     let device = DeviceId::generate();
     let former = stage.sign_in(PHONE, device).await;
     let latter = stage.sign_in(PHONE, device).await;
-    assert!(matches!(stage.identity.refresh(&former.tokens.refresh).await, Err(Error::RefreshInvalid)));
-    stage.identity.refresh(&latter.tokens.refresh).await.expect("alive");
+    assert!(matches!(stage.identity.refresh(&former.tokens.refresh, None).await, Err(Error::RefreshInvalid)));
+    stage.identity.refresh(&latter.tokens.refresh, None).await.expect("alive");
     let started = stage.events::<SessionStarted>().await;
     assert_eq!(started.iter().map(|event| event.new_device).collect::<Vec<_>>(), [true, false]);
     assert_eq!(stage.events::<SessionRevoked>().await.len(), 1);
@@ -30,12 +31,18 @@ async fn removing_a_device_signs_it_out_from_afar() {
     let here = stage.sign_in(PHONE, phone).await;
     let there = stage.sign_in(PHONE, tablet).await;
     let stranger = stage.sign_in("0987654321", DeviceId::generate()).await;
-    assert!(matches!(stage.identity.remove_device(stranger.citizen.id, tablet).await, Err(Error::NotFound)));
-    stage.identity.refresh(&there.tokens.refresh).await.expect("alive");
-    stage.identity.remove_device(here.citizen.id, tablet).await.expect("removed");
-    assert!(matches!(stage.identity.refresh(&there.tokens.refresh).await, Err(Error::RefreshInvalid)));
+    assert!(matches!(
+        stage.identity.remove_device(stranger.citizen.id, tablet, Origin::default()).await,
+        Err(Error::NotFound)
+    ));
+    stage.identity.refresh(&there.tokens.refresh, None).await.expect("alive");
+    stage.identity.remove_device(here.citizen.id, tablet, Origin::default()).await.expect("removed");
+    assert!(matches!(stage.identity.refresh(&there.tokens.refresh, None).await, Err(Error::RefreshInvalid)));
     assert!(stage.context.verifier.verify(&there.tokens.access).await.is_err());
-    assert!(matches!(stage.identity.remove_device(here.citizen.id, tablet).await, Err(Error::NotFound)));
+    assert!(matches!(
+        stage.identity.remove_device(here.citizen.id, tablet, Origin::default()).await,
+        Err(Error::NotFound)
+    ));
     let left = stage.identity.devices(here.citizen.id).await.expect("a list");
     assert_eq!(left.iter().map(|device| device.id).collect::<Vec<_>>(), [phone]);
     assert!(stage.sign_in(PHONE, tablet).await.citizen.id == here.citizen.id);
@@ -55,6 +62,6 @@ async fn the_device_unused_for_longest_gives_way() {
     let devices = stage.identity.devices(first.citizen.id).await.expect("a list");
     assert_eq!(devices.len(), usize::try_from(MAX_DEVICES).expect("a small number"));
     assert_eq!(devices.first().map(|device| device.id), Some(last));
-    assert!(matches!(stage.identity.refresh(&first.tokens.refresh).await, Err(Error::RefreshInvalid)));
+    assert!(matches!(stage.identity.refresh(&first.tokens.refresh, None).await, Err(Error::RefreshInvalid)));
     assert_eq!(stage.events::<SessionRevoked>().await.len(), 1);
 }

@@ -8,6 +8,7 @@ use proto::identity::v1::identity_service_client::IdentityServiceClient;
 use proto::identity::v1::{FindCitizenRequest, GetContactRequest, TakeOtpCodeRequest};
 use tonic::Code;
 
+use crate::audit::Origin;
 use crate::citizen::{DisplayName, Edit};
 use crate::device::DeviceId;
 use crate::grpc;
@@ -70,7 +71,7 @@ async fn a_contact_is_for_notifications_and_a_payee_for_the_wallet() {
     let name = DisplayName::parse("Nguyễn Thị Hương").expect("a name");
     stage
         .identity
-        .edit_citizen(citizen.id, Edit { display_name: Some(Some(name)), language: None }, None)
+        .edit_citizen(citizen.id, Edit { display_name: Some(Some(name)), language: None }, None, Origin::default())
         .await
         .expect("changed");
     assert_eq!(
@@ -94,7 +95,7 @@ async fn every_role_reads_keys_and_revocations() {
     let none =
         client.list_revocations(ListRevocationsRequest { after_position: 0 }).await.expect("a list").into_inner();
     assert_eq!((none.revocations.len(), none.position), (0, 0));
-    stage.identity.sign_out(opened.citizen.id, session.into()).await.expect("signed out");
+    stage.identity.sign_out(opened.citizen.id, session.into(), Origin::default()).await.expect("signed out");
     let one = client.list_revocations(ListRevocationsRequest { after_position: 0 }).await.expect("a list").into_inner();
     assert_eq!((one.revocations.len(), one.position), (1, 1));
     assert_eq!(one.revocations[0].session_id, session.to_string());

@@ -7,12 +7,17 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use platform::auth::AuthError;
 
+use crate::audit::Behest;
 use crate::device::DeviceId;
 use crate::key::jwks;
 use crate::testing::{Stage, config};
 use crate::{Identity, Urgency};
 
 const PHONE: &str = "0912345678";
+
+fn behest() -> Behest {
+    Behest::of_process("test", "due")
+}
 
 async fn published(identity: &Identity) -> usize {
     let jwks = jwks(&identity.pool, identity.clock.now()).await.expect("a key set");
@@ -45,11 +50,12 @@ async fn tokens_outlive_a_rotation_and_keys_do_not_outlive_their_tokens() {
         .expect("a next key");
     let behind = stage.replica();
     behind.signer().await.expect("a key");
-    assert!(stage.identity.rotate_keys(Urgency::Now).await.expect("rotated"));
+    assert!(stage.identity.rotate_keys(Urgency::Now, &behest()).await.expect("rotated"));
     assert_eq!(stage.identity.signer().await.expect("a key").kid, next_kid, "the one that was published takes over");
     assert_eq!(published(&stage.identity).await, 3);
     let after = stage.sign_in(PHONE, DeviceId::generate()).await;
-    let late = behind.refresh(&after.tokens.refresh).await.expect("a replica that is behind signs with the old key");
+    let late =
+        behind.refresh(&after.tokens.refresh, None).await.expect("a replica that is behind signs with the old key");
     for token in [&before.tokens.access, &after.tokens.access, &late.access] {
         stage.context.verifier.verify(token).await.expect("valid");
     }
@@ -69,10 +75,11 @@ async fn a_key_rotates_by_age_once_its_successor_is_well_known() {
     let mut config = config();
     config.lifetimes.signing_key_seconds = 3_600;
     let stage = Stage::with(config).await;
-    assert!(!stage.identity.rotate_keys(Urgency::WhenDue).await.expect("looked"), "too young");
+    assert!(!stage.identity.rotate_keys(Urgency::WhenDue, &behest()).await.expect("looked"), "too young");
     stage.clock.advance(TimeDelta::hours(1));
     let replicas = [stage.replica(), stage.replica(), stage.replica()];
-    let rotated = join_all(replicas.iter().map(|replica| replica.rotate_keys(Urgency::WhenDue))).await;
+    let behest = behest();
+    let rotated = join_all(replicas.iter().map(|replica| replica.rotate_keys(Urgency::WhenDue, &behest))).await;
     assert_eq!(
         rotated.into_iter().filter(|rotated| *rotated.as_ref().expect("looked")).count(),
         1,

@@ -30,21 +30,21 @@ async fn the_first_pin_needs_a_fresh_session_and_the_next_the_current_one() {
     let device = DeviceId::generate();
     let stale = signed_in(&stage, device).await;
     stage.clock.advance(TimeDelta::seconds(900));
-    let refused = stage.identity.set_pin(&stale, &pin("502917"), Proof::FreshSession).await;
+    let refused = stage.identity.set_pin(&stale, &pin("502917"), Proof::FreshSession, None).await;
     assert!(matches!(refused, Err(Error::NotFresh)));
     let caller = signed_in(&stage, device).await;
     let citizen = CitizenId::from(caller.subject);
     assert!(matches!(stage.identity.check_pin(citizen, &pin("502917")).await, Err(Error::PinNotSet)));
-    let absent = stage.identity.set_pin(&caller, &pin("502917"), Proof::Current(pin("271828"))).await;
+    let absent = stage.identity.set_pin(&caller, &pin("502917"), Proof::Current(pin("271828")), None).await;
     assert!(matches!(absent, Err(Error::PinNotSet)));
-    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession, None).await.expect("set");
     assert!(stage.identity.citizen(citizen).await.expect("a citizen").pin_set);
     stage.identity.check_pin(citizen, &pin("502917")).await.expect("right");
-    let unproved = stage.identity.set_pin(&caller, &pin("271828"), Proof::FreshSession).await;
+    let unproved = stage.identity.set_pin(&caller, &pin("271828"), Proof::FreshSession, None).await;
     assert!(matches!(unproved, Err(Error::PinProofRequired)));
-    let guessed = stage.identity.set_pin(&caller, &pin("271828"), Proof::Current(pin("483920"))).await;
+    let guessed = stage.identity.set_pin(&caller, &pin("271828"), Proof::Current(pin("483920")), None).await;
     assert!(matches!(guessed, Err(Error::PinWrong { .. })));
-    stage.identity.set_pin(&caller, &pin("271828"), Proof::Current(pin("502917"))).await.expect("changed");
+    stage.identity.set_pin(&caller, &pin("271828"), Proof::Current(pin("502917")), None).await.expect("changed");
     stage.identity.check_pin(citizen, &pin("271828")).await.expect("right");
     let hash: String =
         sqlx::query_scalar("SELECT hash FROM identity.pin").fetch_one(&stage.admin()).await.expect("one PIN");
@@ -56,7 +56,7 @@ async fn guesses_at_the_same_time_are_all_counted() {
     let stage = Stage::new().await;
     let caller = signed_in(&stage, DeviceId::generate()).await;
     let citizen = CitizenId::from(caller.subject);
-    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession, None).await.expect("set");
     let guesses: Vec<Pin> = (0..12).map(|number| pin(&format!("48392{}", number % 10))).collect();
     let answers = join_all(guesses.iter().map(|guess| stage.identity.check_pin(citizen, guess))).await;
     let wrong = answers.iter().filter(|answer| matches!(answer, Err(Error::PinWrong { .. }))).count();
@@ -79,7 +79,7 @@ async fn the_wait_grows_with_every_wrong_pin() {
     let stage = Stage::new().await;
     let caller = signed_in(&stage, DeviceId::generate()).await;
     let citizen = CitizenId::from(caller.subject);
-    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession, None).await.expect("set");
     for expected_s in [0, 0, 30, 60, 120] {
         let now = stage.clock.now();
         let Err(Error::PinWrong { retry_at }) = stage.identity.check_pin(citizen, &pin("483920")).await else {
@@ -97,24 +97,24 @@ async fn a_forgotten_pin_is_reset_by_a_code_to_the_own_number_and_cools_down() {
     let device = DeviceId::generate();
     let caller = signed_in(&stage, device).await;
     let citizen = CitizenId::from(caller.subject);
-    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession, None).await.expect("set");
     for _ in 0..3 {
         assert!(stage.identity.check_pin(citizen, &pin("483920")).await.is_err());
     }
     let (challenge, code) = stage.code("0987654321", device, Purpose::PinReset).await;
-    let foreign = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, code)).await;
+    let foreign = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, code), None).await;
     assert!(matches!(foreign, Err(Error::ChallengeUnknown)), "a code to another number proves nothing");
     let (challenge, code) = stage.code(PHONE, DeviceId::generate(), Purpose::PinReset).await;
-    let foreign = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, code)).await;
+    let foreign = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, code), None).await;
     assert!(matches!(foreign, Err(Error::ChallengeUnknown)), "nor does one asked for on another device");
     let (challenge, code) = stage.code(PHONE, device, Purpose::PinReset).await;
-    let mistyped = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, wrong(&code))).await;
+    let mistyped = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, wrong(&code)), None).await;
     assert!(matches!(mistyped, Err(Error::CodeWrong { left: 4 })));
-    let set = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, code)).await.expect("reset");
+    let set = stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, code), None).await.expect("reset");
     assert_eq!(set.cooling_until, Some(set.set_at + TimeDelta::days(1)));
     stage.identity.check_pin(citizen, &pin("271828")).await.expect("the wait is over too");
     let changed =
-        stage.identity.set_pin(&caller, &pin("314159"), Proof::Current(pin("271828"))).await.expect("changed");
+        stage.identity.set_pin(&caller, &pin("314159"), Proof::Current(pin("271828")), None).await.expect("changed");
     assert!(changed.cooling_until.is_some(), "a change does not end the cooling");
 }
 
@@ -123,14 +123,14 @@ async fn invented_challenges_and_wrong_codes_cost_no_hash() {
     let stage = Stage::new().await;
     let device = DeviceId::generate();
     let caller = signed_in(&stage, device).await;
-    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession, None).await.expect("set");
     let (challenge, code) = stage.code(PHONE, device, Purpose::PinReset).await;
     let (foreign, foreign_code) = stage.code("0987654321", device, Purpose::PinReset).await;
     // Nobody can hash while all places are taken.
     let places = stage.identity.config.pin_hashes_at_once;
     let taken = join_all((0..places).map(|_| stage.identity.hasher.place())).await;
     let new = pin("271828");
-    let reset = |challenge, code| stage.identity.set_pin(&caller, &new, Proof::Code(challenge, code));
+    let reset = |challenge, code| stage.identity.set_pin(&caller, &new, Proof::Code(challenge, code), None);
     assert!(matches!(reset(ChallengeId::generate(), code.clone()).await, Err(Error::ChallengeUnknown)));
     assert!(matches!(reset(foreign, foreign_code).await, Err(Error::ChallengeUnknown)));
     for left in (0..5).rev() {
@@ -153,20 +153,20 @@ async fn a_citizen_sets_only_so_many_pins() {
     let caller = signed_in(&stage, device).await;
     let change = |from: &'static str, to: &'static str| {
         let (caller, identity) = (&caller, &stage.identity);
-        async move { identity.set_pin(caller, &pin(to), Proof::Current(pin(from))).await }
+        async move { identity.set_pin(caller, &pin(to), Proof::Current(pin(from)), None).await }
     };
-    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("the first");
+    stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession, None).await.expect("the first");
     change("502917", "271828").await.expect("the second");
     assert!(matches!(change("271828", "314159").await, Err(Error::PinCapped { retry_s: 1..=60 })));
     let (challenge, code) = stage.code(PHONE, device, Purpose::PinReset).await;
-    let reset = stage.identity.set_pin(&caller, &pin("314159"), Proof::Code(challenge, code.clone())).await;
+    let reset = stage.identity.set_pin(&caller, &pin("314159"), Proof::Code(challenge, code.clone()), None).await;
     assert!(matches!(reset, Err(Error::PinCapped { .. })));
     stage.clock.advance(TimeDelta::seconds(60));
-    let reset = stage.identity.set_pin(&caller, &pin("314159"), Proof::Code(challenge, code)).await;
+    let reset = stage.identity.set_pin(&caller, &pin("314159"), Proof::Code(challenge, code), None).await;
     reset.expect("the code is still good");
     let other = stage.sign_in("0987654321", DeviceId::generate()).await;
     let other = stage.principal(&other.tokens.access).await;
-    stage.identity.set_pin(&other, &pin("502917"), Proof::FreshSession).await.expect("another citizen's");
+    stage.identity.set_pin(&other, &pin("502917"), Proof::FreshSession, None).await.expect("another citizen's");
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn many_checks_at_once_wait_their_turn_and_token_checks_do_not() {
     for index in 0..8 {
         let opened = stage.sign_in(&format!("09100000{index:02}"), DeviceId::generate()).await;
         let caller = stage.principal(&opened.tokens.access).await;
-        stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession).await.expect("set");
+        stage.identity.set_pin(&caller, &pin("502917"), Proof::FreshSession, None).await.expect("set");
         citizens.push((CitizenId::from(caller.subject), opened.tokens.access));
     }
     let identity = &stage.identity;

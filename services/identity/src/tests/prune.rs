@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use crate::audit::Origin;
 use crate::challenge::Purpose;
 use crate::device::DeviceId;
 use crate::error::Error;
@@ -37,7 +38,7 @@ async fn sessions_and_revocations_go_when_no_token_of_theirs_is_alive() {
     let ended = stage.sign_in(PHONE, DeviceId::generate()).await;
     let living = stage.sign_in(PHONE, DeviceId::generate()).await;
     let session = stage.principal(&ended.tokens.access).await.session.into();
-    stage.identity.sign_out(ended.citizen.id, session).await.expect("signed out");
+    stage.identity.sign_out(ended.citizen.id, session, Origin::default()).await.expect("signed out");
     stage.identity.prune().await.expect("pruned");
     assert_eq!((stage.count("session").await, stage.count("revocation").await), (2, 1));
     stage.clock.advance(TimeDelta::seconds(611));
@@ -46,7 +47,7 @@ async fn sessions_and_revocations_go_when_no_token_of_theirs_is_alive() {
     stage.clock.advance(TimeDelta::days(1));
     stage.identity.prune().await.expect("pruned");
     assert_eq!(stage.count("session").await, 1);
-    stage.identity.refresh(&living.tokens.refresh).await.expect("alive");
+    stage.identity.refresh(&living.tokens.refresh, None).await.expect("alive");
     stage.clock.advance(TimeDelta::days(32));
     stage.identity.prune().await.expect("pruned");
     assert_eq!(stage.count("session").await, 0, "unused for longer than it lives");
@@ -65,5 +66,5 @@ async fn more_than_one_batch_goes_at_once() {
     .expect("filled");
     stage.identity.prune().await.expect("pruned");
     assert_eq!(stage.count("revocation").await, 0);
-    stage.identity.refresh(&opened.tokens.refresh).await.expect("alive");
+    stage.identity.refresh(&opened.tokens.refresh, None).await.expect("alive");
 }

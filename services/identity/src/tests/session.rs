@@ -7,6 +7,7 @@ use futures::future::join_all;
 use platform::auth::AuthError;
 use proto::identity::v1::{CitizenRegistered, SessionRevoked, SessionStarted};
 
+use crate::audit::Origin;
 use crate::challenge::Purpose;
 use crate::device::DeviceId;
 use crate::error::Error;
@@ -69,7 +70,11 @@ async fn one_token_at_the_same_time_gets_one_successor() {
     let opened = stage.sign_in(PHONE, DeviceId::generate()).await;
     let (one, other) = (stage.identity.clone(), stage.replica());
     let refreshes = (0..20).map(|index| {
-        if index % 2 == 0 { one.refresh(&opened.tokens.refresh) } else { other.refresh(&opened.tokens.refresh) }
+        if index % 2 == 0 {
+            one.refresh(&opened.tokens.refresh, None)
+        } else {
+            other.refresh(&opened.tokens.refresh, None)
+        }
     });
     let answers = join_all(refreshes).await;
     let successors: HashSet<String> = answers.into_iter().map(|answer| answer.expect("all get it").refresh).collect();
@@ -86,13 +91,16 @@ async fn one_token_at_the_same_time_gets_one_successor() {
 async fn a_lost_answer_is_given_again_within_the_grace_only() {
     let stage = Stage::new().await;
     let opened = stage.sign_in(PHONE, DeviceId::generate()).await;
-    let first = stage.identity.refresh(&opened.tokens.refresh).await.expect("rotates");
+    let first = stage.identity.refresh(&opened.tokens.refresh, None).await.expect("rotates");
     stage.clock.advance(TimeDelta::seconds(9));
-    let again = stage.identity.refresh(&opened.tokens.refresh).await.expect("the answer was lost");
+    let again = stage.identity.refresh(&opened.tokens.refresh, None).await.expect("the answer was lost");
     assert_eq!(first.refresh, again.refresh);
     stage.clock.advance(TimeDelta::seconds(2));
-    assert!(matches!(stage.identity.refresh(&opened.tokens.refresh).await, Err(Error::RefreshReplayed)));
-    assert!(matches!(stage.identity.refresh(&first.refresh).await, Err(Error::RefreshInvalid)), "the family is dead");
+    assert!(matches!(stage.identity.refresh(&opened.tokens.refresh, None).await, Err(Error::RefreshReplayed)));
+    assert!(
+        matches!(stage.identity.refresh(&first.refresh, None).await, Err(Error::RefreshInvalid)),
+        "the family is dead"
+    );
 }
 
 #[tokio::test]
@@ -101,15 +109,15 @@ async fn a_replay_in_the_same_second_kills_that_family_only() {
     let victim = stage.sign_in(PHONE, DeviceId::generate()).await;
     let own_other = stage.sign_in(PHONE, DeviceId::generate()).await;
     let stranger = stage.sign_in("0987654321", DeviceId::generate()).await;
-    let second = stage.identity.refresh(&victim.tokens.refresh).await.expect("rotates");
-    let third = stage.identity.refresh(&second.refresh).await.expect("rotates");
-    let replays = join_all((0..10).map(|_| stage.identity.refresh(&victim.tokens.refresh))).await;
+    let second = stage.identity.refresh(&victim.tokens.refresh, None).await.expect("rotates");
+    let third = stage.identity.refresh(&second.refresh, None).await.expect("rotates");
+    let replays = join_all((0..10).map(|_| stage.identity.refresh(&victim.tokens.refresh, None))).await;
     assert_eq!(replays.iter().filter(|answer| matches!(answer, Err(Error::RefreshReplayed))).count(), 1, "one kills");
     assert!(replays.iter().all(Result::is_err));
-    assert!(matches!(stage.identity.refresh(&third.refresh).await, Err(Error::RefreshInvalid)));
+    assert!(matches!(stage.identity.refresh(&third.refresh, None).await, Err(Error::RefreshInvalid)));
     let session = stage.principal(&own_other.tokens.access).await.session;
-    stage.identity.refresh(&own_other.tokens.refresh).await.expect("the citizen's other session lives");
-    stage.identity.refresh(&stranger.tokens.refresh).await.expect("so does everybody else's");
+    stage.identity.refresh(&own_other.tokens.refresh, None).await.expect("the citizen's other session lives");
+    stage.identity.refresh(&stranger.tokens.refresh, None).await.expect("so does everybody else's");
     let revoked = stage.events::<SessionRevoked>().await;
     assert_eq!(revoked.len(), 1);
     assert_eq!((revoked[0].position, revoked[0].user_id.clone()), (1, victim.citizen.id.to_string()));
@@ -130,7 +138,7 @@ async fn another_replica_learns_of_a_revocation_from_the_database() {
     let replica = stage.replica();
     replica.verifier.verify(&opened.tokens.access).await.expect("valid there too");
     let principal = stage.principal(&opened.tokens.access).await;
-    stage.identity.sign_out(opened.citizen.id, principal.session.into()).await.expect("signed out");
+    stage.identity.sign_out(opened.citizen.id, principal.session.into(), Origin::default()).await.expect("signed out");
     let known = async {
         while replica.verifier.verify(&opened.tokens.access).await.is_ok() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -144,10 +152,10 @@ async fn a_session_ends_when_unused_and_at_its_end() {
     let stage = Stage::new().await;
     let idle = stage.sign_in(PHONE, DeviceId::generate()).await;
     stage.clock.advance(TimeDelta::days(30));
-    assert!(matches!(stage.identity.refresh(&idle.tokens.refresh).await, Err(Error::RefreshInvalid)));
+    assert!(matches!(stage.identity.refresh(&idle.tokens.refresh, None).await, Err(Error::RefreshInvalid)));
     let mut token = stage.sign_in(PHONE, DeviceId::generate()).await.tokens.refresh;
     let mut days = 0;
-    while let Ok(tokens) = stage.identity.refresh(&token).await {
+    while let Ok(tokens) = stage.identity.refresh(&token, None).await {
         token = tokens.refresh;
         stage.clock.advance(TimeDelta::days(29));
         days += 29;
@@ -162,13 +170,17 @@ async fn signing_out_ends_one_session_and_may_be_repeated() {
     let there = stage.sign_in(PHONE, DeviceId::generate()).await;
     let stranger = stage.sign_in("0987654321", DeviceId::generate()).await;
     let session = stage.principal(&here.tokens.access).await.session.into();
-    stage.identity.sign_out(stranger.citizen.id, session).await.expect("another citizen's session is not touched");
-    stage.identity.refresh(&here.tokens.refresh).await.expect("alive");
+    stage
+        .identity
+        .sign_out(stranger.citizen.id, session, Origin::default())
+        .await
+        .expect("another citizen's session is not touched");
+    stage.identity.refresh(&here.tokens.refresh, None).await.expect("alive");
     for _ in 0..3 {
-        stage.identity.sign_out(here.citizen.id, session).await.expect("signed out");
+        stage.identity.sign_out(here.citizen.id, session, Origin::default()).await.expect("signed out");
     }
-    assert!(matches!(stage.identity.refresh(&here.tokens.refresh).await, Err(Error::RefreshInvalid)));
-    stage.identity.refresh(&there.tokens.refresh).await.expect("alive");
+    assert!(matches!(stage.identity.refresh(&here.tokens.refresh, None).await, Err(Error::RefreshInvalid)));
+    stage.identity.refresh(&there.tokens.refresh, None).await.expect("alive");
     assert_eq!(stage.events::<SessionRevoked>().await.len(), 1);
 }
 
@@ -180,7 +192,7 @@ async fn revocations_have_positions_without_gaps_in_the_order_of_commits() {
         let opened = stage.sign_in(&format!("09100000{index:02}"), DeviceId::generate()).await;
         sessions.push((opened.citizen.id, stage.principal(&opened.tokens.access).await.session.into()));
     }
-    join_all(sessions.iter().map(|(citizen, session)| stage.identity.sign_out(*citizen, *session)))
+    join_all(sessions.iter().map(|(citizen, session)| stage.identity.sign_out(*citizen, *session, Origin::default())))
         .await
         .into_iter()
         .for_each(|ended| ended.expect("signed out"));
@@ -197,8 +209,8 @@ async fn forged_and_foreign_tokens_touch_no_session() {
     for forged in
         ["", "x", &opened.tokens.access, &opened.tokens.refresh[1..], &"A".repeat(opened.tokens.refresh.len())]
     {
-        assert!(matches!(stage.identity.refresh(forged).await, Err(Error::RefreshInvalid)));
+        assert!(matches!(stage.identity.refresh(forged, None).await, Err(Error::RefreshInvalid)));
     }
-    stage.identity.refresh(&opened.tokens.refresh).await.expect("alive");
+    stage.identity.refresh(&opened.tokens.refresh, None).await.expect("alive");
     assert_eq!(stage.count("revocation").await, 0);
 }

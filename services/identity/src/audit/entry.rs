@@ -1,0 +1,341 @@
+//! What an act says of itself. Pure.
+//!
+//! Invariant: every text in an entry is an id, a word of ours, or an operator's reason that names nobody ([`Reason`]).
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use chrono::NaiveDate;
+use uuid::Uuid;
+
+use super::chain::Fields;
+use crate::citizen::CitizenId;
+use crate::device::DeviceId;
+use crate::session::SessionId;
+
+/// The longest reason, in characters. The database's CHECK says the same.
+const MAX_REASON: usize = 200;
+/// The longest object, in characters. The database's CHECK says the same.
+const MAX_OBJECT: usize = 200;
+/// So many digits in one word are a telephone or identity number.
+const NUMBER_DIGITS: usize = 9;
+
+/// Who did it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Actor {
+    /// A citizen, for themself.
+    Citizen(CitizenId),
+    /// An operator, by their login on the machine.
+    Operator(String),
+    /// The service by itself, by the name of the process.
+    Service(String),
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A number was proved for the first time.
+    CitizenRegister,
+    /// A profile was changed; the object names the fields.
+    ProfileEdit,
+    /// A citizen signed in on a device for the first time.
+    DeviceAdd,
+    /// A device was forgotten.
+    DeviceRemove,
+    /// A session began.
+    SessionStart,
+    /// A session ended before its time.
+    SessionEnd,
+    /// The first PIN was set.
+    PinSet,
+    /// A PIN was changed by who knew it.
+    PinChange,
+    /// A PIN was set by one-time code.
+    PinReset,
+    /// The first signing keys were made.
+    KeyMake,
+    /// A signing key took over; the object is its id.
+    KeyRotate,
+    /// A retired signing key was removed.
+    KeyRemove,
+    /// Dead letters were given another try.
+    DeadLettersRedrive,
+    /// A supervisor of field reports was appointed.
+    SupervisorAppoint,
+    /// The audit was searched or exported.
+    AuditRead,
+}
+
+impl Action {
+    /// As it is stored: noun and verb.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CitizenRegister => "citizen.register",
+            Self::ProfileEdit => "profile.edit",
+            Self::DeviceAdd => "device.add",
+            Self::DeviceRemove => "device.remove",
+            Self::SessionStart => "session.start",
+            Self::SessionEnd => "session.end",
+            Self::PinSet => "pin.set",
+            Self::PinChange => "pin.change",
+            Self::PinReset => "pin.reset",
+            Self::KeyMake => "key.make",
+            Self::KeyRotate => "key.rotate",
+            Self::KeyRemove => "key.remove",
+            Self::DeadLettersRedrive => "dead-letters.redrive",
+            Self::SupervisorAppoint => "supervisor.appoint",
+            Self::AuditRead => "audit.read",
+        }
+    }
+}
+
+/// Where a request of an app came from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin {
+    /// The client's address, if the transport says.
+    pub address: Option<IpAddr>,
+    /// The session whose token came with it.
+    pub session: Option<SessionId>,
+    /// The device, where it is known.
+    pub device: Option<DeviceId>,
+}
+
+/// Where an act came from, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    channel: &'static str,
+    place: String,
+    session: Option<SessionId>,
+    device: Option<DeviceId>,
+}
+
+impl Source {
+    /// An app; `place` is the keyed digest of its address.
+    pub(crate) fn app(place: String, origin: Origin) -> Self {
+        Self { channel: "app", place, session: origin.session, device: origin.device }
+    }
+
+    /// A command on a machine.
+    fn command(host: &str) -> Self {
+        Self { channel: "command", place: shorten(host), session: None, device: None }
+    }
+
+    /// A process, by itself.
+    pub(crate) fn schedule(instance: &str) -> Self {
+        Self { channel: "schedule", place: shorten(instance), session: None, device: None }
+    }
+}
+
+/// Who has something done, from where and why, when it is not a citizen.
+#[derive(Clone, Debug)]
+pub(crate) struct Behest {
+    pub actor: Actor,
+    pub source: Source,
+    pub reason: String,
+}
+
+impl Behest {
+    /// The process does it by itself.
+    pub(crate) fn of_process(instance: &str, reason: &str) -> Self {
+        Self { actor: Actor::Service(shorten(instance)), source: Source::schedule(instance), reason: reason.to_owned() }
+    }
+}
+
+/// One act.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    actor: Actor,
+    action: Action,
+    subject: Option<CitizenId>,
+    object: String,
+    source: Source,
+    reason: String,
+}
+
+impl Entry {
+    /// Something that a citizen did, or that was done to their things.
+    pub(crate) fn of(citizen: CitizenId, action: Action, object: impl fmt::Display, source: &Source) -> Self {
+        Self {
+            actor: Actor::Citizen(citizen),
+            action,
+            subject: Some(citizen),
+            object: shorten(&object.to_string()),
+            source: source.clone(),
+            reason: "asked".to_owned(),
+        }
+    }
+
+    /// Something that was done at somebody's behest.
+    pub(crate) fn at(behest: &Behest, action: Action, object: impl fmt::Display) -> Self {
+        Self {
+            actor: behest.actor.clone(),
+            action,
+            subject: None,
+            object: shorten(&object.to_string()),
+            source: behest.source.clone(),
+            reason: behest.reason.clone(),
+        }
+    }
+
+    /// Something else that was done by the same request, to something else.
+    pub(crate) fn like(&self, action: Action, object: impl fmt::Display) -> Self {
+        Self { action, object: shorten(&object.to_string()), ..self.clone() }
+    }
+
+    /// Says why.
+    pub(crate) fn because(mut self, reason: &'static str) -> Self {
+        reason.clone_into(&mut self.reason);
+        self
+    }
+
+    /// Says that the service did it by itself.
+    pub(crate) fn by_service(mut self, instance: &str) -> Self {
+        self.actor = Actor::Service(shorten(instance));
+        self
+    }
+
+    pub(super) fn fields(&self) -> Fields {
+        let (actor_kind, actor) = match &self.actor {
+            Actor::Citizen(id) => ("citizen", id.to_string()),
+            Actor::Operator(login) => ("operator", login.clone()),
+            Actor::Service(name) => ("service", name.clone()),
+        };
+        Fields {
+            actor_kind: actor_kind.to_owned(),
+            actor,
+            action: self.action.as_str().to_owned(),
+            subject: self.subject.map(|id| id.uuid()),
+            object: self.object.clone(),
+            channel: self.source.channel.to_owned(),
+            place: self.source.place.clone(),
+            session_id: self.source.session.map(|id| id.uuid()),
+            device_id: self.source.device.map(|id| id.uuid()),
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// Why an operator does something: 1 to 200 characters that name nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(String);
+
+/// Why a text is no [`Reason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReasonFault {
+    /// Empty, too long, or with control characters.
+    #[error("a reason has 1 to 200 characters on one line")]
+    Form,
+    /// It holds a telephone number, an identity number or an address of e-mail.
+    #[error("a reason names nobody: give ids in place of telephone numbers, identity numbers and e-mail addresses")]
+    Person,
+}
+
+impl FromStr for Reason {
+    type Err = ReasonFault;
+
+    fn from_str(text: &str) -> Result<Self, ReasonFault> {
+        let text = text.trim();
+        if text.is_empty() || text.chars().count() > MAX_REASON || text.chars().any(char::is_control) {
+            return Err(ReasonFault::Form);
+        }
+        let words: Vec<&str> = text.split_whitespace().filter(|word| !is_id_or_date(word)).collect();
+        let words = words.join(" ");
+        if words.contains('@') || longest_number(&words) >= NUMBER_DIGITS {
+            return Err(ReasonFault::Person);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Ids and dates may stay, whatever digits they have.
+fn is_id_or_date(word: &str) -> bool {
+    let word = word.trim_matches(|end: char| !end.is_ascii_hexdigit());
+    word.parse::<Uuid>().is_ok() || word.parse::<NaiveDate>().is_ok()
+}
+
+/// The most digits in a row, as people write numbers: with spaces, dots and hyphens between.
+fn longest_number(text: &str) -> usize {
+    let (mut longest, mut run) = (0, 0);
+    for character in text.chars() {
+        if character.is_ascii_digit() {
+            run += 1;
+            longest = longest.max(run);
+        } else if !matches!(character, ' ' | '.' | '-' | '+' | '(' | ')') {
+            run = 0;
+        }
+    }
+    longest
+}
+
+/// What an operator does by hand.
+#[derive(Clone, Debug)]
+pub struct OperatorAct {
+    /// Their login on the machine.
+    pub operator: String,
+    /// The machine.
+    pub host: String,
+    /// What is done.
+    pub action: Action,
+    /// The citizen or officer whom it concerns.
+    pub subject: Option<Uuid>,
+    /// What it is done to: ids and kinds.
+    pub object: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl OperatorAct {
+    pub(super) fn entry(&self) -> Entry {
+        let subject = self.subject.map(CitizenId::from);
+        Entry { subject, ..Entry::at(&self.behest(), self.action, &self.object) }
+    }
+
+    pub(crate) fn behest(&self) -> Behest {
+        Behest {
+            actor: Actor::Operator(self.operator.chars().take(100).collect()),
+            source: Source::command(&self.host),
+            reason: self.reason.to_string(),
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(MAX_OBJECT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_bounded_and_names_nobody() {
+        for good in [
+            "ticket 4711",
+            "leaver, see 018f3a2b-1111-7222-8333-944455556666",
+            "hết hạn",
+            "2026-11-22 10:30, case 4711",
+            " x ",
+        ] {
+            assert!(good.parse::<Reason>().is_ok(), "{good}");
+        }
+        for (bad, fault) in [
+            ("", ReasonFault::Form),
+            ("  ", ReasonFault::Form),
+            ("a\nb", ReasonFault::Form),
+            (&"x".repeat(201), ReasonFault::Form),
+            ("asked by 0912 345 678", ReasonFault::Person),
+            ("asked by 091.234.5678", ReasonFault::Person),
+            ("for 046099012345", ReasonFault::Person),
+            ("from an@example.org", ReasonFault::Person),
+        ] {
+            assert_eq!(bad.parse::<Reason>(), Err(fault), "{bad}");
+        }
+    }
+}

@@ -108,8 +108,8 @@ On other systems install: PostgreSQL 15 or newer (server), Redis or Valkey, Node
 # Runs in a subshell: its trap must not outlive it. `set -e` sleeps inside a condition, hence each `|| exit 1`.
 quietly_install() {
   export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
-  local had_redis=0 policy=/usr/sbin/policy-rc.d
-  [ -e /usr/bin/redis-server ] || [ -e /usr/bin/valkey-server ] && had_redis=1
+  local policy=/usr/sbin/policy-rc.d unit had=" "
+  for unit in redis-server valkey-server prometheus; do [ -e "/usr/bin/$unit" ] && had+="$unit "; done
   # No cluster of our making, now or later: ours are private.
   if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
     as_root mkdir -p /etc/postgresql-common || exit 1
@@ -123,9 +123,11 @@ quietly_install() {
   fi
   as_root apt-get update
   as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold "$@"
-  if [ "$had_redis" = 0 ] && command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then
-    local unit
-    for unit in redis-server valkey-server; do as_root systemctl disable --now "$unit" 2>/dev/null || true; done
+  # Nor does it start by itself when the machine does.
+  if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then
+    for unit in redis-server valkey-server prometheus; do
+      case "$had" in *" $unit "*) ;; *) as_root systemctl disable --now "$unit" 2>/dev/null || true ;; esac
+    done
   fi
 }
 

@@ -6,13 +6,15 @@
 //! | [`rust`] | tells code, comments, strings and tests of a Rust file apart |
 //! | [`source`] | how a Rust file begins, how long it is, what it may not say |
 //! | [`layer`] | which crate may use which, and where the names of the transport may stand |
+//! | [`metric`] | alerts, runbooks and dashboards name metrics that exist, and each other |
 //! | [`sql`] | statements in code and in migrations |
 //! | [`word`] | words that may stand in no file, names that no file may bear, links that lead nowhere |
 //!
 //! Every rule is a pure function from text to [`Breach`]es with a test beside it that shows it fail.
-//! `tests/house.rs` runs them over the checkout.
+//! `tests/house.rs` and `tests/alarms.rs` run them over the checkout.
 
 pub mod layer;
+pub mod metric;
 pub mod rust;
 pub mod source;
 pub mod sql;

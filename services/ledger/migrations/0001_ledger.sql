@@ -232,6 +232,22 @@ CREATE TRIGGER account_kind_kept BEFORE TRUNCATE ON ledger.account_kind FOR EACH
 CREATE TRIGGER transfer_kind_immutable BEFORE UPDATE OR DELETE ON ledger.transfer_kind FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER transfer_kind_kept BEFORE TRUNCATE ON ledger.transfer_kind FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 
+-- Behind the fold: refunds never add up to more than was paid. Only a batch with refunds asks, once for all of them, under the shard's lock.
+CREATE FUNCTION ledger.bound_refunds() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT 1
+        FROM (SELECT DISTINCT payment FROM added) AS a
+        WHERE (SELECT SUM(r.amount) FROM ledger.refund AS r WHERE r.payment = a.payment)
+              > COALESCE((SELECT t.amount FROM ledger.transfer AS t WHERE t.id = a.payment), 0)
+    ) THEN
+        RAISE EXCEPTION 'refunds add up to more than was paid' USING ERRCODE = 'check_violation', CONSTRAINT = 'refund_within_payment';
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION ledger.bound_refunds() IS 'Refuses refunds that add up to more than their payment.';
+CREATE TRIGGER refund_within_payment AFTER INSERT ON ledger.refund REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION ledger.bound_refunds();
+
 -- Accounts and holds stay, and a hold that has ended stays as it ended.
 CREATE TRIGGER account_never_deleted BEFORE DELETE ON ledger.account FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER account_kept BEFORE TRUNCATE ON ledger.account FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
@@ -306,11 +322,22 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION ledger.statement IS 'An account''s transfers, oldest first.';
 
+-- Refuses a replica whose clock is more than p_ahead_ms ahead of the database's. Time in the books never goes back: one wrong stamp would set it ahead for good.
+CREATE FUNCTION ledger.check_clock(p_clock timestamptz, p_ahead_ms bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_clock > CLOCK_TIMESTAMP() + p_ahead_ms * INTERVAL '1 millisecond' THEN
+        RAISE EXCEPTION 'the clock of the replica is % ahead of the database''s', p_clock - CLOCK_TIMESTAMP()
+            USING ERRCODE = 'object_not_in_prerequisite_state', CONSTRAINT = 'ledger_clock_ahead';
+    END IF;
+END $$;
+COMMENT ON FUNCTION ledger.check_clock IS 'Refuses a replica whose clock is far ahead of the database''s.';
+
 -- Writes a batch that was decided on the books as they were after block p_last_block, in one statement and therefore one round trip.
+-- p_clock is what the clock of the replica's machine said when the batch was stamped, p_ahead_ms how far ahead it may be.
 -- 'posted'; or, with nothing written, 'moved' when the books have moved on, 'known' when a key has been answered before.
 -- Locks the shard's row first; each statement after it has a snapshot of its own, taken under the lock.
 CREATE FUNCTION ledger.post(
-    p_shard smallint, p_last_block bigint, p_last_hash bytea,
+    p_shard smallint, p_clock timestamptz, p_ahead_ms bigint, p_last_block bigint, p_last_hash bytea,
     p_posted_at timestamptz, p_first_sequence bigint, p_records integer, p_transfer_root bytea, p_record_root bytea, p_balance_hash bytea, p_salt uuid, p_hash bytea,
     p_request_key uuid[],
     p_account uuid[], p_posted bigint[], p_held bigint[], p_promised bigint[], p_sequence bigint[], p_transfers bigint[], p_frozen smallint[], p_closed boolean[],
@@ -325,6 +352,7 @@ DECLARE
     v_head    record;
     v_changed bigint;
 BEGIN
+    PERFORM ledger.check_clock(p_clock, p_ahead_ms);
     SELECT block, hash INTO STRICT v_head FROM ledger.shard WHERE shard = p_shard FOR UPDATE;
     IF v_head.block <> p_last_block OR v_head.hash <> p_last_hash THEN
         RETURN 'moved';
@@ -363,13 +391,13 @@ BEGIN
     RETURN 'posted';
 END $$;
 COMMENT ON FUNCTION ledger.post IS 'Writes a decided batch under the shard''s lock, unless the books have moved on since it was decided.';
-REVOKE ALL ON FUNCTION ledger.post, ledger.history, ledger.statement FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.post, ledger.check_clock, ledger.history, ledger.statement FROM PUBLIC;
 
 -- The wallet runs the ledger: it may add to history and move the state that the shard's lock guards, and nothing else.
 GRANT USAGE ON SCHEMA ledger TO trangtien_wallet;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO trangtien_wallet;
 GRANT INSERT ON ledger.block, ledger.transfer, ledger.request, ledger.account_change, ledger.account_kind, ledger.transfer_kind, ledger.account, ledger.account_mark, ledger.hold, ledger.refund TO trangtien_wallet;
-GRANT EXECUTE ON FUNCTION ledger.post, ledger.history, ledger.statement TO trangtien_wallet;
+GRANT EXECUTE ON FUNCTION ledger.post, ledger.check_clock, ledger.history, ledger.statement TO trangtien_wallet;
 GRANT UPDATE (sequence, block, posted_at, hash) ON ledger.shard TO trangtien_wallet;
 GRANT UPDATE (posted, held, promised, sequence, transfers, frozen, closed, usage) ON ledger.account TO trangtien_wallet;
 GRANT UPDATE (confirming_block, confirming_at, ended_block, ended_at, ending, posted_amount, transfer) ON ledger.hold TO trangtien_wallet;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::account::{Account, AccountId};
-use crate::block::{BalanceHash, Block, Hash, Record, Tree, transfer_leaf};
+use crate::block::{BalanceHash, Block, Hash, Nonce, Record, Tree, transfer_leaf};
 use crate::engine::Job;
 use crate::fold::{Effects, Entry, Fold, Map, State, Verdict};
 use crate::hold::{Hold, Stamp};
@@ -17,11 +18,21 @@ use crate::session::Bug;
 use crate::sql::row::Head;
 use crate::sql::write::AccountColumns;
 
+/// What the clock of this machine said when a batch was stamped, and how far ahead of the database's it may be.
+///
+/// It is not the stamp itself: tests move the city's time by days, and the machine's stays right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MachineTime {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) ahead_ms: i64,
+}
+
 /// A batch in the making: what was decided, with its transfers hashed as they come.
 pub(crate) struct Making {
     /// The head that it is decided on.
     on: Head,
     fold: Fold,
+    machine: MachineTime,
     transfers: Tree,
     balances: BalanceHash,
     /// What makes the block's hash of balances impossible to guess.
@@ -29,9 +40,10 @@ pub(crate) struct Making {
 }
 
 impl Making {
-    pub(crate) fn new(on: Head, fold: Fold) -> Self {
+    /// A batch on the books of `on`, stamped when the machine's clock said `machine`.
+    pub(crate) fn new(on: Head, fold: Fold, machine: MachineTime) -> Self {
         let salt = Uuid::new_v4();
-        Self { on, fold, transfers: Tree::default(), balances: BalanceHash::new(salt), salt }
+        Self { on, fold, machine, transfers: Tree::default(), balances: BalanceHash::new(salt), salt }
     }
 
     /// Decides one request.
@@ -39,7 +51,7 @@ impl Making {
         self.fold.decide(state, entry);
         let hashed = usize::try_from(self.transfers.leaves()).expect("a batch is small");
         for transfer in &self.fold.effects().transfers[hashed..] {
-            self.transfers.push(transfer_leaf(transfer));
+            self.transfers.push(transfer_leaf(transfer, Nonce::of(self.salt, transfer.sequence)));
             self.balances.push(transfer);
         }
     }
@@ -59,6 +71,8 @@ impl Making {
 pub(crate) struct Sealed {
     /// The head that it was decided on.
     pub(crate) on: Head,
+    /// When it was stamped, by the machine's clock.
+    pub(crate) machine: MachineTime,
     pub(crate) block: Block,
     pub(crate) hash: Hash,
     /// What makes the block's hash of balances impossible to guess.
@@ -79,7 +93,7 @@ impl Sealed {
     /// # Errors
     /// When the transfers don't follow one from the other to what their accounts came to: the memory can't be trusted.
     pub(crate) fn new(memory: &mut Memory, kinds: &Kinds, making: Making) -> Result<Self, Bug> {
-        let Making { on, fold, transfers, balances, salt } = making;
+        let Making { on, fold, machine, transfers, balances, salt } = making;
         let (stamp, effects) = (fold.stamp(), fold.finish());
         follow(&memory.state, &effects)?;
         let kinds = new_kinds(memory, kinds, &effects);
@@ -92,11 +106,11 @@ impl Sealed {
         let mut ids = effects.touched.clone();
         ids.sort_unstable();
         let touched = AccountColumns::of(ids.iter().map(|id| &state.accounts[id]));
-        let rows = Rows { kinds: &kinds, opened: &opened, held: &held, moved: &moved, effects: &effects, stamp };
+        let rows = Rows { salt, kinds: &kinds, opened: &opened, held: &held, moved: &moved, effects: &effects, stamp };
         let block = rows.block(state, &on, &transfers, balances.finish());
         let hash = block.hash();
         memory.advance(Head { sequence: block.last_sequence(), block: block.number, posted_at: block.posted_at, hash });
-        Ok(Self { on, hash, salt, block, kinds, opened, touched, held, moved, effects })
+        Ok(Self { on, machine, hash, salt, block, kinds, opened, touched, held, moved, effects })
     }
 
     /// Whether it only moves money between accounts that are there.
@@ -145,6 +159,7 @@ fn new_kinds(memory: &mut Memory, kinds: &Kinds, effects: &Effects) -> NewKinds 
 }
 
 struct Rows<'a> {
+    salt: Uuid,
     kinds: &'a NewKinds,
     opened: &'a [Account],
     held: &'a [Hold],
@@ -162,7 +177,8 @@ impl Rows<'_> {
             number: self.stamp.block,
             first_sequence: on.sequence + 1,
             transfers: count(transfers),
-            records: count(&records),
+            // Without the salt.
+            records: count(&records) - 1,
             posted_at: self.stamp.at,
             transfer_root: transfers.root(),
             record_root: records.root(),
@@ -184,7 +200,7 @@ impl Rows<'_> {
         let now = |stamp: Option<Stamp>| stamp.is_some_and(|stamp| stamp.block == self.stamp.block);
         let confirming = moved.iter().copied().filter(|hold| now(hold.confirming));
         let ended = moved.iter().copied().filter(|hold| now(hold.ended.map(|(_, stamp)| stamp)));
-        let mut records: Vec<Record<'_>> = Vec::new();
+        let mut records: Vec<Record<'_>> = vec![Record::Salt(self.salt)];
         records.extend(self.kinds.accounts.iter().map(|(code, name)| Record::AccountKind(*code, name)));
         records.extend(
             self.kinds.transfers.iter().map(|(code, kind)| Record::TransferKind(*code, &kind.name, kind.class)),
@@ -208,7 +224,7 @@ pub(crate) fn riders_of<'a, R>(jobs: &'a [Job<R>], effects: &'a Effects) -> (Vec
         let Some(rider) = &job.request.rider else { continue };
         match verdict {
             Verdict::Fresh(Outcome::Posted(posted)) => rides.push(Ride { rider, posted }),
-            Verdict::Fresh(Outcome::Rejected(reject)) if job.is_remembered() => {
+            Verdict::Fresh(Outcome::Rejected(reject)) if job.remembers(*reject) => {
                 refusals.push(Refusal { rider, reject: *reject });
             }
             Verdict::Fresh(_) | Verdict::Replayed(_) | Verdict::Conflict => {}

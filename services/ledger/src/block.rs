@@ -1,6 +1,6 @@
 //! Blocks: every committed batch is sealed by hashes that any later change breaks.
 //!
-//! Pure: no I/O. A block holds two RFC 6962 tree heads, one over its transfers in order of their sequence and one over its other records in the order of [`Record`], and the hash of the block before.
+//! Pure: no I/O. A block holds two RFC 6962 tree heads, one over its transfers in order of their sequence and one over its salt and its other records in the order of [`Record`], and the hash of the block before.
 //! Encodings are fixed-width and big-endian, with a version in front; variable text comes last with its length before it.
 //! Invariant: an encoding never changes; another one gets another version.
 
@@ -62,6 +62,30 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
+/// What is hashed with a leaf so that nobody who sees the leaf's hash can try out what it may be of.
+///
+/// Derived from the block's salt, which is random and stays in the books, and the transfer's sequence: it takes no room.
+/// A receipt carries that of its own transfer, which says nothing of its neighbours'.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Nonce(#[serde(with = "uuid::serde::simple")] Uuid);
+
+impl Nonce {
+    /// The nonce of the transfer with this sequence.
+    pub fn of(salt: Uuid, sequence: i64) -> Self {
+        let hash = Sha256::new().chain_update([VERSION, b'n']).chain_update(salt).chain_update(sequence.to_be_bytes());
+        let mut nonce = [0; 16];
+        nonce.copy_from_slice(&hash.finalize()[..16]);
+        Self(Uuid::from_bytes(nonce))
+    }
+}
+
+impl std::fmt::Debug for Nonce {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Nonce")
+    }
+}
+
 /// One committed batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +137,8 @@ pub struct Proof {
     pub block: Block,
     /// The block's hash.
     pub block_hash: Hash,
+    /// What was hashed with the transfer.
+    pub nonce: Nonce,
     /// The transfer's leaf hash.
     pub leaf: Hash,
     /// The transfer's place in the block, from 0.
@@ -130,13 +156,13 @@ impl Proof {
             && transfer.block == self.block.number
             && transfer.shard == self.block.shard
             && place == Ok(self.index)
-            && self.leaf == transfer_leaf(transfer)
+            && self.leaf == transfer_leaf(transfer, self.nonce)
             && root_of_path(self.leaf, self.index, size, &self.path) == Some(self.block.transfer_root)
     }
 }
 
-/// The leaf of a transfer: what both sides may know of it. Balances are not part of it, so that a receipt tells neither side what the other has.
-pub fn transfer_leaf(transfer: &Transfer) -> Hash {
+/// The leaf of a transfer: what both sides may know of it, and its nonce, which only they get. Balances are not part of it, so that a receipt tells neither side what the other has.
+pub fn transfer_leaf(transfer: &Transfer, nonce: Nonce) -> Hash {
     let mut bytes = Bytes::new(b'T', transfer.shard);
     bytes.long(transfer.sequence).long(transfer.block).time(transfer.posted_at);
     bytes.id(transfer.id.uuid()).id(transfer.debit.uuid()).id(transfer.credit.uuid());
@@ -146,6 +172,7 @@ pub fn transfer_leaf(transfer: &Transfer) -> Hash {
         Origin::First { fingerprint, transfers } => bytes.short(transfers).long(fingerprint.0),
         Origin::Further => bytes.short(0).long(0),
     };
+    bytes.id(nonce.0);
     leaf_hash(&bytes.0)
 }
 

@@ -16,11 +16,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::{Account, AccountId};
-use crate::block::{Proof, audit_path, transfer_leaf};
+use crate::block::{Nonce, Proof, audit_path, transfer_leaf};
 use crate::hold::HoldId;
 use crate::money::{Currency, Money};
 use crate::sql::books::{self, StatementRecord};
-use crate::sql::row::{TransferRow, Unreadable};
+use crate::sql::row::{StoredBlock, TransferRow, Unreadable};
 use crate::transfer::{Transfer, TransferId};
 
 /// The most accounts of one owner that are read.
@@ -209,16 +209,18 @@ pub async fn transfer(pool: &PgPool, id: TransferId) -> Result<Option<Transfer>,
 pub async fn proof(pool: &PgPool, id: TransferId) -> Result<Option<(Transfer, Proof)>, sqlx::Error> {
     let Some(transfer) = books::transfer(pool, id).await? else { return Ok(None) };
     let (shard, number) = (transfer.shard, transfer.block);
-    let (block, block_hash) = books::block(pool, shard, number).await?.ok_or(Unreadable("block"))?;
+    let StoredBlock { block, hash: block_hash, salt } =
+        books::block(pool, shard, number).await?.ok_or(Unreadable("block"))?;
     let rows = books::transfers(pool, shard, block.first_sequence, block.last_sequence()).await?;
-    let leaves: Result<Vec<_>, _> =
-        rows.into_iter().map(|row: TransferRow| row.read().map(|transfer| transfer_leaf(&transfer))).collect();
-    let leaves = leaves?;
+    let nonce = |transfer: &Transfer| Nonce::of(salt, transfer.sequence);
+    let leaf = |transfer: Transfer| transfer_leaf(&transfer, nonce(&transfer));
+    let leaves = rows.into_iter().map(|row: TransferRow| row.read().map(leaf)).collect::<Result<Vec<_>, _>>()?;
     let index = usize::try_from(transfer.sequence - block.first_sequence).map_err(|_| Unreadable("block"))?;
     let leaf = *leaves.get(index).ok_or(Unreadable("block"))?;
     let path = audit_path(&leaves, index);
     let index = u64::try_from(index).map_err(|_| Unreadable("block"))?;
-    Ok(Some((transfer, Proof { block, block_hash, leaf, index, path })))
+    let nonce = nonce(&transfer);
+    Ok(Some((transfer, Proof { block, block_hash, nonce, leaf, index, path })))
 }
 
 /// The holds of a shard whose time is over at `now`, longest over first, at most `limit` (and [`MAX_DUE_HOLDS`]).

@@ -19,7 +19,7 @@ use crate::kind::Kinds;
 use crate::lane::Lane;
 use crate::limit::Calendar;
 use crate::meter::Meter;
-use crate::request::{Answer, Invalid, Outcome, Refusals, Request};
+use crate::request::{Answer, Invalid, Outcome, Reject, Request};
 use crate::rider::Riders;
 use crate::session::{Session, Shared};
 use crate::sql;
@@ -45,6 +45,11 @@ pub struct Config {
     pub remembered: usize,
     /// The longest time a batch tries to reach the database, in milliseconds.
     pub deadline_ms: u64,
+    /// How far this machine's clock may be ahead of the database's before its batches are turned away, in milliseconds.
+    pub clock_ahead_ms: u32,
+    /// This machine's clock. Not the city's time, which tests move: only a test of wrong machines gives another.
+    #[serde(skip)]
+    pub machine: Clock,
     /// Where days and months begin for limits: the program sets it, from where it knows the zone.
     #[serde(skip)]
     pub calendar: Calendar,
@@ -58,6 +63,8 @@ impl Default for Config {
             batch: 8_190,
             remembered: 500_000,
             deadline_ms: 5_000,
+            clock_ahead_ms: 60_000,
+            machine: Clock::system(),
             calendar: Calendar::default(),
         }
     }
@@ -86,7 +93,7 @@ pub enum PostError {
     /// The request makes no sense whatever the books say.
     #[error("the request is not valid")]
     Invalid(#[from] Invalid),
-    /// The database can't be reached, or the engine is stopping. Nothing happened; ask again later.
+    /// The database can't be reached, this machine's clock is far ahead of the database's, or the engine is stopping. Nothing happened; ask again later.
     #[error("the ledger is not available")]
     Unavailable(#[source] Option<Arc<sqlx::Error>>),
     /// The answer to COMMIT was lost and could not be read again in time. It may have happened: ask again with the same key.
@@ -223,6 +230,8 @@ impl Engine {
         let shared = Shared {
             pool: pool.clone(),
             clock,
+            machine: config.machine.clone(),
+            clock_ahead_ms: config.clock_ahead_ms.into(),
             shard,
             calendar: config.calendar,
             riders,
@@ -270,9 +279,9 @@ impl<R> Job<R> {
         }
     }
 
-    /// Whether the ledger keeps a refusal of it.
-    pub(crate) fn is_remembered(&self) -> bool {
-        self.request.refusals == Refusals::Remembered
+    /// Whether the ledger keeps this refusal of it.
+    pub(crate) fn remembers(&self, reject: Reject) -> bool {
+        self.request.refusals.remember(reject)
     }
 
     /// How much of a batch it takes.

@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::batch::{Making, Sealed};
 use crate::engine::{Config, Job, PostError};
-use crate::fold::{Effects, Entry, Fold, Verdict};
+use crate::fold::{Effects, Entry, Verdict};
 use crate::memory::{Memory, Past};
 use crate::request::{Answer, Outcome};
 use crate::rider::Riders;
@@ -176,8 +176,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     fn decide(&mut self, job: Job<R>) {
         let Some(head) = self.memory.head else { return self.next.waiting.push(job) };
         let shared = &self.session.shared;
-        let begin = || Making::new(head, Fold::new(shared.stamp(&head), shared.calendar));
-        let making = self.next.making.get_or_insert_with(begin);
+        let making = self.next.making.get_or_insert_with(|| shared.begin(head));
         let state = &mut self.memory.state;
         // A panic is a fault of this request alone; but what it left half done is not trusted.
         if catch_unwind(AssertUnwindSafe(|| making.decide(state, &job.entry()))).is_ok() {
@@ -298,7 +297,9 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
             Failure::Moved => self.contended = CONTENDED,
             Failure::Known => self.repeated = REPEATED,
             Failure::Fault(source) => warn!(error = %source, "batch failed and is put under the lock"),
-            Failure::Passing(source) | Failure::Unknown(source) => warn!(error = %source, "batch is put again"),
+            Failure::Ahead(source) | Failure::Passing(source) | Failure::Unknown(source) => {
+                warn!(error = %source, "batch is put again")
+            }
         }
         self.memory.forget();
         let jobs = if jobs.is_empty() {
@@ -328,6 +329,11 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
                     self.session.shared.meter.fault();
                     error!(error = %source, "posting failed because of a fault");
                     reply_all(part, &PostError::Fault(source));
+                }
+                Err(Failure::Ahead(source)) => {
+                    self.session.shared.meter.clock_ahead();
+                    error!(error = %source, "this machine's clock is too far ahead of the database's");
+                    reply_all(part, &PostError::Unavailable(Some(source)));
                 }
                 Err(Failure::Passing(source)) => reply_all(part, &PostError::Unavailable(Some(source))),
                 Err(Failure::Moved | Failure::Known) => reply_all(part, &PostError::Unavailable(None)),
@@ -360,6 +366,9 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
                     error!(error = %source, "batch failed after its commit had no answer");
                     return Err(Failure::Unknown(Arc::new(sqlx::Error::WorkerCrashed)));
                 }
+                // Waiting does not put a clock right.
+                Err(Failure::Ahead(source)) if lost.is_empty() => return Err(Failure::Ahead(source)),
+                Err(Failure::Ahead(source)) => return Err(Failure::Unknown(source)),
                 Err(Failure::Passing(source)) => source,
                 Err(Failure::Unknown(source)) => {
                     lost.extend(attempted.effects);
@@ -418,8 +427,8 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
 
 /// Whether a request is refused now of which no trace is left.
 fn refuses_without_trace<R>(jobs: &[Job<R>], effects: &Effects) -> bool {
-    let refused = |verdict: &Verdict| matches!(verdict, Verdict::Fresh(Outcome::Rejected(_)));
-    jobs.iter().zip(&effects.verdicts).any(|(job, verdict)| !job.is_remembered() && refused(verdict))
+    let forgotten = |(job, verdict): (&Job<R>, &Verdict)| matches!(verdict, Verdict::Fresh(Outcome::Rejected(reject)) if !job.remembers(*reject));
+    jobs.iter().zip(&effects.verdicts).any(forgotten)
 }
 
 fn reply_all<R>(batch: Vec<Job<R>>, error: &PostError) {

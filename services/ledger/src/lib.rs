@@ -34,7 +34,7 @@
 //! - A key (caller, operation, idempotency key) has one outcome, whatever crashes and whoever asks; there is no other record of it.
 //! - History is only added to. A wrong transfer is put right by another transfer.
 //! - Correct with any number of engines on one shard: the shard's lock decides, never a process's memory.
-//! - Absent: floats, timers, `now()` of the database, foreign names.
+//! - Absent: floats, timers, foreign names. The database's clock decides nothing; it only turns away a replica whose own is far ahead.
 
 pub mod account;
 mod batch;

@@ -23,6 +23,7 @@ pub(crate) struct Meter {
     holds: IntGaugeVec,
     refused: IntCounterVec,
     faults: IntCounterVec,
+    ahead: IntCounterVec,
     /// Nanoseconds that a request took of the last batch.
     pace_ns: AtomicU64,
 }
@@ -47,11 +48,17 @@ impl Meter {
                 "Requests that could not be written because of a fault in the program.",
                 &[],
             ),
+            ahead: metrics.counter(
+                "posting_clock_ahead_total",
+                "Batches turned away because this machine's clock was too far ahead of the database's.",
+                &[],
+            ),
             pace_ns: AtomicU64::new(0),
         };
         // Series that an alarm watches are there from the start.
         meter.refused.with_label_values(&[] as &[&str]).inc_by(0);
         meter.faults.with_label_values(&[] as &[&str]).inc_by(0);
+        meter.ahead.with_label_values(&[] as &[&str]).inc_by(0);
         meter
     }
 
@@ -80,6 +87,11 @@ impl Meter {
     /// A request could not be written because of a fault.
     pub(crate) fn fault(&self) {
         self.faults.with_label_values(&[] as &[&str]).inc();
+    }
+
+    /// A batch was turned away because of the machine's clock.
+    pub(crate) fn clock_ahead(&self) {
+        self.ahead.with_label_values(&[] as &[&str]).inc();
     }
 
     /// How many holds are open.

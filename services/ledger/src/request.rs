@@ -87,6 +87,8 @@ pub enum Action {
 }
 
 /// Whether a refusal by a rule of business is the final answer to its key.
+///
+/// One that asks for a proof ([`Reject::ProofRequired`]) never is: the proof names the key, and the same request comes again with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Refusals {
     /// It is: an equal request is refused again, whatever has changed. What people ask.
@@ -95,6 +97,13 @@ pub enum Refusals {
     /// It leaves no trace, and the same request may be granted later. For money that has moved outside already and must arrive in the end.
     /// A rider is not told of it.
     Forgotten,
+}
+
+impl Refusals {
+    /// Whether this refusal is remembered.
+    pub(crate) fn remember(self, reject: Reject) -> bool {
+        self == Self::Remembered && !matches!(reject, Reject::ProofRequired(_))
+    }
 }
 
 /// What a caller asks: accounts to open, then actions in order, all or nothing.
@@ -287,7 +296,7 @@ pub enum Reject {
     LimitDay(AccountId),
     /// More would be spent of the account in the month than may be.
     LimitMonth(AccountId),
-    /// More would be spent of the account than may be without a proof by its owner.
+    /// More would be spent of the account than may be without a proof by its owner. Never remembered.
     ProofRequired(AccountId),
     /// Another request made a hold with this id.
     HoldExists(HoldId),

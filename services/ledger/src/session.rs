@@ -22,7 +22,7 @@ pub(crate) use self::failure::{Bug, Failure};
 use self::read::Reading;
 use self::write::write_rows;
 pub(crate) use self::write::{Wrote, write};
-use crate::batch::{Making, Sealed, riders_of};
+use crate::batch::{MachineTime, Making, Sealed, riders_of};
 use crate::engine::Job;
 use crate::fold::{Effects, Entry, Fold};
 use crate::hold::Stamp;
@@ -38,6 +38,9 @@ use crate::sql::row::Head;
 pub(crate) struct Shared<S> {
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
+    /// The machine's own clock, and how far it may be ahead of the database's.
+    pub(crate) machine: Clock,
+    pub(crate) clock_ahead_ms: i64,
     pub(crate) shard: i16,
     pub(crate) calendar: Calendar,
     pub(crate) riders: S,
@@ -46,9 +49,16 @@ pub(crate) struct Shared<S> {
 }
 
 impl<S> Shared<S> {
-    /// The block after `head`, now.
-    pub(crate) fn stamp(&self, head: &Head) -> Stamp {
-        Stamp { block: head.block + 1, at: self.clock.now().trunc_subsecs(6).max(head.posted_at) }
+    /// An empty batch for the block after `head`, now.
+    pub(crate) fn begin(&self, head: Head) -> Making {
+        let machine = self.machine_time();
+        let stamp = Stamp { block: head.block + 1, at: self.clock.now().trunc_subsecs(6).max(head.posted_at) };
+        Making::new(head, Fold::new(stamp, self.calendar), machine)
+    }
+
+    /// What this machine's clock says.
+    fn machine_time(&self) -> MachineTime {
+        MachineTime { at: self.machine.now(), ahead_ms: self.clock_ahead_ms }
     }
 
     /// Counts what was certainly committed, once: after COMMIT, or when a lost answer to it turns out to have been yes.
@@ -161,7 +171,7 @@ impl<S: Send + Sync + 'static> Session<S> {
         S: Riders<R>,
     {
         let shared = &*self.shared;
-        let lock = connection.begin_with(batch::begin_and_lock(shared.shard));
+        let lock = connection.begin_with(batch::begin_and_lock(shared.shard, shared.machine_time()));
         let mut tx = match within(deadline, lock).await {
             Ok(tx) => tx,
             Err(failure) => return Attempt { effects: None, result: Err(failure) },
@@ -212,7 +222,7 @@ async fn decide<R: Sync, S>(
     let reading = Reading { shard: shared.shard, kinds: &shared.kinds, past: Past::Read };
     reading.read(tx, memory, &entries).await?;
     let on = memory.head.ok_or(sqlx::Error::RowNotFound)?;
-    let mut making = Making::new(on, Fold::new(shared.stamp(&on), shared.calendar));
+    let mut making = shared.begin(on);
     // A panic is a fault of one request like any other: nothing is written, and what was read is dropped.
     let decide = || entries.iter().for_each(|entry| making.decide(&mut memory.state, entry));
     catch_unwind(AssertUnwindSafe(decide)).map_err(|_| Bug::Panic)?;

@@ -1,5 +1,7 @@
 //! What a block seals beside transfers, and the leaf of each.
 
+use uuid::Uuid;
+
 use super::bytes::Bytes;
 use super::{Hash, leaf_hash};
 use crate::account::{Account, AccountChange};
@@ -11,6 +13,8 @@ use crate::refund::Refund;
 /// What a block seals beside transfers. The order of the variants is the order of the leaves; within one, the order is that of the ids (or of the changes).
 #[derive(Clone, Copy, Debug)]
 pub enum Record<'a> {
+    /// The block's salt comes first: without it, whoever holds a receipt from the block could try out what the other records are.
+    Salt(Uuid),
     /// A kind of account was named.
     AccountKind(i16, &'a str),
     /// A kind of transfer was named.
@@ -35,6 +39,7 @@ impl Record<'_> {
     /// The leaf of this record in `block`.
     pub fn leaf(&self, shard: i16, block: i64) -> Hash {
         let tag = match self {
+            Self::Salt(_) => b'N',
             Self::AccountKind(..) => b'K',
             Self::TransferKind(..) => b'k',
             Self::AccountOpened(_) => b'A',
@@ -48,6 +53,7 @@ impl Record<'_> {
         let mut bytes = Bytes::new(tag, shard);
         bytes.long(block);
         match self {
+            Self::Salt(salt) => bytes.id(*salt),
             Self::AccountKind(code, name) => bytes.short(*code).text(name),
             Self::TransferKind(code, name, class) => bytes.short(*code).class(*class).text(name),
             Self::AccountOpened(account) => bytes.account(account),

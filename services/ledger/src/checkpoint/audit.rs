@@ -78,7 +78,8 @@ impl Walk {
         let opened = row.signer.parse().and_then(|key| Checkpoint::open(&row.note, &key));
         let Ok(checkpoint) = opened else { return Ok(Some("its signature does not hold")) };
         let block = books::block(pool, self.shard, row.block).await?;
-        let (last_sequence, last_time) = block.map(|(block, _)| (block.last_sequence(), block.posted_at)).unzip();
+        let (last_sequence, last_time) =
+            block.map(|stored| (stored.block.last_sequence(), stored.block.posted_at)).unzip();
         let after = self.previous.as_ref();
         let chained = after.map_or(Hash::ZERO, Checkpoint::hash) == checkpoint.previous
             && after.is_none_or(|before| before.day < checkpoint.day);

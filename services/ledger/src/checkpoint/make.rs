@@ -9,6 +9,7 @@ use super::{Checkpoint, nodes, read, tree};
 use crate::block::{Block, Hash};
 use crate::note::{NoteError, PublicKey, Signer};
 use crate::sql::checkpoint::{self as sql, CheckpointRow};
+use crate::sql::row::StoredBlock;
 
 /// How long after its end a day is closed: clocks of replicas differ by less.
 pub const GRACE: TimeDelta = TimeDelta::minutes(5);
@@ -149,7 +150,7 @@ async fn extend(pool: &PgPool, shard: i16, before: Option<&Checkpoint>, last: i6
         let rows = sql::blocks(pool, shard, number, last, BLOCK_PAGE).await?;
         let mut leaves = Vec::new();
         for row in rows {
-            let (block, stored) = row.read().map_err(sqlx::Error::from)?;
+            let StoredBlock { block, hash: stored, .. } = row.read().map_err(sqlx::Error::from)?;
             number += 1;
             walk.follow(number, block, stored)?;
             leaves.push(tree::leaf(stored));

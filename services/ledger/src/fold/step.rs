@@ -4,7 +4,7 @@ use crate::account::{Account, AccountChange, AccountId, AccountSpec, Freeze};
 use crate::hold::{Ending, Stamp};
 use crate::limit::{Class, Limit, Spending, UsageOverflow};
 use crate::refund::{Paid, Refund, RefundSpec, Role, UsedLimits};
-use crate::request::{Action, Outcome, Refusals, Reject};
+use crate::request::{Action, Outcome, Reject};
 use crate::transfer::{Posting, RequestKey, Transfer, TransferId};
 
 use super::movement::Movement;
@@ -32,7 +32,11 @@ impl Step<'_> {
                 Outcome::Rejected(reject)
             }
         };
-        if matches!(outcome, Outcome::Posted(_)) || entry.refusals == Refusals::Remembered {
+        let remembered = match outcome {
+            Outcome::Posted(_) => true,
+            Outcome::Rejected(reject) => entry.refusals.remember(reject),
+        };
+        if remembered {
             self.remember(entry, &outcome);
         }
         outcome

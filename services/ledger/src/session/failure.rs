@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Fault(Arc<dyn std::error::Error + Send + Sync>),
     /// The database can't be reached or is busy. Nothing was committed.
     Passing(Arc<sqlx::Error>),
+    /// This machine's clock is too far ahead of the database's. Nothing was committed.
+    Ahead(Arc<sqlx::Error>),
     /// The books have moved on since the batch was decided. Nothing was committed.
     Moved,
     /// A key of the batch has been answered before. Nothing was committed.
@@ -27,6 +29,7 @@ impl Failure {
                 Self::Passing(Arc::new(error))
             }
             _ if write::is_known_key(&error) => Self::Known,
+            _ if write::is_clock_ahead(&error) => Self::Ahead(Arc::new(error)),
             _ if platform::db::is_passing(&error) => Self::Passing(Arc::new(error)),
             _ => Self::Fault(Arc::new(error)),
         }

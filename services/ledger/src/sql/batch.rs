@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::row::{AccountRow, Head, HeadRow, HoldRow, class, currency, reject};
 use crate::account::{Account, AccountId};
+use crate::batch::MachineTime;
 use crate::fold::Remembered;
 use crate::hold::{Hold, HoldId};
 use crate::kind::Stored;
@@ -26,10 +27,13 @@ pub(crate) const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET 
 
 /// Begins the batch's transaction and takes the shard's lock, in one round trip.
 ///
-/// Two statements: what the batch reads afterwards has a snapshot taken once the lock is held.
-pub(crate) fn begin_and_lock(shard: i16) -> AssertSqlSafe<String> {
+/// Statements of their own: what the batch reads afterwards has a snapshot taken once the lock is held.
+/// The clock is looked at here too, because not all that is decided under the lock is written.
+pub(crate) fn begin_and_lock(shard: i16, machine: MachineTime) -> AssertSqlSafe<String> {
+    let (at, ahead_ms) = (machine.at.to_rfc3339(), machine.ahead_ms);
     AssertSqlSafe(format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM ledger.shard WHERE shard = {shard} FOR UPDATE"
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ledger.check_clock('{at}', {ahead_ms}); \
+         SELECT 1 FROM ledger.shard WHERE shard = {shard} FOR UPDATE"
     ))
 }
 

@@ -4,9 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::row::{AccountRow, BlockRow, TransferRow};
+use super::row::{AccountRow, BlockRow, StoredBlock, TransferRow};
 use crate::account::{Account, AccountId};
-use crate::block::{Block, Hash};
 use crate::hold::HoldId;
 use crate::transfer::{Transfer, TransferId};
 
@@ -85,8 +84,8 @@ pub(crate) async fn transfers(
     .await
 }
 
-/// One block and its stored hash.
-pub(crate) async fn block(pool: &PgPool, shard: i16, number: i64) -> Result<Option<(Block, Hash)>, sqlx::Error> {
+/// One block.
+pub(crate) async fn block(pool: &PgPool, shard: i16, number: i64) -> Result<Option<StoredBlock>, sqlx::Error> {
     let row = sqlx::query_as!(
         BlockRow,
         "SELECT shard, number, first_sequence, posted_at, transfers, records, transfer_root, record_root, balance_hash, previous_hash, hash, salt

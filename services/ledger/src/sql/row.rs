@@ -305,9 +305,15 @@ pub(crate) struct BlockRow {
     pub(crate) salt: Uuid,
 }
 
+/// A block with what is stored beside it.
+pub(crate) struct StoredBlock {
+    pub(crate) block: Block,
+    pub(crate) hash: Hash,
+    pub(crate) salt: Uuid,
+}
+
 impl BlockRow {
-    /// The block and the hash stored with it.
-    pub(crate) fn read(self) -> Result<(Block, Hash), Unreadable> {
+    pub(crate) fn read(self) -> Result<StoredBlock, Unreadable> {
         let block = Block {
             shard: self.shard,
             number: self.number,
@@ -320,6 +326,6 @@ impl BlockRow {
             balance_hash: hash(&self.balance_hash)?,
             previous_hash: hash(&self.previous_hash)?,
         };
-        Ok((block, hash(&self.hash)?))
+        Ok(StoredBlock { block, hash: hash(&self.hash)?, salt: self.salt })
     }
 }

@@ -28,6 +28,11 @@ pub(crate) enum Posting {
     Known,
 }
 
+/// Whether a statement was refused because this replica's clock is too far ahead of the database's.
+pub(crate) fn is_clock_ahead(error: &sqlx::Error) -> bool {
+    platform::db::violated(error) == Some("ledger_clock_ahead")
+}
+
 /// Whether a statement failed because a key has been answered before.
 pub(crate) fn is_known_key(error: &sqlx::Error) -> bool {
     matches!(platform::db::violated(error), Some("transfer_id_key" | "request_pkey"))
@@ -49,9 +54,11 @@ pub(crate) async fn post(
                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
                $13, $14, $15, $16, $17, $18, $19, $20,
                $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33,
-               $34, $35, $36, $37, $38, $39
+               $34, $35, $36, $37, $38, $39, $40, $41
            ) AS "answer!""#,
         block.shard,
+        sealed.machine.at,
+        sealed.machine.ahead_ms,
         sealed.on.block,
         &sealed.on.hash.0[..],
         block.posted_at,

@@ -4,13 +4,14 @@ use std::collections::{HashSet, VecDeque};
 
 use sqlx::PgPool;
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use super::balance::Balances;
 use super::record::Records;
 use super::{End, Fault, Findings};
-use crate::block::{BalanceHash, Block, Hash, Tree, transfer_leaf};
+use crate::block::{BalanceHash, Block, Hash, Nonce, Tree, transfer_leaf};
 use crate::sql::audit::{self, Blocks};
-use crate::sql::row::{BlockRow, TransferRow};
+use crate::sql::row::{BlockRow, StoredBlock, TransferRow};
 use crate::transfer::{Origin, Transfer};
 
 /// Blocks read at once.
@@ -115,9 +116,8 @@ impl Walk<'_, '_> {
                 self.tip.number += 1;
                 self.findings.add(Some(self.tip.number), Fault::BlockMissing);
             }
-            let balances = BalanceHash::new(row.salt);
             match row.read() {
-                Ok((block, hash)) => self.block(&block, hash, balances, &mut records).await?,
+                Ok(stored) => self.block(&stored, &mut records).await?,
                 Err(_) => self.findings.add(Some(number), Fault::Unreadable),
             }
             self.tip.number = number;
@@ -125,13 +125,9 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    async fn block(
-        &mut self,
-        block: &Block,
-        hash: Hash,
-        balances: BalanceHash,
-        records: &mut Records,
-    ) -> Result<(), sqlx::Error> {
+    async fn block(&mut self, stored: &StoredBlock, records: &mut Records) -> Result<(), sqlx::Error> {
+        let StoredBlock { block, hash, salt } = stored;
+        let (hash, salt) = (*hash, *salt);
         let number = Some(block.number);
         if block.hash() != hash {
             self.findings.add(number, Fault::BlockHash);
@@ -146,13 +142,14 @@ impl Walk<'_, '_> {
         let possible = |count: i32| (0..=MAX_SEALED).contains(&count);
         let follows = block.first_sequence == self.tip.last_sequence + 1;
         if follows && possible(block.transfers) && possible(block.records) {
-            self.transfers_of(block, balances, &records.refunds(block)).await?;
+            self.transfers_of(block, salt, &records.refunds(block)).await?;
         } else {
             self.findings.add(number, Fault::Range);
         }
-        match records.tree(block) {
+        match records.tree(block, salt) {
             Ok(tree)
-                if (tree.root(), tree.leaves()) == (block.record_root, u64::from(block.records.unsigned_abs())) => {}
+                if (tree.root(), tree.leaves()) == (block.record_root, u64::from(block.records.unsigned_abs()) + 1) => {
+            }
             Ok(_) => self.findings.add(number, Fault::Records),
             Err(_) => self.findings.add(number, Fault::Unreadable),
         }
@@ -161,13 +158,8 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    async fn transfers_of(
-        &mut self,
-        block: &Block,
-        mut balances: BalanceHash,
-        refunds: &HashSet<i64>,
-    ) -> Result<(), sqlx::Error> {
-        let mut tree = Tree::default();
+    async fn transfers_of(&mut self, block: &Block, salt: Uuid, refunds: &HashSet<i64>) -> Result<(), sqlx::Error> {
+        let (mut tree, mut balances) = (Tree::default(), BalanceHash::new(salt));
         let mut sequence = self.tip.last_sequence;
         while let Some(row) = self.transfers.next_up_to(block.last_sequence()).await? {
             sequence += 1;
@@ -176,7 +168,7 @@ impl Walk<'_, '_> {
                 self.findings.add(Some(block.number), Fault::Unreadable);
                 continue;
             };
-            tree.push(transfer_leaf(&transfer));
+            tree.push(transfer_leaf(&transfer, Nonce::of(salt, transfer.sequence)));
             balances.push(&transfer);
             let in_place = transfer.sequence == sequence
                 && transfer.block == block.number

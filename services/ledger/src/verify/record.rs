@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::block::{Block, Record, Tree};
 use crate::sql::audit::{self, Blocks};
@@ -62,9 +63,10 @@ impl Records {
     }
 
     /// The tree over the records of `block`, which is the next one.
-    pub(super) fn tree(&mut self, block: &Block) -> Result<Tree, Unreadable> {
+    pub(super) fn tree(&mut self, block: &Block, salt: Uuid) -> Result<Tree, Unreadable> {
         let (shard, number) = (block.shard, block.number);
         let mut tree = Tree::default();
+        tree.push(Record::Salt(salt).leaf(shard, number));
         for row in take(&mut self.account_kinds, |row| row.block <= number) {
             tree.push(Record::AccountKind(row.code, &row.name).leaf(shard, number));
         }

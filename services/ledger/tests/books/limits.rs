@@ -137,6 +137,38 @@ async fn a_refused_request_leaves_nothing_counted() {
     replica.stop().await;
 }
 
+/// The proof names the payment's key: who brings it asks under that key again, and must not get the old refusal back.
+#[tokio::test]
+async fn a_request_that_was_asked_for_a_proof_comes_again_under_its_key() {
+    let world = World::new().await;
+    let (one, two) = (world.engine(), world.engine());
+    let (nostro, customers) = open(&one.ledger, &[1_000]).await;
+    let customer = customers[0];
+    let proof = Limit { lift: Lift::Proof, ..limit(customer, Period::Month, 500) };
+    let month = limit(customer, Period::Month, 900);
+    let pay = |name, dong, limits| Request::new(key(name)).transfer(posting(customer, nostro, dong)).limits(limits);
+    for replica in [&one, &two, &one] {
+        let unproved = pay("large", 600, vec![proof, month]);
+        assert_eq!(rejected(replica.ledger.post(unproved).await), Reject::ProofRequired(customer));
+    }
+    let proved = one.ledger.answer(pay("large", 600, vec![month])).await.expect("an outcome");
+    assert!(!proved.replayed && matches!(proved.outcome, Outcome::Posted(_)), "{proved:?}");
+    // Once it is paid it stays so, proof or not.
+    let again = two.ledger.answer(pay("large", 600, vec![proof, month])).await.expect("an outcome");
+    assert_eq!((again.replayed, again.outcome), (true, proved.outcome));
+    // Any other refusal is the key's answer, also when a proof was asked for before.
+    assert_eq!(
+        rejected(two.ledger.post(pay("second", 400, vec![proof, month])).await),
+        Reject::ProofRequired(customer)
+    );
+    assert_eq!(rejected(two.ledger.post(pay("second", 400, vec![month])).await), Reject::LimitMonth(customer));
+    assert_eq!(rejected(one.ledger.post(pay("second", 400, vec![])).await), Reject::LimitMonth(customer));
+    assert_eq!(spent(&one.ledger, customer, world.clock.now()).await, (600, 600));
+    assert_sound(&world.pool()).await;
+    one.stop().await;
+    two.stop().await;
+}
+
 /// Whoever gives themself room, or takes it from another, is found.
 #[tokio::test]
 async fn a_usage_that_history_does_not_bear_out_is_found() {

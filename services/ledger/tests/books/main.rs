@@ -4,6 +4,7 @@
 
 mod books;
 mod checkpoint;
+mod clock;
 mod expiry;
 mod faults;
 mod hledger;

@@ -1,6 +1,7 @@
 //! Receipts: they hold without the database, and no changed byte of one goes unseen.
 
 use chrono::{FixedOffset, TimeDelta};
+use ledger::block::Proof;
 use ledger::checkpoint::make::{self, Maker};
 use ledger::note::{PublicKey, Signer};
 use ledger::receipt::{self, Proven, Receipt, ReceiptError};
@@ -154,6 +155,19 @@ async fn every_changed_field_of_a_receipt_is_found() {
         let unsigned = Receipt { checkpoint: None, ..receipt.clone() };
         assert_eq!(prove(&unsigned.to_json(), Some(&key("5a"))), Err(ReceiptError::Unsigned));
     }
+}
+
+/// Whoever has a receipt sees hashes of what is beside it in the block. Knowing all about a neighbour but its nonce does not help to recognise it.
+#[tokio::test]
+async fn a_receipt_does_not_let_a_guess_about_its_neighbour_be_confirmed() {
+    let receipts = two_receipts(None).await;
+    let [mine, neighbour] = receipts.as_slice() else { panic!("two transfers of one request") };
+    assert_eq!((mine.proof.path.as_slice(), mine.proof.block.transfers), ([neighbour.proof.leaf].as_slice(), 2));
+    // A guess of everything in the neighbour, with what the receipt at hand tells of nonces.
+    let guess = Receipt { proof: Proof { nonce: mine.proof.nonce, ..neighbour.proof.clone() }, ..neighbour.clone() };
+    assert_eq!(guess.prove(None), Err(ReceiptError::Transfer));
+    assert_ne!(mine.proof.nonce, neighbour.proof.nonce);
+    assert_eq!(neighbour.prove(None), Ok(Proven::Block));
 }
 
 /// Somebody writes a ledger of their own and signs it with a key of their own: the receipt holds together, and the city's key refuses it.

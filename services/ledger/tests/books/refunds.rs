@@ -114,6 +114,35 @@ async fn what_can_not_be_refunded_is_refused() {
     replica.stop().await;
 }
 
+/// Behind the fold stands the database: a bug of the engine, or whoever writes as its role, gives back no more than was paid.
+#[tokio::test]
+async fn the_database_bounds_refunds_by_itself() {
+    let world = World::new().await;
+    let replica = world.engine();
+    let (_, people) = open(&replica.ledger, &[1_000, 0]).await;
+    let payment = paid(&replica.ledger, people[0], people[1], 100).await;
+    let other = paid(&replica.ledger, people[0], people[1], 500).await;
+    posted(replica.ledger.post(refund(payment, 60, UsedLimits::Kept)).await);
+    let pool = world.pool();
+    let insert = async |rows: &[(i64, TransferId, i64)]| {
+        let mut tx = platform::db::begin(&pool).await.expect("begun");
+        let mut done = Ok(());
+        for (sequence, of, dong) in rows {
+            let row = "INSERT INTO ledger.refund (sequence, block, amount, shard, payment) VALUES ($1, 9, $2, 1, $3)";
+            let row = sqlx::query(row).bind(sequence).bind(dong).bind(of.uuid());
+            done = done.and(row.execute(&mut *tx).await.map(|_| ()));
+        }
+        tx.rollback().await.expect("rolled back");
+        done.map_err(|error| platform::db::violated(&error).map(str::to_owned))
+    };
+    let refused = Err(Some("refund_within_payment".to_owned()));
+    assert_eq!(insert(&[(900, payment, 40), (901, other, 500)]).await, Ok(()));
+    assert_eq!(insert(&[(900, payment, 41)]).await, refused);
+    assert_eq!(insert(&[(900, other, 500), (901, payment, 40), (902, payment, 1)]).await, refused);
+    assert_eq!(insert(&[(900, TransferId::generate(), 1)]).await, refused, "there is no such payment");
+    replica.stop().await;
+}
+
 #[tokio::test]
 async fn a_forged_refund_is_found() {
     for (forge, fault) in [

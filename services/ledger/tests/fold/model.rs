@@ -103,7 +103,7 @@ impl Model {
         let answer = trial.try_all(asked, now);
         if answer.is_ok() {
             *self = trial;
-        } else if asked.refusals == Refusals::Forgotten {
+        } else if asked.refusals == Refusals::Forgotten || matches!(answer, Err(Reject::ProofRequired(_))) {
             return Said::Fresh(answer);
         }
         self.answers.push((asked.key, asked.fingerprint, answer.clone()));

@@ -8,6 +8,8 @@ use platform::config::Secret;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::key::Algorithm;
+
 /// Settings of the identity service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,6 +20,8 @@ pub struct Config {
     pub region: Option<String>,
     /// Regions whose mobile numbers may sign in; only the one above when not given.
     pub served_regions: Option<Vec<String>>,
+    /// What access tokens are signed with; keys of both algorithms are published.
+    pub access_token_algorithm: Algorithm,
     /// Secret keys.
     pub keys: Keys,
     /// How long things live.
@@ -38,6 +42,7 @@ impl Default for Config {
             issuer: None,
             region: None,
             served_regions: None,
+            access_token_algorithm: Algorithm::default(),
             keys: Keys::default(),
             lifetimes: Lifetimes::default(),
             caps: Caps::default(),

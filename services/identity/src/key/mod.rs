@@ -1,10 +1,12 @@
-//! Keys that sign access tokens.
+//! Keys that sign tokens: of each algorithm one that signs and one that is next.
 //!
+//! Which one signs access tokens is a setting (`access_token_algorithm`); both are published.
 //! A key is published as `next` before it signs, signs while `active`, and stays published while `retired` until no token
 //! of its can be alive; then it is removed. Rotation moves all of them one place on, in one transaction under one lock,
 //! so that any number of replicas rotate once. A retired key's private half is destroyed at once.
 //! Each replica signs with the ring it has read last ([`RELOAD`]); the overlap covers those that are behind.
 
+mod algorithm;
 mod source;
 mod sql;
 
@@ -12,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,11 +23,13 @@ use sqlx::{PgConnection, PgPool};
 use tracing::{info, warn};
 use uuid::Uuid;
 
+pub use self::algorithm::Algorithm;
+use self::algorithm::NewKey;
 pub use self::source::DatabaseKeySource;
 use crate::audit::{self, Action, Behest, Entry};
 use crate::config::Lifetimes;
 use crate::error::Error;
-use crate::vault::{Place, Vault};
+use crate::vault::Place;
 use crate::{Identity, vault};
 
 /// How often a replica reads the ring again and looks whether a rotation is due.
@@ -44,6 +47,7 @@ pub(crate) struct Signer {
     /// Its id in tokens and in the JWKS.
     pub kid: String,
     pub key: EncodingKey,
+    pub algorithm: Algorithm,
     activated_at: DateTime<Utc>,
 }
 
@@ -64,109 +68,157 @@ struct Row {
     activated_at: Option<DateTime<Utc>>,
 }
 
-/// The ring of one replica.
+/// The ring of one replica: what signs now, of each algorithm.
 #[derive(Default)]
 pub(crate) struct Ring {
-    signer: ArcSwapOption<Signer>,
+    edwards: ArcSwapOption<Signer>,
+    rsa: ArcSwapOption<Signer>,
+}
+
+impl Ring {
+    fn of(&self, algorithm: Algorithm) -> &ArcSwapOption<Signer> {
+        match algorithm {
+            Algorithm::EdDsa => &self.edwards,
+            Algorithm::Rs256 => &self.rsa,
+        }
+    }
 }
 
 /// The public keys that verify tokens, as an RFC 7517 key set.
 pub(crate) async fn jwks(pool: &PgPool, now: DateTime<Utc>) -> Result<serde_json::Value, sqlx::Error> {
     let published = sql::published(pool, now).await?;
-    let keys: Vec<serde_json::Value> = published
-        .into_iter()
-        .map(|(kid, public_key)| {
-            serde_json::json!({
-                "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA",
-                "kid": kid, "x": URL_SAFE_NO_PAD.encode(public_key),
-            })
-        })
-        .collect();
+    let jwk = |key: &sql::Published| Algorithm::stored(&key.algorithm)?.jwk(&key.kid, &key.public_key);
+    let keys: Vec<serde_json::Value> = published.iter().filter_map(jwk).collect();
     Ok(serde_json::json!({ "keys": keys }))
 }
 
 impl Identity {
-    /// The key that signs now; read, and made if this city has none yet, when this replica has not done so.
+    /// The key that signs access tokens now.
     pub(crate) async fn signer(&self) -> Result<Arc<Signer>, Error> {
-        if let Some(signer) = self.ring.signer.load_full() {
-            return Ok(signer);
-        }
-        self.reload_ring().await
+        self.signer_of(self.config.access_token_algorithm).await
     }
 
-    /// Reads the ring again.
-    pub(crate) async fn reload_ring(&self) -> Result<Arc<Signer>, Error> {
-        let mut conn = self.pool.acquire().await?;
-        let active = match sql::active(&mut conn).await? {
+    /// The key of an algorithm that signs now; read, and made if this city has none yet, when this replica has not done so.
+    pub(crate) async fn signer_of(&self, algorithm: Algorithm) -> Result<Arc<Signer>, Error> {
+        if let Some(signer) = self.ring.of(algorithm).load_full() {
+            return Ok(signer);
+        }
+        self.reload_ring(algorithm).await
+    }
+
+    /// Reads what signs now again.
+    async fn reload_ring(&self, algorithm: Algorithm) -> Result<Arc<Signer>, Error> {
+        let found = sql::active(&mut *self.pool.acquire().await?, algorithm).await?;
+        let active = match found {
             Some(row) => row,
             None => {
-                drop(conn);
-                self.make_first_keys().await?;
-                sql::active(&mut *self.pool.acquire().await?).await?.ok_or(Error::NoSigningKey)?
+                self.make_first_keys(algorithm).await?;
+                let made = sql::active(&mut *self.pool.acquire().await?, algorithm).await?;
+                made.ok_or(Error::NoSigningKey)?
             }
         };
-        let signer = Arc::new(self.open(active)?);
-        self.ring.signer.store(Some(signer.clone()));
+        let signer = Arc::new(self.open(algorithm, active)?);
+        self.ring.of(algorithm).store(Some(signer.clone()));
         Ok(signer)
     }
 
-    fn open(&self, row: Row) -> Result<Signer, Error> {
+    fn open(&self, algorithm: Algorithm, row: Row) -> Result<Signer, Error> {
         let sealed = row.private_key.ok_or(Error::NoSigningKey)?;
         let place = Place::new(PRIVATE_KEY, kid_uuid(&row.kid)?);
         let pkcs8 = self.vault.open(place, &sealed)?;
         Ok(Signer {
             kid: row.kid,
-            key: EncodingKey::from_ed_der(&pkcs8),
+            key: algorithm.signing_key(&pkcs8)?,
+            algorithm,
             activated_at: row.activated_at.unwrap_or(row.created_at),
         })
     }
 
-    /// Makes the city's first keys unless another replica has. Tells whether this one did.
-    pub(crate) async fn make_first_keys(&self) -> Result<bool, Error> {
+    /// Makes the city's first keys of an algorithm unless another replica has. Tells whether this one did.
+    pub(crate) async fn make_first_keys(&self, algorithm: Algorithm) -> Result<bool, Error> {
+        // Computed before anything is locked.
+        let (first, second) = (generate(algorithm).await?, generate(algorithm).await?);
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
         sql::lock(&mut tx).await?;
-        if sql::active(&mut tx).await?.is_some() {
+        if sql::active(&mut tx, algorithm).await?.is_some() {
             return Ok(false);
         }
-        if sql::next(&mut tx).await?.is_none() {
-            make_next(&mut tx, &self.vault, now).await?;
+        if sql::next(&mut tx, algorithm).await?.is_none() {
+            self.publish(&mut tx, algorithm, &first, now).await?;
         }
-        let kid = sql::activate_next(&mut tx, now).await?;
-        make_next(&mut tx, &self.vault, now).await?;
+        let kid = sql::activate_next(&mut tx, algorithm, now).await?;
+        self.publish(&mut tx, algorithm, &second, now).await?;
         let behest = Behest::of_process(&self.instance, "first-start");
         audit::append(&mut tx, &[Entry::at(&behest, Action::KeyMake, kid)], now).await?;
         tx.commit().await?;
-        info!("signing keys made");
+        info!(algorithm = algorithm.as_str(), "signing keys made");
         Ok(true)
     }
 
-    /// Lets the next key sign and publishes a new next one. Tells whether it did.
+    /// Lets the next key of each algorithm that the city has sign, and publishes new next ones. Tells whether any did.
     pub(crate) async fn rotate_keys(&self, urgency: Urgency, behest: &Behest) -> Result<bool, Error> {
         self.signer().await?;
-        let now = self.now();
-        let lifetimes = &self.config.lifetimes;
-        let mut tx = platform::db::begin(&self.pool).await?;
-        sql::lock(&mut tx).await?;
-        let active = sql::active(&mut tx).await?.ok_or(Error::NoSigningKey)?;
-        let age = now - active.activated_at.unwrap_or(active.created_at);
-        let known = sql::next(&mut tx).await?.is_some_and(|next| now - next.created_at >= PUBLISHED_AHEAD);
-        if urgency == Urgency::WhenDue && (age < Lifetimes::span(lifetimes.signing_key_seconds) || !known) {
+        let mut rotated = false;
+        for algorithm in Algorithm::ALL {
+            rotated |= self.rotate_key(algorithm, urgency, behest).await?;
+        }
+        Ok(rotated)
+    }
+
+    async fn rotate_key(&self, algorithm: Algorithm, urgency: Urgency, behest: &Behest) -> Result<bool, Error> {
+        // Looked at without a lock first: most of the time nothing is due.
+        if !self.may_rotate(&mut *self.pool.acquire().await?, algorithm, urgency).await? {
             return Ok(false);
         }
-        if sql::next(&mut tx).await?.is_none() {
-            make_next(&mut tx, &self.vault, now).await?;
+        let new = generate(algorithm).await?;
+        let now = self.now();
+        let mut tx = platform::db::begin(&self.pool).await?;
+        sql::lock(&mut tx).await?;
+        if !self.may_rotate(&mut tx, algorithm, urgency).await? {
+            return Ok(false);
         }
-        let remove_at = now + Lifetimes::span(lifetimes.access_token_seconds) + OVERLAP;
-        sql::retire_active(&mut tx, now, remove_at).await?;
-        let kid = sql::activate_next(&mut tx, now).await?;
-        make_next(&mut tx, &self.vault, now).await?;
-        audit::append(&mut tx, &[Entry::at(behest, Action::KeyRotate, kid)], now).await?;
+        if sql::next(&mut tx, algorithm).await?.is_none() {
+            self.publish(&mut tx, algorithm, &generate(algorithm).await?, now).await?;
+        }
+        let remove_at = now + Lifetimes::span(self.config.lifetimes.access_token_seconds) + OVERLAP;
+        sql::retire_active(&mut tx, algorithm, now, remove_at).await?;
+        let kid = sql::activate_next(&mut tx, algorithm, now).await?;
+        self.publish(&mut tx, algorithm, &new, now).await?;
+        audit::append(&mut tx, &[Entry::at(behest, Action::KeyRotate, &kid)], now).await?;
         tx.commit().await?;
         self.meter.key_rotation();
-        let signer = self.reload_ring().await?;
-        info!(kid = signer.kid, "signing key rotated");
+        self.reload_ring(algorithm).await?;
+        info!(kid, algorithm = algorithm.as_str(), "signing key rotated");
         Ok(true)
+    }
+
+    async fn may_rotate(&self, conn: &mut PgConnection, algorithm: Algorithm, urgency: Urgency) -> Result<bool, Error> {
+        let Some(active) = sql::active(&mut *conn, algorithm).await? else { return Ok(false) };
+        if urgency == Urgency::Now {
+            return Ok(true);
+        }
+        let now = self.now();
+        let age = now - active.activated_at.unwrap_or(active.created_at);
+        let known = sql::next(conn, algorithm).await?.is_some_and(|next| now - next.created_at >= PUBLISHED_AHEAD);
+        Ok(known && age >= Lifetimes::span(self.config.lifetimes.signing_key_seconds))
+    }
+
+    /// Publishes a key as the next one, its private half sealed.
+    async fn publish(
+        &self,
+        tx: &mut PgConnection,
+        algorithm: Algorithm,
+        key: &NewKey,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        // Random, so that a key's id says nothing about it.
+        let id = Uuid::from_bytes(vault::random());
+        let kid = URL_SAFE_NO_PAD.encode(id.as_bytes());
+        let private = self.vault.seal(Place::new(PRIVATE_KEY, id), &key.private);
+        let sealed = NewKey { public: key.public.clone(), private };
+        sql::insert_next(tx, algorithm, &kid, &sealed, now).await?;
+        Ok(())
     }
 
     /// Keeps this replica's ring current, rotates when it is time, and removes keys that are over.
@@ -185,11 +237,13 @@ impl Identity {
         })
     }
 
-    async fn tend_keys(&self) -> Result<(), Error> {
-        let signer = self.reload_ring().await?;
-        let age = self.now() - signer.activated_at;
-        if age >= Lifetimes::span(self.config.lifetimes.signing_key_seconds) {
-            self.rotate_keys(Urgency::WhenDue, &Behest::of_process(&self.instance, "due")).await?;
+    pub(crate) async fn tend_keys(&self) -> Result<(), Error> {
+        for algorithm in Algorithm::ALL {
+            let signer = self.reload_ring(algorithm).await?;
+            if self.now() - signer.activated_at >= Lifetimes::span(self.config.lifetimes.signing_key_seconds) {
+                let behest = Behest::of_process(&self.instance, "due");
+                self.rotate_key(algorithm, Urgency::WhenDue, &behest).await?;
+            }
         }
         self.remove_keys().await
     }
@@ -207,15 +261,9 @@ impl Identity {
     }
 }
 
-async fn make_next(tx: &mut PgConnection, vault: &Vault, now: DateTime<Utc>) -> Result<(), Error> {
-    let pair = Ed25519KeyPair::generate().map_err(|_| Error::NoSigningKey)?;
-    let pkcs8 = pair.to_pkcs8().map_err(|_| Error::NoSigningKey)?;
-    // Random, so that a key's id says nothing about it.
-    let id = Uuid::from_bytes(vault::random());
-    let kid = URL_SAFE_NO_PAD.encode(id.as_bytes());
-    let sealed = vault.seal(Place::new(PRIVATE_KEY, id), pkcs8.as_ref());
-    sql::insert_next(tx, &kid, pair.public_key().as_ref(), &sealed, now).await?;
-    Ok(())
+/// Makes a key on a thread that may compute for a while.
+async fn generate(algorithm: Algorithm) -> Result<NewKey, Error> {
+    tokio::task::spawn_blocking(move || algorithm.generate()).await.map_err(|_| Error::NoSigningKey)?
 }
 
 fn kid_uuid(kid: &str) -> Result<Uuid, Error> {

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::Row;
+use super::algorithm::NewKey;
+use super::{Algorithm, Row};
 
 /// Lets one replica at a time make or rotate keys; readers go on.
 pub(super) async fn lock(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -11,36 +12,40 @@ pub(super) async fn lock(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-pub(super) async fn active(conn: &mut PgConnection) -> Result<Option<Row>, sqlx::Error> {
+pub(super) async fn active(conn: &mut PgConnection, algorithm: Algorithm) -> Result<Option<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        "SELECT kid, private_key, created_at, activated_at FROM identity.signing_key WHERE algorithm = 'EdDSA' AND state = 'active'",
+        "SELECT kid, private_key, created_at, activated_at FROM identity.signing_key WHERE algorithm = $1 AND state = 'active'",
+        algorithm.as_str(),
     )
     .fetch_optional(conn)
     .await
 }
 
-pub(super) async fn next(conn: &mut PgConnection) -> Result<Option<Row>, sqlx::Error> {
+pub(super) async fn next(conn: &mut PgConnection, algorithm: Algorithm) -> Result<Option<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        "SELECT kid, private_key, created_at, activated_at FROM identity.signing_key WHERE algorithm = 'EdDSA' AND state = 'next'",
+        "SELECT kid, private_key, created_at, activated_at FROM identity.signing_key WHERE algorithm = $1 AND state = 'next'",
+        algorithm.as_str(),
     )
     .fetch_optional(conn)
     .await
 }
 
+/// Publishes a key; its private half is sealed already.
 pub(super) async fn insert_next(
     conn: &mut PgConnection,
+    algorithm: Algorithm,
     kid: &str,
-    public_key: &[u8],
-    private_key: &[u8],
+    sealed: &NewKey,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO identity.signing_key (kid, algorithm, public_key, private_key, state, created_at) VALUES ($1, 'EdDSA', $2, $3, 'next', $4)",
+        "INSERT INTO identity.signing_key (kid, algorithm, public_key, private_key, state, created_at) VALUES ($1, $2, $3, $4, 'next', $5)",
         kid,
-        public_key,
-        private_key,
+        algorithm.as_str(),
+        sealed.public,
+        sealed.private,
         now,
     )
     .execute(conn)
@@ -49,9 +54,14 @@ pub(super) async fn insert_next(
 }
 
 /// Lets the next key sign; gives its id.
-pub(super) async fn activate_next(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<String, sqlx::Error> {
+pub(super) async fn activate_next(
+    conn: &mut PgConnection,
+    algorithm: Algorithm,
+    now: DateTime<Utc>,
+) -> Result<String, sqlx::Error> {
     sqlx::query_scalar!(
-        "UPDATE identity.signing_key SET state = 'active', activated_at = $1 WHERE algorithm = 'EdDSA' AND state = 'next' RETURNING kid",
+        "UPDATE identity.signing_key SET state = 'active', activated_at = $2 WHERE algorithm = $1 AND state = 'next' RETURNING kid",
+        algorithm.as_str(),
         now,
     )
     .fetch_one(conn)
@@ -60,12 +70,14 @@ pub(super) async fn activate_next(conn: &mut PgConnection, now: DateTime<Utc>) -
 
 pub(super) async fn retire_active(
     conn: &mut PgConnection,
+    algorithm: Algorithm,
     now: DateTime<Utc>,
     remove_at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE identity.signing_key SET state = 'retired', retired_at = $1, remove_at = $2, private_key = NULL
-        WHERE algorithm = 'EdDSA' AND state = 'active'",
+        "UPDATE identity.signing_key SET state = 'retired', retired_at = $2, remove_at = $3, private_key = NULL
+        WHERE algorithm = $1 AND state = 'active'",
+        algorithm.as_str(),
         now,
         remove_at,
     )
@@ -74,15 +86,23 @@ pub(super) async fn retire_active(
     Ok(())
 }
 
-/// Ids and public halves of the keys that verify tokens, or soon will.
-pub(super) async fn published(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<(String, Vec<u8>)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        "SELECT kid, public_key FROM identity.signing_key WHERE state <> 'retired' OR remove_at > $1 ORDER BY created_at, kid",
+/// A key's id, algorithm and public half.
+pub(super) struct Published {
+    pub kid: String,
+    pub algorithm: String,
+    pub public_key: Vec<u8>,
+}
+
+/// The keys that verify tokens, or soon will.
+pub(super) async fn published(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<Published>, sqlx::Error> {
+    sqlx::query_as!(
+        Published,
+        "SELECT kid, algorithm, public_key FROM identity.signing_key WHERE state <> 'retired' OR remove_at > $1
+        ORDER BY algorithm, created_at, kid",
         now,
     )
     .fetch_all(pool)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.kid, row.public_key)).collect())
+    .await
 }
 
 /// Removes keys that are over; gives their ids.

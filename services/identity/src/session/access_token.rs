@@ -1,7 +1,7 @@
 //! Access tokens: `at+jwt` (RFC 9068), signed by the active key.
 
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{Algorithm, Header};
+use jsonwebtoken::Header;
 use platform::auth::{Claims, TOKEN_AUDIENCE, TOKEN_TYPE};
 
 use super::Session;
@@ -32,7 +32,7 @@ pub(super) fn sign(
         scope: session.scope.clone(),
         roles: Vec::new(),
     };
-    let mut header = Header::new(Algorithm::EdDSA);
+    let mut header = Header::new(signer.algorithm.of_header());
     header.typ = Some(TOKEN_TYPE.to_owned());
     header.kid = Some(signer.kid.clone());
     Ok(jsonwebtoken::encode(&header, &claims, &signer.key)?)

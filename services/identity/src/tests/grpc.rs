@@ -16,7 +16,7 @@ use crate::testing::Stage;
 
 const PHONE: &str = "0912345678";
 
-fn channel(stage: &Stage, caller: &'static str) -> Channel {
+pub(super) fn channel(stage: &Stage, caller: &'static str) -> Channel {
     let metrics = Metrics::new(caller, "test");
     let routes = grpc::routes(stage.identity.clone());
     in_process(caller, routes, InboundLayer::new(&metrics), &CallMetrics::new(&metrics), CallSettings::default())

@@ -12,3 +12,4 @@ mod otp;
 mod pin;
 mod prune;
 mod session;
+mod token;

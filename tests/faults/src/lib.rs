@@ -3,6 +3,7 @@
 //! ```text
 //! KEY move DEBIT CREDIT AMOUNT      one transfer
 //! KEY hold DEBIT CREDIT AMOUNT      a hold that is voided again in the same request
+//! KEY spend DEBIT CREDIT AMOUNT MAX one transfer, unless the debited account then spent more than MAX in the month
 //! KEY posted SEQUENCE …             the answer, one sequence and both balances per transfer
 //! KEY rejected CODE
 //! KEY again CODE                    no answer yet: ask again
@@ -11,6 +12,7 @@
 //! A request is made of its line alone, so that whoever asks again asks the same.
 
 use anyhow::{Context as _, Result, bail};
+use ledger::limit::{Class, Classes, Lift, Limit, Period};
 use ledger::{
     AccountId, AccountKind, AccountSpec, Action, Currency, Floor, HoldId, HoldSpec, Key, Money, Outcome, Posting,
     Request, TransferKind,
@@ -22,8 +24,12 @@ use uuid::Uuid;
 pub const CUSTOMER: AccountKind = AccountKind { code: 1, name: "customer", floor: Floor::Zero };
 /// Where money comes from.
 pub const NOSTRO: AccountKind = AccountKind { code: 2, name: "nostro", floor: Floor::None };
-/// The only kind of transfer here.
+/// Transfers that no limit counts.
 pub const PAYMENT: TransferKind = TransferKind::new(1, "payment");
+/// Transfers that count for limits.
+pub const PURCHASE: TransferKind = TransferKind::new(2, "purchase").spending(Class::new(1));
+/// What purchases count as.
+pub const SPENDING: Classes = Classes::of(&[Class::new(1)]);
 
 /// What a poster says once it takes requests.
 pub const READY: &str = "ready";
@@ -65,13 +71,18 @@ fn derived(what: &str, key: &str) -> Uuid {
 /// When the line is none of ours.
 pub fn request(line: &str) -> Result<(String, Request<()>)> {
     let words: Vec<&str> = line.split(' ').collect();
-    let [name, what, debit, credit, dong] = words.as_slice() else { bail!("not a request: {line}") };
+    let [name, what, debit, credit, dong, limit @ ..] = words.as_slice() else { bail!("not a request: {line}") };
     let sides = (debit.parse().context("debit")?, credit.parse().context("credit")?);
     let posting = posting(sides, dong.parse().context("amount")?);
     let request = Request::new(key(name));
-    let request = match *what {
-        "move" => request.transfer(posting),
-        "hold" => {
+    let request = match (*what, limit) {
+        ("move", []) => request.transfer(posting),
+        ("spend", [maximum]) => {
+            let (account, maximum) = (posting.debit, maximum.parse().context("limit")?);
+            let limit = Limit { account, classes: SPENDING, period: Period::Month, maximum, lift: Lift::Never };
+            request.transfer(Posting { kind: PURCHASE, ..posting }).limits(vec![limit])
+        }
+        ("hold", []) => {
             let id = HoldId::from(derived("hold", name));
             let Posting { debit, credit, amount, kind, reference, .. } = posting;
             let spec = HoldSpec { id, debit, credit, amount, kind, reference, expires_at: None };

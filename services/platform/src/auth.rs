@@ -4,7 +4,7 @@
 //! (identity by gRPC, or its own database inside identity) and are read again every second, so that a revocation
 //! is in force everywhere within seconds, also while Redis is away.
 //! Invariant: a token is refused when its signature, type, issuer, audience or time is wrong, or its session is revoked;
-//! when keys were never seen the answer is `unavailable`, never "allowed".
+//! when keys were never seen, or the revocations of the time before, the answer is `unavailable`, never "allowed".
 
 mod issuer;
 mod principal;

@@ -1,6 +1,6 @@
 //! The token check from outside: what is accepted, and every way in which a token is refused.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,13 +27,20 @@ struct Issuer {
     keys: Arc<Mutex<SigningKeys>>,
     revoked: Arc<Mutex<Vec<Revocation>>>,
     reads: Arc<AtomicU32>,
+    /// Whether revocations can't be read.
+    silent: Arc<AtomicBool>,
     clock: Clock,
 }
 
 impl Issuer {
     fn new() -> Self {
-        let issuer =
-            Self { keys: Arc::default(), revoked: Arc::default(), reads: Arc::default(), clock: Clock::test() };
+        let issuer = Self {
+            keys: Arc::default(),
+            revoked: Arc::default(),
+            reads: Arc::default(),
+            silent: Arc::default(),
+            clock: Clock::test(),
+        };
         issuer.add_key("k1");
         issuer
     }
@@ -91,6 +98,9 @@ impl KeySource for Issuer {
     }
 
     async fn revocations(&self, after: i64) -> Result<Revocations, BoxError> {
+        if self.silent.load(Ordering::SeqCst) {
+            return Err("revocations can't be read".into());
+        }
         let revoked = self.revoked.lock().expect("not poisoned");
         let seen = usize::try_from(after)?;
         Ok(Revocations { items: revoked[seen..].to_vec(), position: i64::try_from(revoked.len())? })
@@ -124,6 +134,26 @@ async fn a_good_token_names_its_bearer() {
     let principal = verifier.verify(&token).await.expect("accepted");
     assert_eq!((principal.subject, principal.client.as_str()), (subject, "app"));
     assert_eq!(principal.scopes, ["wallet"]);
+}
+
+#[tokio::test]
+async fn a_process_that_starts_takes_no_token_before_it_knows_who_was_revoked() {
+    let issuer = Issuer::new();
+    issuer.silent.store(true, Ordering::SeqCst);
+    let mut session = Uuid::nil();
+    let ended = issuer.sign(0, |_, claims| session = claims.sid);
+    let living = issuer.sign(0, |_, _| ());
+    let forget_at = issuer.clock.now().timestamp() + 600;
+    issuer.revoked.lock().expect("not poisoned").push(Revocation { session, forget_at });
+    let (verifier, task) = Verifier::new(issuer.clone(), issuer.clock.clone());
+    let shutdown = Shutdown::new();
+    tokio::spawn(task.run(shutdown.clone()));
+    assert_eq!(verifier.verify(&living).await, Err(AuthError::NoKeys));
+    issuer.silent.store(false, Ordering::SeqCst);
+    eventually(|| verifier.is_ready()).await;
+    assert_eq!(verifier.verify(&ended).await, Err(AuthError::Revoked), "from the first moment on");
+    verifier.verify(&living).await.expect("accepted");
+    shutdown.begin();
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ impl Identity {
         budget.daily_codes.saturating_sub(u32::try_from(kept).unwrap_or(u32::MAX)).max(1)
     }
 
-    /// Counts an answer as a wrong one until it turns out right, or refuses to look at it.
+    /// Counts an answer as a guess until it turns out to be none, or refuses to look at it.
     ///
     /// When Redis is away answers are looked at: no new codes come then, and those that are out have five tries each.
     pub(crate) async fn admit_answer(&self, address: Option<IpAddr>, now: DateTime<Utc>) -> Result<(), Error> {
@@ -95,6 +95,13 @@ impl Identity {
         match caps::fill_in_haste(&self.redis, &[bucket], now).await {
             Allowance::Allowed => Ok(()),
             Allowance::Refused { retry_s, .. } => Err(Error::AnswersCapped { retry_s }),
+        }
+    }
+
+    /// Takes back what was no guess: a challenge that is over, or that never was, tells nothing about a code.
+    pub(crate) async fn not_a_guess(&self, address: Option<IpAddr>, now: DateTime<Utc>) {
+        if let Some(bucket) = address.map(|address| self.answers(address)) {
+            caps::drain_in_haste(&self.redis, &[bucket], now).await;
         }
     }
 

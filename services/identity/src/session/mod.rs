@@ -125,6 +125,9 @@ impl Identity {
             Ok(proved) => proved,
             Err(error) => {
                 tx.commit().await?;
+                if !matches!(error, Error::CodeWrong { .. }) {
+                    self.not_a_guess(opening.address, now).await;
+                }
                 return Err(error);
             }
         };

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use platform::problem::Problem;
 
-use crate::challenge::Purpose;
+use crate::challenge::{ChallengeId, Purpose};
 use crate::config::{Budget, Cap};
 use crate::device::DeviceId;
 use crate::error::Error;
@@ -194,13 +194,17 @@ async fn guesses_from_one_address_are_capped_over_challenges_and_replicas() {
 }
 
 #[tokio::test]
-async fn right_answers_use_nothing_up() {
+async fn answers_that_are_no_guesses_use_nothing_up() {
     let mut config = config();
     config.caps.answers = Cap { burst: 2, refill_seconds: 600 };
     let stage = Stage::with(config).await;
     for number in 0..6 {
         let (challenge, code) = stage.code(&format!("091234567{number}"), DeviceId::generate(), Purpose::SignIn).await;
         let address = Some("203.0.113.9".parse().expect("an address"));
-        stage.identity.open_session(Opening { address, ..opening(challenge, code) }).await.expect("a session");
+        let right = || Opening { address, ..opening(challenge, code.clone()) };
+        stage.identity.open_session(right()).await.expect("a session");
+        assert!(matches!(stage.identity.open_session(right()).await, Err(Error::CodeUsed)));
+        let unknown = Opening { challenge: ChallengeId::generate(), ..right() };
+        assert!(matches!(stage.identity.open_session(unknown).await, Err(Error::ChallengeUnknown)));
     }
 }

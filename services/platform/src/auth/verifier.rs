@@ -62,6 +62,8 @@ struct Inner {
     cache: moka::sync::Cache<[u8; 32], Arc<Principal>>,
     revoked: RwLock<HashMap<Uuid, i64>>,
     revoked_changed: watch::Sender<()>,
+    /// Whether all revocations of the time before this process were read once.
+    revoked_known: watch::Sender<bool>,
 }
 
 /// Checks access tokens. Cheap to clone; clones share keys, cache and revocations.
@@ -86,6 +88,7 @@ impl Verifier {
             cache: moka::sync::Cache::new(CACHE_TOKENS),
             revoked: RwLock::default(),
             revoked_changed: watch::Sender::new(()),
+            revoked_known: watch::Sender::new(false),
         }));
         let task = verifier.clone();
         let task = Task::new("auth-keys", |shutdown| async move {
@@ -196,6 +199,9 @@ impl Verifier {
     }
 
     async fn follow_keys(&self) {
+        // Without keys every token is refused: a process that has just started takes no token of a session that ended
+        // before. Fails only if the sender is gone, which this value holds.
+        let _ = self.0.revoked_known.subscribe().wait_for(|known| *known).await;
         let mut pause = FIRST_PAUSE;
         loop {
             match self.0.source.keys().await.and_then(|keys| parse_keys(&keys)) {
@@ -220,7 +226,7 @@ impl Verifier {
     }
 
     async fn follow_revocations(&self) {
-        let (mut position, mut away) = (0, false);
+        let (mut position, mut away, mut pause) = (0, false, FIRST_PAUSE);
         loop {
             let found = self.0.source.revocations(position).await;
             let was_away = std::mem::replace(&mut away, found.is_err());
@@ -232,14 +238,19 @@ impl Verifier {
                     }
                     continue;
                 }
-                Ok(_) => self.forget_revocations(),
+                Ok(_) => {
+                    self.forget_revocations();
+                    self.0.revoked_known.send_replace(true);
+                    pause = REVOCATION_INTERVAL;
+                }
                 Err(error) => {
                     if self.is_ready() && !was_away {
                         warn!(%error, "cannot read revocations");
                     }
                 }
             }
-            tokio::time::sleep(REVOCATION_INTERVAL).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(REVOCATION_INTERVAL);
         }
     }
 

@@ -6,6 +6,7 @@
 //! | `PaymentCompleted` | payment | the payer and the merchant's owner: in-app and push |
 //! | `RefundCompleted` | payment | the payer: in-app and push |
 //! | `TopUpCompleted`, `TopUpFailed` | payment | the citizen: in-app and push |
+//! | `ReporterNotice`, of the steps that a reporter waits for | service | the reporter: in-app and push |
 //!
 //! `SessionRevoked` removes the devices that the session registered. Everything else is of no concern here.
 //! [`drafts`] and [`ended`] are pure; the handler only writes rows.
@@ -16,6 +17,7 @@ use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
 use proto::identity::v1::{OtpRequested, SessionRevoked};
 use proto::money::v1::Money;
+use proto::reports::v1::ReporterNotice;
 use proto::wallet::v1::{PaymentCompleted, RefundCompleted, TopUpCompleted, TopUpFailed};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -28,7 +30,7 @@ use crate::meter::Meter;
 use crate::template::{self, Template};
 
 /// The streams that call for messages.
-pub(crate) const STREAMS: [&str; 3] = ["identity", "journal", "wallet"];
+pub(crate) const STREAMS: [&str; 4] = ["identity", "journal", "reports-private", "wallet"];
 
 /// Turns events into messages, in the consumer's transaction.
 #[derive(Clone, Debug)]
@@ -69,6 +71,8 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
         top_up_completed(event, &completed?)
     } else if let Some(failed) = event.decode::<TopUpFailed>() {
         top_up_failed(event, &failed?)
+    } else if let Some(notice) = event.decode::<ReporterNotice>() {
+        report(event, &notice?)
     } else {
         Ok(Vec::new())
     }
@@ -116,8 +120,8 @@ fn payment(event: &Event, completed: &PaymentCompleted) -> Result<Vec<Draft>, Ha
         "merchant_id": completed.merchant_id,
         "till_id": completed.till_id,
     });
-    let mut drafts = in_app_and_push(event, payer, template::PAYMENT_SENT, &sent);
-    drafts.extend(in_app_and_push(event, owner, template::PAYMENT_RECEIVED, &received));
+    let mut drafts = in_app_and_push(event, Lane::Payment, payer, template::PAYMENT_SENT, &sent);
+    drafts.extend(in_app_and_push(event, Lane::Payment, owner, template::PAYMENT_RECEIVED, &received));
     Ok(drafts)
 }
 
@@ -129,7 +133,7 @@ fn refund(event: &Event, completed: &RefundCompleted) -> Result<Vec<Draft>, Hand
         "balance": money(completed.payer_balance.as_ref())?,
         "merchant": completed.merchant_name,
     });
-    Ok(in_app_and_push(event, id(&completed.payer_user_id)?, template::PAYMENT_REFUNDED, &parameters))
+    Ok(in_app_and_push(event, Lane::Payment, id(&completed.payer_user_id)?, template::PAYMENT_REFUNDED, &parameters))
 }
 
 fn top_up_completed(event: &Event, completed: &TopUpCompleted) -> Result<Vec<Draft>, HandleError> {
@@ -140,7 +144,7 @@ fn top_up_completed(event: &Event, completed: &TopUpCompleted) -> Result<Vec<Dra
         "balance": money(completed.balance.as_ref())?,
         "bank": completed.bank_code.to_uppercase(),
     });
-    Ok(in_app_and_push(event, id(&completed.user_id)?, template::TOP_UP_COMPLETED, &parameters))
+    Ok(in_app_and_push(event, Lane::Payment, id(&completed.user_id)?, template::TOP_UP_COMPLETED, &parameters))
 }
 
 fn top_up_failed(event: &Event, failed: &TopUpFailed) -> Result<Vec<Draft>, HandleError> {
@@ -149,18 +153,31 @@ fn top_up_failed(event: &Event, failed: &TopUpFailed) -> Result<Vec<Draft>, Hand
         "amount": money(failed.amount.as_ref())?,
         "reason": failed.reason,
     });
-    Ok(in_app_and_push(event, id(&failed.user_id)?, template::TOP_UP_FAILED, &parameters))
+    Ok(in_app_and_push(event, Lane::Payment, id(&failed.user_id)?, template::TOP_UP_FAILED, &parameters))
 }
 
-fn in_app_and_push(event: &Event, recipient: Uuid, template: Template, parameters: &Value) -> Vec<Draft> {
-    let draft = |channel| Draft {
-        event_id: event.id,
-        recipient,
-        lane: Lane::Payment,
-        channel,
-        template,
-        parameters: parameters.clone(),
+/// What a reporter waits for; other steps are in the app's list only.
+fn report(event: &Event, notice: &ReporterNotice) -> Result<Vec<Draft>, HandleError> {
+    let template = match (notice.action.as_str(), notice.to_state.as_str()) {
+        ("submit", _) => template::REPORT_RECEIVED,
+        ("ask", _) => template::REPORT_ASKED,
+        ("distribute", _) => template::REPORT_DISTRIBUTED,
+        ("reject", _) => template::REPORT_REJECTED,
+        ("merge", _) => template::REPORT_MERGED,
+        ("approve", _) => template::REPORT_PUBLISHED,
+        ("expire", "rejected") => template::REPORT_LAPSED,
+        _ => return Ok(Vec::new()),
     };
+    let parameters = json!({
+        "report_id": notice.report_id,
+        "category": { "vi": notice.category_vi, "en": notice.category_en },
+    });
+    Ok(in_app_and_push(event, Lane::Service, id(&notice.user_id)?, template, &parameters))
+}
+
+fn in_app_and_push(event: &Event, lane: Lane, recipient: Uuid, template: Template, parameters: &Value) -> Vec<Draft> {
+    let draft =
+        |channel| Draft { event_id: event.id, recipient, lane, channel, template, parameters: parameters.clone() };
     vec![draft(Channel::InApp), draft(Channel::Push)]
 }
 
@@ -269,6 +286,46 @@ pub(crate) mod tests {
             let made = drafts(&event).expect("well formed");
             assert_eq!(made.len(), 2);
             made[0].template.text(Language::En, &made[0].parameters).expect("the parameters fill the template");
+        }
+    }
+
+    #[test]
+    fn a_reporter_hears_of_the_steps_they_wait_for() {
+        let user = platform::id::new();
+        let notice = |action: &str, to_state: &str| {
+            let notice = ReporterNotice {
+                user_id: user.to_string(),
+                report_id: platform::id::new().to_string(),
+                action: action.to_owned(),
+                to_state: to_state.to_owned(),
+                category: "HT".to_owned(),
+                category_vi: "Hạ tầng giao thông".to_owned(),
+                category_en: "Roads and pavements".to_owned(),
+            };
+            drafts(&event(user, &notice)).expect("well formed")
+        };
+        for (action, to_state) in [
+            ("submit", "received"),
+            ("ask", "needs-info"),
+            ("distribute", "distributed"),
+            ("reject", "rejected"),
+            ("merge", "duplicate"),
+            ("approve", "published"),
+            ("expire", "rejected"),
+        ] {
+            let made = notice(action, to_state);
+            assert_eq!(made.len(), 2, "{action}");
+            for draft in &made {
+                assert_eq!((draft.recipient, draft.lane), (user, Lane::Service));
+                for (language, name) in [(Language::Vi, "Hạ tầng giao thông"), (Language::En, "Roads and pavements")]
+                {
+                    let text = draft.template.text(language, &draft.parameters).expect("the parameters fill it");
+                    assert!(text.body.contains(name), "{text:?}");
+                }
+            }
+        }
+        for (action, to_state) in [("claim", "verifying"), ("rate", "closed"), ("expire", "closed")] {
+            assert!(notice(action, to_state).is_empty(), "{action} to {to_state} is in the list only");
         }
     }
 

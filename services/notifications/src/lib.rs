@@ -17,7 +17,7 @@
 //!
 //! # From an event to a phone
 //!
-//! 1. A consumer reads an event of `identity`, `journal` or `wallet` and inserts one row per recipient and channel,
+//! 1. A consumer reads an event of `identity`, `journal`, `reports-private` or `wallet` and inserts one row per recipient and channel,
 //!    unique by (event, recipient, channel, template). In-app messages have arrived with that; the others get a job of
 //!    their lane's kind in the same transaction.
 //! 2. A worker of that lane claims the job, asks identity for what it needs, sends, records the attempt, and settles

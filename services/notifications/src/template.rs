@@ -28,6 +28,20 @@ pub(crate) const PAYMENT_REFUNDED: Template = Template("payment-refunded.v1");
 pub(crate) const TOP_UP_COMPLETED: Template = Template("top-up-completed.v1");
 /// Parameters: `top_up_id`, `amount`, `reason`.
 pub(crate) const TOP_UP_FAILED: Template = Template("top-up-failed.v1");
+/// To the reporter: it came in. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_RECEIVED: Template = Template("report-received.v1");
+/// To the reporter: an officer asks. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_ASKED: Template = Template("report-asked.v1");
+/// To the reporter: an agency has it. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_DISTRIBUTED: Template = Template("report-distributed.v1");
+/// To the reporter: it is not taken up. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_REJECTED: Template = Template("report-rejected.v1");
+/// To the reporter: another one tells the same. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_MERGED: Template = Template("report-merged.v1");
+/// To the reporter: there is a result. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_PUBLISHED: Template = Template("report-published.v1");
+/// To the reporter: the question had no answer in time. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_LAPSED: Template = Template("report-lapsed.v1");
 
 /// The parts of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +87,20 @@ const SOURCES: &[Source] = &[
     source!("payment-received.v1", Body, "body"),
     source!("payment-refunded.v1", Title, "title"),
     source!("payment-refunded.v1", Body, "body"),
+    source!("report-received.v1", Title, "title"),
+    source!("report-received.v1", Body, "body"),
+    source!("report-asked.v1", Title, "title"),
+    source!("report-asked.v1", Body, "body"),
+    source!("report-distributed.v1", Title, "title"),
+    source!("report-distributed.v1", Body, "body"),
+    source!("report-rejected.v1", Title, "title"),
+    source!("report-rejected.v1", Body, "body"),
+    source!("report-merged.v1", Title, "title"),
+    source!("report-merged.v1", Body, "body"),
+    source!("report-published.v1", Title, "title"),
+    source!("report-published.v1", Body, "body"),
+    source!("report-lapsed.v1", Title, "title"),
+    source!("report-lapsed.v1", Body, "body"),
     source!("top-up-completed.v1", Title, "title"),
     source!("top-up-completed.v1", Body, "body"),
     source!("top-up-failed.v1", Title, "title"),
@@ -208,6 +236,7 @@ mod tests {
             "balance": { "amount": "1350000", "currency": "VND" },
             "merchant": "Bún bò Mệ Kéo",
             "bank": "VCB",
+            "category": { "vi": "hạ tầng giao thông", "en": "roads and pavements" },
             "reason": "insufficient-funds",
             "code": "123456",
             "purpose": "sign-in",

@@ -72,6 +72,12 @@ impl City {
         self.wards.iter().find(|ward| ward.code == code)
     }
 
+    /// What to call a category: its name, or the code of one that the city no longer has.
+    pub fn name_of_category(&self, code: &str) -> Name {
+        let name = self.category(code).map(|category| category.name.clone());
+        name.unwrap_or_else(|| Name { vi: code.to_owned(), en: code.to_owned() })
+    }
+
     /// The category with a code.
     pub fn category(&self, code: &str) -> Option<&Category> {
         self.categories.iter().find(|category| category.code == code)

@@ -7,6 +7,7 @@ use platform::outbox::NewEvent;
 use proto::reports::v1::{ReportEscalated, ReportMoved, ReportRated, ReportSubmitted, ReporterNotice, ResultPublished};
 use uuid::Uuid;
 
+use crate::city::Name;
 use crate::lifecycle::{Case, Kept, Rating};
 use crate::report::Filed;
 
@@ -78,13 +79,15 @@ pub(crate) fn rated(report: &Filed, case: &Case, rating: Rating) -> NewEvent {
     NewEvent::new(report.id, &message)
 }
 
-pub(crate) fn notice(report: &Filed, reporter: Uuid, action: &str, case: &Case) -> NewEvent {
+pub(crate) fn notice(report: &Filed, category: &Name, reporter: Uuid, action: &str, case: &Case) -> NewEvent {
     let message = ReporterNotice {
         user_id: reporter.to_string(),
         report_id: report.id.to_string(),
         action: action.to_owned(),
         to_state: case.state.name().to_owned(),
         category: report.category.clone(),
+        category_vi: category.vi.clone(),
+        category_en: category.en.clone(),
     };
     NewEvent::new(reporter, &message).stream(PRIVATE_STREAM)
 }

@@ -164,7 +164,7 @@ pub(crate) async fn file(
     let word = if channel == Channel::App { "app" } else { "call" };
     let mut events = vec![event::submitted(&filed, &case, word)];
     if let Sender::Citizen(user) = sender {
-        events.push(event::notice(&filed, user, "submit", &case));
+        events.push(event::notice(&filed, &category.name, user, "submit", &case));
     }
     outbox::append(tx, SCHEMA, now, &events).await?;
     let counts = vec![Count::Submitted { category: filed.category, channel: word }];
@@ -295,7 +295,10 @@ pub(crate) async fn act(
     escalation::plan(reports, tx, filed.id, Some(before), &after).await?;
     let due = reports.due(&after).map_or(0, |due| due.timestamp());
     events.insert(0, event::moved(filed, before, &after, deed.action.name(), due));
-    events.extend(locked.reporter.map(|reporter| event::notice(filed, reporter, deed.action.name(), &after)));
+    if let Some(reporter) = locked.reporter {
+        let name = reports.city.name_of_category(&filed.category);
+        events.push(event::notice(filed, &name, reporter, deed.action.name(), &after));
+    }
     outbox::append(tx, SCHEMA, now, &events).await?;
     counts.push(Count::Moved(deed.action.name()));
     Ok(Done { id: filed.id, case: after, counts })

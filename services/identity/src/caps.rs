@@ -21,7 +21,7 @@ use crate::error::Error;
 /// The longest wait for Redis before something is refused.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest wait for Redis when nothing depends on it.
-const HASTE: Duration = Duration::from_millis(300);
+const HASTE: Duration = Duration::from_secs(1);
 
 /// How much the budget is, as far as Redis is concerned: nothing is counted.
 const NO_BUDGET: u32 = 0;

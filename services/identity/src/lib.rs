@@ -64,7 +64,7 @@ pub use citizen::CitizenId;
 pub use city::check_city;
 pub use config::Config;
 pub use device::DeviceId;
-pub use key::{Algorithm, DatabaseKeySource, Urgency};
+pub use key::{Algorithm, DatabaseKeySource, KeyStatus, Urgency, list_keys};
 pub use session::SessionId;
 pub use vault::KeyError;
 

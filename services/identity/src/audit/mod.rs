@@ -15,6 +15,8 @@ mod chain;
 mod entry;
 mod sql;
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
@@ -22,6 +24,8 @@ pub use self::chain::{Fault, Fields, Hash, NotATip, Record, Tip, Walk};
 pub use self::entry::{Action, OperatorAct, Reason, ReasonFault};
 pub(crate) use self::entry::{Behest, Entry, Origin, Source};
 pub use self::sql::Filter;
+use crate::config::Keys;
+use crate::vault::{KeyError, Vault};
 
 /// Records read at a time.
 pub const PAGE: i64 = 1_000;
@@ -68,6 +72,14 @@ pub async fn search(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Vec<Re
 /// What the database answered.
 pub async fn page(pool: &PgPool, filter: &Filter, after: i64) -> Result<Vec<Record>, sqlx::Error> {
     sql::after(pool, filter, after, PAGE).await
+}
+
+/// What a record's place is for an app at a network address.
+///
+/// # Errors
+/// When a secret is missing or weak.
+pub fn address_digest(keys: &Keys, address: IpAddr) -> Result<String, KeyError> {
+    Ok(Vault::try_new(keys)?.address_digest(address))
 }
 
 /// What [`verify`] found.

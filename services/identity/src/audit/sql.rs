@@ -15,6 +15,8 @@ pub struct Filter {
     pub subject: Option<Uuid>,
     /// What: `session.start`, or all that begins so when it ends in a dot: `session.`.
     pub action: Option<String>,
+    /// From where: an operator's machine, the name of a process, or [`address_digest`](super::address_digest).
+    pub place: Option<String>,
     /// From this time on.
     pub since: Option<DateTime<Utc>>,
     /// Before this time.
@@ -141,13 +143,15 @@ pub(super) async fn after(
         WHERE position > $1 AND ($2::text IS NULL OR actor = $2) AND ($3::uuid IS NULL OR subject = $3)
             AND ($4::text IS NULL OR action = $4 OR ($4 LIKE '%.' AND starts_with(action, $4)))
             AND ($5::timestamptz IS NULL OR recorded_at >= $5) AND ($6::timestamptz IS NULL OR recorded_at < $6)
-        ORDER BY position LIMIT $7",
+            AND ($7::text IS NULL OR place = $7)
+        ORDER BY position LIMIT $8",
         position,
         filter.actor.as_deref(),
         filter.subject,
         filter.action.as_deref(),
         filter.since,
         filter.until,
+        filter.place.as_deref(),
         limit,
     )
     .fetch_all(pool)
@@ -165,12 +169,14 @@ pub(super) async fn newest(pool: &PgPool, filter: &Filter, limit: i64) -> Result
         WHERE ($1::text IS NULL OR actor = $1) AND ($2::uuid IS NULL OR subject = $2)
             AND ($3::text IS NULL OR action = $3 OR ($3 LIKE '%.' AND starts_with(action, $3)))
             AND ($4::timestamptz IS NULL OR recorded_at >= $4) AND ($5::timestamptz IS NULL OR recorded_at < $5)
-        ORDER BY position DESC LIMIT $6",
+            AND ($6::text IS NULL OR place = $6)
+        ORDER BY position DESC LIMIT $7",
         filter.actor.as_deref(),
         filter.subject,
         filter.action.as_deref(),
         filter.since,
         filter.until,
+        filter.place.as_deref(),
         limit,
     )
     .fetch_all(pool)

@@ -60,6 +60,31 @@ pub enum Urgency {
     Now,
 }
 
+/// A signing key, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// Its id in tokens and in the key set.
+    pub kid: String,
+    /// `EdDSA` or `RS256`.
+    pub algorithm: String,
+    /// `next`, `active` or `retired`; each is in the key set.
+    pub state: String,
+    /// Since when it is in the key set.
+    pub created_at: DateTime<Utc>,
+    /// Since when it signs, or signed.
+    pub activated_at: Option<DateTime<Utc>>,
+    /// When it leaves the key set.
+    pub remove_at: Option<DateTime<Utc>>,
+}
+
+/// All signing keys that are kept; their number is bounded by how often they rotate within an access token's life.
+///
+/// # Errors
+/// What the database answered.
+pub async fn list_keys(pool: &PgPool) -> Result<Vec<KeyStatus>, sqlx::Error> {
+    sql::list(pool).await
+}
+
 /// A key as it is stored.
 struct Row {
     kid: String,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::algorithm::NewKey;
-use super::{Algorithm, Row};
+use super::{Algorithm, KeyStatus, Row};
 
 /// Lets one replica at a time make or rotate keys; readers go on.
 pub(super) async fn lock(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -84,6 +84,16 @@ pub(super) async fn retire_active(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// All keys that are kept, as operators see them.
+pub(super) async fn list(pool: &PgPool) -> Result<Vec<KeyStatus>, sqlx::Error> {
+    sqlx::query_as!(
+        KeyStatus,
+        "SELECT kid, algorithm, state, created_at, activated_at, remove_at FROM identity.signing_key ORDER BY algorithm, created_at, kid",
+    )
+    .fetch_all(pool)
+    .await
 }
 
 /// A key's id, algorithm and public half.

@@ -120,6 +120,9 @@ async fn every_act_of_a_citizen_has_its_record() {
     );
     let replay = &records[12].fields;
     assert_eq!((replay.actor_kind.as_str(), &replay.place), ("service", &start.place), "from the same address");
+    let place = audit::address_digest(&stage.identity.config.keys, "203.0.113.9".parse().expect("an address"));
+    let from_there = stage.records(Filter { place: place.ok(), ..Filter::default() }).await;
+    assert_eq!(from_there.len(), 9, "what came from that address is found by it");
     let text = serde_json::to_string(&records).expect("JSON");
     for secret in ["912345678", "203.0.113", "Hương", "502917", "271828", first.as_str()] {
         assert!(!text.contains(secret), "{secret}");

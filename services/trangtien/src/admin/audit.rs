@@ -1,6 +1,7 @@
 //! `trangtien admin audit …`: the audit searched, exported, verified. To have looked into it is on record too.
 
 use std::io::{BufRead as _, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -71,6 +72,9 @@ pub struct Which {
     /// What was done, for instance `session.start`; `session.` is everything done to sessions.
     #[arg(long)]
     action: Option<String>,
+    /// From this network address: records hold a digest of it, which takes the city's own keys.
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
     /// From this time on, RFC 3339.
     #[arg(long, value_name = "TIME")]
     since: Option<DateTime<Utc>>,
@@ -80,37 +84,30 @@ pub struct Which {
 }
 
 impl Which {
-    fn filter(&self) -> Filter {
-        Filter {
+    fn filter(&self, place: &Place) -> anyhow::Result<Filter> {
+        let digest = |address| anyhow::Ok(audit::address_digest(&place.config()?.identity.keys, address)?);
+        Ok(Filter {
             actor: self.actor.clone(),
             subject: self.subject,
             action: self.action.clone(),
+            place: self.address.map(digest).transpose()?,
             since: self.since,
             until: self.until,
-        }
+        })
     }
 
-    /// Says in a record what was looked for.
-    fn object(&self, how: &str) -> String {
-        let mut object = how.to_owned();
-        let (subject, since, until) = (
-            self.subject.map(|id| id.to_string()),
-            self.since.map(|at| at.to_rfc3339()),
-            self.until.map(|at| at.to_rfc3339()),
-        );
+    /// Says in a record what was looked for; an address by its digest.
+    fn object(&self, how: &str, filter: &Filter) -> String {
         let parts = [
-            ("subject", &subject),
-            ("actor", &self.actor),
-            ("action", &self.action),
-            ("since", &since),
-            ("until", &until),
+            ("actor", self.actor.clone()),
+            ("subject", self.subject.map(|id| id.to_string())),
+            ("action", self.action.clone()),
+            ("place", filter.place.clone()),
+            ("since", self.since.map(|at| at.to_rfc3339())),
+            ("until", self.until.map(|at| at.to_rfc3339())),
         ];
-        for (name, value) in parts {
-            if let Some(value) = value {
-                object.push_str(&format!(" {name}={value}"));
-            }
-        }
-        object
+        let named = parts.into_iter().filter_map(|(name, value)| Some(format!(" {name}={}", value?)));
+        named.fold(how.to_owned(), |object, part| object + &part)
     }
 }
 
@@ -125,9 +122,10 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
 }
 
 async fn search(place: &Place, which: &Which, limit: i64, by: &By) -> anyhow::Result<()> {
-    record(place, by.act(Action::AuditRead, which.object("search"), None)).await?;
+    let filter = which.filter(place)?;
+    record(place, by.act(Action::AuditRead, which.object("search", &filter), None)).await?;
     let pool = place.pool(Role::Identity)?;
-    let found = audit::search(&pool, &which.filter(), limit).await.context("the audit can't be read")?;
+    let found = audit::search(&pool, &filter, limit).await.context("the audit can't be read")?;
     let mut out = std::io::stdout().lock();
     for record in &found {
         let fields = &record.fields;
@@ -152,9 +150,10 @@ async fn search(place: &Place, which: &Which, limit: i64, by: &By) -> anyhow::Re
 }
 
 async fn export(place: &Place, which: &Which, by: &By) -> anyhow::Result<()> {
-    record(place, by.act(Action::AuditRead, which.object("export"), None)).await?;
+    let filter = which.filter(place)?;
+    record(place, by.act(Action::AuditRead, which.object("export", &filter), None)).await?;
     let pool = place.pool(Role::Identity)?;
-    let (filter, mut last, mut written) = (which.filter(), 0, 0);
+    let (mut last, mut written) = (0, 0);
     loop {
         let page = audit::page(&pool, &filter, last).await.context("the audit can't be read")?;
         let Some(newest) = page.last() else { break };

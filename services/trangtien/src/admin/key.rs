@@ -1,6 +1,7 @@
 //! `trangtien admin keys …`: the keys that sign tokens.
 
 use anyhow::Context as _;
+use chrono::{DateTime, SecondsFormat, Utc};
 use identity::audit::Action;
 
 use super::Why;
@@ -11,6 +12,12 @@ use crate::run;
 /// What to do with the signing keys.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
+    /// Shows the keys of the key set: what signs, what is next, what has retired and until when.
+    List {
+        /// Which city.
+        #[command(flatten)]
+        place: Place,
+    },
     /// Lets the next signing keys take over at once; the old ones stay published until no token of theirs can be alive.
     Rotate {
         /// Which city.
@@ -25,8 +32,29 @@ pub enum Command {
 /// Does it.
 pub(super) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::List { place } => list(&place).await,
         Command::Rotate { place, why } => rotate(&place, &why).await,
     }
+}
+
+async fn list(place: &Place) -> anyhow::Result<()> {
+    let keys = identity::list_keys(&place.pool(Role::Identity)?).await.context("the keys can't be read")?;
+    println!("{:<24} {:<6} {:<8} {:<26} {:<26} leaves the key set", "kid", "", "state", "published", "signs since");
+    let time = |at: Option<DateTime<Utc>>| {
+        at.map_or_else(|| "-".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+    };
+    for key in keys {
+        println!(
+            "{:<24} {:<6} {:<8} {:<26} {:<26} {}",
+            key.kid,
+            key.algorithm,
+            key.state,
+            time(Some(key.created_at)),
+            time(key.activated_at),
+            time(key.remove_at)
+        );
+    }
+    Ok(())
 }
 
 async fn rotate(place: &Place, why: &Why) -> anyhow::Result<()> {

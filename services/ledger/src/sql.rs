@@ -6,6 +6,7 @@
 //! | [`batch`] | what a batch reads under the shard's lock |
 //! | [`write`] | what a batch writes |
 //! | [`audit`] | what verification reads, in short transactions by range |
+//! | [`copy`] | the rows that verification reads by the million |
 //! | [`books`] | what the journal, statements and exports read |
 //! | [`checkpoint`] | what checkpoints read and write |
 //!
@@ -16,5 +17,6 @@ pub(crate) mod audit;
 pub(crate) mod batch;
 pub(crate) mod books;
 pub(crate) mod checkpoint;
+pub(crate) mod copy;
 pub(crate) mod row;
 pub(crate) mod write;

@@ -2,14 +2,16 @@
 //!
 //! What is recomputed: the leaf of every transfer and record, both roots and the hash of every block, the chain, gap-free sequences, both balances on every transfer, keys, refunds, and then every account's balance, holds, freeze, floor and usage.
 //!
-//! Memory is constant: transfers and blocks are read in pages, trees keep one hash per level, and balances are kept for at most [`Options::accounts_per_pass`] accounts; past that, history is walked again for the next share of accounts.
-//! Transactions are short: each page is one statement. Posting goes on meanwhile: what is posted after the start is not verified, only taken into account.
+//! Memory is constant: history is read in windows of blocks, of which a few are under way at a time, and balances are kept for at most [`Options::accounts_per_pass`] accounts; past that, history is walked again for the next share of accounts.
+//! Reading, hashing and following balances go on beside one another (see `window`).
+//! Transactions are short: each window takes a few statements, each on its own. Posting goes on meanwhile: what is posted after the start is not verified, only taken into account.
 //! It may run as the runtime role: it reads only.
 
 mod balance;
 mod chain;
 mod record;
 mod usage;
+mod window;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -67,6 +69,8 @@ pub struct ShardReport {
     pub transfers: i64,
     /// How many accounts were verified.
     pub accounts: i64,
+    /// For how many of them what they spent was counted alone, because postings went on or something is wrong.
+    pub recounted: i64,
     /// The time of the last verified block.
     pub up_to: DateTime<Utc>,
     /// What does not hold, first block first, then accounts.
@@ -182,9 +186,11 @@ pub async fn verify(pool: &PgPool, options: Options) -> Result<Report, sqlx::Err
 }
 
 async fn verify_shard(pool: &PgPool, shard: i16, options: Options) -> Result<ShardReport, sqlx::Error> {
-    let (head, outside) = audit::head(pool, shard).await?;
-    let accounts = audit::accounts(pool, shard).await?;
-    let passes = passes(accounts, options);
+    let mut connection = audit::connect(pool).await?;
+    let (head, outside) = audit::head(&mut connection, shard).await?;
+    let passes = passes(audit::accounts(&mut connection, shard).await?, options);
+    let spending = audit::spending_kinds(&mut connection, shard).await?;
+    drop(connection);
     let mut findings = Findings { shard, list: Vec::new() };
     if outside.beyond {
         findings.add(Some(head.block), Fault::Head);
@@ -192,21 +198,19 @@ async fn verify_shard(pool: &PgPool, shard: i16, options: Options) -> Result<Sha
     if outside.stray {
         findings.add(None, Fault::Stray);
     }
-    let spending = audit::spending_kinds(pool, shard).await?;
-    let mut balances = balance::Balances::new((passes, 0), &spending, options.calendar);
-    let transfers = chain::walk(pool, shard, &head, &mut balances, &mut findings).await?;
-    let mut verified = balances.compare(pool, &head, &mut findings).await?;
-    for pass in 1..passes {
+    let (mut transfers, mut accounts) = (0, balance::Compared::default());
+    for pass in 0..passes {
         let mut balances = balance::Balances::new((passes, pass), &spending, options.calendar);
-        balances.walk(pool, shard, &head, &mut findings).await?;
-        verified += balances.compare(pool, &head, &mut findings).await?;
+        transfers = chain::walk(pool, shard, &head, &mut balances, &mut findings).await?;
+        accounts.add(balances.compare(pool, &head, &mut findings).await?);
     }
     findings.list.sort_by_key(|finding| (finding.account.is_some(), finding.block.is_none(), finding.block));
     Ok(ShardReport {
         shard,
         blocks: head.block,
         transfers,
-        accounts: verified,
+        accounts: accounts.all,
+        recounted: accounts.recounted,
         up_to: head.posted_at,
         findings: findings.list,
     })

@@ -1,7 +1,7 @@
 //! What the journal, statements and exports read: single rows, or pages by sequence, each in one short statement.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::row::{AccountRow, BlockRow, StoredBlock, TransferRow};
@@ -297,8 +297,12 @@ pub(crate) async fn shards(pool: &PgPool) -> Result<Vec<i16>, sqlx::Error> {
 }
 
 /// The block of a transfer; `None` for sequence 0.
-pub(crate) async fn block_of(pool: &PgPool, shard: i16, sequence: i64) -> Result<Option<i64>, sqlx::Error> {
+pub(crate) async fn block_of(
+    connection: &mut PgConnection,
+    shard: i16,
+    sequence: i64,
+) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar!("SELECT block FROM ledger.transfer WHERE shard = $1 AND sequence = $2", shard, sequence)
-        .fetch_optional(pool)
+        .fetch_optional(connection)
         .await
 }

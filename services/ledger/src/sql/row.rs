@@ -248,6 +248,8 @@ pub(crate) struct RefundRow {
     pub(crate) payment: Uuid,
     pub(crate) amount: i64,
     pub(crate) class: Option<i16>,
+    /// When the payment counted as spent; none when there is no such payment.
+    pub(crate) spent_at: Option<DateTime<Utc>>,
 }
 
 impl RefundRow {

@@ -1,14 +1,15 @@
-//! Balances: running ones on transfers, and then those of the accounts.
+//! Balances: running ones on transfers, and then those of the accounts; and what accounts spent, counted along the way.
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::chain::Transfers;
+use super::record::Spendings;
 use super::{End, Fault, Findings, usage};
 use crate::account::AccountId;
 use crate::fold::{MARK_EVERY, Map};
-use crate::limit::{Calendar, Class, Usage};
+use crate::limit::{Calendar, Class, Day, Spending, Usage};
 use crate::sql::audit::{self, StateRow};
 use crate::sql::books;
 use crate::transfer::Transfer;
@@ -26,6 +27,20 @@ pub(super) struct Balances<'a> {
     accounts: Map<AccountId, Running>,
 }
 
+/// How many accounts were compared.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Compared {
+    pub(super) all: i64,
+    /// Those whose usage was counted alone.
+    pub(super) recounted: i64,
+}
+
+impl Compared {
+    pub(super) fn add(&mut self, more: Self) {
+        (self.all, self.recounted) = (self.all + more.all, self.recounted + more.recounted);
+    }
+}
+
 /// Where an account stands.
 #[derive(Clone, Default)]
 struct Running {
@@ -35,12 +50,8 @@ struct Running {
     /// How many of its transfers should be marked, and the hash of their sequences in order.
     marks: i64,
     mark_hash: Option<Box<Sha256>>,
-    /// Whether any of its transfers counts for limits.
-    spent: bool,
-    /// What it spent by transfers alone: no hold, no refund.
+    /// What it spent.
     usage: Usage,
-    /// Whether a refund gave back some of what it spent.
-    refunded: bool,
 }
 
 impl Running {
@@ -66,8 +77,34 @@ impl<'a> Balances<'a> {
         low % self.shares == self.share
     }
 
-    /// Follows a transfer; says whether both balances on it and both places before it follow from what went before.
-    pub(super) fn take(&mut self, transfer: &Transfer) -> bool {
+    /// Follows a block; says whether both balances on each transfer and both places before it follow from what went before.
+    pub(super) fn take(&mut self, posted_at: DateTime<Utc>, transfers: &[Transfer], spendings: &Spendings) -> bool {
+        let day = self.calendar.day(posted_at);
+        for spending in &spendings.held {
+            self.spend(*spending, day);
+        }
+        let mut follows = true;
+        for transfer in transfers {
+            follows &= self.follow(transfer);
+            let kind = self.spending.iter().find(|(kind, _)| *kind == transfer.kind);
+            if let Some((_, class)) = kind.filter(|_| !spendings.posted.contains(&transfer.id)) {
+                self.spend(Spending { account: transfer.debit, class: *class, amount: transfer.amount }, day);
+            }
+        }
+        for (spending, spent_at) in &spendings.released {
+            self.give_back(*spending, *spent_at);
+        }
+        let refunded = |transfer: &&Transfer| spendings.refunded.contains_key(&transfer.sequence);
+        if !spendings.refunded.is_empty() {
+            for transfer in transfers.iter().filter(refunded) {
+                let (class, spent_at) = spendings.refunded[&transfer.sequence];
+                self.give_back(Spending { account: transfer.credit, class, amount: transfer.amount }, spent_at);
+            }
+        }
+        follows
+    }
+
+    fn follow(&mut self, transfer: &Transfer) -> bool {
         let Some(out) = transfer.amount.checked_neg().filter(|_| transfer.amount > 0) else { return false };
         let debit = (transfer.debit, out, transfer.debit_balance, transfer.debit_previous);
         let credit = (transfer.credit, transfer.amount, transfer.credit_balance, transfer.credit_previous);
@@ -77,75 +114,58 @@ impl<'a> Balances<'a> {
                 let running = self.accounts.entry(account).or_default();
                 follows &= running.balance.checked_add(amount) == Some(balance) && running.sequence == previous;
                 running.enter(balance, transfer.sequence);
-                let class = self.spending.iter().find(|(kind, _)| account == transfer.debit && *kind == transfer.kind);
-                if let Some((_, class)) = class {
-                    running.spent = true;
-                    // What does not fit is counted again from the books.
-                    running.usage.count(*class, self.calendar.day(transfer.posted_at), transfer.amount).ok();
-                }
             }
         }
         follows
     }
 
-    /// Notes that a transfer to this account is a refund.
-    pub(super) fn refunded(&mut self, account: AccountId) {
-        if self.is_ours(account.uuid()) {
-            self.accounts.entry(account).or_default().refunded = true;
+    /// Counts a spending; what does not fit is counted again from the books.
+    fn spend(&mut self, spending: Spending, day: Day) {
+        if self.is_ours(spending.account.uuid()) && spending.amount > 0 {
+            let usage = &mut self.accounts.entry(spending.account).or_default().usage;
+            usage.count(spending.class, day, spending.amount).ok();
         }
     }
 
-    /// Follows all transfers again for a further share of accounts; what else is wrong with them was found before.
-    pub(super) async fn walk(
-        &mut self,
-        pool: &PgPool,
-        shard: i16,
-        end: &End,
-        findings: &mut Findings,
-    ) -> Result<(), sqlx::Error> {
-        let mut transfers = Transfers::new(pool, shard, end.sequence);
-        while let Some(row) = transfers.next_up_to(end.sequence).await? {
-            let Ok(transfer) = row.read() else { continue };
-            if !self.take(&transfer) {
-                findings.add(Some(transfer.block), Fault::RunningBalance);
-            }
+    fn give_back(&mut self, spending: Spending, spent_at: DateTime<Utc>) {
+        if self.is_ours(spending.account.uuid()) {
+            let usage = &mut self.accounts.entry(spending.account).or_default().usage;
+            usage.give_back(spending.class, self.calendar.day(spent_at), spending.amount);
         }
-        Ok(())
     }
 
-    /// Compares the accounts of this share with what history says; gives how many there are.
+    /// Compares the accounts of this share with what history says.
     pub(super) async fn compare(
         mut self,
         pool: &PgPool,
         end: &End,
         findings: &mut Findings,
-    ) -> Result<i64, sqlx::Error> {
-        let (shard, mut after, mut compared) = (findings.shard, Uuid::nil(), 0);
+    ) -> Result<Compared, sqlx::Error> {
+        let mut connection = audit::connect(pool).await?;
+        let (shard, mut after, mut compared) = (findings.shard, Uuid::nil(), Compared::default());
         loop {
-            let page = audit::states(pool, shard, after, end.sequence, ACCOUNT_PAGE).await?;
+            let page = audit::states(&mut connection, shard, after, end.sequence, ACCOUNT_PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.id;
             for row in page.into_iter().filter(|row| self.is_ours(row.id)).collect::<Vec<_>>() {
-                compared += 1;
+                compared.all += 1;
                 let running = self.accounts.remove(&row.id.into()).unwrap_or_default();
                 let mut faults = faults(&row, &running);
-                // Holds, refunds and what came later are rare: only then is it counted again, along the account's own chain.
-                let plain = self.share == 0
-                    && row.later_transfers == 0
-                    && !row.spent_by_hold
-                    && !running.refunded
-                    && Usage::decode(&row.usage).as_ref() == Ok(&running.usage);
-                if !plain && !usage::holds(pool, self.calendar, &row, running.spent).await? {
+                // What came later may have counted: then it is counted again, along the account's own chain.
+                let counted = Usage::decode(&row.usage).as_ref() == Ok(&running.usage)
+                    && (row.later_transfers == 0 || row.usage.is_empty());
+                compared.recounted += i64::from(!counted);
+                if !counted && !usage::holds(&mut connection, self.calendar, row.id, &row.usage).await? {
                     faults.push(Fault::Usage);
                 }
                 for fault in faults {
-                    let block = books::block_of(pool, shard, running.sequence).await?;
+                    let block = books::block_of(&mut connection, shard, running.sequence).await?;
                     findings.add_account(block, row.id, fault);
                 }
             }
         }
         for (account, running) in self.accounts {
-            let block = books::block_of(pool, shard, running.sequence).await?;
+            let block = books::block_of(&mut connection, shard, running.sequence).await?;
             findings.add_account(block, account.uuid(), Fault::AccountMissing);
         }
         Ok(compared)

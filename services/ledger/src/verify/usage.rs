@@ -1,22 +1,26 @@
-//! What accounts spent in their day and month, counted again from history.
+//! What accounts spent in their day and month, counted again from their own chains.
 //!
-//! An account's usage is a function of its history (see [`limit`](crate::limit)), and moves on while postings do: it is compared with a recount in one snapshot.
-//! Only accounts that ever spent are counted, along their own chain and back to the beginning of their month.
+//! An account's usage is a function of its history (see [`limit`](crate::limit)). The walk counts it for all accounts at once (see [`balance`](super::balance));
+//! where it came to something else, because postings went on or because something is wrong, the account is counted alone, in one snapshot, back to the beginning of its month.
 
-use sqlx::PgPool;
+use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::limit::{Calendar, Usage};
-use crate::sql::audit::{self, Recount, StateRow};
+use crate::sql::audit::{self, Recount};
 
-/// Whether an account's usage is what its history adds up to. `spent` is whether any verified transfer counted for it.
-pub(super) async fn holds(pool: &PgPool, calendar: Calendar, row: &StateRow, spent: bool) -> Result<bool, sqlx::Error> {
-    if row.usage.is_empty() {
-        return Ok(!spent && !row.spent_by_hold);
-    }
-    if Usage::decode(&row.usage).is_err() {
+/// Whether an account's usage, which is `stored`, is what its history adds up to.
+pub(super) async fn holds(
+    connection: &mut PgConnection,
+    calendar: Calendar,
+    account: Uuid,
+    stored: &[i64],
+) -> Result<bool, sqlx::Error> {
+    // Whoever ever spent has a last day.
+    if stored.is_empty() || Usage::decode(stored).is_err() {
         return Ok(false);
     }
-    let counted = audit::recount(pool, row.id, calendar.zone_name()).await?;
+    let counted = audit::recount(connection, account, calendar.zone_name()).await?;
     Ok(agrees(&counted))
 }
 

@@ -80,7 +80,7 @@ async fn a_refund_gives_back_used_limits_where_it_is_told_to() {
     // The test's clock may have passed into another month in between: then only the new one counts.
     let held_back = if month == 1_050 { 400 } else { 0 };
     assert_eq!((day_after, month - month_after), (30, held_back + 20));
-    assert_sound(&world.pool()).await;
+    assert_sound_at_rest(&world.pool()).await;
     replica.stop().await;
 }
 

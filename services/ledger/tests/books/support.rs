@@ -145,6 +145,13 @@ pub(crate) async fn spent<R: Send + Sync + 'static>(
     (usage.spent(classes, Period::Day, day), usage.spent(classes, Period::Month, day))
 }
 
+/// As [`assert_sound`], when nobody posts: what accounts spent came out along the way.
+pub(crate) async fn assert_sound_at_rest(pool: &PgPool) {
+    assert_sound(pool).await;
+    let report = ledger::verify::verify(pool, ledger::verify::Options::default()).await.expect("verified");
+    assert_eq!(report.shards[0].recounted, 0);
+}
+
 /// Everything holds, and debits equal credits. Gives how many transfers there are.
 pub(crate) async fn assert_sound(pool: &PgPool) -> i64 {
     let report = ledger::verify::verify(pool, ledger::verify::Options::default()).await.expect("verified");

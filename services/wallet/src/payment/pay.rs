@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ledger::money::{Money, PositiveMoney};
-use ledger::{Action, Answer, Key, Outcome, Posted, Posting, Refusals, Request};
+use ledger::{Action, Answer, Key, Outcome, Posted, Posting, Refusals, Reject, Request};
 use platform::idempotency::{self, Claim};
 use platform::outbox;
 use platform::problem::{IDEMPOTENCY_KEY_REUSED, Problem};
@@ -154,8 +154,13 @@ async fn attempt(
     let expense = Expense { kind: Kind::Goods, class: limit::GOODS, amount: order.amount };
     let error = match allowance::prepare(wallet, payer, expense).await {
         Ok(allowance) => {
-            let request = request(payer.user, key, order, new).limits(allowance.limits());
-            return Ok((wallet.ledger.answer(request).await?, Some(allowance)));
+            let request = request(payer.user, key.clone(), order, new).limits(allowance.limits());
+            let answer = wallet.ledger.answer(request).await?;
+            if let Outcome::Rejected(reject @ Reject::ProofRequired(_)) = answer.outcome {
+                // The ledger does not remember it, and hands over no rider that would tell of it.
+                refused_by_rule(wallet, key, order.amount, Error::Rejected(reject).name()).await;
+            }
+            return Ok((answer, Some(allowance)));
         }
         Err(error) => error,
     };

@@ -40,7 +40,10 @@ fn receipts() {
     let block = format!(
         r#"{{"shard":1,"number":7,"first_sequence":12,"transfers":3,"records":1,"posted_at":"2026-11-21T09:00:00.123456Z","transfer_root":"{hash}","record_root":"{hash}","balance_hash":"{hash}","previous_hash":"{hash}"}}"#
     );
-    let proof = format!(r#"{{"block":{block},"block_hash":"{hash}","leaf":"{hash}","index":1,"path":["{hash}"]}}"#);
+    let nonce = "7c1b5f083f0a1a33ca076a9527983258";
+    let proof = format!(
+        r#"{{"block":{block},"block_hash":"{hash}","nonce":"{nonce}","leaf":"{hash}","index":1,"path":["{hash}"]}}"#
+    );
     let money = |dong: &str| format!(r#"{{"amount":"{dong}","currency":"VND"}}"#);
     let transfer = format!(
         r#"{{"shard":1,"sequence":13,"block":7,"posted_at":"2026-11-21T09:00:00.123456Z","id":"{id}","debit":"{id}","credit":"{id}","amount":{},"kind":2,"reference":"{id}","request":null}}"#,

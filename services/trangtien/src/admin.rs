@@ -105,13 +105,22 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::DeadLetters { place, role } => dead_letter::list(&place, role).await,
         Command::Redrive { place, role, which, why } => dead_letter::redrive(&place, role, &which, &why.by()).await,
-        Command::AppointSupervisor { place, user_id, why } => appoint(&place, user_id, &why.by()).await,
+        Command::AppointSupervisor { place, user_id, why } => {
+            appoint_supervisor(&place, user_id, why.reason).await?;
+            println!("{user_id} is a supervisor of field reports");
+            Ok(())
+        }
         Command::Keys(command) => key::run(command).await,
         Command::Audit(command) => audit::run(command).await,
     }
 }
 
-async fn appoint(place: &Place, user_id: Uuid, by: &By) -> anyhow::Result<()> {
+/// Makes a person a supervisor of field reports, on record.
+///
+/// # Errors
+/// When a database does not answer.
+pub async fn appoint_supervisor(place: &Place, user_id: Uuid, reason: Reason) -> anyhow::Result<()> {
+    let by = Why { reason }.by();
     record(place, by.act(Action::SupervisorAppoint, "reports".to_owned(), Some(user_id))).await?;
     let pool = place.pool(Role::Reports)?;
     let appointment = Appointment { user_id, role: reports::officer::Role::Supervisor, agency: None };
@@ -119,7 +128,6 @@ async fn appoint(place: &Place, user_id: Uuid, by: &By) -> anyhow::Result<()> {
         .await
         .context("the officer can't be written down")?;
     tracing::info!(operator = by.operator, user.id = %user_id, "supervisor appointed");
-    println!("{user_id} is a supervisor of field reports");
     Ok(())
 }
 

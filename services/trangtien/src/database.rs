@@ -24,6 +24,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// The city that runs in a data folder.
+    #[must_use]
+    pub fn running_in(data_dir: &Path) -> Self {
+        Self { config: None, data_dir: data_dir.to_owned() }
+    }
+
     /// A pool for a role's schema: as the role when a configuration is given, else as the running city's administrator.
     ///
     /// # Errors

@@ -80,13 +80,13 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let folder = Folder::open(&options.data_dir)?;
     let clock = Config::load(None)?.clock();
     let city = tokio::select! {
-        city = City::start(folder, &options, clock, &progress) => city?,
+        city = City::start(folder, &options, clock.clone(), &progress) => city?,
         () = stop.asked() => bail!("stopped while starting"),
     };
     progress.step(format!("Ready: {}", city.info.http));
     progress.say(city.welcome());
     let traffic = Shutdown::new();
-    let making = options.traffic.map(|per_second| city.make_traffic(per_second, &traffic)).transpose()?;
+    let making = options.traffic.map(|per_second| city.make_traffic(per_second, (&options, clock), &traffic)).transpose()?;
     let ended = tokio::select! {
         () = stop.asked() => Ok(()),
         error = city.look_after(&progress) => Err(error),
@@ -181,13 +181,25 @@ impl City {
         Ok(said)
     }
 
-    /// Lets people pay until the shutdown begins.
+    /// Lets people live until the shutdown begins: so many journeys a second are the day's mean.
     ///
     /// # Errors
-    /// When the city has no usable URL.
-    pub fn make_traffic(&self, per_second: u32, shutdown: &Shutdown) -> anyhow::Result<JoinHandle<()>> {
-        let place = (self.info.http.parse()?, self.info.sandbox.parse()?);
-        Ok(tokio::spawn(traffic::run(place, per_second, shutdown.clone())))
+    /// When the city has no usable URL or time zone.
+    pub fn make_traffic(
+        &self,
+        per_second: u32,
+        (options, clock): (&Options, Clock),
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<JoinHandle<()>> {
+        let town = traffic::Town {
+            url: self.info.http.parse()?,
+            sandbox: self.info.sandbox.parse()?,
+            city: options.city.clone(),
+            zone: traffic::zone(&options.city)?,
+            data_dir: options.data_dir.clone(),
+            clock,
+        };
+        Ok(tokio::spawn(traffic::run(town, per_second, shutdown.clone())))
     }
 
     /// Stops everything in order; the data stays.

@@ -1,8 +1,9 @@
 //! `trangtien walkthrough`: the main job of the city, done by its people over public HTTP only, each step printed with what came back.
 //!
 //! A citizen signs in by phone and sets a PIN; a merchant opens a shop; the citizen tops up from a bank and pays by scanning;
-//! both see it; callbacks of the bank that are late, doubled or missing end right; bad input is refused in words;
-//! an operator sees it all in metrics that agree with the books. What phones receive is read from the sandbox.
+//! both see it; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
+//! or missing end right; bad input is refused in words; an operator sees it all in metrics that agree with the books.
+//! What phones receive is read from the sandbox.
 //!
 //! It adds to whatever the city already holds and may be run again and again, also while others use the city.
 
@@ -10,6 +11,7 @@ mod citizen;
 mod operator;
 mod person;
 mod refusal;
+mod report;
 mod script;
 mod shop;
 mod top_up;
@@ -21,6 +23,7 @@ use serde_json::Value;
 use url::Url;
 
 pub use self::person::{Answer, Person, World, eventually, money};
+pub(crate) use self::report::EVIDENCE;
 use self::script::Script;
 use crate::database::running;
 
@@ -34,9 +37,16 @@ const PRICE: u64 = 45_000;
 /// # Errors
 /// The first step that does not hold.
 pub async fn run(url: Option<Url>, data_dir: &Path) -> anyhow::Result<()> {
+    let here = running(data_dir);
+    // Whoever walks through a city that runs elsewhere is not on its machine.
+    let on_its_machine = match (&url, &here) {
+        (Some(url), Ok(here)) => here.http.parse().is_ok_and(|own: Url| own == *url),
+        (Some(_), Err(_)) => false,
+        (None, _) => true,
+    };
     let url = match url {
         Some(url) => url,
-        None => running(data_dir)?.http.parse().context("run.json holds no URL")?,
+        None => here?.http.parse().context("run.json holds no URL")?,
     };
     let mut script = Script::new();
     let world = arrive(&mut script, url).await?;
@@ -47,6 +57,7 @@ pub async fn run(url: Option<Url>, data_dir: &Path) -> anyhow::Result<()> {
     top_up::from_bank(&mut script, &buyer).await?;
     let payment = shop::pay(&mut script, (&buyer, &seller), &shop).await?;
     citizen::hears_of_it(&mut script, &buyer).await?;
+    report::from_hole_to_road(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;
     top_up::with_faults(&mut script, &buyer).await?;
     refusal::of_bad_input(&mut script, (&buyer, &seller), &shop).await?;
     operator::sees_it(&mut script, &world, (before, payment)).await?;

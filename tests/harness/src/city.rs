@@ -133,6 +133,11 @@ impl City {
         Visitor::new(self.run.http.clone(), self.run.sandbox.clone())
     }
 
+    /// What `trangtien up` keeps: `--data-dir`.
+    pub fn data_folder(&self) -> PathBuf {
+        data_folder(self.folder.path())
+    }
+
     /// The city's origin.
     pub fn url(&self) -> &Url {
         &self.run.http

@@ -1,5 +1,8 @@
 //! The journey: a citizen signs in by phone, tops up from a bank and pays a merchant by QR — in both shapes of the city.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use anyhow::{Context as _, Result, ensure};
 use harness::{City, eventually, money};
 use serde_json::{Value, json};
@@ -80,6 +83,23 @@ async fn metrics_agree_with_the_books(city: &City) -> Result<()> {
         .sum();
     ensure!(total.0 > 0, "the books hold transfers");
     ensure!(counted == f64::from(i32::try_from(total.0)?), "metrics {counted} = books {}", total.0);
+    prometheus_reads(&text)
+}
+
+/// Prometheus's own tool finds nothing to object to.
+fn prometheus_reads(exposition: &str) -> Result<()> {
+    let mut command = Command::new("promtool");
+    let mut child = command
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("promtool is missing: Debian has it in the package `prometheus`, and tests/run installs it")?;
+    child.stdin.take().context("it has an input")?.write_all(exposition.as_bytes())?;
+    let ran = child.wait_with_output()?;
+    let said = [ran.stdout, ran.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    ensure!(ran.status.success() && said.trim().is_empty(), "promtool check metrics: {said}");
     Ok(())
 }
 

@@ -16,10 +16,15 @@ async fn every_step_holds_with_one_process_per_role() -> Result<()> {
 }
 
 async fn walk(city: City) -> Result<()> {
-    let walked = Command::new(program()?).args(["walkthrough", "--url", city.url().as_str()]).output().await?;
+    let walked = Command::new(program()?)
+        .args(["walkthrough", "--url", city.url().as_str(), "--data-dir"])
+        .arg(city.data_folder())
+        .output()
+        .await?;
     let text = String::from_utf8_lossy(&walked.stdout);
     ensure!(walked.status.success(), "{text}\n{}", String::from_utf8_lossy(&walked.stderr));
     let last = text.lines().rev().find(|line| !line.trim().is_empty()).context("it prints its steps")?;
+    ensure!(text.contains("the citizen rates it"), "officers take part: {text}");
     ensure!(last.starts_with("All ") && last.contains("steps hold"), "it ends by saying that all hold: {last}");
     city.finish().await
 }

@@ -1,43 +1,74 @@
-//! `--traffic N`: people who pay, over public HTTP like everybody else, so that walls and books have something to show.
+//! `--traffic N`: people who pay and report, over public HTTP like everybody else, so that walls and books have something to show.
 //!
-//! A few shops and a changing crowd of citizens. Nothing here knows the services: it uses what the walkthrough's people use.
+//! It lives a city's day: N journeys a second are the day's mean, and each hour has its share of them by the city's clock ([`day`]).
+//! Nothing here knows the services: it uses what the walkthrough's people use; only the first officer is made on the machine.
 
+mod day;
+mod payer;
+mod reporter;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Context as _;
+use chrono_tz::Tz;
+use platform::clock::Clock;
+use platform::dataset::read_toml;
 use platform::task::Shutdown;
-use serde_json::json;
-use tokio::sync::{Mutex, Semaphore};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
 use url::Url;
-use uuid::Uuid;
 
-use super::settings::SANDBOX_BANK;
-use crate::walkthrough::{Person, World, eventually, money};
+use self::payer::Market;
+use self::reporter::Desk;
+use crate::walkthrough::World;
 
-/// The most journeys a second.
+/// The most journeys a second, as the day's mean.
 pub const MAX_RATE: u32 = 200;
-const SHOPS: [&str; 4] = ["Bún bò Mệ Kéo", "Chè Hẻm", "Nón lá Tây Hồ", "Cà phê Muối"];
-const CITIZENS: usize = 12;
-/// A citizen is replaced by a new one before the access token expires.
-const CITIZEN_LIFE: Duration = Duration::from_secs(480);
+/// One journey in so many is a field report; the others pay.
+const REPORT_EVERY: u32 = 25;
 /// The most payments under way.
 const MAX_UNDER_WAY: usize = 64;
-/// What a citizen brings from the bank, in đồng.
-const TOP_UP: u64 = 1_000_000;
+/// The most reports under way: officers take their time.
+const MAX_REPORTS: usize = 100;
 /// How long the crowd pauses after something went wrong.
 const PAUSE: Duration = Duration::from_secs(1);
 
-struct Citizen {
-    person: Person,
-    since: Instant,
+/// Where the people live.
+#[derive(Clone, Debug)]
+pub(super) struct Town {
+    /// The city's origin.
+    pub(super) url: Url,
+    /// The outside world's.
+    pub(super) sandbox: Url,
+    /// The city's folder.
+    pub(super) city: PathBuf,
+    /// Where its zone's day stands.
+    pub(super) zone: Tz,
+    /// The folder of `trangtien up`.
+    pub(super) data_dir: PathBuf,
+    /// The city's time.
+    pub(super) clock: Clock,
+}
+
+/// The zone that a city's `city.toml` names.
+///
+/// # Errors
+/// When it names none.
+pub(super) fn zone(city: &Path) -> anyhow::Result<Tz> {
+    #[derive(Deserialize)]
+    struct File {
+        time_zone: String,
+    }
+    let file = read_toml::<File>(&city.join("city.toml")).map_err(|fault| anyhow::anyhow!("{fault}"))?.value;
+    file.time_zone.parse().map_err(|_| anyhow::anyhow!("{} is no time zone", file.time_zone))
 }
 
 /// Makes traffic until the shutdown begins. What goes wrong is logged and tried again.
-pub(super) async fn run((city, sandbox): (Url, Url), per_second: u32, shutdown: Shutdown) {
+pub(super) async fn run(town: Town, per_second: u32, shutdown: Shutdown) {
     let work = async {
         loop {
-            if let Err(error) = crowd(&city, &sandbox, per_second).await {
+            if let Err(error) = crowd(&town, per_second).await {
                 tracing::warn!(error = format!("{error:#}"), "demo traffic was interrupted");
             }
             tokio::time::sleep(PAUSE).await;
@@ -49,92 +80,38 @@ pub(super) async fn run((city, sandbox): (Url, Url), per_second: u32, shutdown: 
     }
 }
 
-async fn crowd(city: &Url, sandbox: &Url, per_second: u32) -> anyhow::Result<()> {
-    let world = World::new(city.clone(), sandbox.clone())?;
-    let owner = sign_up(&world).await?;
-    let mut tills = Vec::new();
-    for name in SHOPS {
-        tills.push(open_shop(&owner, name).await?);
-    }
-    let mut citizens = Vec::new();
-    for _ in 0..CITIZENS {
-        let person = arrive(&world).await?;
-        citizens.push(Arc::new(Mutex::new(Citizen { person, since: Instant::now() })));
-    }
-    let under_way = Arc::new(Semaphore::new(MAX_UNDER_WAY));
-    let mut tick = tokio::time::interval(Duration::from_secs(1) / per_second.clamp(1, MAX_RATE));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+async fn crowd(town: &Town, per_second: u32) -> anyhow::Result<()> {
+    let world = World::new(town.url.clone(), town.sandbox.clone())?;
+    let market = Market::open(&world).await?;
+    let desk = Desk::open(&world, &town.city, &town.data_dir).await?;
+    let (payments, reports) = (Arc::new(Semaphore::new(MAX_UNDER_WAY)), Arc::new(Semaphore::new(MAX_REPORTS)));
     loop {
-        tick.tick().await;
-        let Ok(place) = under_way.clone().try_acquire_owned() else { continue };
-        let citizen = citizens[rand::random_range(0..citizens.len())].clone();
-        let till = tills[rand::random_range(0..tills.len())].clone();
-        tokio::spawn(async move {
-            if let Err(error) = visit(&citizen, &till).await {
-                tracing::warn!(error = format!("{error:#}"), "a demo payment went wrong");
-            }
-            drop(place);
-        });
-    }
-}
-
-/// A citizen pays at a till; a poor one goes to the bank, an old one makes place for a new one.
-async fn visit(citizen: &Mutex<Citizen>, till: &str) -> anyhow::Result<()> {
-    let person = citizen.lock().await.person.clone();
-    let amount = 1_000 * rand::random_range(5..120_u64);
-    let body = json!({ "till_id": till, "amount": money(amount) });
-    let answer = person.post("/wallet/v1/payments", &body).await?;
-    if answer.status.is_success() {
-        let mut citizen = citizen.lock().await;
-        if citizen.since.elapsed() > CITIZEN_LIFE {
-            *citizen = Citizen { person: arrive(&citizen.person.world).await?, since: Instant::now() };
+        let mean = f64::from(per_second.clamp(1, MAX_RATE));
+        tokio::time::sleep(until_next(mean * day::pace(town.clock.now(), town.zone))).await;
+        if rand::random_range(0..REPORT_EVERY) == 0 {
+            let Ok(place) = reports.clone().try_acquire_owned() else { continue };
+            let (desk, citizen) = (desk.clone(), market.anybody().await);
+            tokio::spawn(async move {
+                if let Err(error) = desk.tell(&citizen).await {
+                    tracing::warn!(error = format!("{error:#}"), "a demo report went wrong");
+                }
+                drop(place);
+            });
+        } else {
+            let Ok(place) = payments.clone().try_acquire_owned() else { continue };
+            let market = market.clone();
+            tokio::spawn(async move {
+                if let Err(error) = market.visit().await {
+                    tracing::warn!(error = format!("{error:#}"), "a demo payment went wrong");
+                }
+                drop(place);
+            });
         }
-        return Ok(());
     }
-    // Whoever holds the lock goes to the bank; the others come again later.
-    if answer.body["code"] == "insufficient-funds" {
-        if let Ok(citizen) = citizen.try_lock() {
-            top_up(&citizen.person).await?;
-        }
-        return Ok(());
-    }
-    // Limits of the day and the like: a new citizen has none behind.
-    let mut citizen = citizen.lock().await;
-    *citizen = Citizen { person: arrive(&citizen.person.world).await?, since: Instant::now() };
-    answer.expect(201).map(|_| ())
 }
 
-async fn sign_up(world: &World) -> anyhow::Result<Person> {
-    let challenge = world.ask_for_code().await?;
-    let (_, code) = world.read_sms(&challenge).await?;
-    Ok(world.start_session(&challenge, &code).await?.0)
-}
-
-/// A new citizen with money.
-async fn arrive(world: &World) -> anyhow::Result<Person> {
-    let person = sign_up(world).await?;
-    top_up(&person).await?;
-    Ok(person)
-}
-
-async fn top_up(person: &Person) -> anyhow::Result<()> {
-    let account = format!("{:010}", rand::random_range(0..10_000_000_000_u64));
-    person.world.steer("/bank/v1/accounts", &json!({ "account": account, "balance": money(2 * TOP_UP) })).await?;
-    let body = json!({ "bank_code": SANDBOX_BANK, "account": account, "amount": money(TOP_UP) });
-    let asked = person.post("/wallet/v1/top-ups", &body).await?.expect(202)?;
-    let id: Uuid = asked["id"].as_str().context("id")?.parse()?;
-    eventually("the top-up", || async {
-        let seen = person.get(&format!("/wallet/v1/top-ups/{id}")).await?.expect(200)?;
-        Ok((seen["state"] == "completed").then_some(()))
-    })
-    .await
-}
-
-/// Opens a shop; gives its till.
-async fn open_shop(owner: &Person, name: &str) -> anyhow::Result<String> {
-    let id = |body: serde_json::Value| body["id"].as_str().map(str::to_owned).context("id");
-    let merchant = id(owner.post("/wallet/v1/merchants", &json!({ "name": name })).await?.expect(201)?)?;
-    let stores = format!("/wallet/v1/merchants/{merchant}/stores");
-    let store = id(owner.post(&stores, &json!({ "name": "Huế" })).await?.expect(201)?)?;
-    id(owner.post(&format!("{stores}/{store}/tills"), &json!({ "name": "Quầy 1" })).await?.expect(201)?)
+/// The pause before the next of people who come by themselves, so many a second on the mean (a Poisson process).
+fn until_next(per_second: f64) -> Duration {
+    let luck: f64 = 1.0 - rand::random::<f64>();
+    Duration::from_secs_f64(-luck.ln() / per_second)
 }

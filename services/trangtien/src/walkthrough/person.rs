@@ -106,6 +106,16 @@ impl World {
         Ok(answer.body)
     }
 
+    /// Signs somebody new in.
+    ///
+    /// # Errors
+    /// When the city refuses, or no SMS comes.
+    pub async fn sign_up(&self) -> anyhow::Result<Person> {
+        let challenge = self.ask_for_code().await?;
+        let (_, code) = self.read_sms(&challenge).await?;
+        Ok(self.start_session(&challenge, &code).await?.0)
+    }
+
     /// Asks for a one-time code for a new phone number; gives the challenge and the phone.
     ///
     /// # Errors
@@ -142,7 +152,8 @@ impl World {
         let body = json!({ "challenge_id": challenge.id, "code": code, "device": device });
         let answer = self.post("/identity/v1/sessions", &body).await?.expect(201)?;
         let token = super::text(&answer, "/access_token")?.to_owned();
-        Ok((Person { world: self.clone(), token }, answer))
+        let refresh = super::text(&answer, "/refresh_token")?.to_owned();
+        Ok((Person { world: self.clone(), token, refresh }, answer))
     }
 }
 
@@ -165,12 +176,43 @@ pub struct Person {
     /// Where they live.
     pub world: World,
     token: String,
+    refresh: String,
 }
 
 impl Person {
     /// A request with their token.
     pub(super) fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
         Ok(self.world.request(method, path)?.bearer_auth(&self.token))
+    }
+
+    /// The same person with new tokens; the old refresh token is used up.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn renewed(&self) -> anyhow::Result<Self> {
+        let body = json!({ "refresh_token": self.refresh });
+        let answer = self.world.post("/identity/v1/sessions/refresh", &body).await?.expect(200)?;
+        let token = super::text(&answer, "/access_token")?.to_owned();
+        let refresh = super::text(&answer, "/refresh_token")?.to_owned();
+        Ok(Self { world: self.world.clone(), token, refresh })
+    }
+
+    /// Their id.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub async fn id(&self) -> anyhow::Result<Uuid> {
+        let me = self.get("/identity/v1/me").await?.expect(200)?;
+        super::text(&me, "/id")?.parse().context("an id is a UUID")
+    }
+
+    /// Adds a picture (PNG) to what stands at `path`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn send_photo(&self, path: &str, picture: &'static [u8]) -> anyhow::Result<Value> {
+        let request = self.request(Method::POST, &format!("{path}/photos"))?.header("content-type", "image/png");
+        send(request.header("idempotency-key", Uuid::new_v4().to_string()).body(picture)).await?.expect(201)
     }
 
     /// GETs as this person.

@@ -23,6 +23,11 @@ impl Script {
         println!("\n{title}");
     }
 
+    /// Says something beside the steps.
+    pub(super) fn note(&self, what: &str) {
+        println!("     · {what}");
+    }
+
     /// Tries a step and prints how it went; the step gives a value and the lines to show.
     ///
     /// # Errors

@@ -221,3 +221,50 @@ fn checked(stored: StoredBlock, rows: &mut dyn Iterator<Item = TransferRow>, rec
     }
     Checked { number: block.number, block: Some((block, hash)), faults, rows: count, transfers, spendings }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn row(number: i64, first_sequence: i64, transfers: i32, records: i32) -> BlockRow {
+        BlockRow {
+            shard: 1,
+            number,
+            first_sequence,
+            posted_at: DateTime::UNIX_EPOCH,
+            transfers,
+            records,
+            transfer_root: Vec::new(),
+            record_root: Vec::new(),
+            balance_hash: Vec::new(),
+            previous_hash: Vec::new(),
+            hash: Vec::new(),
+            salt: Uuid::nil(),
+        }
+    }
+
+    fn numbers(rows: Vec<BlockRow>) -> Vec<Vec<i64>> {
+        grouped(rows).iter().map(|group| group.iter().map(|row| row.number).collect()).collect()
+    }
+
+    #[test]
+    fn windows_are_bounded_and_their_sequences_follow_on() {
+        assert_eq!(
+            numbers(vec![row(1, 1, 4_000, 0), row(2, 4_001, 6_000, 1), row(3, 10_001, 1, 0)]),
+            [vec![1, 2], vec![3]]
+        );
+        assert_eq!(numbers(vec![row(1, 1, 1, 9_999), row(2, 2, 1, 1), row(3, 3, 1, 1)]), [vec![1, 2], vec![3]]);
+        // One block may be larger than a window, and stands alone then.
+        assert_eq!(numbers(vec![row(1, 1, 1, 0), row(2, 2, 20_000, 0), row(3, 20_002, 1, 0)]), [[1], [2], [3]]);
+        // Forged ranges: a gap, an overlap, counts that can't be.
+        assert_eq!(numbers(vec![row(1, 1, 5, 0), row(2, 7, 5, 0), row(3, 12, 5, 0)]), [vec![1], vec![2, 3]]);
+        assert_eq!(numbers(vec![row(1, 1, 5, 0), row(2, 5, 5, 0)]), [[1], [2]]);
+        assert_eq!(
+            numbers(vec![row(1, 1, -5, -1), row(2, 1, i32::MAX, 0), row(3, i64::MAX, 2, 0)]),
+            [vec![1, 2], vec![3]]
+        );
+    }
+}

@@ -40,6 +40,8 @@ const PUBLISHED_AHEAD: TimeDelta = TimeDelta::seconds(2 * JWKS_MAX_AGE_S);
 pub(crate) const JWKS_MAX_AGE_S: i64 = 300;
 /// Replicas that are behind, and clocks that differ.
 const OVERLAP: TimeDelta = TimeDelta::seconds(60);
+/// Keys shown to operators.
+const MAX_LISTED: i64 = 100;
 const PRIVATE_KEY: &str = "signing_key.private_key";
 
 /// The key that signs now.
@@ -77,12 +79,12 @@ pub struct KeyStatus {
     pub remove_at: Option<DateTime<Utc>>,
 }
 
-/// All signing keys that are kept; their number is bounded by how often they rotate within an access token's life.
+/// The newest signing keys that are kept, at most 100.
 ///
 /// # Errors
 /// What the database answered.
 pub async fn list_keys(pool: &PgPool) -> Result<Vec<KeyStatus>, sqlx::Error> {
-    sql::list(pool).await
+    sql::list(pool, MAX_LISTED).await
 }
 
 /// A key as it is stored.

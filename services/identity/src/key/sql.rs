@@ -86,11 +86,15 @@ pub(super) async fn retire_active(
     Ok(())
 }
 
-/// All keys that are kept, as operators see them.
-pub(super) async fn list(pool: &PgPool) -> Result<Vec<KeyStatus>, sqlx::Error> {
+/// The newest keys that are kept, as operators see them, oldest first.
+pub(super) async fn list(pool: &PgPool, limit: i64) -> Result<Vec<KeyStatus>, sqlx::Error> {
     sqlx::query_as!(
         KeyStatus,
-        "SELECT kid, algorithm, state, created_at, activated_at, remove_at FROM identity.signing_key ORDER BY algorithm, created_at, kid",
+        "SELECT n.kid, n.algorithm, n.state, n.created_at, n.activated_at, n.remove_at FROM (
+            SELECT kid, algorithm, state, created_at, activated_at, remove_at FROM identity.signing_key
+            ORDER BY created_at DESC, kid LIMIT $1
+        ) AS n ORDER BY n.algorithm, n.created_at, n.kid",
+        limit,
     )
     .fetch_all(pool)
     .await

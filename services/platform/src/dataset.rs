@@ -6,6 +6,8 @@
 //! Both say above their content where it comes from: `# Origin: …`; a file that doesn't is at fault.
 //! Unknown columns and keys are refused by the types that callers read into (`deny_unknown_fields`).
 
+pub mod dated;
+
 use std::fmt;
 use std::fs;
 use std::ops::Range;

@@ -3,12 +3,23 @@
 use platform::config::Secret;
 use serde::{Deserialize, Serialize};
 
+use crate::biller::Billers;
+
+/// What the city calls itself.
+const PARTNER: &str = "trangtien";
+
 /// Settings of the sandbox. No credential has a default; [`Config::generate`] draws fresh ones.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The bank.
     pub bank: BankConfig,
+    /// The billers; fresh ones where a configuration was written before there were any.
+    #[serde(default = "BillerConfig::generate")]
+    pub biller: BillerConfig,
+    /// Which billers there are: what the city's folder says, and no secret.
+    #[serde(skip)]
+    pub billers: Billers,
     /// The SMS gateway.
     pub sms: SmsConfig,
     /// The push gateway.
@@ -27,6 +38,24 @@ pub struct BankConfig {
     pub name: String,
     /// The bank's key: signs what the bank sends to the partner.
     pub secret: Secret,
+}
+
+/// Credentials of the billers, the same for all, and of their one partner.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BillerConfig {
+    /// What the partner calls itself in `X-Partner`; a biller calls itself by its code.
+    pub partner: String,
+    /// The partner's key: signs what the partner sends to a biller.
+    pub partner_secret: Secret,
+    /// The billers' key: signs what a biller sends to the partner.
+    pub secret: Secret,
+}
+
+impl BillerConfig {
+    fn generate() -> Self {
+        Self { partner: PARTNER.to_owned(), partner_secret: random_secret(), secret: random_secret() }
+    }
 }
 
 /// Credentials of the SMS gateway.
@@ -52,11 +81,13 @@ impl Config {
     pub fn generate() -> Self {
         Self {
             bank: BankConfig {
-                partner: "trangtien".to_owned(),
+                partner: PARTNER.to_owned(),
                 partner_secret: random_secret(),
                 name: "sandbox-bank".to_owned(),
                 secret: random_secret(),
             },
+            biller: BillerConfig::generate(),
+            billers: Billers::default(),
             sms: SmsConfig { token: random_secret() },
             push: PushConfig { project: "trangtien-sandbox".to_owned(), token: random_secret() },
         }

@@ -3,11 +3,11 @@
 //! A fault is set per outside party and strikes its partner-facing requests, each of them or the next `times`.
 //! Invariant: every wait is bounded by [`MAX_WAIT`].
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
@@ -127,9 +127,9 @@ impl Course {
     }
 }
 
-/// The fault in force at one outside party.
-#[derive(Debug, Default)]
-pub(crate) struct FaultSlot(Mutex<Option<Fault>>);
+/// The fault in force at one outside party. Cheap to clone; clones are one slot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FaultSlot(Arc<Mutex<Option<Fault>>>);
 
 impl FaultSlot {
     /// The course of one more request; counts it against `times`.
@@ -149,20 +149,39 @@ impl FaultSlot {
     fn current(&self) -> Option<Fault> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn show(&self) -> Response {
+        axum::Json(self.current()).into_response()
+    }
+
+    fn replace(&self, body: &[u8]) -> Result<Response, Refusal> {
+        let fault: Fault = parse(body)?;
+        fault.validate()?;
+        self.set(Some(fault.clone()));
+        Ok(axum::Json(fault).into_response())
+    }
+
+    fn clear(&self) -> StatusCode {
+        self.set(None);
+        StatusCode::NO_CONTENT
+    }
 }
 
 /// `GET`, `POST` and `DELETE` of the fault slot that `slot` picks.
 pub(crate) fn routes(slot: fn(&World) -> &FaultSlot) -> MethodRouter<World> {
-    get(async move |State(world): State<World>| axum::Json(slot(&world).current()))
-        .post(async move |State(world): State<World>, body: Bytes| -> Result<Response, Refusal> {
-            let fault: Fault = parse(&body)?;
-            fault.validate()?;
-            slot(&world).set(Some(fault.clone()));
-            Ok(axum::Json(fault).into_response())
+    get(async move |State(world): State<World>| slot(&world).show())
+        .post(async move |State(world): State<World>, body: Bytes| slot(&world).replace(&body))
+        .delete(async move |State(world): State<World>| slot(&world).clear())
+}
+
+/// The same for one of many slots, which the path names.
+pub(crate) fn routes_by_name(slot: fn(&World, &str) -> Result<FaultSlot, Refusal>) -> MethodRouter<World> {
+    get(async move |State(world): State<World>, Path(name): Path<String>| Ok::<_, Refusal>(slot(&world, &name)?.show()))
+        .post(async move |State(world): State<World>, Path(name): Path<String>, body: Bytes| {
+            slot(&world, &name)?.replace(&body)
         })
-        .delete(async move |State(world): State<World>| {
-            slot(&world).set(None);
-            StatusCode::NO_CONTENT
+        .delete(async move |State(world): State<World>, Path(name): Path<String>| {
+            Ok::<_, Refusal>(slot(&world, &name)?.clear())
         })
 }
 

@@ -17,12 +17,21 @@ const OFFERS: &[(&str, &str)] = &[
     ("POST /bank/v1/accounts", "{account, balance, standing?}: open or replace a bank account"),
     ("GET /bank/v1/accounts/{number}", "a bank account's balance"),
     ("GET /bank/statement?cursor=&limit=", "all collections, oldest first, for reconciliation"),
+    ("GET /billers/{code}/v1/customers/{customer_code}/bills", "signed: a customer's unpaid bills"),
+    ("POST /billers/{code}/v1/payments", "signed: record a payment of a bill; answered, then a signed callback"),
+    ("GET /billers/{code}/v1/payments/{request_id}", "signed: what became of a payment"),
+    (
+        "POST /billers/{code}/customers",
+        "{customer_code?, readings: [{usage, read_on?}]}: make a customer, or add to one; each reading is a bill",
+    ),
+    ("GET /billers/{code}/customers/{customer_code}", "a customer's bills, paid ones too"),
+    ("GET /billers/{code}/statement?cursor=&limit=", "all payments, oldest first, for reconciliation"),
     ("POST /gateways/sms/v1/messages", "bearer: {to, text, reference, receipt_url?}; 202 {message_id}"),
     ("GET /sms?to=&limit=", "text messages received, newest first"),
     ("POST /gateways/fcm/v1/projects/{project}/messages:send", "bearer: a push message in FCM's HTTP v1 form"),
     ("GET /push?token=&limit=", "push messages received, newest first"),
     (
-        "GET, POST, DELETE /bank/faults, /sms/faults, /push/faults",
+        "GET, POST, DELETE /bank/faults, /billers/{code}/faults, /sms/faults, /push/faults",
         "read, set or clear what goes wrong: \
         {delay_ms, error_rate, timeout, error_after_effect, duplicate, drop_callback, callback_delay_ms, times}",
     ),

@@ -1,27 +1,31 @@
-//! The outside world for demos and tests: a bank, an SMS gateway and a push gateway, in memory.
+//! The outside world for demos and tests: a bank, billers, an SMS gateway and a push gateway, in memory.
 //!
 //! Services reach it over HTTP only and never link it; the command and the tests start it.
 //!
 //! | module | what it plays |
 //! | --- | --- |
 //! | `bank` | a bank that collects money from its customers' accounts for a partner, and calls back |
+//! | `biller` | utilities that bill what their customers used, by the city's dated tariffs, and record payments |
 //! | `sms` | an SMS gateway with delivery receipts |
 //! | `push` | a push gateway in the form of FCM's HTTP v1 interface |
 //! | `fault` | what goes wrong with each of them, when a test asks for it |
-//! | `signature` | the signatures of the bank, both ways |
+//! | `signature` | the signatures of the bank and the billers, both ways |
+//! | `journal` | what a partner asked for, once per id |
 //!
 //! Invariant: everything is bounded. Lists are rings with a named maximum, waits and retries end.
 //! Invariant: no lock is held across an await.
 //!
-//! The two kinds of routes: those under `/bank/v1/collections` and `/gateways` are what a partner integrates with,
+//! The two kinds of routes: those under `/bank/v1/collections`, `/billers/{code}/v1` and `/gateways` are what a partner integrates with,
 //! and demand credentials; all others exist for whoever plays with the sandbox, and demand none.
 //! So the sandbox belongs on a loopback address.
 
 mod bank;
+mod biller;
 mod callback;
 mod config;
 mod fault;
 mod index;
+mod journal;
 mod money;
 mod push;
 mod refusal;
@@ -38,7 +42,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use bank::{CLOSED_ACCOUNT, OPENING_BALANCE, POOR_ACCOUNT, RICH_ACCOUNTS};
-pub use config::{BankConfig, Config, PushConfig, SmsConfig};
+pub use biller::{Billers, check_city};
+pub use config::{BankConfig, BillerConfig, Config, PushConfig, SmsConfig};
 pub use push::DEAD_TOKEN_PREFIX;
 pub use signature::{MAX_AGE, PARTNER_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
@@ -88,6 +93,7 @@ fn routes(world: world::World) -> Router {
     Router::new()
         .merge(index::routes())
         .merge(bank::routes())
+        .merge(biller::routes())
         .merge(sms::routes())
         .merge(push::routes())
         .fallback(index::unknown_route)

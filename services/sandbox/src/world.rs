@@ -2,6 +2,7 @@
 //!
 //! Locks: one mutex per outside party, never two at once, never across an await.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,12 +11,15 @@ use platform::task::Shutdown;
 use tokio_util::task::TaskTracker;
 
 use crate::bank::Bank;
-use crate::callback::Callbacks;
+use crate::biller::{Book, Profile};
+use crate::callback::{Callback, Callbacks};
 use crate::config::Config;
-use crate::fault::FaultSlot;
+use crate::fault::{CallbackCourse, FaultSlot};
 use crate::push::PushGateway;
 use crate::sms::SmsGateway;
 
+/// Callbacks that are still to come, at most; what would lead to more is refused until some are done.
+const MAX_PENDING: usize = 50_000;
 /// How long a stopping sandbox waits for callbacks that are on their way.
 const FINISH_WITHIN: Duration = Duration::from_secs(6);
 
@@ -31,15 +35,36 @@ struct Inner {
     tasks: TaskTracker,
     bank: Mutex<Bank>,
     bank_faults: FaultSlot,
+    billers: HashMap<String, Biller>,
     sms: Mutex<SmsGateway>,
     sms_faults: FaultSlot,
     push: Mutex<PushGateway>,
     push_faults: FaultSlot,
 }
 
+/// One biller: who it is, its books, and what goes wrong with it.
+#[derive(Debug)]
+pub(crate) struct Biller {
+    pub(crate) profile: Profile,
+    pub(crate) faults: FaultSlot,
+    book: Mutex<Book>,
+}
+
+impl Biller {
+    fn new(profile: &Profile) -> Self {
+        Self { profile: profile.clone(), faults: FaultSlot::default(), book: Mutex::new(Book::new(profile)) }
+    }
+
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl World {
     /// A fresh world whose tasks stop with `shutdown`.
     pub(crate) fn new(config: Config, clock: Clock, shutdown: &Shutdown) -> Self {
+        let billers = config.billers.profiles.iter();
+        let billers = billers.map(|profile| (profile.code.clone(), Biller::new(profile))).collect();
         Self(Arc::new(Inner {
             config,
             callbacks: Callbacks::new(clock.clone(), shutdown.clone()),
@@ -47,6 +72,7 @@ impl World {
             tasks: TaskTracker::new(),
             bank: Mutex::new(Bank::new()),
             bank_faults: FaultSlot::default(),
+            billers,
             sms: Mutex::new(SmsGateway::new()),
             sms_faults: FaultSlot::default(),
             push: Mutex::new(PushGateway::new()),
@@ -64,6 +90,22 @@ impl World {
 
     pub(crate) fn callbacks(&self) -> &Callbacks {
         &self.0.callbacks
+    }
+
+    /// Whether so many callbacks are to come that no more should be promised.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.0.tasks.len() >= MAX_PENDING
+    }
+
+    /// Delivers a callback in the background.
+    pub(crate) fn call_back(&self, callback: Callback, course: CallbackCourse) {
+        let world = self.clone();
+        self.0.tasks.spawn(async move { world.callbacks().deliver(&callback, course).await });
+    }
+
+    /// The biller of a code.
+    pub(crate) fn biller(&self, code: &str) -> Option<&Biller> {
+        self.0.billers.get(code)
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {

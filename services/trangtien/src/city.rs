@@ -27,7 +27,13 @@ pub fn check(dir: &Path) -> anyhow::Result<()> {
 
 /// What all roles find, each fault once, by file and line.
 fn faults(dir: &Path) -> Vec<Fault> {
-    let checks = [identity::check_city, wallet::check_city, reports::check_city, ioc::check_city];
+    let checks = [
+        identity::check_city,
+        wallet::check_city,
+        reports::check_city,
+        ioc::check_city,
+        sandbox::check_city,
+    ];
     let mut faults: Vec<Fault> = checks.into_iter().flat_map(|check| check(dir)).collect();
     faults.sort_by(|one, other| (&one.file, one.line, &one.message).cmp(&(&other.file, other.line, &other.message)));
     faults.dedup_by(|one, other| (&one.file, one.line, &one.message) == (&other.file, other.line, &other.message));

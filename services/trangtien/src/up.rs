@@ -231,7 +231,8 @@ async fn start_on(
 ) -> anyhow::Result<(RunInfo, Sandbox, Roles)> {
     let city = options.city.canonicalize();
     let city = city.with_context(|| format!("there is no city in {}", options.city.display()))?;
-    let secrets = folder.secrets()?;
+    let mut secrets = folder.secrets()?;
+    secrets.sandbox.billers = ::sandbox::Billers::load(&city)?;
     let verifiers =
         secrets.database.iter().map(|(role, password)| (role.clone(), Secret::new(scram_verifier(password.expose()))));
     migrate::bootstrap(servers.database_url(), &verifiers.collect()).await?;
@@ -241,7 +242,7 @@ async fn start_on(
     })?;
     progress.step("Schemas are up to date");
     let sandbox = Sandbox::start(&secrets, clock.clone()).await?;
-    progress.step(format!("Sandbox (bank, SMS, push) on {}", sandbox.url()));
+    progress.step(format!("Sandbox (bank, billers, SMS, push) on {}", sandbox.url()));
     let mut config = settings::of_city(&public, &secrets, &sandbox)?;
     config.city = city;
     config.redis_url = servers.redis_url().clone();

@@ -1,17 +1,18 @@
-//! What the wallet takes from the city's folder: banks and dated rules.
+//! What the wallet takes from the city's folder: banks, billers and dated rules.
 //!
 //! | file | read by |
 //! | --- | --- |
 //! | `banks.csv` | [`load_banks`] |
+//! | `billers.csv` | [`load_billers`] |
 //! | `rules/*.toml` | [`Rules::load`] |
 //! | `procedures.csv`, `procedure-channels.csv`, `sanitation-fees.csv` | [`check_city`] only |
 //!
 //! Touches only those files, and only at start and in [`check_city`].
 //! Amounts are whole minor units of the city's currency (VND has no minor unit, so đồng).
-//! Invariant: [`load_banks`] and [`Rules::load`] refuse everything that [`check_city`] reports of their files.
+//! Invariant: [`load_banks`], [`load_billers`] and [`Rules::load`] refuse everything that [`check_city`] reports of their files.
 
 mod bank;
-mod dated;
+mod biller;
 mod fee;
 mod rules;
 #[cfg(test)]
@@ -22,13 +23,13 @@ use std::path::Path;
 use platform::dataset::Fault;
 
 pub use bank::{Bank, Banks, load_banks};
-pub use rules::{
-    Alone, CoolDown, Kind, LimitClass, Maximum, Period, Proof, Rules, TIERS, Tariff, TariffStep, Unproved, Utility,
-};
+pub use biller::{Biller, BillerKind, Billers, load_billers};
+pub use rules::{Alone, CoolDown, Kind, LimitClass, Maximum, Period, Proof, Rules, TIERS, Unproved};
 
 /// Every fault of the wallet's files in a city's folder, with file and line.
 pub fn check_city(dir: &Path) -> Vec<Fault> {
     let mut faults = bank::read(dir).1;
+    faults.extend(biller::read(dir).1);
     faults.extend(rules::read(dir).1);
     faults.extend(fee::check(dir));
     faults.sort();

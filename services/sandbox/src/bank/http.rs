@@ -15,15 +15,12 @@ use super::{Acceptance, Account, Collection, Order, Reason, Standing, Status};
 use crate::callback::Callback;
 use crate::fault;
 use crate::fault::CallbackCourse;
+use crate::journal::PageQuery;
 use crate::money::Dong;
 use crate::refusal::{Refusal, parse};
 use crate::signature::{Message, verify};
 use crate::world::World;
 
-/// Collections whose callback is still to come, at most; more are refused until some are done.
-const MAX_PENDING: usize = 50_000;
-/// Collections on one page of the statement, at most.
-const MAX_STATEMENT_PAGE: usize = 10_000;
 /// Digits of an account number.
 const ACCOUNT_DIGITS: std::ops::RangeInclusive<usize> = 6..=19;
 
@@ -94,7 +91,7 @@ async fn collect(
     let course = world.bank_faults().strike();
     course.before_effect().await?;
     let order = parse::<CollectRequest>(&body)?.into_order()?;
-    if world.tasks().len() >= MAX_PENDING {
+    if world.is_busy() {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many collections are pending"));
     }
     let bank_reference = format!("FT{:032X}", rand::random::<u128>());
@@ -189,14 +186,6 @@ fn check_number(number: &str) -> Result<(), Refusal> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StatementQuery {
-    #[serde(default)]
-    cursor: u64,
-    limit: Option<usize>,
-}
-
 #[derive(Serialize)]
 struct StatementLine<'a> {
     account: &'a str,
@@ -206,21 +195,11 @@ struct StatementLine<'a> {
     settled_at: Option<DateTime<Utc>>,
 }
 
-async fn statement(State(world): State<World>, Query(query): Query<StatementQuery>) -> Result<Response, Refusal> {
-    let limit = query.limit.unwrap_or(MAX_STATEMENT_PAGE);
-    if !(1..=MAX_STATEMENT_PAGE).contains(&limit) {
-        return Err(Refusal::invalid_field(format!("limit must be 1 to {MAX_STATEMENT_PAGE}")));
-    }
-    let collections = world.bank().statement(query.cursor, limit);
-    let next_cursor = collections.last().filter(|_| collections.len() == limit).map(|(position, _)| *position);
-    let items: Vec<_> = collections
-        .iter()
-        .map(|(_, collection)| StatementLine {
-            account: &collection.order.account,
-            outcome: collection.into(),
-            requested_at: collection.requested_at,
-            settled_at: collection.settled_at,
-        })
-        .collect();
-    Ok(axum::Json(json!({ "items": items, "next_cursor": next_cursor })).into_response())
+async fn statement(State(world): State<World>, Query(query): Query<PageQuery>) -> Result<Response, Refusal> {
+    query.answer(&world.bank().collections, |collection| StatementLine {
+        account: &collection.order.account,
+        outcome: collection.into(),
+        requested_at: collection.requested_at,
+        settled_at: collection.settled_at,
+    })
 }

@@ -9,12 +9,13 @@
 
 mod http;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::journal::Journal;
 use crate::money::Dong;
 
 pub(crate) use self::http::routes;
@@ -111,9 +112,7 @@ pub(crate) enum Acceptance {
 #[derive(Debug)]
 pub(crate) struct Bank {
     accounts: HashMap<String, Account>,
-    collections: BTreeMap<u64, Collection>,
-    positions: HashMap<Uuid, u64>,
-    next_position: u64,
+    collections: Journal<Collection>,
 }
 
 impl Bank {
@@ -125,18 +124,13 @@ impl Bank {
         accounts.insert(POOR_ACCOUNT.to_owned(), open(0));
         let closed = Account { balance: Dong::new(OPENING_BALANCE), standing: Standing::Closed };
         accounts.insert(CLOSED_ACCOUNT.to_owned(), closed);
-        Self { accounts, collections: BTreeMap::new(), positions: HashMap::new(), next_position: 1 }
+        Self { accounts, collections: Journal::new(MAX_COLLECTIONS) }
     }
 
     /// Takes an order in, once per request id. No money moves yet.
     pub(crate) fn accept(&mut self, order: Order, bank_reference: String, now: DateTime<Utc>) -> Acceptance {
         if let Some(known) = self.collection(order.request_id) {
             return if known.order == order { Acceptance::Known(known.clone()) } else { Acceptance::Conflict };
-        }
-        if self.collections.len() == MAX_COLLECTIONS
-            && let Some((_, oldest)) = self.collections.pop_first()
-        {
-            self.positions.remove(&oldest.order.request_id);
         }
         let collection = Collection {
             order,
@@ -146,9 +140,7 @@ impl Bank {
             requested_at: now,
             settled_at: None,
         };
-        self.positions.insert(collection.order.request_id, self.next_position);
-        self.collections.insert(self.next_position, collection.clone());
-        self.next_position += 1;
+        self.collections.add(collection.order.request_id, collection.clone());
         Acceptance::New(collection)
     }
 
@@ -156,8 +148,7 @@ impl Bank {
     ///
     /// `None` when there is no such collection.
     pub(crate) fn settle(&mut self, request_id: Uuid, now: DateTime<Utc>) -> Option<Collection> {
-        let position = self.positions.get(&request_id)?;
-        let collection = self.collections.get_mut(position)?;
+        let collection = self.collections.get_mut(request_id)?;
         if collection.status == Status::Processing {
             collection.settled_at = Some(now);
             match debit(self.accounts.get_mut(&collection.order.account), collection.order.amount) {
@@ -173,13 +164,7 @@ impl Bank {
 
     /// The collection with that request id.
     pub(crate) fn collection(&self, request_id: Uuid) -> Option<&Collection> {
-        self.positions.get(&request_id).and_then(|position| self.collections.get(position))
-    }
-
-    /// At most `limit` collections after a position, oldest first, with their positions.
-    pub(crate) fn statement(&self, after: u64, limit: usize) -> Vec<(u64, Collection)> {
-        let rest = self.collections.range(after.saturating_add(1)..);
-        rest.take(limit).map(|(position, collection)| (*position, collection.clone())).collect()
+        self.collections.get(request_id)
     }
 
     /// The account with that number.
@@ -252,17 +237,5 @@ mod tests {
             assert_eq!((settled.status, settled.reason), (Status::Failed, Some(reason)));
         }
         assert_eq!(balance(&bank, CLOSED_ACCOUNT), OPENING_BALANCE);
-    }
-
-    #[test]
-    fn the_statement_goes_on_after_a_position() {
-        let (mut bank, now) = (Bank::new(), Utc::now());
-        for id in 1..=5 {
-            bank.accept(order(id, "1000000001", 1), "R".into(), now);
-        }
-        let first = bank.statement(0, 3);
-        let rest = bank.statement(first.last().expect("three").0, 3);
-        let ids: Vec<_> = first.iter().chain(&rest).map(|(_, each)| each.order.request_id.as_u128()).collect();
-        assert_eq!(ids, [1, 2, 3, 4, 5]);
     }
 }

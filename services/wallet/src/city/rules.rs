@@ -1,4 +1,6 @@
-//! Dated rules of money: limits, step-up, refunds, new devices, tiers, VAT, tariffs.
+//! Dated rules of money: limits, step-up, refunds, new devices, tiers.
+//!
+//! VAT and tariffs stand beside them, but price what billers ask for and concern no wallet.
 //!
 //! Everything is read and checked at start; a lookup is pure and takes the date of the payment in the city's zone.
 
@@ -8,12 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
-use platform::dataset::{Day, Document, Fault, Faults, Spanned, read_toml};
-use rust_decimal::Decimal;
+use platform::dataset::dated::{self, in_force};
+use platform::dataset::{Day, Document, Fault, Faults, Spanned};
+use platform::dated;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::dated::{self, dated, in_force};
+/// Rule files that billers price by.
+const READ_ELSEWHERE: [&str; 3] = ["electricity.toml", "water.toml", "vat.toml"];
 
 /// How well a citizen can be known: 0 phone proved, 1 citizen identity number proved, 2 proved in person.
 pub const TIERS: [u8; 3] = [0, 1, 2];
@@ -113,78 +117,6 @@ pub struct Unproved<'a> {
     pub day_maximum: i64,
 }
 
-/// What a utility delivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Utility {
-    /// Metered in kWh.
-    Electricity,
-    /// Metered in m³.
-    Water,
-}
-
-impl Utility {
-    fn vat_class(self) -> &'static str {
-        match self {
-            Self::Electricity => "electricity",
-            Self::Water => "water",
-        }
-    }
-}
-
-/// Prices that rise with what was used in the month, before VAT.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tariff {
-    class: String,
-    begins: Spanned<Day>,
-    ends: Option<Spanned<Day>>,
-    source: Spanned<String>,
-    /// Steps without gap or overlap, from 0 up; the last has no upper end.
-    pub steps: Vec<TariffStep>,
-}
-
-/// One step of a [`Tariff`].
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TariffStep {
-    above: Spanned<u32>,
-    up_to: Option<u32>,
-    price: Spanned<Price>,
-}
-
-impl TariffStep {
-    /// The use above which this step counts.
-    pub fn above(&self) -> u32 {
-        *self.above.get_ref()
-    }
-
-    /// The use up to which this step counts; `None` is without end.
-    pub fn up_to(&self) -> Option<u32> {
-        self.up_to
-    }
-
-    /// The price of one unit, before VAT.
-    pub fn price(&self) -> Decimal {
-        self.price.get_ref().0
-    }
-}
-
-/// A positive decimal number, written as a string so that no float touches money.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct Price(Decimal);
-
-impl TryFrom<String> for Price {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match Decimal::from_str_exact(&text) {
-            Ok(value) if value > Decimal::ZERO => Ok(Self(value)),
-            _ => Err(format!("{text:?} is not a positive decimal number")),
-        }
-    }
-}
-
 /// A positive whole amount of minor units, written as a string of digits.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
@@ -270,16 +202,6 @@ struct TierName {
     en: String,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Vat {
-    class: Spanned<String>,
-    percent: Spanned<Price>,
-    begins: Spanned<Day>,
-    ends: Option<Spanned<Day>>,
-    source: Spanned<String>,
-}
-
 fn kinds(kinds: &Spanned<Vec<Kind>>) -> Vec<String> {
     kinds.get_ref().iter().map(|kind| format!("{kind:?}")).collect()
 }
@@ -294,8 +216,6 @@ dated!(StepUp, |rule| kinds(&rule.kinds));
 dated!(RefundLimit, |rule| kinds(&rule.kinds));
 dated!(CoolDownRule, |rule| kinds(&rule.kinds));
 dated!(Tier, |rule| vec![format!("tier {}", rule.level.get_ref())]);
-dated!(Vat, |rule| vec![rule.class.get_ref().clone()]);
-dated!(Tariff, |rule| vec![rule.class.clone()]);
 
 macro_rules! file_of {
     ($file:ident, $key:ident: $rule:ty) => {
@@ -311,8 +231,6 @@ file_of!(StepUpFile, step_up: StepUp);
 file_of!(RefundFile, refund_limit: RefundLimit);
 file_of!(NewDeviceFile, cool_down: CoolDownRule);
 file_of!(TiersFile, tier: Tier);
-file_of!(VatFile, vat: Vat);
-file_of!(TariffFile, tariff: Tariff);
 
 /// Every rule of a city's folder that the wallet follows.
 #[derive(Clone, Debug, Default)]
@@ -322,9 +240,6 @@ pub struct Rules {
     refund_limits: Vec<RefundLimit>,
     cool_downs: Vec<CoolDownRule>,
     tiers: Vec<Tier>,
-    vat: Vec<Vat>,
-    electricity: Vec<Tariff>,
-    water: Vec<Tariff>,
 }
 
 impl Rules {
@@ -414,21 +329,6 @@ impl Rules {
         let rules = self.tiers.iter().filter(|rule| *rule.level.get_ref() == level);
         in_force(rules, date).map(|rule| (rule.name.vi.as_str(), rule.name.en.as_str()))
     }
-
-    /// The tariff of a class of customers (`household`) on a day.
-    pub fn tariff(&self, utility: Utility, class: &str, date: NaiveDate) -> Option<&Tariff> {
-        let tariffs = match utility {
-            Utility::Electricity => &self.electricity,
-            Utility::Water => &self.water,
-        };
-        in_force(tariffs.iter().filter(|rule| rule.class == class), date)
-    }
-
-    /// The value-added tax on what a utility delivers, in percent.
-    pub fn vat_percent(&self, utility: Utility, date: NaiveDate) -> Option<Decimal> {
-        let rules = self.vat.iter().filter(|rule| rule.class.get_ref() == utility.vat_class());
-        in_force(rules, date).map(|rule| rule.percent.get_ref().0)
-    }
 }
 
 pub(super) fn read(dir: &Path) -> (Rules, Vec<Fault>) {
@@ -439,9 +339,6 @@ pub(super) fn read(dir: &Path) -> (Rules, Vec<Fault>) {
         refund_limits: reading.file("refund-limit.toml", |file: &RefundFile| &file.refund_limit, |_| vec![]),
         cool_downs: reading.file("new-device.toml", |file: &NewDeviceFile| &file.cool_down, |_| vec![]),
         tiers: reading.file("tiers.toml", |file: &TiersFile| &file.tier, check::tier_faults),
-        vat: reading.file("vat.toml", |file: &VatFile| &file.vat, check::vat_faults),
-        electricity: reading.file("electricity.toml", |file: &TariffFile| &file.tariff, check::tariff_faults),
-        water: reading.file("water.toml", |file: &TariffFile| &file.tariff, check::tariff_faults),
     };
     reading.unread();
     (rules, reading.faults)
@@ -457,7 +354,9 @@ impl Reading {
     /// A rule in a file that nobody reads would be believed to hold.
     fn unread(&mut self) {
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| !self.read.contains(path)) {
+        let theirs = |path: &PathBuf| READ_ELSEWHERE.iter().any(|name| path.ends_with(name));
+        let unread = |path: &PathBuf| !self.read.contains(path) && !theirs(path);
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(unread) {
             self.faults.push(Fault::new(&path, 0, "no rule file of this name is read"));
         }
     }
@@ -469,17 +368,8 @@ impl Reading {
     {
         let path = self.dir.join(name);
         self.read.push(path.clone());
-        match read_toml::<D>(&path) {
-            Ok(document) => {
-                let rules = rules(&document.value);
-                self.faults.extend(dated::faults(&document, rules));
-                self.faults.extend(faults(&document));
-                rules.clone()
-            }
-            Err(fault) => {
-                self.faults.push(fault);
-                Vec::new()
-            }
-        }
+        let (rules, faults) = dated::read(&path, rules, faults);
+        self.faults.extend(faults);
+        rules
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::NaiveDate;
 use platform::dataset::Fault;
 use platform::embedded::scratch::TestFolder;
+use platform::http::Language;
 
 use super::*;
 
@@ -23,7 +24,7 @@ fn broken(name: &str, file: &str, change: (&str, &str)) -> Vec<(Fault, String)> 
     let folder = TestFolder::new(name).expect("a folder");
     let dir = folder.path();
     fs::create_dir_all(dir.join("rules")).expect("the temporary folder is writable");
-    for copied in ["banks.csv", "procedures.csv", "procedure-channels.csv", "sanitation-fees.csv"] {
+    for copied in ["banks.csv", "billers.csv", "procedures.csv", "procedure-channels.csv", "sanitation-fees.csv"] {
         fs::copy(city().join(copied), dir.join(copied)).expect("the file can be copied");
     }
     for entry in fs::read_dir(city().join("rules")).expect("the folder has rules") {
@@ -59,6 +60,25 @@ fn the_folder_is_sound() {
     assert_eq!(banks.by_bin("970406").map(|bank| bank.code.as_str()), Some("VIKKI"));
     assert_eq!(banks.by_code("LPB").map(|bank| bank.short_name.as_str()), Some("LPBank"));
     assert!(banks.by_bin("000000").is_none());
+}
+
+#[test]
+fn customer_codes_have_the_form_of_their_biller() {
+    let billers = load_billers(&city()).expect("the billers are sound");
+    let power = billers.get("PCHUE").expect("the city has power");
+    assert_eq!((power.kind, power.name(Language::En)), (BillerKind::Electricity, "Hue Power Company"));
+    for (code, fits) in [
+        ("PC12345678901", true),
+        ("PC1234567890", false),
+        ("PC123456789012", false),
+        ("HW12345678901", false),
+        ("PC1234567890x", false),
+        ("PC١2345678901", false),
+        ("", false),
+    ] {
+        assert_eq!(power.takes(code), fits, "{code}");
+    }
+    assert!(billers.get("GASHUE").is_none());
 }
 
 #[test]
@@ -120,19 +140,6 @@ fn step_up_follows_the_ladder_of_its_kind() {
 #[test]
 fn the_other_rules_are_found_by_date() {
     let rules = Rules::load(&city()).expect("the rules are sound");
-    let vat = |date| rules.vat_percent(Utility::Electricity, day(date)).map(|v| v.to_string());
-    assert_eq!(vat("2026-12-31").as_deref(), Some("8"));
-    assert_eq!(vat("2027-01-01").as_deref(), Some("10"));
-    assert_eq!(vat("2024-06-30"), None);
-    let first = |date| {
-        let tariff = rules.tariff(Utility::Electricity, "household", day(date))?;
-        Some((tariff.steps.len(), tariff.steps[0].price().to_string()))
-    };
-    assert_eq!(first("2025-05-09"), Some((6, "1893".to_owned())));
-    assert_eq!(first("2025-05-10"), Some((6, "1984".to_owned())));
-    assert_eq!(first("2024-10-10"), None);
-    let water = rules.tariff(Utility::Water, "household", day("2025-01-01")).expect("there is a tariff");
-    assert_eq!((water.steps[1].above(), water.steps[3].up_to()), (10, None));
     assert!(rules.refund_gives_back(Kind::Goods, day("2026-01-01")));
     assert!(!rules.refund_gives_back(Kind::Transfer, day("2026-01-01")));
     let cool_down = rules.cool_down(Kind::Goods, day("2026-01-01")).expect("there is a rule");
@@ -157,18 +164,14 @@ fn faults_of_banks_are_named() {
 }
 
 #[test]
-fn faults_of_periods_are_named() {
-    let check = |name, change: (&str, &str), message| expect(name, "rules/vat.toml", change, change.1, message);
-    check("bad-date", ("2025-06-30", "2025-06-31"), "");
-    check("backwards", ("ends = 2024-12-31", "ends = 2024-05-31"), "ends before it begins");
-    check("twice", ("begins = 2025-01-01", "begins = 2024-07-01"), "two rules for electricity begin");
-    check("source", ("\"Resolution 174/2024/QH15\"", "\" \""), "names no source");
-    check("key", ("percent = \"5\"", "per_cent = \"5\""), "unknown field `per_cent`");
-    check("class", ("class = \"water\"", "class = \"steam\""), "\"steam\" is unknown");
-    check("percent", ("percent = \"10\"", "percent = \"100\""), "100 percent or more");
-    let begins = |name, to, message| check(name, ("begins = 2025-01-01", to), message);
-    begins("overlap", "begins = 2024-12-31", "overlaps the rule for electricity on line");
-    begins("gap", "begins = 2025-01-02", "no rule for electricity is in force between 2024-12-31");
+fn faults_of_billers_are_named() {
+    let check = |name, change: (&str, &str), message| expect(name, "billers.csv", change, change.1, message);
+    check("code", ("PCHUE,", "pchue,"), "is not 2 to 16 upper-case letters and digits");
+    check("kind", (",water,", ",steam,"), "unknown variant `steam`");
+    check("name", (",Hue Power Company,", ",,"), "a name is missing");
+    check("prefix", (",PC,11", ",pc,11"), "is not upper-case letters and digits");
+    check("length", (",PC,11", ",PC,30"), "customer codes have 4 to 20 characters");
+    expect("twice", "billers.csv", ("HUEWACO,", "PCHUE,"), "PCHUE,water", "code PCHUE stands on line");
 }
 
 #[test]
@@ -188,16 +191,6 @@ fn faults_of_limits_and_ladders_are_named() {
     check("proof", ("proof = \"signature\"", "proof = \"pin\""), "do not rise");
     check("kinds", ("kinds = [\"goods\"]", "kinds = []"), "names no kind");
     expect("level", "rules/tiers.toml", ("level = 2", "level = 9"), "level = 9", "tier 9 is unknown");
-}
-
-#[test]
-fn faults_of_tariffs_are_named() {
-    let check = |name, change: (&str, &str), at, message| expect(name, "rules/electricity.toml", change, at, message);
-    check("step-gap", ("above = 50", "above = 51"), "above = 51", "begins above 51, the one before ends at 50");
-    check("step-back", ("up_to = 100", "up_to = 40"), "up_to = 40", "ends before it begins");
-    check("price", ("\"1893\"", "\"0\""), "\"0\"", "not a positive decimal");
-    check("open", (", up_to = 50", ""), "above = 50", "the step before has no end");
-    check("no-end", ("above = 400, price", "above = 400, up_to = 500, price"), "2024-10-11", "last step has an end");
 }
 
 #[test]
@@ -234,6 +227,6 @@ fn a_rule_file_that_nobody_reads_is_a_fault() {
 #[test]
 fn an_absent_folder_is_a_fault_of_each_file() {
     let faults = check_city(Path::new("/nowhere"));
-    assert_eq!(faults.len(), 12);
+    assert_eq!(faults.len(), 10);
     assert!(faults.iter().all(|fault| fault.line == 0));
 }

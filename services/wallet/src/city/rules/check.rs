@@ -1,11 +1,8 @@
 //! What can be wrong with a rule file beside its periods. Pure.
 
 use platform::dataset::{Document, Fault};
-use rust_decimal::Decimal;
 
-use super::{
-    Amount, Limit, LimitClass, LimitsFile, Period, StepUpFile, TIERS, Tariff, TariffFile, TiersFile, Utility, VatFile,
-};
+use super::{Amount, Limit, LimitClass, LimitsFile, Period, StepUpFile, TIERS, TiersFile};
 
 pub(super) fn limit_faults(document: &Document<LimitsFile>) -> Vec<Fault> {
     let limits = &document.value.limit;
@@ -69,47 +66,6 @@ pub(super) fn tier_faults(document: &Document<TiersFile>) -> Vec<Fault> {
     }
     for level in TIERS.iter().filter(|level| tiers.iter().all(|tier| tier.level.get_ref() != *level)) {
         faults.push(Fault::new(document.file(), 0, format_args!("tier {level} is missing")));
-    }
-    faults
-}
-
-pub(super) fn vat_faults(document: &Document<VatFile>) -> Vec<Fault> {
-    let known = [Utility::Electricity.vat_class(), Utility::Water.vat_class()];
-    let mut faults = Vec::new();
-    for rule in &document.value.vat {
-        if !known.contains(&rule.class.get_ref().as_str()) {
-            faults.push(document.fault(&rule.class, format_args!("class {:?} is unknown", rule.class.get_ref())));
-        }
-        if rule.percent.get_ref().0 >= Decimal::ONE_HUNDRED {
-            faults.push(document.fault(&rule.percent, "the tax is 100 percent or more"));
-        }
-    }
-    faults
-}
-
-pub(super) fn tariff_faults(document: &Document<TariffFile>) -> Vec<Fault> {
-    document.value.tariff.iter().flat_map(|tariff| step_faults(document, tariff)).collect()
-}
-
-fn step_faults(document: &Document<TariffFile>, tariff: &Tariff) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut reached = Some(0);
-    for step in &tariff.steps {
-        match reached {
-            Some(end) if end == step.above() => {}
-            Some(end) => {
-                let message = format!("the step begins above {}, the one before ends at {end}", step.above());
-                faults.push(document.fault(&step.above, message));
-            }
-            None => faults.push(document.fault(&step.above, "the step before has no end")),
-        }
-        if step.up_to.is_some_and(|end| end <= step.above()) {
-            faults.push(document.fault(&step.above, "the step ends before it begins"));
-        }
-        reached = step.up_to;
-    }
-    if reached.is_some() {
-        faults.push(document.fault(&tariff.begins, "the last step has an end, or there is no step"));
     }
     faults
 }

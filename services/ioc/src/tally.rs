@@ -11,7 +11,9 @@ use prost::{DecodeError, Message as _, Name};
 use proto::identity::v1::{CitizenRegistered, OtpRequested, SessionRevoked, SessionStarted, TierChanged};
 use proto::money::v1::Money;
 use proto::notifications::v1::MessageSettled;
-use proto::wallet::v1::{PaymentCompleted, PaymentRejected, RefundCompleted, TopUpCompleted, TopUpFailed};
+use proto::wallet::v1::{
+    BillPaid, BillPaymentFailed, PaymentCompleted, PaymentRejected, RefundCompleted, TopUpCompleted, TopUpFailed,
+};
 
 use crate::city::City;
 
@@ -160,6 +162,12 @@ fn count(event: &Event, currency: &str) -> Result<Option<Counted>, TallyError> {
     } else if is(TopUpCompleted::full_name()) {
         let event = TopUpCompleted::decode(event.data.clone())?;
         Counted::new("top-up", "completed").money(minor_units(event.amount, currency)?)
+    } else if is(BillPaid::full_name()) {
+        let event = BillPaid::decode(event.data.clone())?;
+        Counted::new("bill", "completed").money(minor_units(event.amount, currency)?)
+    } else if is(BillPaymentFailed::full_name()) {
+        let event = BillPaymentFailed::decode(event.data.clone())?;
+        Counted::new("bill", "failed").money(minor_units(event.amount, currency)?)
     } else if is(RefundCompleted::full_name()) {
         let event = RefundCompleted::decode(event.data.clone())?;
         Counted::new("refund", "completed").money(minor_units(event.amount, currency)?)

@@ -2,11 +2,13 @@
 //!
 //! Ids are derived, never looked up: a posting names the accounts of both sides and opens those that are not there yet.
 
-use ledger::money::Currency;
+use ledger::money::{Currency, Money};
 use ledger::{AccountId, AccountKind, AccountSpec, Floor, TransferId, TransferKind};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::allowance::Expense;
+use crate::city::Kind;
 use crate::limit;
 use crate::merchant::MerchantId;
 
@@ -20,6 +22,9 @@ const MERCHANT: AccountKind = AccountKind { code: 2, name: "merchant", floor: Fl
 /// Our money at a bank, seen from the bank: it goes below zero as money comes in.
 const NOSTRO: AccountKind = AccountKind { code: 3, name: "nostro", floor: Floor::None };
 
+/// What the city owes a biller.
+const BILLER: AccountKind = AccountKind { code: 4, name: "biller", floor: Floor::Zero };
+
 /// Money from a bank account into a wallet.
 pub(crate) const TOP_UP: TransferKind = TransferKind::new(1, "top_up");
 /// A citizen pays a merchant.
@@ -28,8 +33,12 @@ pub(crate) const PAYMENT: TransferKind = TransferKind::new(2, "payment").spendin
 /// A merchant gives a payment's money back, all or part.
 pub(crate) const REFUND: TransferKind = TransferKind::new(3, "refund");
 
+/// A citizen pays a bill of a utility.
+pub(crate) const BILL: TransferKind = TransferKind::new(4, "bill").spending(limit::ESSENTIAL);
+
 /// Every kind of transfer that the wallet makes, with its name in HTTP, gRPC and events.
-const KIND_NAMES: [(TransferKind, &str); 3] = [(TOP_UP, "top-up"), (PAYMENT, "payment"), (REFUND, "refund")];
+const KIND_NAMES: [(TransferKind, &str); 4] =
+    [(TOP_UP, "top-up"), (PAYMENT, "payment"), (REFUND, "refund"), (BILL, "bill")];
 
 /// The name of a kind in HTTP, gRPC and events.
 pub(crate) fn kind_name(code: i16) -> Option<&'static str> {
@@ -49,6 +58,16 @@ pub(crate) fn merchant(merchant: MerchantId) -> AccountSpec {
 /// Our account at a bank.
 pub(crate) fn nostro(bank_code: &str) -> AccountSpec {
     spec("nostro", derive("bank", bank_code.as_bytes()), NOSTRO)
+}
+
+/// What the city owes a biller.
+pub(crate) fn biller(biller_code: &str) -> AccountSpec {
+    spec("biller", derive("biller", biller_code.as_bytes()), BILLER)
+}
+
+/// A bill as the rules see it: essential.
+pub(crate) fn bill_expense(amount: Money) -> Expense {
+    Expense { kind: Kind::Goods, class: limit::ESSENTIAL, amount }
 }
 
 /// The id of the event that a transfer is.
@@ -73,7 +92,7 @@ fn derive(noun: &str, name: &[u8]) -> Uuid {
 mod tests {
     use uuid::Uuid;
 
-    use super::{KIND_NAMES, citizen, kind_name, merchant, nostro};
+    use super::{KIND_NAMES, biller, citizen, kind_name, merchant, nostro};
     use crate::merchant::MerchantId;
 
     #[test]
@@ -87,6 +106,7 @@ mod tests {
         let one = Uuid::from_u128(1);
         assert_ne!(citizen(one).id, merchant(MerchantId::from(one)).id);
         assert_ne!(nostro("VCB").id, nostro("ACB").id);
+        assert_ne!(nostro("VCB").id, biller("VCB").id);
         assert_eq!(citizen(one).id.uuid().get_version_num(), 8);
     }
 

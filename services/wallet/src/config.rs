@@ -10,17 +10,23 @@ use url::Url;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The origin where banks reach us; without it, the origin that clients see.
+    /// The origin where banks and billers reach us; without it, the origin that clients see.
     pub callback_base_url: Option<Url>,
     /// The banks that money comes from, by their code in the city's list.
-    pub banks: BTreeMap<String, BankConfig>,
+    pub banks: BTreeMap<String, PartnerConfig>,
     /// Code of the bank that holds the merchants' virtual accounts; without it, the first of `banks`.
     pub virtual_account_bank: Option<String>,
     /// What every virtual account number begins with: 1–6 upper-case letters and digits.
     pub virtual_account_prefix: String,
     /// Longest wait for a bank's answer, in milliseconds.
     pub bank_timeout_ms: u64,
-    /// How long a bank may take to call back before it is asked, in milliseconds.
+    /// The billers whose bills can be paid, by their code in the city's list.
+    pub billers: BTreeMap<String, PartnerConfig>,
+    /// Longest wait for a biller's answer, in milliseconds.
+    pub biller_timeout_ms: u64,
+    /// How often each linked customer's bills are fetched, in seconds.
+    pub bill_refresh_s: u64,
+    /// How long a bank or a biller may take to call back before it is asked, in milliseconds.
     pub first_status_query_ms: u64,
     /// Longest time between two status queries, in milliseconds.
     pub last_status_query_ms: u64,
@@ -40,17 +46,17 @@ pub struct CheckpointConfig {
     pub key: Secret,
 }
 
-/// How one bank is reached, and how it proves itself.
+/// How a bank or a biller is reached, and how it proves itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BankConfig {
-    /// Origin of the bank's API.
+pub struct PartnerConfig {
+    /// Origin of its API.
     pub url: Url,
-    /// What the bank calls us.
+    /// What it calls us.
     pub partner: String,
     /// Signs what we send.
     pub secret: Secret,
-    /// Signs what the bank sends.
+    /// Signs what it sends.
     pub callback_secret: Secret,
 }
 
@@ -62,6 +68,9 @@ impl Default for Config {
             virtual_account_bank: None,
             virtual_account_prefix: "TT".to_owned(),
             bank_timeout_ms: 10_000,
+            billers: BTreeMap::new(),
+            biller_timeout_ms: 10_000,
+            bill_refresh_s: 6 * 3600,
             first_status_query_ms: 10_000,
             last_status_query_ms: 300_000,
             ledger: ledger::Config::default(),

@@ -10,6 +10,10 @@ use platform::problem::{self, Code, Problem};
 
 use crate::qr;
 
+mod bill;
+
+pub(crate) use bill::BillFault;
+
 /// The account holds too little.
 pub(crate) const INSUFFICIENT_FUNDS: Code =
     Code::new("insufficient-funds", 422, "Số dư trong ví không đủ", "The wallet holds too little");
@@ -161,6 +165,9 @@ pub(crate) enum Error {
     /// More would be given back than was paid; what was given back so far.
     #[error("refund exceeds payment")]
     RefundExceeds { reject: Reject, refunded: Money },
+    /// What can be wrong with a bill, its customer or its biller.
+    #[error(transparent)]
+    Bill(#[from] BillFault),
     /// The key belongs to another request.
     #[error("idempotency key reused")]
     KeyReused,
@@ -261,6 +268,7 @@ impl Error {
             Self::Unprintable(_) => NAME_UNPRINTABLE,
             Self::TooMany(_) => TOO_MANY,
             Self::TooManyTopUps(_) => TOO_MANY_TOP_UPS,
+            Self::Bill(fault) => fault.code(),
             Self::KeyReused => problem::IDEMPOTENCY_KEY_REUSED,
             Self::QueueFull(_) => problem::OVERLOADED,
             Self::Unavailable(_) => problem::UNAVAILABLE,
@@ -343,6 +351,7 @@ impl From<Error> for Problem {
                     .with("field", fault.tag)
             }
             Error::Amount(fault) => amount_problem(problem, fault),
+            Error::Bill(fault) => fault.explain(problem),
             Error::Unprintable(field) => problem.with("field", field),
             Error::TooMany(most) => problem
                 .detail(format!("Tối đa là {most}."), format!("There may be at most {most}."))
@@ -413,6 +422,7 @@ pub fn codes() -> Vec<Code> {
         CALLBACK_AMOUNT_MISMATCH,
     ];
     codes.extend(QR_CODES);
+    codes.extend(bill::CODES);
     codes
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Line {
     pub(crate) note: Option<String>,
     /// Of a top-up.
     pub(crate) bank_code: Option<String>,
+    /// Of a bill.
+    pub(crate) biller_code: Option<String>,
 }
 
 /// An account's transfers before a place in the journal, newest first.
@@ -37,7 +39,7 @@ pub(crate) async fn before(
         r#"SELECT line.id AS "id!", line.sequence AS "sequence!", line.kind AS "kind!", line.incoming AS "incoming!", line.amount AS "amount!",
                   line.balance AS "balance!", line.posted_at AS "posted_at!",
                   coalesce(payment.merchant_name, refunded.merchant_name) AS "merchant_name?", coalesce(payment.note, refund.reason) AS "note?",
-                  top_up.bank_code AS "bank_code?"
+                  top_up.bank_code AS "bank_code?", bill_payment.biller_code AS "biller_code?"
            FROM (
                SELECT id, sequence, kind, credit = $1 AS incoming, amount,
                       CASE WHEN credit = $1 THEN credit_balance ELSE debit_balance END AS balance, posted_at
@@ -47,6 +49,7 @@ pub(crate) async fn before(
            LEFT JOIN wallet.refund ON refund.id = line.id
            LEFT JOIN wallet.payment AS refunded ON refunded.id = refund.payment_id
            LEFT JOIN wallet.top_up ON top_up.transfer_id = line.id
+           LEFT JOIN wallet.bill_payment ON bill_payment.transfer_id = line.id
            ORDER BY line.sequence DESC"#,
         account.uuid(),
         sequence as Option<i64>,
@@ -67,12 +70,13 @@ pub(crate) async fn one(
         r#"SELECT line.id, line.sequence, line.kind, line.credit = $1 AS "incoming!", line.amount,
                   CASE WHEN line.credit = $1 THEN line.credit_balance ELSE line.debit_balance END AS "balance!", line.posted_at,
                   coalesce(payment.merchant_name, refunded.merchant_name) AS "merchant_name?", coalesce(payment.note, refund.reason) AS "note?",
-                  top_up.bank_code AS "bank_code?"
+                  top_up.bank_code AS "bank_code?", bill_payment.biller_code AS "biller_code?"
            FROM ledger.transfer AS line
            LEFT JOIN wallet.payment ON payment.id = line.id
            LEFT JOIN wallet.refund ON refund.id = line.id
            LEFT JOIN wallet.payment AS refunded ON refunded.id = refund.payment_id
            LEFT JOIN wallet.top_up ON top_up.transfer_id = line.id
+           LEFT JOIN wallet.bill_payment ON bill_payment.transfer_id = line.id
            WHERE line.id = $2 AND (line.debit = $1 OR line.credit = $1)"#,
         account.uuid(),
         id,

@@ -10,11 +10,12 @@ use chrono::{DateTime, Utc};
 use ledger::journal::{self, JournalRow};
 use platform::outbox::{Backlog, Entry, Source, SourceError};
 use prost::{Message, Name};
-use proto::wallet::v1::{PaymentCompleted, RefundCompleted, TopUpCompleted};
+use proto::wallet::v1::{BillPaid, PaymentCompleted, RefundCompleted, TopUpCompleted};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::account::{PAYMENT, REFUND, TOP_UP, event_of_transfer};
+use crate::account::{BILL, PAYMENT, REFUND, TOP_UP, event_of_transfer};
+use crate::bill_payment;
 use crate::event::money;
 use crate::payment::{self, Payment};
 use crate::refund::{self, Refund};
@@ -57,7 +58,8 @@ impl Source for Journal {
         let refunded = payment::sql::find_all(&mut connection, &refunded).await?;
         payments.extend(refunded.into_iter().map(|payment| (payment.id.uuid(), payment)));
         let refunds: HashMap<Uuid, Refund> = refunds.into_iter().map(|refund| (refund.id.uuid(), refund)).collect();
-        let told = Told { payments, refunds, banks };
+        let bills = bill_payment::sql::told_of(&mut connection, &ids(&rows, BILL.code)).await?;
+        let told = Told { payments, refunds, banks, bills };
         rows.iter().map(|row| entry(row, &told).map_err(SourceError::from)).collect()
     }
 
@@ -99,6 +101,7 @@ struct Told {
     payments: HashMap<Uuid, Payment>,
     refunds: HashMap<Uuid, Refund>,
     banks: HashMap<Uuid, String>,
+    bills: HashMap<Uuid, bill_payment::sql::Told>,
 }
 
 fn entry(row: &JournalRow, told: &Told) -> Result<Entry, Unexplained> {
@@ -114,8 +117,25 @@ fn entry(row: &JournalRow, told: &Told) -> Result<Entry, Unexplained> {
         let refund = told.refunds.get(&id).ok_or_else(unexplained)?;
         let payment = told.payments.get(&refund.payment_id.uuid()).ok_or_else(unexplained)?;
         Ok(of(row, payment.payer_user_id, &refund_completed(row, payment, refund)))
+    } else if row.kind == BILL.code {
+        let bill = told.bills.get(&id).ok_or_else(unexplained)?;
+        Ok(of(row, row.debit.owner, &bill_paid(row, bill)))
     } else {
         Err(unexplained())
+    }
+}
+
+fn bill_paid(row: &JournalRow, bill: &bill_payment::sql::Told) -> BillPaid {
+    BillPaid {
+        bill_payment_id: row.reference.to_string(),
+        transfer_id: row.transfer.to_string(),
+        user_id: row.debit.owner.to_string(),
+        bill_id: bill.bill_id.to_string(),
+        biller_code: bill.biller_code.clone(),
+        period: bill.period.clone(),
+        amount: Some(money(row.amount)),
+        balance: Some(money(row.debit.balance)),
+        biller_reference: bill.biller_reference.clone().unwrap_or_default(),
     }
 }
 

@@ -4,8 +4,12 @@
 //! | --- | --- |
 //! | [`config`] | settings; secrets have no defaults |
 //! | [`qr`] | payment QR codes, EMVCo and VietQR (pure) |
-//! | [`city`], `place` | what the city's folder says: banks, dated rules, name, zone |
-//! | [`top_up`] | money from a bank: a saga with a pure state machine, a job, signed calls and callbacks |
+//! | [`city`], `place` | what the city's folder says: banks, billers, dated rules, name, zone |
+//! | `connect` | the ways to connected banks and billers |
+//! | [`partner`] | banks and billers: signed calls and callbacks, and what their answers mean |
+//! | [`top_up`] | money from a bank: a saga with a pure state machine and a job |
+//! | [`bill`] | linked customer codes and what billers ask them for |
+//! | [`bill_payment`] | a bill paid: hold, biller's word, post or void; a saga with a pure state machine and a job |
 //! | `merchant` | merchants, stores, tills and their codes |
 //! | `payment`, `refund` | a citizen pays a merchant, who may give it back: one request to the ledger each |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
@@ -19,7 +23,7 @@
 //!
 //! Round trips of a payment: those of the ledger's batch, shared with all payments of the moment, and none of its own.
 //!
-//! Lock order: the ledger's shard, a citizen's turn (`turn`), top-up, job, outbox head. Nothing that holds a later one waits for an earlier one.
+//! Lock order: the ledger's shard, a citizen's turn (`turn`), bill, top-up or bill payment, job, outbox head. Nothing that holds a later one waits for an earlier one.
 //!
 //! Invariants:
 //! - Money moves in the ledger's batches only; what else a movement changes rides in the same batch.
@@ -29,10 +33,13 @@
 
 mod account;
 mod allowance;
+pub mod bill;
+pub mod bill_payment;
 mod checkpoint;
 mod citizen;
 pub mod city;
 pub mod config;
+mod connect;
 mod device;
 pub mod error;
 mod event;
@@ -44,6 +51,7 @@ mod journal;
 mod limit;
 mod merchant;
 mod metrics;
+pub mod partner;
 mod payment;
 mod place;
 mod places;
@@ -55,7 +63,7 @@ mod text;
 pub mod top_up;
 mod turn;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,15 +83,17 @@ use platform::rpc::Channel;
 use platform::service::{Context, DatabaseReady, KeysReady, Service};
 use platform::task::Task;
 use sqlx::PgPool;
-use url::Url;
+use tokio::sync::Semaphore;
 
 pub use city::check_city;
 pub use config::Config;
 pub use journal::STREAM as JOURNAL_STREAM;
 
+use bill::{BillerConnector, RefreshJob};
+use bill_payment::BillPaymentJob;
 use merchant::{Payee, TillId, VirtualAccounts};
 use rider::{Rider, WalletRiders};
-use top_up::{BankConnector, HttpBank, TopUpJob};
+use top_up::{BankConnector, TopUpJob};
 
 /// Where the wallet keeps its tables.
 pub const SCHEMA: Schema = Schema::new("wallet");
@@ -98,8 +108,13 @@ const IDENTITY_STREAM: &str = "identity";
 const MAX_PAYEES: u64 = 100_000;
 /// How long answers to idempotency keys are kept. Keys of payments and top-ups are kept as long as what they made.
 const KEY_LIFE: TimeDelta = TimeDelta::days(7);
-/// How often open top-ups are counted.
+/// How often open top-ups and payments of bills are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Requests that ask billers for bills at the same time, at most; who comes then is asked to come again.
+const MAX_BILLER_READS: usize = 64;
+/// The longest time between two fetches of bills: 30 days, in seconds.
+const MAX_BILL_REFRESH_S: i64 = 30 * 24 * 3600;
 
 /// What the wallet is given.
 pub struct Deps {
@@ -131,7 +146,7 @@ pub enum BuildError {
     #[error("wallet: checkpoint: {0}")]
     Checkpoint(#[from] NoteError),
     /// The HTTP client can't be set up.
-    #[error("the client for banks can't be set up")]
+    #[error("the client for banks and billers can't be set up")]
     Client(#[from] reqwest::Error),
 }
 
@@ -141,11 +156,17 @@ pub(crate) struct Bank {
     callback_secret: Secret,
 }
 
-/// When a bank is asked for a status.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timing {
-    first_status_query: Duration,
-    last_status_query: Duration,
+/// A connected biller.
+pub(crate) struct Biller {
+    profile: city::Biller,
+    connector: Box<dyn BillerConnector>,
+    callback_secret: Secret,
+}
+
+/// The city's lists of outside parties, connected or not.
+pub(crate) struct Directory {
+    banks: city::Banks,
+    billers: city::Billers,
 }
 
 /// The service: what every use case needs.
@@ -157,12 +178,15 @@ pub(crate) struct Wallet {
     ledger: Ledger<Rider>,
     shard: i16,
     rules: city::Rules,
-    directory: city::Banks,
+    directory: Directory,
     place: place::Place,
     banks: HashMap<String, Bank>,
+    billers: BTreeMap<String, Biller>,
+    biller_reads: Semaphore,
+    bill_refresh: TimeDelta,
     virtual_accounts: Option<VirtualAccounts>,
     checkpoint_key: Option<PublicKey>,
-    timing: Timing,
+    timing: partner::Timing,
     payees: moka::sync::Cache<TillId, Arc<Payee>>,
     feed: feed::Feed,
     places: places::Places,
@@ -173,6 +197,11 @@ impl Wallet {
     fn bank(&self, code: &str) -> Result<&Bank, error::Error> {
         self.banks.get(code).ok_or(error::Error::BankUnknown)
     }
+
+    /// The connected biller of a code.
+    fn biller(&self, code: &str) -> Result<&Biller, error::BillFault> {
+        self.billers.get(code).ok_or(error::BillFault::BillerUnknown)
+    }
 }
 
 /// Builds the role. Nothing is reached yet: database, Redis and banks may be away when the process starts.
@@ -181,7 +210,7 @@ impl Wallet {
 /// When a setting is out of bounds or a file of the city's folder is wrong.
 pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let Deps { context, identity: _ } = deps;
-    let directory = city::load_banks(&context.city)?;
+    let directory = Directory { banks: city::load_banks(&context.city)?, billers: city::load_billers(&context.city)? };
     let metrics = metrics::WalletMetrics::new(&context.metrics);
     let riders = WalletRiders { clock: context.clock.clone(), metrics: metrics.clone() };
     let place = place::Place::load(&context.city)?;
@@ -199,11 +228,14 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         shard: config.ledger.shard,
         rules: city::Rules::load(&context.city)?,
         place,
-        banks: connect(&config, &context, &directory)?,
-        virtual_accounts: virtual_accounts(&config, &directory)?,
+        banks: connect::banks(&config, &context, &directory.banks)?,
+        billers: connect::billers(&config, &context, &directory.billers)?,
+        biller_reads: Semaphore::new(MAX_BILLER_READS),
+        bill_refresh: bill_refresh(&config)?,
+        virtual_accounts: virtual_accounts(&config, &directory.banks)?,
         directory,
         checkpoint_key: maker.as_ref().map(|maker| maker.public_key()).transpose()?,
-        timing: Timing {
+        timing: partner::Timing {
             first_status_query: Duration::from_millis(config.first_status_query_ms),
             last_status_query: Duration::from_millis(config.last_status_query_ms),
         },
@@ -212,7 +244,10 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         places: places::Places::new(),
     });
     let journal = journal::Journal { pool: context.pool.clone(), shard: wallet.shard };
-    let mut jobs = Runner::new(&context, SCHEMA).on(top_up::JOB, TopUpJob { wallet: wallet.clone() });
+    let mut jobs = Runner::new(&context, SCHEMA)
+        .on(top_up::JOB, TopUpJob { wallet: wallet.clone() })
+        .on(bill::JOB, RefreshJob { wallet: wallet.clone() })
+        .on(bill_payment::JOB, BillPaymentJob { wallet: wallet.clone() });
     if let Some(maker) = maker {
         tasks.push(checkpoint::schedule(&context, wallet.shard));
         jobs = jobs.on(checkpoint::JOB, checkpoint::CheckpointJob::new(&context, maker));
@@ -239,29 +274,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     })
 }
 
-fn connect(config: &Config, context: &Context, directory: &city::Banks) -> Result<HashMap<String, Bank>, BuildError> {
-    let origin = config.callback_base_url.as_ref().unwrap_or(&context.public_url);
-    let timeout = Duration::from_millis(config.bank_timeout_ms);
-    let mut banks = HashMap::new();
-    for (code, settings) in &config.banks {
-        if directory.by_code(code).is_none() {
-            return Err(BuildError::Config(format!("wallet: `{code}` is no bank of the city's list")));
-        }
-        if settings.secret.expose().is_empty() || settings.callback_secret.expose().is_empty() {
-            return Err(BuildError::Config(format!("wallet: bank `{code}` has an empty secret")));
-        }
-        let connector = HttpBank::try_new(settings, callback_url(origin, code)?, timeout, context.clock.clone())?;
-        banks.insert(
-            code.clone(),
-            Bank { connector: Box::new(connector), callback_secret: settings.callback_secret.clone() },
-        );
-    }
-    Ok(banks)
-}
-
-fn callback_url(origin: &Url, code: &str) -> Result<Url, BuildError> {
-    let joined = origin.join(&format!("/wallet/v1/bank-callbacks/{code}"));
-    joined.map_err(|_| BuildError::Config("wallet: callback_base_url is not an origin".to_owned()))
+/// How often bills are fetched.
+fn bill_refresh(config: &Config) -> Result<TimeDelta, BuildError> {
+    let seconds =
+        i64::try_from(config.bill_refresh_s).ok().filter(|seconds| (1..=MAX_BILL_REFRESH_S).contains(seconds));
+    let seconds = seconds
+        .ok_or_else(|| BuildError::Config(format!("wallet: bill_refresh_s is not 1 to {MAX_BILL_REFRESH_S}")))?;
+    Ok(TimeDelta::seconds(seconds))
 }
 
 /// The bank of the merchants' accounts; none when no bank is connected.
@@ -283,17 +302,18 @@ fn virtual_accounts(config: &Config, directory: &city::Banks) -> Result<Option<V
     Ok(Some(VirtualAccounts { bank_code: code.clone(), bin, prefix }))
 }
 
-/// Counts open top-ups for the metrics.
+/// Counts open top-ups and payments of bills for the metrics.
 fn count_task(wallet: Arc<Wallet>) -> Task {
-    Task::new("top-up-count", move |shutdown| async move {
+    Task::new("open-saga-count", move |shutdown| async move {
         loop {
             let counted = async {
                 let mut connection = wallet.pool.acquire().await?;
-                top_up::count_open(&mut connection).await
+                wallet.metrics.open_top_ups(&top_up::count_open(&mut connection).await?);
+                wallet.metrics.open_bill_payments(&bill_payment::sql::count_open(&mut connection).await?);
+                Ok::<_, sqlx::Error>(())
             };
-            match counted.await {
-                Ok(counts) => wallet.metrics.open_top_ups(&counts),
-                Err(error) => tracing::warn!(%error, "open top-ups were not counted"),
+            if let Err(error) = counted.await {
+                tracing::warn!(%error, "open top-ups and bill payments were not counted");
             }
             tokio::select! {
                 () = tokio::time::sleep(COUNT_INTERVAL) => {}

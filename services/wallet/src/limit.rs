@@ -11,7 +11,7 @@ use crate::city::{Alone, Kind, LimitClass, Maximum, Period, Rules};
 /// Payments of goods and services that are not essential.
 pub(crate) const GOODS: Class = Class::new(1);
 /// Payments of the essential class.
-const ESSENTIAL: Class = Class::new(2);
+pub(crate) const ESSENTIAL: Class = Class::new(2);
 /// Transfers to other people.
 const TRANSFER: Class = Class::new(3);
 /// Money back to a bank.

@@ -5,6 +5,7 @@ use platform::metrics::Metrics;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
 use crate::account::kind_name;
+use crate::bill_payment;
 use crate::top_up::State;
 
 /// The wallet's own metrics; the ledger adds its own to the same registry.
@@ -14,6 +15,9 @@ pub(crate) struct WalletMetrics {
     top_ups: IntCounterVec,
     top_ups_open: IntGaugeVec,
     callbacks: IntCounterVec,
+    bill_payments: IntCounterVec,
+    bill_payments_open: IntGaugeVec,
+    biller_callbacks: IntCounterVec,
 }
 
 impl WalletMetrics {
@@ -32,6 +36,21 @@ impl WalletMetrics {
                 "Callbacks of connected banks that were answered: by bank, and the state that the top-up then had or why it was refused.",
                 &["bank", "outcome"],
             ),
+            bill_payments: metrics.counter(
+                "bill_payments_total",
+                "Payments of bills by the state that they reached.",
+                &["state"],
+            ),
+            bill_payments_open: metrics.gauge(
+                "bill_payments_open",
+                "Payments of bills that have not ended, by state.",
+                &["state"],
+            ),
+            biller_callbacks: metrics.counter(
+                "biller_callbacks_total",
+                "Callbacks of connected billers that were answered: by biller, and the state that the payment then had or why it was refused.",
+                &["biller", "outcome"],
+            ),
         }
     }
 
@@ -48,6 +67,25 @@ impl WalletMetrics {
     /// A callback of a connected bank is answered. `outcome` is a state's name or a problem's code.
     pub(crate) fn callback(&self, bank: &str, outcome: &str) {
         self.callbacks.with_label_values(&[bank, outcome]).inc();
+    }
+
+    /// A payment of a bill reached a state.
+    pub(crate) fn bill_payment(&self, state: bill_payment::State) {
+        self.bill_payments.with_label_values(&[state.name()]).inc();
+    }
+
+    /// A callback of a connected biller is answered. `outcome` is a state's name or a problem's code.
+    pub(crate) fn biller_callback(&self, biller: &str, outcome: &str) {
+        self.biller_callbacks.with_label_values(&[biller, outcome]).inc();
+    }
+
+    /// How many payments of bills have not ended; states that are not named have none.
+    pub(crate) fn open_bill_payments(&self, counts: &[(bill_payment::State, i64)]) {
+        let open = bill_payment::State::ALL.into_iter().filter(|state| state.step() != bill_payment::Step::Rest);
+        for state in open {
+            let count = counts.iter().find(|(named, _)| *named == state).map_or(0, |(_, count)| *count);
+            self.bill_payments_open.with_label_values(&[state.name()]).set(count);
+        }
     }
 
     /// How many top-ups have not ended; states that are not named have none.

@@ -1,9 +1,10 @@
-//! What the wallet writes in the batch of the ledger that posts: the other half of a payment or a refund, the end of a top-up.
+//! What the wallet writes in the batch of the ledger that posts: the other half of a payment or a refund, the end of a top-up,
+//! where the payment of a bill goes on.
 //!
 //! Payments and completed top-ups are counted here too, after the batch was committed: by what is in the books,
 //! not by whose caller lived to hear it.
 //!
-//! Locks: the ledger holds its shard's row; here follow rows of `wallet.top_up`, then the outbox's head.
+//! Locks: the ledger holds its shard's row; here follow rows of `wallet.top_up` and `wallet.bill_payment`, then the outbox's head.
 //! Nothing that holds one of those ever waits for the shard.
 
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use proto::wallet::v1::PaymentRejected;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::account::{CURRENCY, PAYMENT, REFUND, kind_name};
+use crate::account::{BILL, CURRENCY, PAYMENT, REFUND, kind_name};
+use crate::bill_payment::sql::Failed;
+use crate::bill_payment::{self, BillPaymentId};
 use crate::error::Error;
 use crate::merchant::Payee;
 use crate::metrics::WalletMetrics;
@@ -33,6 +36,12 @@ pub(crate) enum Rider {
     TopUp { id: TopUpId, bank_reference: Option<String> },
     /// What the payment is for.
     Payment { payer: Uuid, payee: Arc<Payee>, amount: i64, note: Option<String> },
+    /// The payment of a bill whose money is set aside; how it ends when it can't be.
+    BillHeld { failing: Failed },
+    /// The payment of a bill whose money is posted.
+    BillPaid { payment: BillPaymentId, biller_reference: Option<String> },
+    /// The payment of a bill whose money is given back.
+    BillReturned { failed: Failed },
     /// What the refund gives back.
     Refund { payment: PaymentId, refunder: Uuid, amount: i64, reason: Option<String> },
 }
@@ -44,17 +53,34 @@ pub(crate) struct WalletRiders {
     pub(crate) metrics: WalletMetrics,
 }
 
-/// A rider whose request did not make the one transfer that it rides on.
+/// A rider whose request did not make as many transfers as it rides on.
 #[derive(Debug, thiserror::Error)]
-#[error("a rider has {0} transfers instead of one")]
+#[error("a rider has {0} transfers, which is not what it rides on")]
 struct WrongRide(usize);
 
-/// Money was posted for top-ups that are not there or were completed before.
+/// Money was moved or set aside for rows that are not there or in another state.
 #[derive(Debug, thiserror::Error)]
-#[error("{completed} top-ups were completed where {posted} were posted")]
+#[error("{changed} rows were {what} where the batch has {expected}")]
 struct WrongCount {
-    posted: usize,
-    completed: u64,
+    what: &'static str,
+    expected: usize,
+    changed: u64,
+}
+
+/// Rows that end with a transfer.
+#[derive(Default)]
+struct Done {
+    ids: Vec<Uuid>,
+    transfers: Vec<Uuid>,
+    references: Vec<Option<String>>,
+}
+
+impl Done {
+    fn add(&mut self, id: Uuid, posted: &Posted, reference: &Option<String>) {
+        self.ids.push(id);
+        self.transfers.push(posted.transfer.uuid());
+        self.references.push(reference.clone());
+    }
 }
 
 /// Rows of the riders of one batch.
@@ -62,20 +88,22 @@ struct WrongCount {
 struct Rows {
     payments: Vec<Payment>,
     refunds: Vec<Refund>,
-    top_ups: Vec<Uuid>,
-    transfers: Vec<Uuid>,
-    references: Vec<Option<String>>,
+    top_ups: Done,
+    held: Vec<Uuid>,
+    paid: Done,
+    failed: Vec<Failed>,
 }
 
 impl Rows {
-    fn add(&mut self, rider: &Rider, posted: &Posted) {
-        match rider {
-            Rider::TopUp { id, bank_reference } => {
-                self.top_ups.push(id.uuid());
-                self.transfers.push(posted.transfer.uuid());
-                self.references.push(bank_reference.clone());
+    fn add(&mut self, ride: &Ride<'_, Rider>) -> Result<(), WrongRide> {
+        match (ride.rider, ride.posted) {
+            (Rider::BillHeld { failing }, []) => self.held.push(failing.id.uuid()),
+            (Rider::BillReturned { failed }, []) => self.failed.push(failed.clone()),
+            (Rider::BillPaid { payment, biller_reference }, [posted]) => {
+                self.paid.add(payment.uuid(), posted, biller_reference);
             }
-            Rider::Payment { payer, payee, amount, note } => self.payments.push(Payment {
+            (Rider::TopUp { id, bank_reference }, [posted]) => self.top_ups.add(id.uuid(), posted, bank_reference),
+            (Rider::Payment { payer, payee, amount, note }, [posted]) => self.payments.push(Payment {
                 id: PaymentId::from(posted.transfer.uuid()),
                 sequence: posted.sequence,
                 payer_user_id: *payer,
@@ -87,7 +115,7 @@ impl Rows {
                 note: note.clone(),
                 paid_at: posted.posted_at,
             }),
-            Rider::Refund { payment, refunder, amount, reason } => self.refunds.push(Refund {
+            (Rider::Refund { payment, refunder, amount, reason }, [posted]) => self.refunds.push(Refund {
                 id: RefundId::from(posted.transfer.uuid()),
                 sequence: posted.sequence,
                 payment_id: *payment,
@@ -96,7 +124,38 @@ impl Rows {
                 reason: reason.clone(),
                 refunded_at: posted.posted_at,
             }),
+            (_, posted) => return Err(WrongRide(posted.len())),
         }
+        Ok(())
+    }
+}
+
+/// Whether as many rows were changed as the batch has riders.
+fn all(what: &'static str, expected: usize, changed: u64) -> Result<(), RiderError> {
+    if changed == expected as u64 {
+        return Ok(());
+    }
+    Err(RiderError::Other(Box::new(WrongCount { what, expected, changed })))
+}
+
+impl WalletRiders {
+    /// Ends payments of bills without money, and tells the citizens.
+    async fn fail(&self, tx: &mut PgConnection, failed: &[Failed]) -> Result<Vec<NewEvent>, RiderError> {
+        if failed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<Uuid> = failed.iter().map(|failed| failed.id.uuid()).collect();
+        let reasons: Vec<String> = failed.iter().map(|failed| failed.reason.clone()).collect();
+        let changed = bill_payment::sql::mark_failed(tx, &ids, &reasons, self.clock.now()).await?;
+        all("failed", ids.len(), changed)?;
+        Ok(failed.iter().map(|failed| NewEvent::new(failed.user_id, &failed.event())).collect())
+    }
+
+    async fn tell(&self, tx: &mut PgConnection, events: &[NewEvent]) -> Result<(), RiderError> {
+        if !events.is_empty() {
+            outbox::append(tx, SCHEMA, self.clock.now(), events).await?;
+        }
+        Ok(())
     }
 }
 
@@ -105,32 +164,36 @@ impl Riders<Rider> for WalletRiders {
     async fn apply(&self, tx: &mut PgConnection, riders: &[Ride<'_, Rider>]) -> Result<(), RiderError> {
         let mut rows = Rows::default();
         for ride in riders {
-            let [posted] = ride.posted else { return Err(RiderError::Other(Box::new(WrongRide(ride.posted.len())))) };
-            rows.add(ride.rider, posted);
+            rows.add(ride).map_err(|wrong| RiderError::Other(Box::new(wrong)))?;
         }
-        if !rows.top_ups.is_empty() {
-            let now = self.clock.now();
-            let completed = top_up::complete(tx, &rows.top_ups, &rows.transfers, &rows.references, now).await?;
-            let posted = rows.top_ups.len();
-            if completed != posted as u64 {
-                return Err(RiderError::Other(Box::new(WrongCount { posted, completed })));
-            }
+        let now = self.clock.now();
+        let Rows { payments, refunds, top_ups, held, paid, failed } = rows;
+        if !top_ups.ids.is_empty() {
+            let changed = top_up::complete(tx, &top_ups.ids, &top_ups.transfers, &top_ups.references, now).await?;
+            all("completed", top_ups.ids.len(), changed)?;
         }
-        if !rows.payments.is_empty() {
-            payment::sql::insert(tx, &rows.payments).await?;
+        if !held.is_empty() {
+            all("held", held.len(), bill_payment::sql::mark_held(tx, &held, now).await?)?;
         }
-        if !rows.refunds.is_empty() {
-            refund::sql::insert(tx, &rows.refunds).await?;
+        if !paid.ids.is_empty() {
+            let changed = bill_payment::sql::mark_paid(tx, &paid.ids, &paid.transfers, &paid.references, now).await?;
+            all("paid", paid.ids.len(), changed)?;
         }
-        Ok(())
+        if !payments.is_empty() {
+            payment::sql::insert(tx, &payments).await?;
+        }
+        if !refunds.is_empty() {
+            refund::sql::insert(tx, &refunds).await?;
+        }
+        let events = self.fail(tx, &failed).await?;
+        self.tell(tx, &events).await
     }
 
     async fn refused(&self, tx: &mut PgConnection, riders: &[Refusal<'_, Rider>]) -> Result<(), RiderError> {
-        let events: Vec<NewEvent> = riders.iter().filter_map(rejected).collect();
-        if !events.is_empty() {
-            outbox::append(tx, SCHEMA, self.clock.now(), &events).await?;
-        }
-        Ok(())
+        let failed: Vec<Failed> = riders.iter().filter_map(not_held).collect();
+        let mut events = self.fail(tx, &failed).await?;
+        events.extend(riders.iter().filter_map(rejected));
+        self.tell(tx, &events).await
     }
 
     fn committed(&self, rides: &[Ride<'_, Rider>], refusals: &[Refusal<'_, Rider>]) {
@@ -139,17 +202,36 @@ impl Riders<Rider> for WalletRiders {
                 Rider::TopUp { .. } => self.metrics.top_up(State::Completed),
                 Rider::Payment { .. } => self.metrics.payment(PAYMENT, "completed"),
                 Rider::Refund { .. } => self.metrics.payment(REFUND, "completed"),
+                Rider::BillHeld { .. } => self.metrics.bill_payment(bill_payment::State::Held),
+                Rider::BillPaid { .. } => {
+                    self.metrics.bill_payment(bill_payment::State::Paid);
+                    self.metrics.payment(BILL, "completed");
+                }
+                Rider::BillReturned { .. } => {
+                    self.metrics.bill_payment(bill_payment::State::Failed);
+                    self.metrics.payment(BILL, "returned");
+                }
             }
         }
         for refusal in refusals {
             let code = Error::Rejected(refusal.reject).name();
             match refusal.rider {
-                Rider::TopUp { .. } => {}
+                Rider::TopUp { .. } | Rider::BillPaid { .. } | Rider::BillReturned { .. } => {}
                 Rider::Payment { .. } => self.metrics.payment(PAYMENT, code),
                 Rider::Refund { .. } => self.metrics.payment(REFUND, code),
+                Rider::BillHeld { .. } => {
+                    self.metrics.bill_payment(bill_payment::State::Failed);
+                    self.metrics.payment(BILL, code);
+                }
             }
         }
     }
+}
+
+/// The end of a payment of a bill whose money the ledger did not set aside.
+fn not_held(refusal: &Refusal<'_, Rider>) -> Option<Failed> {
+    let Rider::BillHeld { failing } = refusal.rider else { return None };
+    Some(Failed { reason: Error::Rejected(refusal.reject).name().to_owned(), ..failing.clone() })
 }
 
 /// The event of a refused payment. A refused top-up stays open and tells nobody.

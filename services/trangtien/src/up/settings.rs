@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use platform::config::Secret;
 use platform::embedded::generate_secret;
 use url::Url;
+use wallet::config::PartnerConfig;
 
 use super::sandbox::Sandbox;
 use crate::config::Config;
@@ -36,13 +37,23 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
     config.wallet.first_status_query_ms = FIRST_STATUS_QUERY_MS;
     config.wallet.banks.insert(
         SANDBOX_BANK.to_owned(),
-        wallet::config::BankConfig {
+        PartnerConfig {
             url: outside("/")?,
             partner: bank.partner.clone(),
             secret: bank.partner_secret.clone(),
             callback_secret: bank.secret.clone(),
         },
     );
+    let biller = &secrets.sandbox.biller;
+    for code in secrets.sandbox.billers.codes() {
+        let settings = PartnerConfig {
+            url: outside("/")?,
+            partner: biller.partner.clone(),
+            secret: biller.partner_secret.clone(),
+            callback_secret: biller.secret.clone(),
+        };
+        config.wallet.billers.insert(code.to_owned(), settings);
+    }
     let (sms, push) = (&secrets.sandbox.sms, &secrets.sandbox.push);
     config.notifications.sms = Some(notifications::SmsConfig {
         url: outside("/gateways/sms/v1/messages")?,

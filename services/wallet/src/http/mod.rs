@@ -1,8 +1,10 @@
 //! Routes of the wallet: thin adapters from HTTP to use cases. Only these files know axum.
 //!
-//! Who may call is part of each handler's signature: a `Principal` is a citizen's token; `qr/decode`, checkpoints and bank callbacks take none,
+//! Who may call is part of each handler's signature: a `Principal` is a citizen's token; `qr/decode`, checkpoints and callbacks of banks and billers take none,
 //! callbacks prove themselves by signature.
 
+mod bill;
+mod bill_payment;
 mod callback;
 mod checkpoint;
 mod merchant;
@@ -10,6 +12,7 @@ mod payment;
 mod qr;
 mod receipt;
 mod refund;
+mod signed;
 mod stream;
 mod till;
 mod top_up;
@@ -56,6 +59,14 @@ pub(crate) fn router(wallet: App) -> ApiRouter {
         .routes(routes!(top_up::begin))
         .routes(routes!(top_up::show))
         .routes(routes!(callback::receive))
+        .routes(routes!(bill::billers))
+        .routes(routes!(bill::link, bill::links))
+        .routes(routes!(bill::unlink))
+        .routes(routes!(bill::list))
+        .routes(routes!(bill::show))
+        .routes(routes!(bill_payment::pay))
+        .routes(routes!(bill_payment::show))
+        .routes(routes!(callback::receive_of_biller))
         .routes(routes!(payment::pay))
         .routes(routes!(payment::show))
         .routes(routes!(refund::create))

@@ -114,7 +114,7 @@ pub(super) async fn decode(State(wallet): State<App>, Json(scanned): Json<Scanne
 
 fn view(code: Code, wallet: &App) -> Decoded {
     let vietqr = code.vietqr().map(|vietqr| {
-        let bank = wallet.directory.by_bin(&vietqr.bin);
+        let bank = wallet.directory.banks.by_bin(&vietqr.bin);
         DecodedVietQr {
             bin: vietqr.bin.clone(),
             bank_code: bank.map(|bank| bank.code.clone()),

@@ -68,14 +68,14 @@ struct TierView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TransactionView {
     id: Uuid,
-    /// `top-up`, `payment`, …
+    /// `top-up`, `payment`, `bill`, …
     kind: &'static str,
     /// `in` or `out`.
     direction: &'static str,
     amount: Money,
     /// The wallet's balance right after it.
     balance: Money,
-    /// Who was on the other side: a merchant's name, a bank's short name.
+    /// Who was on the other side: a merchant's name, a bank's short name, a biller's name.
     counterparty: Option<String>,
     note: Option<String>,
     /// Its place in the journal.
@@ -83,15 +83,19 @@ pub(super) struct TransactionView {
     time: DateTime<Utc>,
 }
 
-fn view(line: Line, wallet: &Wallet) -> TransactionView {
-    let bank = |code: String| wallet.directory.by_code(&code).map_or(code, |bank| bank.short_name.clone());
+fn view(line: Line, wallet: &Wallet, language: Language) -> TransactionView {
+    let biller = |code: String| {
+        let found = wallet.directory.billers.get(&code).map(|biller| biller.name(language).to_owned());
+        found.unwrap_or(code)
+    };
+    let bank = |code: String| wallet.directory.banks.by_code(&code).map_or(code, |bank| bank.short_name.clone());
     TransactionView {
         id: line.id,
         kind: kind_name(line.kind).unwrap_or("other"),
         direction: if line.incoming { "in" } else { "out" },
         amount: Money::from_minor(line.amount, CURRENCY),
         balance: Money::from_minor(line.balance, CURRENCY),
-        counterparty: line.merchant_name.or_else(|| line.bank_code.map(bank)),
+        counterparty: line.merchant_name.or_else(|| line.bank_code.map(bank)).or_else(|| line.biller_code.map(biller)),
         note: line.note,
         sequence: line.sequence,
         time: line.posted_at,
@@ -181,12 +185,13 @@ pub(super) async fn show(
 pub(super) async fn transactions(
     State(wallet): State<App>,
     principal: Principal,
+    language: Language,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Page<TransactionView>>, Problem> {
     let (limit, before) = (page.limit()?, page.after::<i64>()?);
     let account = account::citizen(principal.subject).id;
     let rows = history::before(&mut *wallet.pool.acquire().await?, account, before, limit + 1).await?;
-    Ok(Json(Page::from_rows(rows, limit, |line| line.sequence).map(|line| view(line, &wallet))))
+    Ok(Json(Page::from_rows(rows, limit, |line| line.sequence).map(|line| view(line, &wallet, language))))
 }
 
 /// One of the caller's transactions.
@@ -202,9 +207,10 @@ pub(super) async fn transactions(
 pub(super) async fn transaction(
     State(wallet): State<App>,
     principal: Principal,
+    language: Language,
     Path(id): Path<Uuid>,
 ) -> Result<Json<TransactionView>, Problem> {
     let account = account::citizen(principal.subject).id;
     let line = history::one(&mut *wallet.pool.acquire().await?, account, id).await?.ok_or(Error::NotFound)?;
-    Ok(Json(view(line, &wallet)))
+    Ok(Json(view(line, &wallet, language)))
 }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::merchant::MerchantId;
 
 /// What the ledger has answered under a key, if it has.
-pub(super) async fn answered(connection: &mut PgConnection, key: &Key) -> Result<Option<Outcome>, Error> {
+pub(crate) async fn answered(connection: &mut PgConnection, key: &Key) -> Result<Option<Outcome>, Error> {
     let (request_key, fingerprint) = (key.request_key().0, key.stored_fingerprint().0);
     let transfer = sqlx::query!(
         r#"SELECT id, sequence, block, debit_balance, credit_balance, posted_at, fingerprint

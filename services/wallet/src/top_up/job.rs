@@ -3,32 +3,24 @@
 //! It may die at any point: the state in the database says what to do next, and everything it does may be done again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
 use ledger::money::Money;
 use platform::job::{Job, JobHandler, Outcome};
 
-use super::bank::{Collection, Report};
+use super::bank::Collection;
 use super::settle::{mark_sending, settle};
-use super::{Answer, State, Step, TopUp, TopUpId, sql};
+use super::{State, Step, TopUp, TopUpId, sql};
 use crate::Wallet;
 use crate::account::CURRENCY;
 use crate::error::Error;
+use crate::partner::{Answer, Report, given_up};
 
 /// The kind of the job; its key is the top-up's id, or begins with it and a colon.
 pub(crate) const JOB: &str = "top-up";
 /// Steps taken in one run: a status query, then a request that the bank never saw, then its status.
 const MAX_STEPS: usize = 3;
-/// The first wait after an answer was lost; it doubles.
-const AFTER_LOSS: Duration = Duration::from_millis(500);
-/// Doublings of a wait, at most; the configuration bounds the wait itself.
-const MAX_DOUBLINGS: u32 = 20;
-
-/// How long a request is sent again that the bank, by its own word, never saw. Then the top-up has failed.
-const SEND_WITHIN: TimeDelta = TimeDelta::hours(24);
-/// The reason of such a failure.
+/// Why a top-up failed whose request the bank never took.
 const NEVER_TAKEN: &str = "bank-never-took-it";
 
 /// Runs [`JOB`].
@@ -72,7 +64,7 @@ impl TopUpJob {
                 Step::Rest => return Ok(None),
                 Step::Send if !mark_sending(wallet, &top_up).await? => continue,
                 Step::Send => self.send(&top_up).await?,
-                Step::Ask => self.given_up(&top_up, self.ask(&top_up).await?),
+                Step::Ask => given_up(self.ask(&top_up).await?, wallet.clock.now() - top_up.requested_at, NEVER_TAKEN),
             };
             let state = settle(wallet, id, &report).await?.state;
             match state {
@@ -82,16 +74,6 @@ impl TopUpJob {
             }
         }
         Ok(Some(Answer::Lost))
-    }
-
-    /// A bank that keeps refusing a request and says that it never saw it is not asked for ever.
-    fn given_up(&self, top_up: &TopUp, report: Report) -> Report {
-        let age = self.wallet.clock.now() - top_up.requested_at;
-        if report.answer != Answer::NeverSeen || age < SEND_WITHIN {
-            return report;
-        }
-        tracing::error!(top_up.id = %top_up.id, "bank took no request within a day and knows of none; the top-up has failed");
-        Report { answer: Answer::Refused, reason: Some(NEVER_TAKEN.to_owned()), ..report }
     }
 
     async fn send(&self, top_up: &TopUp) -> Result<Report, Error> {
@@ -106,10 +88,6 @@ impl TopUpJob {
 
     /// Waits the longer the more often it ran, but never gives up: no answer is not a no.
     fn later(&self, job: &Job, answer: Answer, reason: String) -> Outcome {
-        let timing = self.wallet.timing;
-        let first = if answer == Answer::Lost { AFTER_LOSS } else { timing.first_status_query };
-        let wait =
-            first.saturating_mul(1 << job.attempts.saturating_sub(1).min(MAX_DOUBLINGS)).min(timing.last_status_query);
-        Outcome::RetryAt(self.wallet.clock.now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX), reason)
+        Outcome::RetryAt(self.wallet.timing.next(self.wallet.clock.now(), answer, job.attempts), reason)
     }
 }

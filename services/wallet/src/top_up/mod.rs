@@ -12,7 +12,7 @@
 //! When a bank says that it took the money after it had said that it did not, a failed top-up is `submitted` again, with a new job.
 //!
 //! `begin.rs` saves the intent, `job.rs` talks to the bank, `settle.rs` books what the bank says, `bank.rs` is the bank's API,
-//! `signature.rs` proves who speaks, `sql.rs` holds the statements.
+//! `sql.rs` holds the statements; what is common to all partners is in [`partner`](crate::partner).
 //!
 //! Invariant: the state says `unknown` before anything is sent, so that a crash never hides that the bank may have been asked.
 //! Invariant: from `unknown` the next step is a status query, never a blind repetition.
@@ -22,19 +22,18 @@ mod bank;
 mod begin;
 mod job;
 mod settle;
-mod signature;
 mod sql;
 #[cfg(test)]
 mod tests;
 
-pub use bank::{BankConnector, Collection, HttpBank, Report};
-pub(crate) use bank::{CallbackStatus, Outcome};
+pub(crate) use bank::HttpBank;
+pub use bank::{BankConnector, Collection};
 pub(crate) use begin::{NewTopUp, begin};
 pub(crate) use job::{JOB, TopUpJob};
 pub(crate) use settle::settle;
-pub(crate) use signature::{SIGNATURE, TIMESTAMP, verify};
-pub use signature::{Signed, sign};
 pub(crate) use sql::{TopUp, banks_of, complete, count_open, find, find_own};
+
+pub use crate::partner::{Answer, Report};
 
 platform::typed_id! {
     /// One top-up; also the request id at the bank.
@@ -124,23 +123,6 @@ pub enum Step {
     Ask,
     /// Nothing is left to do.
     Rest,
-}
-
-/// What the bank said, or did not say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It is working on it.
-    Processing,
-    /// It took the money.
-    Succeeded,
-    /// It tried and took no money.
-    Failed,
-    /// It does not take such a request.
-    Refused,
-    /// It knows no such request.
-    NeverSeen,
-    /// No answer came, or none that can be read.
-    Lost,
 }
 
 /// What to do about an answer.

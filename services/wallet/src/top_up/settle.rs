@@ -10,12 +10,12 @@ use platform::outbox::{self, NewEvent};
 use proto::wallet::v1::TopUpFailed;
 use sha2::{Digest as _, Sha256};
 
-use super::bank::Report;
 use super::job::{JOB, again_key};
 use super::sql::{self, Transition};
-use super::{Answer, Change, State, TopUp, TopUpId};
+use super::{Change, State, TopUp, TopUpId};
 use crate::account::{self, CURRENCY};
 use crate::error::Error;
+use crate::partner::Report;
 use crate::rider::Rider;
 use crate::{SCHEMA, Wallet, event};
 
@@ -40,8 +40,7 @@ pub(crate) async fn settle(wallet: &Wallet, id: TopUpId, report: &Report) -> Res
     for _ in 0..MAX_ROUNDS {
         let top_up = sql::find(&mut *wallet.pool.acquire().await?, id).await?.ok_or(Error::NotFound)?;
         let amount = Money::from_minor(top_up.amount, CURRENCY);
-        let missing = report.answer == Answer::Succeeded && report.amount.is_none();
-        if missing || report.amount.is_some_and(|said| said != amount) {
+        if !report.is_about(amount) {
             tracing::error!(top_up.id = %id, said = ?report.amount, expected = %amount, "bank speaks of another amount than was asked for");
             return Err(Error::CallbackAmount);
         }
@@ -74,8 +73,7 @@ pub(crate) async fn settle(wallet: &Wallet, id: TopUpId, report: &Report) -> Res
 
 /// Marks that the bank is about to be asked; `false` when somebody else changed the top-up.
 pub(super) async fn mark_sending(wallet: &Wallet, top_up: &TopUp) -> Result<bool, Error> {
-    let silent = Report { answer: Answer::Lost, reference: None, reason: None, amount: None };
-    move_to(wallet, top_up, State::Unknown, &silent).await
+    move_to(wallet, top_up, State::Unknown, &Report::lost()).await
 }
 
 /// Takes a failed top-up up again, with a job of its own: whatever happens to the posting that follows, the money is not forgotten.

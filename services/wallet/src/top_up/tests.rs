@@ -4,9 +4,6 @@ use proptest::prelude::*;
 
 use super::{Answer, Change, State, Step};
 
-const ANSWERS: [Answer; 6] =
-    [Answer::Processing, Answer::Succeeded, Answer::Failed, Answer::Refused, Answer::NeverSeen, Answer::Lost];
-
 #[test]
 fn names_are_unique_and_read_back() {
     for state in State::ALL {
@@ -34,7 +31,7 @@ fn money_that_the_bank_took_is_credited_in_every_state_but_completed() {
 fn an_end_is_left_only_for_money() {
     for state in [State::Completed, State::Failed] {
         assert_eq!(state.step(), Step::Rest);
-        for answer in ANSWERS {
+        for answer in Answer::ALL {
             assert!(!matches!(state.on(answer), Change::Move(_)), "{state:?} {answer:?}");
         }
     }
@@ -47,7 +44,7 @@ fn a_request_is_sent_only_when_the_bank_was_not_asked_or_never_saw_it() {
     let senders: Vec<_> = State::ALL.into_iter().filter(|state| state.step() == Step::Send).collect();
     assert_eq!(senders, [State::Requested]);
     for state in State::ALL {
-        for answer in ANSWERS {
+        for answer in Answer::ALL {
             if state.on(answer) == Change::Move(State::Requested) {
                 assert_eq!((state, answer), (State::Unknown, Answer::NeverSeen));
             }
@@ -56,7 +53,7 @@ fn a_request_is_sent_only_when_the_bank_was_not_asked_or_never_saw_it() {
 }
 
 fn answers() -> impl Strategy<Value = Vec<Answer>> {
-    proptest::collection::vec(proptest::sample::select(ANSWERS.to_vec()), 0..30)
+    proptest::collection::vec(proptest::sample::select(Answer::ALL.to_vec()), 0..30)
 }
 
 proptest! {

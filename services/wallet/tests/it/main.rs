@@ -1,6 +1,9 @@
-//! The wallet from outside: over HTTP, on a private PostgreSQL, against a real sandbox bank. One program, so that it links once.
+//! The wallet from outside: over HTTP, on a private PostgreSQL, against a real sandbox bank and biller. One program, so that it links once.
 
 mod bad_input;
+mod bill;
+mod bill_faults;
+mod biller;
 mod callback;
 mod checkpoint;
 mod journey;

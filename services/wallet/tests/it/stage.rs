@@ -26,8 +26,10 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 use uuid::Uuid;
-use wallet::config::{BankConfig, CheckpointConfig};
+use wallet::config::{CheckpointConfig, PartnerConfig};
 use wallet::{Config, Deps};
+
+use crate::biller::{BILLER, Biller};
 
 /// The bank that is connected.
 pub(crate) const BANK: &str = "VCB";
@@ -41,6 +43,7 @@ pub(crate) struct Stage {
     pub(crate) clock: Clock,
     pub(crate) issuer: LocalIssuer,
     pub(crate) bank: Bank,
+    pub(crate) biller: Biller,
     pub(crate) redis: Option<TestRedis>,
     pub(crate) callback_secret: Secret,
     database: TestDatabase,
@@ -92,17 +95,19 @@ fn panic_with(answer: &Answer) -> Value {
     Value::Null
 }
 
-impl Bank {
-    async fn start(clock: &Clock) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let config = sandbox::Config::generate();
-        let shutdown = Shutdown::new();
-        let bank = config.bank.clone();
-        tokio::spawn(sandbox::serve(listener, config, clock.clone(), shutdown.clone()));
-        Self { url, config: bank, shutdown }
-    }
+/// The outside world: a bank and a biller.
+async fn outside(clock: &Clock) -> (Bank, Biller) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let mut config = sandbox::Config::generate();
+    config.billers = sandbox::Billers::load(CITY.as_ref()).expect("the city's billers are sound");
+    let shutdown = Shutdown::new();
+    let (bank, biller) = (config.bank.clone(), config.biller.clone());
+    tokio::spawn(sandbox::serve(listener, config, clock.clone(), shutdown.clone()));
+    (Bank { url: url.clone(), config: bank, shutdown }, Biller { url, config: biller })
+}
 
+impl Bank {
     /// Another bank, elsewhere, takes its place for wallets that start from now on.
     pub(crate) fn move_to(&mut self, url: String) {
         self.url = url;
@@ -159,12 +164,13 @@ impl Stage {
         let clock = Clock::test();
         // The wallet listens there, and again after it was killed; nothing that asks for any port gets this one.
         let port = embedded::free_port().expect("a port is free");
-        let bank = Bank::start(&clock).await;
+        let (bank, biller) = outside(&clock).await;
         let callback_secret = bank.config.secret.clone();
         Self {
             issuer: LocalIssuer::new(clock.clone()),
             clock,
             bank,
+            biller,
             redis,
             callback_secret,
             database,
@@ -221,7 +227,7 @@ impl Stage {
 
     /// The settings of this city's wallets.
     pub(crate) fn config(&self) -> Config {
-        let bank = BankConfig {
+        let bank = PartnerConfig {
             url: self.bank.url.parse().expect("a URL"),
             partner: self.bank.config.partner.clone(),
             secret: self.bank.config.partner_secret.clone(),
@@ -230,6 +236,8 @@ impl Stage {
         Config {
             callback_base_url: Some(format!("http://127.0.0.1:{}", self.port).parse().expect("a URL")),
             banks: BTreeMap::from([(BANK.to_owned(), bank)]),
+            billers: BTreeMap::from([(BILLER.to_owned(), self.biller.settings())]),
+            biller_timeout_ms: self.timeout_ms,
             bank_timeout_ms: self.timeout_ms,
             first_status_query_ms: 300,
             last_status_query_ms: 1_000,
@@ -297,11 +305,13 @@ impl Stage {
         assert_eq!(self.count("ledger.account WHERE held <> 0").await, 0, "nothing is held");
         let unexplained = "ledger.transfer t WHERE NOT EXISTS (SELECT 1 FROM wallet.payment p WHERE p.id = t.id AND p.sequence = t.sequence AND p.amount = t.amount)
             AND NOT EXISTS (SELECT 1 FROM wallet.top_up u WHERE u.transfer_id = t.id AND u.state = 'completed' AND u.amount = t.amount)
+            AND NOT EXISTS (SELECT 1 FROM wallet.bill_payment b WHERE b.transfer_id = t.id AND b.state = 'paid' AND b.amount = t.amount)
             AND NOT EXISTS (SELECT 1 FROM wallet.refund r WHERE r.id = t.id AND r.sequence = t.sequence AND r.amount = t.amount)";
         assert_eq!(self.count(unexplained).await, 0, "every transfer is explained");
         let transfers = self.count("ledger.transfer").await;
         let rows = self.count("wallet.refund").await
             + self.count("wallet.payment").await
+            + self.count("wallet.bill_payment WHERE state = 'paid'").await
             + self.count("wallet.top_up WHERE state = 'completed'").await;
         assert_eq!(transfers, rows, "every payment and completed top-up has its transfer");
     }
@@ -338,6 +348,11 @@ impl Replica {
     /// A GET without a token.
     pub(crate) async fn open_get(&self, path: &str) -> Answer {
         self.call(Request::get(path).body(Body::empty()).expect("a request")).await
+    }
+
+    pub(crate) async fn delete(&self, token: &str, path: &str) -> Answer {
+        let request = Request::delete(path).header("authorization", format!("Bearer {token}"));
+        self.call(request.body(Body::empty()).expect("a request")).await
     }
 
     /// A POST with a fresh key.

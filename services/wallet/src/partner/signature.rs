@@ -1,4 +1,4 @@
-//! Signatures between the wallet and a bank, the same both ways. Pure.
+//! Signatures between the wallet and its partners (banks, billers), the same both ways. Pure.
 //!
 //! `X-Signature` = hex HMAC-SHA256(secret, `METHOD\npath\ntimestamp\nsha256hex(body)`); `X-Timestamp` is Unix seconds; the path has no query.
 
@@ -17,18 +17,18 @@ const MAX_SKEW_S: u64 = 300;
 
 /// What a signature covers.
 #[derive(Clone, Copy, Debug)]
-pub struct Signed<'a> {
+pub(crate) struct Signed<'a> {
     /// Upper-case HTTP method.
-    pub method: &'a str,
+    pub(crate) method: &'a str,
     /// Path of the URL, without a query.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The body as sent; empty without one.
-    pub body: &'a [u8],
+    pub(crate) body: &'a [u8],
 }
 
 /// The value of `X-Signature` for a message signed at `timestamp` (Unix seconds).
 #[must_use]
-pub fn sign(secret: &str, message: Signed<'_>, timestamp: i64) -> String {
+pub(crate) fn sign(secret: &str, message: Signed<'_>, timestamp: i64) -> String {
     hex::encode(mac(secret, message, timestamp).finalize().into_bytes())
 }
 

@@ -1,0 +1,26 @@
+//! Bills: customer codes that citizens have linked, and what billers ask them for.
+//!
+//! `biller.rs` is the biller's API, `link.rs` links a customer code, `refresh.rs` fetches the bills of linked customers again and again,
+//! `sql.rs` holds the statements. Paying is [`bill_payment`](crate::bill_payment).
+//!
+//! A bill belongs to a customer of a biller, not to a citizen: whoever has linked the customer sees it, and it is paid once.
+//!
+//! Invariant: what a biller said is kept as it said it, within bounds; an answer that can't be read changes nothing.
+
+mod biller;
+mod link;
+mod refresh;
+pub(crate) mod sql;
+
+pub(crate) use biller::HttpBiller;
+pub use biller::{BillerConnector, Charge, Fetched, FetchedBill};
+pub(crate) use link::{MAX_SUBSCRIPTIONS, NewSubscription, known, read};
+pub(crate) use refresh::{JOB, RefreshJob};
+pub(crate) use sql::{ListedBill, Subscription};
+
+platform::typed_id! {
+    /// One bill.
+    pub struct BillId;
+    /// A customer code that a citizen has linked.
+    pub struct SubscriptionId;
+}

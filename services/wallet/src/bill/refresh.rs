@@ -1,0 +1,64 @@
+//! The job that fetches a linked customer's bills again and again, until the link is taken away.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use platform::job::{Job, JobHandler, Outcome};
+
+use super::biller::Fetched;
+use super::{SubscriptionId, sql};
+use crate::Wallet;
+use crate::error::Error;
+use crate::partner::Answer;
+
+/// The kind of the job; its key is the subscription's id.
+pub(crate) const JOB: &str = "bill-refresh";
+
+/// Runs [`JOB`].
+pub(crate) struct RefreshJob {
+    pub(crate) wallet: Arc<Wallet>,
+}
+
+#[async_trait]
+impl JobHandler for RefreshJob {
+    async fn run(&self, job: &Job) -> Outcome {
+        let Ok(id) = job.key.parse::<SubscriptionId>() else {
+            return Outcome::Dead("the key is no subscription".to_owned());
+        };
+        let now = self.wallet.clock.now();
+        match self.refresh(id).await {
+            Ok(None) => Outcome::Done,
+            Ok(Some(Fetched::Bills(_))) => {
+                Outcome::RetryAt(now + self.wallet.bill_refresh, "bills are fetched regularly".to_owned())
+            }
+            Ok(Some(Fetched::CustomerUnknown)) => {
+                Outcome::RetryAt(now + self.wallet.bill_refresh, "the biller has no such customer any more".to_owned())
+            }
+            Ok(Some(Fetched::Lost)) => self.soon(job, "the biller gave no bills".to_owned()),
+            Err(error) => self.soon(job, error.to_string()),
+        }
+    }
+}
+
+impl RefreshJob {
+    /// Fetches and stores; `None` when the link was taken away.
+    async fn refresh(&self, id: SubscriptionId) -> Result<Option<Fetched>, Error> {
+        let wallet = &self.wallet;
+        let found = sql::find(&mut *wallet.pool.acquire().await?, id).await?;
+        let Some(subscription) = found else { return Ok(None) };
+        let asked_at = wallet.clock.now();
+        let fetched = wallet.biller(&subscription.biller_code)?.connector.fetch(&subscription.customer_code).await;
+        if let Fetched::Bills(bills) = &fetched {
+            let customer = (subscription.biller_code.as_str(), subscription.customer_code.as_str());
+            let mut tx = platform::db::begin(&wallet.pool).await?;
+            sql::store(&mut tx, customer, bills, asked_at).await?;
+            tx.commit().await?;
+        }
+        Ok(Some(fetched))
+    }
+
+    /// A biller that is away is asked again before the next regular time, the later the more often it ran.
+    fn soon(&self, job: &Job, reason: String) -> Outcome {
+        Outcome::RetryAt(self.wallet.timing.next(self.wallet.clock.now(), Answer::Lost, job.attempts), reason)
+    }
+}

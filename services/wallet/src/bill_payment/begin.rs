@@ -1,0 +1,116 @@
+//! The first step: the intent and its job are saved in one transaction, before any money is set aside. Then the money is.
+//!
+//! Locks: the citizen's turn, so that a citizen has no more than [`MAX_OPEN`] under way; then the bill's row, so that one of all who ask pays it.
+
+use ledger::money::{Money, PositiveMoney};
+use platform::id;
+use platform::job::{self, NewJob};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::hold::hold;
+use super::job::JOB;
+use super::{BillPayment, BillPaymentId, State, sql};
+use crate::account::{self, CURRENCY};
+use crate::allowance::{self, Asker};
+use crate::bill::{self, BillId};
+use crate::error::{BillFault, Error};
+use crate::turn::turn;
+use crate::{SCHEMA, Wallet};
+
+/// Bill payments of one citizen that may wait for a biller at a time.
+pub(crate) const MAX_OPEN: i64 = 20;
+
+/// A bill to be paid.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewBillPayment {
+    /// The amount that the citizen saw: exactly the bill's.
+    #[schema(value_type = Money)]
+    pub(crate) amount: PositiveMoney,
+}
+
+/// Who asks, and the key they ask with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) asker: Asker,
+    pub(crate) key: &'a str,
+    pub(crate) fingerprint: &'a [u8; 32],
+}
+
+/// Saves the intent, or finds the one that this key saved before, and sets the money aside. A job does the rest.
+///
+/// # Errors
+/// When there is no such bill, it can't be paid now, a rule or the ledger refuses the amount, or the key belongs to another request.
+pub(crate) async fn pay(
+    wallet: &Wallet,
+    request: Request<'_>,
+    bill: BillId,
+    new: &NewBillPayment,
+) -> Result<BillPayment, Error> {
+    let saved = sql::find_by_key(&mut *wallet.pool.acquire().await?, request.asker.user, request.key).await?;
+    let payment = match saved {
+        Some(saved) => same(saved, request.fingerprint)?,
+        None => begin(wallet, request, bill, new).await?,
+    };
+    hold(wallet, &payment).await?;
+    Ok(payment)
+}
+
+async fn begin(
+    wallet: &Wallet,
+    request: Request<'_>,
+    bill: BillId,
+    new: &NewBillPayment,
+) -> Result<BillPayment, Error> {
+    let (user, amount) = (request.asker.user, new.amount.money());
+    allowance::prepare(wallet, request.asker, account::bill_expense(amount)).await?;
+    let now = wallet.clock.now();
+    let mut tx = platform::db::begin(&wallet.pool).await?;
+    turn(&mut tx, user).await?;
+    if let Some(saved) = sql::find_by_key(&mut tx, user, request.key).await? {
+        return same(saved, request.fingerprint);
+    }
+    if sql::count_open_of(&mut tx, user).await? >= MAX_OPEN {
+        return Err(BillFault::TooManyPayments(MAX_OPEN).into());
+    }
+    let payable = bill::sql::lock(&mut tx, user, bill).await?.ok_or(Error::NotFound)?;
+    match sql::live_state(&mut tx, bill).await? {
+        Some(State::Paid) => return Err(BillFault::Paid.into()),
+        Some(_) => return Err(BillFault::BeingPaid.into()),
+        None if !payable.open => return Err(BillFault::Closed.into()),
+        None => {}
+    }
+    wallet.biller(&payable.biller_code)?;
+    if amount.minor() != payable.amount {
+        return Err(BillFault::AmountChanged(Money::from_minor(payable.amount, CURRENCY)).into());
+    }
+    let payment = BillPayment {
+        id: BillPaymentId::from(id::new()),
+        user_id: user,
+        session_id: request.asker.session,
+        fingerprint: request.fingerprint.to_vec(),
+        bill_id: bill,
+        biller_code: payable.biller_code,
+        customer_code: payable.customer_code,
+        reference: payable.reference,
+        amount: payable.amount,
+        state: State::Requested,
+        biller_reference: None,
+        reason: None,
+        transfer_id: None,
+        requested_at: now,
+        updated_at: now,
+    };
+    sql::insert(&mut tx, request.key, &payment).await?;
+    job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, payment.id.to_string(), now)).await?;
+    // As the database keeps it: the answer is the same, byte by byte, when it is read again.
+    let saved = sql::find_by_key(&mut tx, user, request.key).await?;
+    tx.commit().await?;
+    wallet.metrics.bill_payment(State::Requested);
+    saved.ok_or_else(|| Error::Broken("a bill payment just saved is not there".to_owned()))
+}
+
+fn same(saved: BillPayment, fingerprint: &[u8; 32]) -> Result<BillPayment, Error> {
+    if saved.fingerprint == fingerprint { Ok(saved) } else { Err(Error::KeyReused) }
+}

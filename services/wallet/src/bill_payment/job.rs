@@ -1,0 +1,111 @@
+//! The job that talks to the biller until it knows what became of the payment.
+//!
+//! It may die at any point: the state in the database says what to do next, and everything it does may be done again.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use platform::job::{Job, JobHandler, Outcome};
+
+use super::hold::{self, Kept};
+use super::settle::{fail, mark_confirming, settle};
+use super::{BillPayment, BillPaymentId, State, Step, sql};
+use crate::Wallet;
+use crate::bill::Charge;
+use crate::error::{BillFault, Error};
+use crate::partner::{Answer, Report, given_up};
+
+/// The kind of the job; its key is the payment's id.
+pub(crate) const JOB: &str = "bill-payment";
+/// Steps taken in one run: the hold, a request, its status, the request again that the biller never saw, and its status.
+const MAX_STEPS: usize = 5;
+/// Why a payment failed that the biller never took.
+const NEVER_TAKEN: &str = "biller-never-took-it";
+
+/// Runs [`JOB`].
+pub(crate) struct BillPaymentJob {
+    pub(crate) wallet: Arc<Wallet>,
+}
+
+#[async_trait]
+impl JobHandler for BillPaymentJob {
+    async fn run(&self, job: &Job) -> Outcome {
+        let Ok(id) = job.key.parse() else { return Outcome::Dead("the key is no bill payment".to_owned()) };
+        match self.advance(id).await {
+            Ok(None) => Outcome::Done,
+            Ok(Some(Answer::Lost)) => self.later(job, Answer::Lost, "the biller did not answer".to_owned()),
+            Ok(Some(answer)) => self.later(job, answer, "the biller is working on it".to_owned()),
+            Err(Error::NotFound) => Outcome::Dead("there is no such bill payment".to_owned()),
+            Err(Error::CallbackAmount) => Outcome::Dead("the biller speaks of another amount".to_owned()),
+            // The database, the ledger or the configuration may come back at any time; money waits for it.
+            Err(error) => self.later(job, Answer::Lost, error.to_string()),
+        }
+    }
+}
+
+impl BillPaymentJob {
+    /// Takes steps until the payment has ended (`None`) or the biller needs time.
+    async fn advance(&self, id: BillPaymentId) -> Result<Option<Answer>, Error> {
+        for _ in 0..MAX_STEPS {
+            let payment = self.read(id).await?;
+            let report = match payment.state.step() {
+                Step::Rest => return Ok(None),
+                Step::Hold => {
+                    self.hold(&payment).await?;
+                    continue;
+                }
+                Step::Send if !self.may_send(&payment).await? => continue,
+                Step::Send => self.send(&payment).await?,
+                Step::Ask => self.ask(&payment).await?,
+            };
+            match settle(&self.wallet, id, &report).await? {
+                State::Paid | State::Failed => return Ok(None),
+                State::Requested | State::Held => {}
+                State::Confirming | State::Unknown => return Ok(Some(report.answer)),
+            }
+        }
+        Ok(Some(Answer::Lost))
+    }
+
+    async fn read(&self, id: BillPaymentId) -> Result<BillPayment, Error> {
+        sql::find(&mut *self.wallet.pool.acquire().await?, id).await?.ok_or(Error::NotFound)
+    }
+
+    /// Sets the money aside; a refusal has ended the payment, which the next step sees.
+    async fn hold(&self, payment: &BillPayment) -> Result<(), Error> {
+        let held = hold::hold(&self.wallet, payment).await;
+        let Err(error) = held else { return Ok(()) };
+        if self.read(payment.id).await?.state == State::Requested { Err(error) } else { Ok(()) }
+    }
+
+    /// Keeps the money from going back, then marks that the biller is about to be asked; `false` when the payment has changed.
+    async fn may_send(&self, payment: &BillPayment) -> Result<bool, Error> {
+        match hold::confirm(&self.wallet, payment).await? {
+            Kept::Yes => mark_confirming(&self.wallet, payment).await,
+            Kept::Expired => {
+                fail(&self.wallet, payment, BillFault::Expired.name()).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn send(&self, payment: &BillPayment) -> Result<Report, Error> {
+        let charge = Charge {
+            id: payment.id,
+            customer_code: payment.customer_code.clone(),
+            reference: payment.reference.clone(),
+            amount: hold::amount(payment),
+        };
+        Ok(self.wallet.biller(&payment.biller_code)?.connector.record(&charge).await)
+    }
+
+    async fn ask(&self, payment: &BillPayment) -> Result<Report, Error> {
+        let report = self.wallet.biller(&payment.biller_code)?.connector.status(payment.id).await;
+        Ok(given_up(report, self.wallet.clock.now() - payment.requested_at, NEVER_TAKEN))
+    }
+
+    /// Waits the longer the more often it ran, but never gives up: no answer is not a no.
+    fn later(&self, job: &Job, answer: Answer, reason: String) -> Outcome {
+        Outcome::RetryAt(self.wallet.timing.next(self.wallet.clock.now(), answer, job.attempts), reason)
+    }
+}

@@ -1,0 +1,308 @@
+//! Billers, linked customer codes and their bills.
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, NaiveDate, Utc};
+use http::StatusCode;
+use ledger::money::Money;
+use platform::auth::Principal;
+use platform::http::{IdempotentJson, Json, Language, Path, Query};
+use platform::page::{Page, PageQuery};
+use platform::problem::Problem;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{App, key, once};
+use crate::Wallet;
+use crate::account::CURRENCY;
+use crate::bill::sql::{self, Wanted};
+use crate::bill::{self, BillId, ListedBill, MAX_SUBSCRIPTIONS, NewSubscription, Subscription, SubscriptionId};
+use crate::bill_payment::{BillPaymentId, State as PaymentState};
+use crate::city::BillerKind;
+use crate::error::Error;
+
+/// The operation of a link's idempotency key.
+const LINK: &str = "bill-subscription";
+
+/// A biller whose bills can be paid.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BillerView {
+    code: String,
+    kind: BillerKind,
+    /// In the request's language.
+    name: String,
+    customer_code: CustomerCodeForm,
+}
+
+/// The form of a biller's customer codes.
+#[derive(Debug, Serialize, ToSchema)]
+struct CustomerCodeForm {
+    /// What every code begins with.
+    prefix: String,
+    /// How many digits follow.
+    digits: u8,
+}
+
+/// All billers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BillerList {
+    items: Vec<BillerView>,
+}
+
+/// The billers that are connected.
+#[utoipa::path(
+    get,
+    path = "/wallet/v1/billers",
+    tag = "wallet",
+    operation_id = "listBillers",
+    responses((status = 200, body = BillerList)),
+    security(("bearer" = []))
+)]
+pub(super) async fn billers(State(wallet): State<App>, _: Principal, language: Language) -> Json<BillerList> {
+    let view = |biller: &crate::Biller| BillerView {
+        code: biller.profile.code.clone(),
+        kind: biller.profile.kind,
+        name: biller.profile.name(language).to_owned(),
+        customer_code: CustomerCodeForm {
+            prefix: biller.profile.customer_code_prefix.clone(),
+            digits: biller.profile.customer_code_digits,
+        },
+    };
+    Json(BillerList { items: wallet.billers.values().map(view).collect() })
+}
+
+/// A customer code that the caller has linked.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SubscriptionView {
+    id: SubscriptionId,
+    biller_code: String,
+    customer_code: String,
+    label: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<Subscription> for SubscriptionView {
+    fn from(subscription: Subscription) -> Self {
+        let Subscription { id, biller_code, customer_code, label, created_at } = subscription;
+        Self { id, biller_code, customer_code, label, created_at }
+    }
+}
+
+/// All linked customer codes of the caller, the oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SubscriptionList {
+    items: Vec<SubscriptionView>,
+}
+
+/// Links a customer code. The biller is asked at once; its bills stand in the caller's list with the answer.
+#[utoipa::path(
+    post,
+    path = "/wallet/v1/bill-subscriptions",
+    tag = "wallet",
+    operation_id = "createBillSubscription",
+    params(("Idempotency-Key" = String, Header, description = "One per link")),
+    request_body = NewSubscription,
+    responses(
+        (status = 201, body = SubscriptionView),
+        (status = 409, description = "already-linked"),
+        (status = 422, description = "biller-unknown, customer-code-invalid, customer-unknown, too-many, invalid-body, idempotency-key-reused"),
+        (status = 503, description = "biller-unavailable: try again later"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn link(
+    State(wallet): State<App>,
+    principal: Principal,
+    request: IdempotentJson<NewSubscription>,
+) -> Result<Response, Problem> {
+    let user = principal.subject;
+    let fetched = bill::read(&wallet, user, &request.body).await?;
+    let key = key(&principal, LINK, request.key, request.fingerprint);
+    once(&wallet, key, StatusCode::CREATED, async |tx| {
+        Ok(SubscriptionView::from(bill::known(&wallet, tx, user, &request.body, &fetched).await?))
+    })
+    .await
+}
+
+/// The customer codes that the caller has linked.
+#[utoipa::path(
+    get,
+    path = "/wallet/v1/bill-subscriptions",
+    tag = "wallet",
+    operation_id = "listBillSubscriptions",
+    responses((status = 200, body = SubscriptionList)),
+    security(("bearer" = []))
+)]
+pub(super) async fn links(State(wallet): State<App>, principal: Principal) -> Result<Json<SubscriptionList>, Problem> {
+    let rows = sql::of_citizen(&mut *wallet.pool.acquire().await?, principal.subject, MAX_SUBSCRIPTIONS).await?;
+    Ok(Json(SubscriptionList { items: rows.into_iter().map(SubscriptionView::from).collect() }))
+}
+
+/// Takes a link away. Its bills leave the caller's list; a payment that is under way goes on.
+#[utoipa::path(
+    delete,
+    path = "/wallet/v1/bill-subscriptions/{subscription_id}",
+    tag = "wallet",
+    operation_id = "deleteBillSubscription",
+    params(("subscription_id" = uuid::Uuid, Path)),
+    responses((status = 204), (status = 404, description = "not-found")),
+    security(("bearer" = []))
+)]
+pub(super) async fn unlink(
+    State(wallet): State<App>,
+    principal: Principal,
+    Path(id): Path<SubscriptionId>,
+) -> Result<StatusCode, Problem> {
+    let removed = sql::remove(&mut *wallet.pool.acquire().await?, principal.subject, id).await?;
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Error::NotFound.into()) }
+}
+
+/// Where a bill stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum BillState {
+    /// To be paid.
+    Open,
+    /// Somebody is paying it.
+    BeingPaid,
+    /// Paid here.
+    Paid,
+    /// The biller asks for it no more: paid elsewhere, or taken back.
+    Closed,
+}
+
+/// Which bills are listed.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Which {
+    /// Those that are to be paid.
+    Open,
+    /// All others.
+    Ended,
+}
+
+/// Which page of which bills.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BillQuery {
+    /// `open` for those to be paid, `ended` for all others; without, all.
+    state: Option<Which>,
+    /// Items wanted, 1 to 200; 50 when absent.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u16>,
+    /// `next_cursor` of the page before; absent for the first page.
+    cursor: Option<String>,
+}
+
+/// The caller's own payment of a bill.
+#[derive(Debug, Serialize, ToSchema)]
+struct OwnPayment {
+    id: BillPaymentId,
+    state: PaymentState,
+}
+
+/// A bill of a customer that the caller has linked.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BillView {
+    id: BillId,
+    state: BillState,
+    biller_code: String,
+    /// In the request's language.
+    biller_name: String,
+    customer_code: String,
+    /// What the caller calls the customer.
+    label: Option<String>,
+    /// The biller's name for the bill.
+    reference: String,
+    /// What it is for, such as a month.
+    period: String,
+    amount: Money,
+    issued_on: NaiveDate,
+    /// The last day to pay.
+    due_on: NaiveDate,
+    /// Whether it is open and that day is over, in the city's zone.
+    overdue: bool,
+    /// How the amount comes about, in the biller's own form.
+    #[schema(value_type = Object)]
+    details: Value,
+    /// The caller's own payment of it, unless it has failed.
+    payment: Option<OwnPayment>,
+}
+
+fn view(wallet: &Wallet, principal: &Principal, language: Language, bill: ListedBill) -> BillView {
+    let state = match bill.payment_state {
+        Some(PaymentState::Paid) => BillState::Paid,
+        Some(_) => BillState::BeingPaid,
+        None if bill.open => BillState::Open,
+        None => BillState::Closed,
+    };
+    let biller = wallet.directory.billers.get(&bill.biller_code);
+    let biller_name = biller.map_or_else(|| bill.biller_code.clone(), |biller| biller.name(language).to_owned());
+    let own = bill.payer == Some(principal.subject);
+    let payment = bill.payment_id.zip(bill.payment_state).filter(|_| own);
+    BillView {
+        id: bill.id,
+        state,
+        biller_code: bill.biller_code,
+        biller_name,
+        customer_code: bill.customer_code,
+        label: bill.label,
+        reference: bill.reference,
+        period: bill.period,
+        amount: Money::from_minor(bill.amount, CURRENCY),
+        issued_on: bill.issued_on,
+        due_on: bill.due_on,
+        overdue: state == BillState::Open && bill.due_on < wallet.place.day(wallet.clock.now()),
+        details: bill.details,
+        payment: payment.map(|(id, state)| OwnPayment { id, state }),
+    }
+}
+
+/// Every bill of the customers that the caller has linked, the latest due day first.
+#[utoipa::path(
+    get,
+    path = "/wallet/v1/bills",
+    tag = "wallet",
+    operation_id = "listBills",
+    params(BillQuery),
+    responses((status = 200, body = Page<BillView>), (status = 400, description = "invalid-query")),
+    security(("bearer" = []))
+)]
+pub(super) async fn list(
+    State(wallet): State<App>,
+    principal: Principal,
+    language: Language,
+    Query(query): Query<BillQuery>,
+) -> Result<Json<Page<BillView>>, Problem> {
+    let page = PageQuery { limit: query.limit, cursor: query.cursor };
+    let (limit, after) = (page.limit()?, page.after::<(NaiveDate, BillId)>()?);
+    let payable = query.state.map(|which| matches!(which, Which::Open));
+    let wanted = Wanted { payable, after, ..Wanted::default() };
+    let rows = sql::list(&mut *wallet.pool.acquire().await?, principal.subject, wanted, limit + 1).await?;
+    let page = Page::from_rows(rows, limit, |bill| (bill.due_on, bill.id));
+    Ok(Json(page.map(|bill| view(&wallet, &principal, language, bill))))
+}
+
+/// One bill of a customer that the caller has linked.
+#[utoipa::path(
+    get,
+    path = "/wallet/v1/bills/{bill_id}",
+    tag = "wallet",
+    operation_id = "getBill",
+    params(("bill_id" = uuid::Uuid, Path)),
+    responses((status = 200, body = BillView), (status = 404, description = "not-found")),
+    security(("bearer" = []))
+)]
+pub(super) async fn show(
+    State(wallet): State<App>,
+    principal: Principal,
+    language: Language,
+    Path(id): Path<BillId>,
+) -> Result<Json<BillView>, Problem> {
+    let wanted = Wanted { id: Some(id), ..Wanted::default() };
+    let rows = sql::list(&mut *wallet.pool.acquire().await?, principal.subject, wanted, 1).await?;
+    let bill = rows.into_iter().next().ok_or(Error::NotFound)?;
+    Ok(Json(view(&wallet, &principal, language, bill)))
+}

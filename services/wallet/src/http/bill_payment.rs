@@ -1,0 +1,136 @@
+//! Payments of bills: asked for here, carried on by a job, ended by the biller's word.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use http::{HeaderValue, StatusCode, header};
+use ledger::money::Money;
+use platform::auth::Principal;
+use platform::http::{IdempotentJson, Json, Path};
+use platform::problem::Problem;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::App;
+use crate::account::CURRENCY;
+use crate::allowance::Asker;
+use crate::bill::BillId;
+use crate::bill_payment::{self, BillPayment, BillPaymentId, NewBillPayment, Request, State as PaymentState, sql};
+use crate::error::Error;
+
+/// A payment of a bill.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BillPaymentView {
+    id: BillPaymentId,
+    /// `requested` → `held` → `confirming` → `paid` or `failed`; `unknown` while the biller's answer is not known: it is being confirmed.
+    state: PaymentState,
+    bill_id: BillId,
+    biller_code: String,
+    customer_code: String,
+    /// The biller's name for the bill.
+    reference: String,
+    amount: Money,
+    /// The biller's own reference of the payment, once it gave one.
+    biller_reference: Option<String>,
+    /// Why it failed: our code or the biller's.
+    reason: Option<String>,
+    /// The transaction in the wallet, once paid; its receipt is `GET /wallet/v1/transactions/{id}/receipt`.
+    transaction_id: Option<Uuid>,
+    requested_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<BillPayment> for BillPaymentView {
+    fn from(payment: BillPayment) -> Self {
+        Self {
+            id: payment.id,
+            state: payment.state,
+            bill_id: payment.bill_id,
+            biller_code: payment.biller_code,
+            customer_code: payment.customer_code,
+            reference: payment.reference,
+            amount: Money::from_minor(payment.amount, CURRENCY),
+            biller_reference: payment.biller_reference,
+            reason: payment.reason,
+            transaction_id: payment.transfer_id,
+            requested_at: payment.requested_at,
+            updated_at: payment.updated_at,
+        }
+    }
+}
+
+/// A payment of a bill that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BillPaymentAccepted {
+    id: BillPaymentId,
+    /// `held`: the money is set aside; ask for the payment to see how it goes on.
+    state: PaymentState,
+    bill_id: BillId,
+    amount: Money,
+    requested_at: DateTime<Utc>,
+}
+
+/// Pays a bill.
+///
+/// The money is set aside at once; it moves when the biller has recorded the payment, and comes back when the biller has not.
+/// The answer is the same however often it is asked with one key; what became of it is told by `GET /wallet/v1/bill-payments/{id}`.
+#[utoipa::path(
+    post,
+    path = "/wallet/v1/bills/{bill_id}/payments",
+    tag = "wallet",
+    operation_id = "createBillPayment",
+    params(
+        ("bill_id" = Uuid, Path),
+        ("Idempotency-Key" = String, Header, description = "One per payment"),
+    ),
+    request_body = NewBillPayment,
+    responses(
+        (status = 202, body = BillPaymentAccepted),
+        (status = 403, description = "step-up-required"),
+        (status = 404, description = "not-found"),
+        (status = 409, description = "bill-paid, bill-being-paid, bill-closed"),
+        (status = 422, description = "bill-amount-changed, insufficient-funds, amount-above-limit, limit-day, limit-month, account-frozen, \
+            too-many-bill-payments, bill-payment-expired, biller-unknown, currency-unsupported, invalid-body, idempotency-key-reused"),
+        (status = 503, description = "unavailable, overloaded, outcome-unknown: send it again with the same key"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn pay(
+    State(wallet): State<App>,
+    principal: Principal,
+    Path(bill): Path<BillId>,
+    request: IdempotentJson<NewBillPayment>,
+) -> Result<Response, Problem> {
+    let asker = Asker { user: principal.subject, session: principal.session };
+    let asked = Request { asker, key: &request.key, fingerprint: &request.fingerprint };
+    let payment = bill_payment::pay(&wallet, asked, bill, &request.body).await?;
+    let location = HeaderValue::from_str(&format!("/wallet/v1/bill-payments/{}", payment.id)).expect("a UUID is ASCII");
+    let accepted = BillPaymentAccepted {
+        id: payment.id,
+        state: PaymentState::Held,
+        bill_id: payment.bill_id,
+        amount: Money::from_minor(payment.amount, CURRENCY),
+        requested_at: payment.requested_at,
+    };
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(accepted)).into_response())
+}
+
+/// One of the caller's payments of bills.
+#[utoipa::path(
+    get,
+    path = "/wallet/v1/bill-payments/{bill_payment_id}",
+    tag = "wallet",
+    operation_id = "getBillPayment",
+    params(("bill_payment_id" = Uuid, Path)),
+    responses((status = 200, body = BillPaymentView), (status = 404, description = "not-found")),
+    security(("bearer" = []))
+)]
+pub(super) async fn show(
+    State(wallet): State<App>,
+    principal: Principal,
+    Path(id): Path<BillPaymentId>,
+) -> Result<Json<BillPaymentView>, Problem> {
+    let found = sql::find_own(&mut *wallet.pool.acquire().await?, principal.subject, id).await?;
+    Ok(Json(found.ok_or(Error::NotFound)?.into()))
+}

@@ -22,7 +22,8 @@ use tracing::warn;
 use crate::city::City;
 use crate::error::Error;
 use crate::overview::{
-    Amount, BookTotal, Books, CitySummary, Delta, LastPayment, MinuteTally, Overview, Pulse, Roles, Tally, WallEvent,
+    Amount, BookTotal, Books, CitySummary, Delta, LastPayment, MinuteTally, Overview, Pulse, ReportFigures, Roles,
+    Tally, WallEvent,
 };
 use crate::role::{RoleHealth, RoleStatus};
 use crate::sql::{self, Head, TallyRow};
@@ -181,6 +182,7 @@ impl Board {
             today: self.tallies(sql::day(&mut tx, day, -1).await?),
             minutes: self.minutes(sql::minutes(&mut tx, first_minute(now), -1).await?),
             last_payments: self.payments(sql::payments(&mut tx, -1).await?),
+            reports: reports(&mut tx, day, -1).await?,
             book_position: head.book_position,
             book_totals: sql::book_totals(&mut tx)
                 .await?
@@ -202,7 +204,8 @@ impl Board {
             day,
             today: self.tallies(sql::day(&mut *tx, day, after).await?),
             minutes: self.minutes(sql::minutes(&mut *tx, first_minute(now), after).await?),
-            last_payments: self.payments(sql::payments(tx, after).await?),
+            last_payments: self.payments(sql::payments(&mut *tx, after).await?),
+            reports: reports(tx, day, after).await?,
         })
     }
 
@@ -330,6 +333,17 @@ impl Board {
         let amount = Decimal::new(minor_units, self.city.minor_digits);
         Amount { amount: amount.to_string(), currency: self.city.currency.clone() }
     }
+}
+
+/// The counts of field reports that changed after a revision.
+async fn reports(tx: &mut sqlx::PgConnection, day: NaiveDate, after: i64) -> Result<ReportFigures, sqlx::Error> {
+    Ok(ReportFigures {
+        states: sql::report::states(&mut *tx, after).await?,
+        agencies: sql::report::agencies(&mut *tx, after).await?,
+        wards: sql::report::wards(&mut *tx, after).await?,
+        today: sql::report::day(&mut *tx, day, after).await?,
+        totals: sql::report::totals(tx, after).await?,
+    })
 }
 
 fn frame(head: Option<&Head>, event: &WallEvent) -> Frame {

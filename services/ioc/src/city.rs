@@ -83,7 +83,7 @@ mod tests {
     fn faults(text: &str) -> Vec<(u64, String)> {
         let folder = TestFolder::new("city").expect("a folder");
         std::fs::write(folder.path().join(FILE), text).expect("written");
-        crate::check_city(folder.path()).into_iter().map(|fault| (fault.line, fault.message)).collect()
+        City::read(folder.path()).err().into_iter().map(|fault| (fault.line, fault.message)).collect()
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! Consumes the streams of the other services into the tallies.
 //!
 //! One batch of events is one lock, a handful of set-based statements and one notification, all in the consumer's transaction,
-//! which also records the event ids: a replay has no effect.
+//! which also records the event ids: a replay has no effect. Field reports are read first under that lock: what an event changes depends
+//! on how its report stood.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use platform::events::{Event, HandleError, Handler};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::city::City;
 use crate::sql;
 use crate::tally::{Batch, TallyError};
 
-/// What is consumed.
+/// What is consumed into the tallies.
 pub(crate) const STREAMS: [&str; 4] = [crate::tally::JOURNAL, "wallet", "identity", "notifications"];
 
 /// Adds one stream's events to the tallies.
@@ -34,6 +37,27 @@ impl Handler for Tallier {
         }
         let revision = sql::lock(&mut *tx).await?;
         Ok(sql::add(tx, self.stream, &batch, revision).await?)
+    }
+}
+
+/// Adds the events of field reports to their counts.
+#[derive(Clone, Debug)]
+pub(crate) struct ReportCounter {
+    /// Whose days count.
+    pub(crate) city: Arc<City>,
+}
+
+#[async_trait]
+impl Handler for ReportCounter {
+    async fn handle(&self, tx: &mut PgConnection, events: &[Event]) -> Result<(), HandleError> {
+        let reports: BTreeSet<Uuid> = events.iter().map(|event| event.subject).collect();
+        let revision = sql::lock(&mut *tx).await?;
+        let known = sql::report::known(&mut *tx, &reports.into_iter().collect::<Vec<_>>()).await?;
+        let mut batch = crate::report::Batch::new(known);
+        for event in events {
+            batch.add(&self.city, event)?;
+        }
+        Ok(sql::report::add(tx, &batch, revision).await?)
     }
 }
 

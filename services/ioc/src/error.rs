@@ -1,6 +1,6 @@
 //! What can go wrong in the operations centre.
 
-use platform::dataset::Fault;
+use platform::dataset::{Fault, Faults};
 use platform::problem::{Code, Problem};
 
 /// The caller is not inside the city's network.
@@ -54,6 +54,9 @@ pub enum BuildError {
     /// The city's folder has a fault.
     #[error(transparent)]
     City(#[from] Fault),
+    /// So have files that name its places.
+    #[error(transparent)]
+    Places(#[from] Faults),
     /// A peer is not usable as it is configured.
     #[error("peer {url}: {reason}")]
     Peer {

@@ -3,7 +3,9 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `city` | the name on the wall, the zone of its days, its currency |
+//! | [`directory`] | the names of wards and agencies, and the map of the wards |
 //! | `tally` | from events to what is counted. Pure |
+//! | `report` | from events of field reports to how many stand where and what happened to them. Pure |
 //! | `consume` | the streams of the other services into the tallies, in the consumer's transaction |
 //! | `sql` | every statement |
 //! | `board` | what changed, at most four times a second, to every wall of this process |
@@ -22,6 +24,7 @@
 //! - Every replica may consume, compare and show: the database alone is shared.
 
 pub mod city;
+pub mod directory;
 pub mod metrics;
 pub mod network;
 pub mod overview;
@@ -36,6 +39,7 @@ mod error;
 mod expose;
 mod grpc;
 mod http;
+mod report;
 mod sql;
 mod tally;
 
@@ -79,6 +83,7 @@ impl std::fmt::Debug for Deps {
 pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let Deps { context, wallet, roles } = deps;
     let city = Arc::new(city::City::read(&context.city)?);
+    let places = Arc::new(directory::Places::read(&context.city)?);
     let peers = peers::HttpPeers::new(config.peers.clone())?;
     let roles: Arc<dyn role::RoleStatus> = Arc::new(role::Every(vec![roles, Arc::new(peers)]));
     let (pool, clock, metrics) = (context.pool.clone(), context.clock.clone(), context.metrics.clone());
@@ -87,7 +92,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let sources = board::Sources { roles: roles.clone(), books: comparer.watch() };
     let board = Arc::new(board::Board::new((pool, clock, &metrics), city.clone(), sources, config.max_walls));
     let gatherer = Arc::new(expose::Gatherer::new(roles, &metrics));
-    let desk = http::Desk { board: board.clone(), gatherer, scraping: Arc::new(tokio::sync::Semaphore::new(1)) };
+    let desk =
+        http::Desk { board: board.clone(), places, gatherer, scraping: Arc::new(tokio::sync::Semaphore::new(1)) };
 
     let mut tasks = vec![
         Task::new("board", move |shutdown| async move {
@@ -103,6 +109,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         let tallier = consume::Tallier { stream, city: city.clone() };
         tasks.push(Consumer::new(&context, SCHEMA, stream, Arc::new(tallier)).into_task());
     }
+    let counter = Arc::new(consume::ReportCounter { city });
+    tasks.push(Consumer::new(&context, SCHEMA, report::REPORTS, counter).into_task());
     // No checks of its own: the program asks every role's database. While it is away the role is not ready, and the
     // shared metrics endpoint, which needs none, goes on answering.
     Ok(Service { http: http::routes(Arc::new(config), desk), grpc: None, tasks, ready: Vec::new(), metrics })
@@ -110,5 +118,6 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
 
 /// What is wrong with the files of a city's folder that the centre reads.
 pub fn check_city(dir: &Path) -> Vec<Fault> {
-    city::City::read(dir).err().into_iter().collect()
+    let places = directory::Places::read(dir).err().map(|faults| faults.0).unwrap_or_default();
+    city::City::read(dir).err().into_iter().chain(places).collect()
 }

@@ -48,7 +48,7 @@ pub struct MinuteTally {
 /// The newest position of a stream's partition that the numbers include.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourcePosition {
-    /// `journal`, `wallet`, `identity` or `notifications`.
+    /// `journal`, `wallet`, `identity`, `notifications` or `reports`.
     pub stream: String,
     /// 0 to 15.
     pub partition: i16,
@@ -108,6 +108,79 @@ pub struct BookTotal {
     pub amount: Amount,
 }
 
+/// How many field reports stand in a state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StateReports {
+    /// `received`, `verifying`, `needs-info`, `distributed`, `in-progress`, `result-submitted`: open; `published`, `closed`, `rejected`,
+    /// `duplicate`: ended.
+    pub state: String,
+    /// How many.
+    pub reports: i64,
+    /// Of them, those whose time limit has run out.
+    pub overdue: i64,
+}
+
+/// How many open field reports an agency leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AgencyReports {
+    /// Its code; empty for those that none leads.
+    #[schema(example = "HEPCO")]
+    pub agency: String,
+    /// How many have not ended.
+    pub open: i64,
+    /// Of them, those whose time limit has run out.
+    pub overdue: i64,
+}
+
+/// How many open field reports a ward has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WardReports {
+    /// Its code; empty for those whose ward is not known.
+    #[schema(example = "19753")]
+    pub ward: String,
+    /// How many have not ended.
+    pub open: i64,
+    /// Of them, those whose time limit has run out.
+    pub overdue: i64,
+}
+
+/// How often something happened to field reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReportTally {
+    /// `submitted` by category and ward; `breach`, a time limit that was missed, by agency; `result`, one published, by agency;
+    /// `rating`, a round that ended rated or not, by agency.
+    #[schema(example = "rating")]
+    pub kind: String,
+    /// Of a breach the state whose limit it was. Of a result `first` (it kept the first deadline and so any), `extended` (it kept only
+    /// the one in force) or `late`. Of a rating `satisfied`, `acceptable`, `dissatisfied`, or `none` where nobody rated: all but `none`
+    /// divided by all is the response rate. Empty of a submission.
+    #[schema(example = "satisfied")]
+    pub outcome: String,
+    /// Code of the agency; empty where a kind is not counted by it, and for the centre's own limits.
+    pub agency: String,
+    /// Code of the category; empty where a kind is not counted by it.
+    pub category: String,
+    /// Code of the ward; empty where a kind is not counted by it, or it is not known.
+    pub ward: String,
+    /// How often.
+    pub count: i64,
+}
+
+/// Field reports: how they stand, and what happened to them. In a change only rows that changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReportFigures {
+    /// By state.
+    pub states: Vec<StateReports>,
+    /// Open ones by leading agency.
+    pub agencies: Vec<AgencyReports>,
+    /// Open ones by ward.
+    pub wards: Vec<WardReports>,
+    /// What happened on the day.
+    pub today: Vec<ReportTally>,
+    /// What happened since the beginning.
+    pub totals: Vec<ReportTally>,
+}
+
 /// The city as the wall shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CitySummary {
@@ -139,6 +212,8 @@ pub struct Overview {
     pub minutes: Vec<MinuteTally>,
     /// The newest payments, newest first.
     pub last_payments: Vec<LastPayment>,
+    /// Field reports.
+    pub reports: ReportFigures,
     /// The journal position up to which nothing is missing here.
     pub book_position: i64,
     /// The totals of the journal up to `book_position`, exactly: to be compared with the wallet's at that position.
@@ -164,6 +239,8 @@ pub struct Delta {
     pub minutes: Vec<MinuteTally>,
     /// New payments, newest first.
     pub last_payments: Vec<LastPayment>,
+    /// Field reports: rows that changed.
+    pub reports: ReportFigures,
 }
 
 /// Says that the line is alive, and how everything is; sent every two seconds.

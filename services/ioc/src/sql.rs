@@ -1,6 +1,8 @@
 //! Every statement of the operations centre.
 //!
-//! Lock order: the row of `ioc.board` first, by [`lock`]; everything else follows under it. Readers take no lock: they read one snapshot.
+//! Those of field reports are in `report`. Lock order: the row of `ioc.board` first, by [`lock`]; everything else follows under it. Readers take no lock: they read one snapshot.
+
+pub(crate) mod report;
 
 use std::collections::BTreeMap;
 
@@ -51,6 +53,11 @@ pub(crate) async fn add(tx: &mut PgConnection, stream: &str, batch: &Batch, revi
     add_payments(&mut *tx, &batch.payments, revision).await?;
     add_entries(&mut *tx, &batch.entries).await?;
     add_positions(&mut *tx, stream, &batch.positions).await?;
+    announce(tx).await
+}
+
+/// Tells every board that something changed, once this is committed.
+async fn announce(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT pg_notify($1, '')", CHANNEL).execute(tx).await.map(|_| ())
 }
 

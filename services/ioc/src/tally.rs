@@ -25,7 +25,7 @@ const UNKNOWN: &str = "unknown";
 const MOVEMENTS: [&str; 6] = ["payment", "top-up", "transfer", "withdrawal", "refund", "bill"];
 const CHANNELS: [&str; 4] = ["in-app", "push", "sms", "email"];
 const OUTCOMES: [&str; 3] = ["delivered", "failed", "suppressed"];
-const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 /// Why an event can't be counted.
 #[derive(Debug, thiserror::Error)]
@@ -197,7 +197,8 @@ fn count(event: &Event, currency: &str) -> Result<Option<Counted>, TallyError> {
     Ok(Some(counted))
 }
 
-fn bounded(word: &str, known: &[&'static str]) -> &'static str {
+/// The word itself if it is one of the known ones, else [`OTHER`]: what other services say stays a bounded set.
+pub(crate) fn bounded(word: &str, known: &[&'static str]) -> &'static str {
     known.iter().copied().find(|known| *known == word).unwrap_or(OTHER)
 }
 

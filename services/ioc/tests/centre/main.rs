@@ -3,5 +3,6 @@
 mod counting;
 mod metrics;
 mod pages;
+mod reporting;
 mod stage;
 mod walls;

@@ -57,6 +57,10 @@ impl Stage {
         let city = TestFolder::new("city").expect("a folder");
         let text = "# Origin: this test.\nname = { vi = \"Huế\", en = \"Hue\" }\ntime_zone = \"Asia/Ho_Chi_Minh\"\ncurrency = \"VND\"\n";
         std::fs::write(city.path().join("city.toml"), text).expect("written");
+        let hue = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/city/hue");
+        for file in ["wards.csv", "agencies.csv", "wards.topojson"] {
+            std::fs::copy(hue.join(file), city.path().join(file)).expect("copied");
+        }
         Self { database, redis, clock: Clock::test(), wallet: Wallet::default(), city }
     }
 

@@ -120,7 +120,14 @@ async fn outsiders_see_nothing_unless_the_wall_is_public() {
         request.send().await.expect("answered").status().as_u16()
     };
     let proxied = Some(("x-forwarded-for", "203.0.113.9"));
-    for path in ["/ioc/v1/overview", "/ioc/v1/roles", "/ioc/v1/stream", "/ioc/v1/metrics"] {
+    for path in [
+        "/ioc/v1/overview",
+        "/ioc/v1/roles",
+        "/ioc/v1/stream",
+        "/ioc/v1/directory",
+        "/ioc/v1/wards.topojson",
+        "/ioc/v1/metrics",
+    ] {
         assert_eq!(status(&closed.url, path, None).await, 200, "{path} from loopback");
         for header in [proxied, Some(("forwarded", "for=127.0.0.1")), Some(("via", "1.1 edge"))] {
             assert_eq!(status(&closed.url, path, header).await, 403, "{path} through a proxy");

@@ -1,0 +1,160 @@
+//! The stable codes of this service, with their titles in both languages.
+
+use platform::problem::Code;
+
+/// The text is no phone number.
+pub const PHONE_INVALID: Code =
+    Code::new("phone-invalid", 422, "Số điện thoại không hợp lệ", "Not a valid phone number");
+/// The number can't receive messages.
+pub const PHONE_NOT_MOBILE: Code =
+    Code::new("phone-not-mobile", 422, "Cần số di động để nhận mã", "A mobile number is needed to receive a code");
+/// Numbers of that country can't sign in.
+pub const PHONE_NOT_SERVED: Code = Code::new(
+    "phone-not-served",
+    422,
+    "Chưa hỗ trợ số điện thoại của nước này",
+    "Numbers of this country are not supported",
+);
+/// The last code was sent moments ago.
+pub const OTP_TOO_SOON: Code = Code::new(
+    "otp-too-soon",
+    429,
+    "Mã vừa được gửi, vui lòng đợi rồi thử lại",
+    "A code was just sent, please wait before asking again",
+);
+/// Too many codes were asked for.
+pub const OTP_TOO_MANY: Code = Code::new(
+    "otp-too-many",
+    429,
+    "Đã yêu cầu quá nhiều mã, vui lòng thử lại sau",
+    "Too many codes were asked for, please try again later",
+);
+/// Codes can't be counted now, so none are sent.
+pub const SIGN_IN_UNAVAILABLE: Code = Code::new(
+    "sign-in-unavailable",
+    503,
+    "Tạm thời chưa gửi được mã, vui lòng thử lại sau ít phút",
+    "Codes can't be sent right now, please try again in a few minutes",
+);
+/// Sending is paused, because it looks like abuse or has cost enough for a day.
+pub const OTP_PAUSED: Code = Code::new(
+    "otp-paused",
+    503,
+    "Tạm ngừng gửi mã, vui lòng thử lại sau hoặc dùng thiết bị đã từng đăng nhập",
+    "Sending codes is paused, please try later, or on a device that you have signed in on",
+);
+/// Too many wrong codes from one address.
+pub const OTP_TRIES_TOO_MANY: Code = Code::new(
+    "otp-tries-too-many",
+    429,
+    "Đã nhập sai mã quá nhiều lần, vui lòng thử lại sau",
+    "Too many wrong codes were sent, please try again later",
+);
+/// No such challenge for this device and purpose.
+pub const OTP_UNKNOWN: Code = Code::new(
+    "otp-unknown",
+    422,
+    "Không có mã nào đang chờ, hãy yêu cầu mã mới",
+    "No such code is waiting, please ask for a new one",
+);
+/// The code is wrong.
+pub const OTP_WRONG: Code = Code::new("otp-wrong", 422, "Mã không đúng", "The code is wrong");
+/// No try is left.
+pub const OTP_EXHAUSTED: Code = Code::new(
+    "otp-exhausted",
+    422,
+    "Đã nhập sai quá nhiều lần, hãy yêu cầu mã mới",
+    "Too many wrong codes, please ask for a new one",
+);
+/// The code's time is over.
+pub const OTP_EXPIRED: Code = Code::new(
+    "otp-expired",
+    422,
+    "Mã đã hết hạn, hãy yêu cầu mã mới",
+    "The code has expired, please ask for a new one",
+);
+/// The code was used before.
+pub const OTP_USED: Code = Code::new("otp-used", 409, "Mã đã được sử dụng", "The code was used before");
+/// The refresh token is not, or no longer, good.
+pub const REFRESH_TOKEN_INVALID: Code = Code::new(
+    "refresh-token-invalid",
+    401,
+    "Phiên đăng nhập đã kết thúc, vui lòng đăng nhập lại",
+    "The session has ended, please sign in again",
+);
+/// The refresh token was used before; its session was ended.
+pub const REFRESH_TOKEN_REPLAYED: Code = Code::new(
+    "refresh-token-replayed",
+    401,
+    "Phiên đăng nhập đã bị khóa vì mã làm mới bị dùng lại",
+    "The session was ended because its refresh token was used twice",
+);
+/// Easy to guess.
+pub const PIN_WEAK: Code = Code::new(
+    "pin-weak",
+    422,
+    "Mã PIN quá dễ đoán, hãy chọn mã khác",
+    "This PIN is too easy to guess, please choose another",
+);
+/// Not six digits.
+pub const PIN_MALFORMED: Code =
+    Code::new("pin-malformed", 422, "Mã PIN gồm đúng 6 chữ số", "A PIN has exactly 6 digits");
+/// The current PIN is wrong.
+pub const PIN_WRONG: Code = Code::new("pin-wrong", 403, "Mã PIN không đúng", "The PIN is wrong");
+/// Too many wrong PINs; wait.
+pub const PIN_DELAYED: Code = Code::new(
+    "pin-delayed",
+    429,
+    "Nhập sai PIN nhiều lần, vui lòng đợi rồi thử lại",
+    "Too many wrong PINs, please wait before trying again",
+);
+/// A PIN exists: prove it, or reset it.
+pub const PIN_PROOF_REQUIRED: Code = Code::new(
+    "pin-proof-required",
+    422,
+    "Cần mã PIN hiện tại hoặc mã xác nhận để đổi PIN",
+    "Changing the PIN needs the current one, or a one-time code",
+);
+/// There is no PIN to prove.
+pub const PIN_NOT_SET: Code = Code::new("pin-not-set", 409, "Chưa đặt mã PIN", "No PIN is set");
+/// The PIN was changed at the same time.
+pub const PIN_CHANGED: Code =
+    Code::new("pin-changed", 409, "Mã PIN vừa được thay đổi", "The PIN was changed meanwhile");
+/// The PIN was set too often.
+pub const PIN_TOO_MANY: Code = Code::new(
+    "pin-too-many",
+    429,
+    "Đã đặt mã PIN quá nhiều lần, vui lòng thử lại sau",
+    "The PIN was set too often, please try again later",
+);
+/// The first PIN needs a recent sign-in.
+pub const SESSION_NOT_FRESH: Code =
+    Code::new("session-not-fresh", 403, "Hãy đăng nhập lại để đặt mã PIN", "Please sign in again to set a PIN");
+
+/// All codes of this service, for the documentation.
+pub const ALL: &[Code] = &[
+    PHONE_INVALID,
+    PHONE_NOT_MOBILE,
+    PHONE_NOT_SERVED,
+    OTP_TOO_SOON,
+    OTP_TOO_MANY,
+    SIGN_IN_UNAVAILABLE,
+    OTP_PAUSED,
+    OTP_TRIES_TOO_MANY,
+    OTP_UNKNOWN,
+    OTP_WRONG,
+    OTP_EXHAUSTED,
+    OTP_EXPIRED,
+    OTP_USED,
+    REFRESH_TOKEN_INVALID,
+    REFRESH_TOKEN_REPLAYED,
+    PIN_WEAK,
+    PIN_MALFORMED,
+    PIN_WRONG,
+    PIN_DELAYED,
+    PIN_PROOF_REQUIRED,
+    PIN_NOT_SET,
+    PIN_CHANGED,
+    PIN_TOO_MANY,
+    SESSION_NOT_FRESH,
+];

@@ -5,6 +5,7 @@
 //! | `OtpRequested` | security | the number that asked: SMS |
 //! | `PaymentCompleted` | payment | the payer and the merchant's owner: in-app and push |
 //! | `RefundCompleted` | payment | the payer: in-app and push |
+//! | `BillPaid`, `BillPaymentFailed` | payment | the citizen: in-app and push |
 //! | `TopUpCompleted`, `TopUpFailed` | payment | the citizen: in-app and push |
 //! | `ReporterNotice`, of the steps that a reporter waits for | service | the reporter: in-app and push |
 //!
@@ -18,7 +19,7 @@ use platform::events::{Event, HandleError, Handler};
 use proto::identity::v1::{OtpRequested, SessionRevoked};
 use proto::money::v1::Money;
 use proto::reports::v1::ReporterNotice;
-use proto::wallet::v1::{PaymentCompleted, RefundCompleted, TopUpCompleted, TopUpFailed};
+use proto::wallet::v1::{BillPaid, BillPaymentFailed, PaymentCompleted, RefundCompleted, TopUpCompleted, TopUpFailed};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -67,6 +68,10 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
         payment(event, &completed?)
     } else if let Some(completed) = event.decode::<RefundCompleted>() {
         refund(event, &completed?)
+    } else if let Some(paid) = event.decode::<BillPaid>() {
+        bill_paid(event, &paid?)
+    } else if let Some(failed) = event.decode::<BillPaymentFailed>() {
+        bill_payment_failed(event, &failed?)
     } else if let Some(completed) = event.decode::<TopUpCompleted>() {
         top_up_completed(event, &completed?)
     } else if let Some(failed) = event.decode::<TopUpFailed>() {
@@ -154,6 +159,31 @@ fn top_up_failed(event: &Event, failed: &TopUpFailed) -> Result<Vec<Draft>, Hand
         "reason": failed.reason,
     });
     Ok(in_app_and_push(event, Lane::Payment, id(&failed.user_id)?, template::TOP_UP_FAILED, &parameters))
+}
+
+fn bill_paid(event: &Event, paid: &BillPaid) -> Result<Vec<Draft>, HandleError> {
+    let parameters = json!({
+        "bill_payment_id": paid.bill_payment_id,
+        "bill_id": paid.bill_id,
+        "transfer_id": paid.transfer_id,
+        "kind": paid.kind,
+        "period": paid.period,
+        "amount": money(paid.amount.as_ref())?,
+        "balance": money(paid.balance.as_ref())?,
+    });
+    Ok(in_app_and_push(event, Lane::Payment, id(&paid.user_id)?, template::BILL_PAID, &parameters))
+}
+
+fn bill_payment_failed(event: &Event, failed: &BillPaymentFailed) -> Result<Vec<Draft>, HandleError> {
+    let parameters = json!({
+        "bill_payment_id": failed.bill_payment_id,
+        "bill_id": failed.bill_id,
+        "kind": failed.kind,
+        "period": failed.period,
+        "amount": money(failed.amount.as_ref())?,
+        "reason": failed.reason,
+    });
+    Ok(in_app_and_push(event, Lane::Payment, id(&failed.user_id)?, template::BILL_PAYMENT_FAILED, &parameters))
 }
 
 /// What a reporter waits for; other steps are in the app's list only.
@@ -286,6 +316,53 @@ pub(crate) mod tests {
             let made = drafts(&event).expect("well formed");
             assert_eq!(made.len(), 2);
             made[0].template.text(Language::En, &made[0].parameters).expect("the parameters fill the template");
+        }
+    }
+
+    #[test]
+    fn bills_fill_their_templates_and_say_what_became_of_the_money() {
+        let user = platform::id::new();
+        let texts = |made: Vec<Draft>| {
+            assert_eq!(made.len(), 2);
+            assert!(made.iter().all(|draft| (draft.recipient, draft.lane) == (user, Lane::Payment)));
+            [Language::Vi, Language::En].map(|language| {
+                made[0].template.text(language, &made[0].parameters).expect("the parameters fill the template").body
+            })
+        };
+        let paid = BillPaid {
+            user_id: user.to_string(),
+            kind: "electricity".to_owned(),
+            period: "2025-11".to_owned(),
+            amount: dong(636_768),
+            balance: dong(363_232),
+            ..BillPaid::default()
+        };
+        assert_eq!(
+            texts(drafts(&event(user, &paid)).expect("well formed")),
+            [
+                "Hóa đơn tiền điện kỳ 2025-11: 636.768 ₫ đã được thanh toán. Số dư: 363.232 ₫.",
+                "Your electricity bill for 2025-11, 636.768 ₫, is paid. Balance: 363.232 ₫.",
+            ]
+        );
+        for (reason, says) in [
+            ("insufficient-funds", "the wallet holds too little"),
+            ("bill-paid", "it was paid elsewhere"),
+            ("bill-payment-expired", "the biller could not be asked in time"),
+            ("amount-mismatch", "the payment was refused"),
+        ] {
+            let failed = BillPaymentFailed {
+                user_id: user.to_string(),
+                kind: "water".to_owned(),
+                period: "2025-11".to_owned(),
+                amount: dong(1),
+                reason: reason.to_owned(),
+                ..BillPaymentFailed::default()
+            };
+            let [_, en] = texts(drafts(&event(user, &failed)).expect("well formed"));
+            assert!(
+                en.contains(says) && en.starts_with("Your water bill") && en.ends_with("from your wallet."),
+                "{en}"
+            );
         }
     }
 

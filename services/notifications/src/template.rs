@@ -26,6 +26,10 @@ pub(crate) const PAYMENT_RECEIVED: Template = Template("payment-received.v1");
 pub(crate) const PAYMENT_REFUNDED: Template = Template("payment-refunded.v1");
 /// Parameters: `top_up_id`, `transfer_id`, `amount`, `balance`, `bank`.
 pub(crate) const TOP_UP_COMPLETED: Template = Template("top-up-completed.v1");
+/// Parameters: `bill_payment_id`, `bill_id`, `transfer_id`, `kind`, `period`, `amount`, `balance`.
+pub(crate) const BILL_PAID: Template = Template("bill-paid.v1");
+/// Parameters: `bill_payment_id`, `bill_id`, `kind`, `period`, `amount`, `reason`.
+pub(crate) const BILL_PAYMENT_FAILED: Template = Template("bill-payment-failed.v1");
 /// Parameters: `top_up_id`, `amount`, `reason`.
 pub(crate) const TOP_UP_FAILED: Template = Template("top-up-failed.v1");
 /// To the reporter: it came in. Parameters: `report_id`, `category`.
@@ -81,6 +85,10 @@ macro_rules! source {
 
 const SOURCES: &[Source] = &[
     source!("otp.v1", Sms, "sms"),
+    source!("bill-paid.v1", Title, "title"),
+    source!("bill-paid.v1", Body, "body"),
+    source!("bill-payment-failed.v1", Title, "title"),
+    source!("bill-payment-failed.v1", Body, "body"),
     source!("payment-sent.v1", Title, "title"),
     source!("payment-sent.v1", Body, "body"),
     source!("payment-received.v1", Title, "title"),
@@ -240,6 +248,8 @@ mod tests {
             "reason": "insufficient-funds",
             "code": "123456",
             "purpose": "sign-in",
+            "kind": "electricity",
+            "period": "2025-11",
             "minutes": 5,
         })
     }

@@ -1,12 +1,13 @@
 //! `trangtien walkthrough`: the main job of the city, done by its people over public HTTP only, each step printed with what came back.
 //!
 //! A citizen signs in by phone and sets a PIN; a merchant opens a shop; the citizen tops up from a bank and pays by scanning;
-//! both see it; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
+//! both see it; the citizen pays electricity bills; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
 //! or missing end right; bad input is refused in words; an operator sees it all in metrics that agree with the books.
 //! What phones receive is read from the sandbox.
 //!
 //! It adds to whatever the city already holds and may be run again and again, also while others use the city.
 
+mod bill;
 mod citizen;
 mod operator;
 mod person;
@@ -28,7 +29,7 @@ use self::script::Script;
 use crate::database::running;
 
 /// What the citizen brings from the bank, in đồng.
-const TOP_UP: u64 = 500_000;
+const TOP_UP: u64 = 1_500_000;
 /// What the bowl costs, in đồng.
 const PRICE: u64 = 45_000;
 
@@ -60,6 +61,7 @@ pub async fn run(url: Option<Url>, data_dir: &Path) -> anyhow::Result<()> {
     report::from_hole_to_road(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;
     top_up::with_faults(&mut script, &buyer).await?;
     refusal::of_bad_input(&mut script, (&buyer, &seller), &shop).await?;
+    bill::from_meter_to_receipt(&mut script, &buyer).await?;
     operator::sees_it(&mut script, &world, (before, payment)).await?;
     script.end();
     Ok(())

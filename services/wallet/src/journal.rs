@@ -132,6 +132,7 @@ fn bill_paid(row: &JournalRow, bill: &bill_payment::sql::Told) -> BillPaid {
         user_id: row.debit.owner.to_string(),
         bill_id: bill.bill_id.to_string(),
         biller_code: bill.biller_code.clone(),
+        kind: bill.kind.name().to_owned(),
         period: bill.period.clone(),
         amount: Some(money(row.amount)),
         balance: Some(money(row.debit.balance)),

@@ -84,10 +84,10 @@ pub(crate) async fn known(
         created_at: now,
     };
     sql::insert(connection, user, &subscription).await?;
-    let customer = (subscription.biller_code.as_str(), subscription.customer_code.as_str());
     let due_at = match fetched {
         Fetched::Bills(bills) => {
-            sql::store(connection, customer, bills, now).await?;
+            let profile = &wallet.biller(&new.biller_code)?.profile;
+            sql::store(connection, (profile, &new.customer_code), bills, now).await?;
             now + wallet.bill_refresh
         }
         // It was linked until a moment ago: nobody was asked.

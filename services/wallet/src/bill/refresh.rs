@@ -47,11 +47,11 @@ impl RefreshJob {
         let found = sql::find(&mut *wallet.pool.acquire().await?, id).await?;
         let Some(subscription) = found else { return Ok(None) };
         let asked_at = wallet.clock.now();
-        let fetched = wallet.biller(&subscription.biller_code)?.connector.fetch(&subscription.customer_code).await;
+        let biller = wallet.biller(&subscription.biller_code)?;
+        let fetched = biller.connector.fetch(&subscription.customer_code).await;
         if let Fetched::Bills(bills) = &fetched {
-            let customer = (subscription.biller_code.as_str(), subscription.customer_code.as_str());
             let mut tx = platform::db::begin(&wallet.pool).await?;
-            sql::store(&mut tx, customer, bills, asked_at).await?;
+            sql::store(&mut tx, (&biller.profile, &subscription.customer_code), bills, asked_at).await?;
             tx.commit().await?;
         }
         Ok(Some(fetched))

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::biller::FetchedBill;
 use super::{BillId, NewSubscription, SubscriptionId};
 use crate::bill_payment::{BillPaymentId, State};
+use crate::city::{Biller, BillerKind};
 
 /// A linked customer code.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct ListedBill {
     pub(crate) id: BillId,
     pub(crate) biller_code: String,
     pub(crate) customer_code: String,
+    pub(crate) kind: BillerKind,
     pub(crate) label: Option<String>,
     pub(crate) reference: String,
     pub(crate) period: String,
@@ -57,7 +59,9 @@ pub(crate) struct Wanted {
 pub(crate) struct Payable {
     pub(crate) biller_code: String,
     pub(crate) customer_code: String,
+    pub(crate) kind: BillerKind,
     pub(crate) reference: String,
+    pub(crate) period: String,
     pub(crate) amount: i64,
     pub(crate) open: bool,
 }
@@ -148,7 +152,7 @@ pub(crate) async fn remove(connection: &mut PgConnection, user: Uuid, id: Subscr
 /// `asked_at` is when the biller was asked: a row that a later answer has changed stays.
 pub(super) async fn store(
     connection: &mut PgConnection,
-    (biller_code, customer_code): (&str, &str),
+    (biller, customer_code): (&Biller, &str),
     bills: &[FetchedBill],
     asked_at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
@@ -163,8 +167,8 @@ pub(super) async fn store(
     let due: Vec<NaiveDate> = bills.iter().map(|bill| bill.due_on).collect();
     let details: Vec<Value> = bills.iter().map(|bill| Value::Object(bill.details.clone())).collect();
     sqlx::query!(
-        "INSERT INTO wallet.bill (id, biller_code, customer_code, reference, period, amount, issued_on, due_on, details, status, updated_at)
-         SELECT id, $8, $9, reference, period, amount, issued_on, due_on, details, 'open', $10
+        "INSERT INTO wallet.bill (id, biller_code, customer_code, kind, reference, period, amount, issued_on, due_on, details, status, updated_at)
+         SELECT id, $8, $9, $11, reference, period, amount, issued_on, due_on, details, 'open', $10
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::date[], $6::date[], $7::jsonb[])
               AS new (id, reference, period, amount, issued_on, due_on, details)
          ON CONFLICT ON CONSTRAINT bill_reference_uq DO UPDATE
@@ -177,9 +181,10 @@ pub(super) async fn store(
         &issued,
         &due,
         &details,
-        biller_code,
+        biller.code,
         customer_code,
         asked_at,
+        biller.kind.name(),
     )
     .execute(&mut *connection)
     .await?;
@@ -189,7 +194,7 @@ pub(super) async fn store(
              SELECT id FROM wallet.bill
              WHERE biller_code = $1 AND customer_code = $2 AND status = 'open' AND reference <> ALL($3) AND updated_at <= $4
              ORDER BY reference FOR UPDATE)",
-        biller_code,
+        biller.code,
         customer_code,
         &references,
         asked_at,
@@ -209,7 +214,7 @@ pub(crate) async fn list(
     let (after_due, after_id) = wanted.after.map_or((None, None), |(due, id)| (Some(due), Some(id.uuid())));
     sqlx::query_as!(
         ListedBill,
-        r#"SELECT bill.id, bill.biller_code, bill.customer_code, subscription.label AS "label?", bill.reference, bill.period, bill.amount,
+        r#"SELECT bill.id, bill.biller_code, bill.customer_code, bill.kind AS "kind: BillerKind", subscription.label AS "label?", bill.reference, bill.period, bill.amount,
                   bill.issued_on, bill.due_on, bill.details, bill.status = 'open' AS "open!",
                   payment.id AS "payment_id?: BillPaymentId", payment.state AS "payment_state?: State", payment.user_id AS "payer?"
            FROM wallet.bill_subscription AS subscription
@@ -239,7 +244,7 @@ pub(crate) async fn lock(
 ) -> Result<Option<Payable>, sqlx::Error> {
     sqlx::query_as!(
         Payable,
-        r#"SELECT biller_code, customer_code, reference, amount, status = 'open' AS "open!" FROM wallet.bill
+        r#"SELECT biller_code, customer_code, kind AS "kind: BillerKind", reference, period, amount, status = 'open' AS "open!" FROM wallet.bill
            WHERE id = $1 AND EXISTS (
                SELECT FROM wallet.bill_subscription AS subscription
                WHERE subscription.user_id = $2 AND subscription.biller_code = bill.biller_code

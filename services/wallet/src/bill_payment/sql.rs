@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{BillPaymentId, State};
 use crate::account::CURRENCY;
 use crate::bill::BillId;
+use crate::city::BillerKind;
 use crate::event;
 
 /// A payment of a bill as saved.
@@ -23,7 +24,9 @@ pub(crate) struct BillPayment {
     pub(crate) bill_id: BillId,
     pub(crate) biller_code: String,
     pub(crate) customer_code: String,
+    pub(crate) kind: BillerKind,
     pub(crate) reference: String,
+    pub(crate) period: String,
     pub(crate) amount: i64,
     pub(crate) state: State,
     pub(crate) biller_reference: Option<String>,
@@ -40,6 +43,8 @@ pub(crate) struct Failed {
     pub(crate) user_id: Uuid,
     pub(crate) bill_id: BillId,
     pub(crate) biller_code: String,
+    pub(crate) kind: BillerKind,
+    pub(crate) period: String,
     pub(crate) amount: i64,
     /// A stable code.
     pub(crate) reason: String,
@@ -53,6 +58,8 @@ impl BillPayment {
             user_id: self.user_id,
             bill_id: self.bill_id,
             biller_code: self.biller_code.clone(),
+            kind: self.kind,
+            period: self.period.clone(),
             amount: self.amount,
             reason: reason.to_owned(),
         }
@@ -67,6 +74,8 @@ impl Failed {
             user_id: self.user_id.to_string(),
             bill_id: self.bill_id.to_string(),
             biller_code: self.biller_code.clone(),
+            kind: self.kind.name().to_owned(),
+            period: self.period.clone(),
             amount: Some(event::money(Money::from_minor(self.amount, CURRENCY))),
             reason: self.reason.clone(),
         }
@@ -78,6 +87,7 @@ impl Failed {
 pub(crate) struct Told {
     pub(crate) bill_id: BillId,
     pub(crate) biller_code: String,
+    pub(crate) kind: BillerKind,
     pub(crate) period: String,
     pub(crate) biller_reference: Option<String>,
 }
@@ -85,8 +95,8 @@ pub(crate) struct Told {
 /// Saves an intent, in the citizen's turn and under the bill's lock.
 pub(super) async fn insert(connection: &mut PgConnection, key: &str, new: &BillPayment) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO wallet.bill_payment (id, user_id, session_id, idempotency_key, fingerprint, bill_id, biller_code, customer_code, reference, amount, state, requested_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'requested', $11, $11)",
+        "INSERT INTO wallet.bill_payment (id, user_id, session_id, idempotency_key, fingerprint, bill_id, biller_code, customer_code, reference, amount, state, requested_at, updated_at, kind, period)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'requested', $11, $11, $12, $13)",
         new.id.uuid(),
         new.user_id,
         new.session_id,
@@ -98,6 +108,8 @@ pub(super) async fn insert(connection: &mut PgConnection, key: &str, new: &BillP
         new.reference,
         new.amount,
         new.requested_at,
+        new.kind.name(),
+        new.period,
     )
     .execute(connection)
     .await
@@ -132,7 +144,7 @@ pub(super) async fn find_by_key(
 ) -> Result<Option<BillPayment>, sqlx::Error> {
     sqlx::query_as!(
         BillPayment,
-        r#"SELECT id, user_id, session_id, fingerprint, bill_id, biller_code, customer_code, reference, amount, state AS "state: State",
+        r#"SELECT id, user_id, session_id, fingerprint, bill_id, biller_code, customer_code, kind AS "kind: BillerKind", reference, period, amount, state AS "state: State",
                   biller_reference, reason, transfer_id, requested_at, updated_at
            FROM wallet.bill_payment WHERE user_id = $1 AND idempotency_key = $2"#,
         user,
@@ -146,7 +158,7 @@ pub(super) async fn find_by_key(
 pub(crate) async fn find(connection: &mut PgConnection, id: BillPaymentId) -> Result<Option<BillPayment>, sqlx::Error> {
     sqlx::query_as!(
         BillPayment,
-        r#"SELECT id, user_id, session_id, fingerprint, bill_id, biller_code, customer_code, reference, amount, state AS "state: State",
+        r#"SELECT id, user_id, session_id, fingerprint, bill_id, biller_code, customer_code, kind AS "kind: BillerKind", reference, period, amount, state AS "state: State",
                   biller_reference, reason, transfer_id, requested_at, updated_at
            FROM wallet.bill_payment WHERE id = $1"#,
         id.uuid(),
@@ -259,16 +271,21 @@ pub(crate) async fn told_of(
     transfers: &[Uuid],
 ) -> Result<HashMap<Uuid, Told>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT payment.transfer_id AS "transfer_id!", payment.bill_id, payment.biller_code, bill.period, payment.biller_reference
-           FROM wallet.bill_payment AS payment JOIN wallet.bill ON bill.id = payment.bill_id
-           WHERE payment.transfer_id = ANY($1)"#,
+        r#"SELECT transfer_id AS "transfer_id!", bill_id, biller_code, kind AS "kind: BillerKind", period, biller_reference
+           FROM wallet.bill_payment WHERE transfer_id = ANY($1)"#,
         transfers,
     )
     .fetch_all(connection)
     .await?;
     let told = rows.into_iter().map(|row| {
-        let (biller_code, period, biller_reference) = (row.biller_code, row.period, row.biller_reference);
-        (row.transfer_id, Told { bill_id: BillId::from(row.bill_id), biller_code, period, biller_reference })
+        let told = Told {
+            bill_id: BillId::from(row.bill_id),
+            biller_code: row.biller_code,
+            kind: row.kind,
+            period: row.period,
+            biller_reference: row.biller_reference,
+        };
+        (row.transfer_id, told)
     });
     Ok(told.collect())
 }

@@ -17,13 +17,25 @@ const CODE_LENGTHS: std::ops::RangeInclusive<usize> = 2..=16;
 const CUSTOMER_CODE_LENGTHS: std::ops::RangeInclusive<usize> = 4..=20;
 
 /// What a biller delivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[sqlx(type_name = "text", rename_all = "kebab-case")]
 pub enum BillerKind {
     /// Electricity.
     Electricity,
     /// Water.
     Water,
+}
+
+impl BillerKind {
+    /// The name in the database and in events.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Electricity => "electricity",
+            Self::Water => "water",
+        }
+    }
 }
 
 /// One biller.

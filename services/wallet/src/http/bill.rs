@@ -211,6 +211,7 @@ pub(super) struct BillView {
     biller_code: String,
     /// In the request's language.
     biller_name: String,
+    kind: BillerKind,
     customer_code: String,
     /// What the caller calls the customer.
     label: Option<String>,
@@ -247,6 +248,7 @@ fn view(wallet: &Wallet, principal: &Principal, language: Language, bill: Listed
         state,
         biller_code: bill.biller_code,
         biller_name,
+        kind: bill.kind,
         customer_code: bill.customer_code,
         label: bill.label,
         reference: bill.reference,

@@ -212,8 +212,8 @@ async fn a_payment_that_nobody_was_asked_about_expires() {
     // As if the wallet had died right after it saved the intent, or right after it set the money aside.
     let (kept, pool) = (text(&bill, "id"), stage.admin());
     sqlx::query(sqlx::AssertSqlSafe(format!(
-        "INSERT INTO wallet.bill (id, biller_code, customer_code, reference, period, amount, issued_on, due_on, details, status, updated_at)
-         SELECT gen_random_uuid(), biller_code, customer_code, 'another', period, amount, issued_on, due_on, details, 'open', updated_at
+        "INSERT INTO wallet.bill (id, biller_code, customer_code, kind, reference, period, amount, issued_on, due_on, details, status, updated_at)
+         SELECT gen_random_uuid(), biller_code, customer_code, kind, 'another', period, amount, issued_on, due_on, details, 'open', updated_at
          FROM wallet.bill WHERE id = '{kept}'"
     )))
     .execute(&pool)
@@ -221,8 +221,8 @@ async fn a_payment_that_nobody_was_asked_about_expires() {
     .expect("a row");
     let orphan = Uuid::now_v7();
     sqlx::query(sqlx::AssertSqlSafe(format!(
-        "INSERT INTO wallet.bill_payment (id, user_id, session_id, idempotency_key, fingerprint, bill_id, biller_code, customer_code, reference, amount, state, requested_at, updated_at)
-         SELECT '{orphan}', user_id, session_id, 'orphan', fingerprint, (SELECT id FROM wallet.bill WHERE reference = 'another'), biller_code, customer_code, 'another', amount, 'requested', requested_at, updated_at
+        "INSERT INTO wallet.bill_payment (id, user_id, session_id, idempotency_key, fingerprint, bill_id, biller_code, customer_code, kind, reference, period, amount, state, requested_at, updated_at)
+         SELECT '{orphan}', user_id, session_id, 'orphan', fingerprint, (SELECT id FROM wallet.bill WHERE reference = 'another'), biller_code, customer_code, kind, 'another', period, amount, 'requested', requested_at, updated_at
          FROM wallet.bill_payment WHERE id = '{id}'"
     )))
     .execute(&pool)

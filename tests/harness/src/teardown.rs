@@ -1,4 +1,4 @@
-//! What must hold when a test is over: debits = credits, no hold or top-up open, nothing waiting to be sent or due, nothing dead.
+//! What must hold when a test is over: debits = credits, no hold, top-up or payment of a bill open, nothing waiting to be sent or due, nothing dead.
 
 use anyhow::{Result, ensure};
 use chrono::{DateTime, Utc};
@@ -24,7 +24,7 @@ pub(crate) async fn assert_settled(admin: &PgPool, now: DateTime<Utc>) -> Result
 /// # Errors
 /// Names what still waits.
 pub(crate) async fn drained(admin: &PgPool, now: DateTime<Utc>) -> Result<()> {
-    eventually("outboxes, streams, top-ups and jobs to drain", || async {
+    eventually("outboxes, streams, sagas and jobs to drain", || async {
         let waiting = waiting(admin, now).await?;
         ensure!(waiting.is_empty(), "still waiting: {}", waiting.join(", "));
         Ok(Some(()))
@@ -57,11 +57,14 @@ async fn waiting(admin: &PgPool, now: DateTime<Utc>) -> Result<Vec<String>> {
             waiting.push(format!("{count} {what} of {schema}"));
         }
     }
-    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM wallet.top_up WHERE state NOT IN ('completed', 'failed')")
-        .fetch_one(admin)
-        .await?;
-    if open > 0 {
-        waiting.push(format!("{open} top-ups to end"));
+    for (what, open) in [
+        ("top-ups", "SELECT count(*) FROM wallet.top_up WHERE state NOT IN ('completed', 'failed')"),
+        ("payments of bills", "SELECT count(*) FROM wallet.bill_payment WHERE state NOT IN ('paid', 'failed')"),
+    ] {
+        let open: i64 = sqlx::query_scalar(open).fetch_one(admin).await?;
+        if open > 0 {
+            waiting.push(format!("{open} {what} to end"));
+        }
     }
     let journal: i64 = sqlx::query_scalar(
         "SELECT coalesce((SELECT max(sequence) FROM ledger.shard), 0)

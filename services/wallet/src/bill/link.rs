@@ -2,14 +2,20 @@
 //!
 //! Lock: the citizen's turn, so that a citizen has no more than [`MAX_SUBSCRIPTIONS`] however many ask at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use platform::id;
 use platform::job::{self, NewJob};
+use platform::problem::{Problem, TOO_MANY_REQUESTS};
 use serde::Deserialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::biller::Fetched;
+use super::biller::{Fetched, FetchedBill};
 use super::refresh::JOB;
 use super::{Subscription, SubscriptionId, sql};
 use crate::error::{BillFault, Error};
@@ -17,6 +23,12 @@ use crate::text::Label;
 use crate::turn::turn;
 use crate::{SCHEMA, Wallet};
 
+/// How often one citizen may ask for customers in [`WINDOW`].
+const MAX_LOOKUPS: u32 = 60;
+/// In which time that is counted.
+const WINDOW: Duration = Duration::from_secs(3_600);
+/// Citizens for whom it is counted, at most.
+const MAX_COUNTED: u64 = 100_000;
 /// Customer codes that one citizen may link.
 pub(crate) const MAX_SUBSCRIPTIONS: i64 = 20;
 
@@ -35,38 +47,70 @@ pub(crate) struct NewSubscription {
     pub(crate) label: Option<Label<60>>,
 }
 
-/// Asks the biller for the bills of a customer that is to be linked; nothing for one that the citizen has linked already.
+/// What the biller said of a customer that is to be linked.
+pub(crate) struct FirstLook {
+    /// Its bills; `None` when nobody was asked, because the citizen has linked it already.
+    bills: Option<Vec<FetchedBill>>,
+    asked_at: DateTime<Utc>,
+}
+
+/// How often citizens asked lately; of one process, and forgotten with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookups(moka::sync::Cache<Uuid, Arc<AtomicU32>>);
+
+impl Lookups {
+    /// Nobody has asked.
+    pub(crate) fn new() -> Self {
+        Self(moka::sync::Cache::builder().max_capacity(MAX_COUNTED).time_to_live(WINDOW).build())
+    }
+
+    /// Counts one more.
+    ///
+    /// # Errors
+    /// When the citizen has asked as often as one may: nobody tries customer codes in a row.
+    fn count(&self, user: Uuid) -> Result<(), Error> {
+        let asked = self.0.get_with(user, Arc::default).fetch_add(1, Ordering::Relaxed);
+        if asked < MAX_LOOKUPS {
+            return Ok(());
+        }
+        Err(Problem::new(TOO_MANY_REQUESTS).retry_after(WINDOW.as_secs()).into())
+    }
+}
+
+/// Asks the biller for the bills of a customer that is to be linked, unless the citizen has linked it already.
 ///
 /// No transaction is open meanwhile, and only so many ask at once: a slow biller keeps nobody else from the database.
 ///
 /// # Errors
-/// When the biller is not connected, the code has not its form, it knows no such customer, or it does not answer now.
-pub(crate) async fn read(wallet: &Wallet, user: Uuid, new: &NewSubscription) -> Result<Fetched, Error> {
+/// When the biller is not connected, the code has not its form, it knows no such customer, it does not answer now, or the citizen asked too often.
+pub(crate) async fn look(wallet: &Wallet, user: Uuid, new: &NewSubscription) -> Result<FirstLook, Error> {
     let biller = wallet.biller(&new.biller_code)?;
     if !biller.profile.takes(&new.customer_code) {
         return Err(BillFault::CustomerCodeInvalid.into());
     }
     if sql::find_by_customer(&mut *wallet.pool.acquire().await?, user, new).await?.is_some() {
-        return Ok(Fetched::Lost);
+        return Ok(FirstLook { bills: None, asked_at: wallet.clock.now() });
     }
+    wallet.lookups.count(user)?;
     let _place = wallet.biller_reads.try_acquire().map_err(|_| BillFault::BillerUnavailable)?;
+    let asked_at = wallet.clock.now();
     match biller.connector.fetch(&new.customer_code).await {
         Fetched::CustomerUnknown => Err(BillFault::CustomerUnknown.into()),
         Fetched::Lost => Err(BillFault::BillerUnavailable.into()),
-        fetched @ Fetched::Bills(_) => Ok(fetched),
+        Fetched::Bills(bills) => Ok(FirstLook { bills: Some(bills), asked_at }),
     }
 }
 
-/// Saves the link with the bills that were read for it.
+/// Saves the link with the bills that were seen.
 ///
 /// # Errors
 /// When it is linked already, or there are as many as there may be.
-pub(crate) async fn known(
+pub(crate) async fn link(
     wallet: &Wallet,
     connection: &mut PgConnection,
     user: Uuid,
     new: &NewSubscription,
-    fetched: &Fetched,
+    look: &FirstLook,
 ) -> Result<Subscription, Error> {
     turn(connection, user).await?;
     if sql::find_by_customer(connection, user, new).await?.is_some() {
@@ -84,14 +128,13 @@ pub(crate) async fn known(
         created_at: now,
     };
     sql::insert(connection, user, &subscription).await?;
-    let due_at = match fetched {
-        Fetched::Bills(bills) => {
-            let profile = &wallet.biller(&new.biller_code)?.profile;
-            sql::store(connection, (profile, &new.customer_code), bills, now).await?;
-            now + wallet.bill_refresh
-        }
+    let due_at = if let Some(bills) = &look.bills {
+        let profile = &wallet.biller(&new.biller_code)?.profile;
+        sql::store(connection, (profile, &new.customer_code), bills, look.asked_at).await?;
+        now + wallet.bill_refresh
+    } else {
         // It was linked until a moment ago: nobody was asked.
-        Fetched::CustomerUnknown | Fetched::Lost => now,
+        now
     };
     job::schedule(connection, SCHEMA, now, NewJob::new(JOB, subscription.id.to_string(), due_at)).await?;
     Ok(subscription)

@@ -14,7 +14,7 @@ pub(crate) mod sql;
 
 pub(crate) use biller::HttpBiller;
 pub use biller::{BillerConnector, Charge, Fetched, FetchedBill};
-pub(crate) use link::{MAX_SUBSCRIPTIONS, NewSubscription, known, read};
+pub(crate) use link::{Lookups, MAX_SUBSCRIPTIONS, NewSubscription, link, look};
 pub(crate) use refresh::{JOB, RefreshJob};
 pub(crate) use sql::{ListedBill, Subscription};
 

@@ -107,6 +107,7 @@ pub(super) struct SubscriptionList {
         (status = 201, body = SubscriptionView),
         (status = 409, description = "already-linked"),
         (status = 422, description = "biller-unknown, customer-code-invalid, customer-unknown, too-many, invalid-body, idempotency-key-reused"),
+        (status = 429, description = "too-many-requests"),
         (status = 503, description = "biller-unavailable: try again later"),
     ),
     security(("bearer" = []))
@@ -117,10 +118,10 @@ pub(super) async fn link(
     request: IdempotentJson<NewSubscription>,
 ) -> Result<Response, Problem> {
     let user = principal.subject;
-    let fetched = bill::read(&wallet, user, &request.body).await?;
+    let look = bill::look(&wallet, user, &request.body).await?;
     let key = key(&principal, LINK, request.key, request.fingerprint);
     once(&wallet, key, StatusCode::CREATED, async |tx| {
-        Ok(SubscriptionView::from(bill::known(&wallet, tx, user, &request.body, &fetched).await?))
+        Ok(SubscriptionView::from(bill::link(&wallet, tx, user, &request.body, &look).await?))
     })
     .await
 }

@@ -5,9 +5,16 @@ use http::Request;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::biller::BILLER;
 use crate::stage::{BANK, Replica, Stage, dong};
 
-const PATHS: [&str; 3] = ["/wallet/v1/payments", "/wallet/v1/top-ups", "/wallet/v1/merchants"];
+const PATHS: [&str; 5] = [
+    "/wallet/v1/payments",
+    "/wallet/v1/top-ups",
+    "/wallet/v1/merchants",
+    "/wallet/v1/bill-subscriptions",
+    "/wallet/v1/bills/01980000-0000-7000-8000-000000000000/payments",
+];
 
 async fn verdict(wallet: &Replica, token: &str, path: &str, body: Vec<u8>) -> (u16, String) {
     let answer = wallet.post_bytes(token, path, body, &Uuid::now_v7().to_string()).await;
@@ -54,7 +61,7 @@ async fn bodies_of_wrong_form_are_refused() {
         change(&mut body);
         body
     };
-    for (path, field) in PATHS.into_iter().zip(["note", "bank_code", "name"]) {
+    for (path, field) in PATHS.into_iter().zip(["note", "bank_code", "name", "label", "amount"]) {
         for broken in [&b"\xff"[..], b"H\xc3", b"\\ud800"] {
             let body = [format!("{{\"{field}\":\"").as_bytes(), broken, b"\"}"].concat();
             assert_eq!(verdict(&wallet, &token, path, body).await, malformed, "{path} {broken:?}");
@@ -124,6 +131,28 @@ async fn bodies_of_wrong_form_are_refused() {
     ] {
         assert_eq!(verdict(&wallet, &token, PATHS[2], body.to_string().into_bytes()).await, invalid, "{body}");
     }
+    for change in amounts {
+        let mut body = json!({"amount": dong(1_000)});
+        change(&mut body);
+        assert_eq!(verdict(&wallet, &token, PATHS[4], body.to_string().into_bytes()).await, invalid, "{body}");
+    }
+    let link = |change: fn(&mut Value)| {
+        let mut body = json!({"biller_code": BILLER, "customer_code": "PC00000000000"});
+        change(&mut body);
+        body
+    };
+    let fields: [fn(&mut Value); 6] = [
+        |body| body["customer_code"] = json!(7),
+        |body| body["biller_code"] = json!(null),
+        |body| body["label"] = json!(""),
+        |body| body["label"] = json!("x".repeat(61)),
+        |body| body["label"] = json!("a\u{0}b"),
+        |body| body["user_id"] = json!(Uuid::now_v7()),
+    ];
+    for change in fields {
+        let body = link(change);
+        assert_eq!(verdict(&wallet, &token, PATHS[3], body.to_string().into_bytes()).await, invalid, "{body}");
+    }
     let stores = shop.path("/stores");
     for (path, body) in [
         (stores.clone(), json!({"name": "a\u{0}b"})),
@@ -134,6 +163,7 @@ async fn bodies_of_wrong_form_are_refused() {
     }
     assert_eq!(stage.count("ledger.transfer").await + stage.count("wallet.top_up").await, 0);
     assert_eq!(stage.count("wallet.merchant").await, 1);
+    assert_eq!(stage.count("wallet.bill_subscription").await + stage.count("wallet.bill_payment").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

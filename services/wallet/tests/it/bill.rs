@@ -229,6 +229,23 @@ async fn only_real_customers_are_linked_once_and_so_many() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_tries_customer_codes_in_a_row() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let (citizen, neighbour) = (stage.token(stage.citizen(0).await), stage.token(stage.citizen(0).await));
+    let ask = async |token: &str, number: u32| {
+        let body = json!({"biller_code": BILLER, "customer_code": format!("PC{number:011}")});
+        wallet.post(token, "/wallet/v1/bill-subscriptions", &body).await
+    };
+    for number in 0..60 {
+        assert_eq!(verdict(&ask(&citizen, number).await), refused(422, "customer-unknown"), "{number}");
+    }
+    let more = ask(&citizen, 60).await;
+    assert_eq!((verdict(&more), more.headers.contains_key("retry-after")), (refused(429, "too-many-requests"), true));
+    assert_eq!(verdict(&ask(&neighbour, 60).await), refused(422, "customer-unknown"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn new_bills_arrive_by_themselves_until_the_link_is_taken_away() {
     let stage = Stage::new().await;
     let wallet = stage.start().await;

@@ -104,6 +104,11 @@ export class Citizen {
     return (await this.get(`${stores}/${store.id}/tills/${till.id}/qr.txt`)).trim();
   }
 
+  /** Reports something of a category whose form asks for nothing. */
+  async report(category, position) {
+    return this.post('/reports/v1/reports', { category, text: 'Vỉa hè bị chiếm', position });
+  }
+
   async pay(qr, amount) {
     return this.post('/wallet/v1/payments', { qr_payload: qr, amount: dong(amount) });
   }

@@ -57,6 +57,39 @@ test('a refused payment lowers the success rate and moves no money', async () =>
   assert.deepEqual(page.faults, []);
 });
 
+test('a report shows within seconds: open, received, today, on the map and in its ward; and its number leads to a list', async () => {
+  const page = await openWall(city.url, '?lang=en&theme=dark');
+  await page.locator('canvas[data-map="40"]').waitFor();
+  const names = ['open-reports', 'reports-received', 'submitted-today'];
+  const figures = async () => Promise.all(names.map(async (name) => Number(await figure(page, name))));
+  const ward = page.locator('[data-ward="19753"]');
+  const inWard = async () => ((await ward.count()) ? Number(await ward.getAttribute('data-open')) : 0);
+  const [before, wardBefore] = [await figures(), await inWard()];
+  await citizen.report('TT', { lat: 16.479631, lon: 107.574292 });
+  await until('the figures move', async () => (await figures()).every((value, index) => value > before[index]));
+  await until('the ward has one more', async () => (await inWard()) > wardBefore);
+  const colours = await page.locator('canvas').evaluate((canvas) => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return new Set(new Uint32Array(data.buffer)).size;
+  });
+  assert.ok(colours > 3, 'the map is drawn');
+  await until('the wall shows what the overview says', async () => {
+    const { reports } = await city.get('/ioc/v1/overview');
+    const open = reports.wards.reduce((sum, row) => sum + row.open, 0);
+    return Number(await figure(page, 'open-reports')) === open;
+  });
+  await picture(page, 'wall-reports');
+
+  await page.locator('button[data-state="received"]').click();
+  const list = page.getByRole('dialog', { name: 'Received' });
+  await list.locator('[data-list="reports"]').waitFor();
+  await list.getByRole('button', { name: 'Close' }).click();
+  assert.equal(await page.getByRole('dialog').count(), 0);
+  await page.getByRole('button', { name: 'Tiếng Việt' }).click();
+  assert.match(await page.locator('body').innerText(), /Mới nhận/);
+  assert.deepEqual(page.faults, []);
+});
+
 test('nothing on the wall names the payer, and everything fits one screen', async () => {
   const page = await openWall(city.url, '?lang=vi&theme=light');
   await page.locator('[data-list="payments"] li').first().waitFor();

@@ -9,6 +9,10 @@ export type Tally = components['schemas']['Tally'];
 export type MinuteTally = components['schemas']['MinuteTally'];
 export type LastPayment = components['schemas']['LastPayment'];
 export type CityName = components['schemas']['CityName'];
+export type ReportFigures = components['schemas']['ReportFigures'];
+export type ReportTally = components['schemas']['ReportTally'];
+export type Directory = components['schemas']['Directory'];
+export type ReportItem = components['schemas']['Page_Item']['items'][number];
 export type Books = components['schemas']['Books'];
 
 /** Paths whose GET answers JSON and needs no parameter. */
@@ -37,10 +41,20 @@ const WAIT_MS = 5_000;
 
 /** Reads one path; refuses after five seconds. */
 export async function read<P extends Readable>(path: P): Promise<Answer<P>> {
-  const answer = await fetch(path, {
+  return (await ask(path)) as Answer<P>;
+}
+
+/** The newest public reports of a state or a ward. */
+export async function list(filter: { state?: string; ward?: string }): Promise<components['schemas']['Page_Item']> {
+  const query = new URLSearchParams(filter);
+  return (await ask(`/reports/v1/reports?${query}`)) as components['schemas']['Page_Item'];
+}
+
+async function ask(url: string): Promise<unknown> {
+  const answer = await fetch(url, {
     headers: { accept: 'application/json' },
     signal: AbortSignal.timeout(WAIT_MS),
   });
   if (!answer.ok) throw new Refused(answer.status);
-  return (await answer.json()) as Answer<P>;
+  return answer.json();
 }

@@ -216,6 +216,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/ioc/v1/directory": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The names of wards and agencies, by the codes that the figures use.
+         * @description Answers inside the city's network only, unless the wall is public.
+         */
+        get: operations["getDirectory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/ioc/v1/metrics": {
         parameters: {
             query?: never;
@@ -290,6 +310,26 @@ export interface paths {
          *     replica. A stream that falls behind is closed; come back with the last id. Answers inside the city's network only, unless the wall is public.
          */
         get: operations["streamWall"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ioc/v1/wards.topojson": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The wards as TopoJSON: object `wards`, each geometry with property `code`.
+         * @description Answers inside the city's network only, unless the wall is public.
+         */
+        get: operations["getWardMap"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1218,6 +1258,24 @@ export interface components {
          * @enum {string}
          */
         ActionName: "claim" | "ask" | "answer" | "reject" | "merge" | "distribute" | "accept" | "return" | "request-extension" | "grant-extension" | "refuse-extension" | "submit-result" | "approve" | "send-back" | "reopen";
+        /** @description How many open field reports an agency leads. */
+        AgencyReports: {
+            /**
+             * @description Its code; empty for those that none leads.
+             * @example HEPCO
+             */
+            agency: string;
+            /**
+             * Format: int64
+             * @description How many have not ended.
+             */
+            open: number;
+            /**
+             * Format: int64
+             * @description Of them, those whose time limit has run out.
+             */
+            overdue: number;
+        };
         /** @description An answer to what was asked. */
         AnswerBody: {
             text: string;
@@ -1509,6 +1567,8 @@ export interface components {
             last_payments: components["schemas"]["LastPayment"][];
             /** @description Changed minutes. */
             minutes: components["schemas"]["MinuteTally"][];
+            /** @description Field reports: rows that changed. */
+            reports: components["schemas"]["ReportFigures"];
             /**
              * Format: int64
              * @description The revision that the picture has with these rows.
@@ -1579,6 +1639,13 @@ export interface components {
             name: string;
             /** @description SubjectPublicKeyInfo of the key in its secure store (Ed25519 or P-256), as base64 DER or PEM. */
             public_key?: string | null;
+        };
+        /** @description What the codes of the figures mean. */
+        Directory: {
+            /** @description Agencies that handle field reports. One that every ward has stands once for each, its code ending with the ward's. */
+            agencies: components["schemas"]["Named"][];
+            /** @description Wards and communes, by code. */
+            wards: components["schemas"]["Named"][];
         };
         /** @description One report as a feature. */
         Feature: {
@@ -1853,6 +1920,16 @@ export interface components {
             /** Format: int64 */
             version: number;
         };
+        /** @description A ward or an agency. */
+        Named: {
+            /**
+             * @description Its code, as in all figures.
+             * @example 19753
+             */
+            code: string;
+            /** @description What it is called. */
+            name: components["schemas"]["CityName"];
+        };
         /** @description A device to register. */
         NewDeviceBody: {
             /**
@@ -2024,6 +2101,8 @@ export interface components {
             last_payments: components["schemas"]["LastPayment"][];
             /** @description The last 61 minutes, oldest first. */
             minutes: components["schemas"]["MinuteTally"][];
+            /** @description Field reports. */
+            reports: components["schemas"]["ReportFigures"];
             /**
              * Format: int64
              * @description Grows with each change.
@@ -2606,6 +2685,46 @@ export interface components {
              */
             version: number;
         };
+        /** @description Field reports: how they stand, and what happened to them. In a change only rows that changed. */
+        ReportFigures: {
+            /** @description Open ones by leading agency. */
+            agencies: components["schemas"]["AgencyReports"][];
+            /** @description By state. */
+            states: components["schemas"]["StateReports"][];
+            /** @description What happened on the day. */
+            today: components["schemas"]["ReportTally"][];
+            /** @description What happened since the beginning. */
+            totals: components["schemas"]["ReportTally"][];
+            /** @description Open ones by ward. */
+            wards: components["schemas"]["WardReports"][];
+        };
+        /** @description How often something happened to field reports. */
+        ReportTally: {
+            /** @description Code of the agency; empty where a kind is not counted by it, and for the centre's own limits. */
+            agency: string;
+            /** @description Code of the category; empty where a kind is not counted by it. */
+            category: string;
+            /**
+             * Format: int64
+             * @description How often.
+             */
+            count: number;
+            /**
+             * @description `submitted` by category and ward; `breach`, a time limit that was missed, by agency; `result`, one published, by agency;
+             *     `rating`, a round that ended rated or not, by agency.
+             * @example rating
+             */
+            kind: string;
+            /**
+             * @description Of a breach the state whose limit it was. Of a result `first` (it kept the first deadline and so any), `extended` (it kept only
+             *     the one in force) or `late`. Of a rating `satisfied`, `acceptable`, `dissatisfied`, or `none` where nobody rated: all but `none`
+             *     divided by all is the response rate. Empty of a submission.
+             * @example satisfied
+             */
+            outcome: string;
+            /** @description Code of the ward; empty where a kind is not counted by it, or it is not known. */
+            ward: string;
+        };
         /** @description One report. */
         ReportView: {
             address?: string | null;
@@ -2748,7 +2867,7 @@ export interface components {
              * @description The position in the source's order.
              */
             position: number;
-            /** @description `journal`, `wallet`, `identity` or `notifications`. */
+            /** @description `journal`, `wallet`, `identity`, `notifications` or `reports`. */
             stream: string;
         };
         /**
@@ -2756,6 +2875,22 @@ export interface components {
          * @enum {string}
          */
         State: "requested" | "unknown" | "submitted" | "completed" | "failed";
+        /** @description How many field reports stand in a state. */
+        StateReports: {
+            /**
+             * Format: int64
+             * @description Of them, those whose time limit has run out.
+             */
+            overdue: number;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            reports: number;
+            /** @description `received`, `verifying`, `needs-info`, `distributed`, `in-progress`, `result-submitted`: open; `published`, `closed`, `rejected`,
+             *     `duplicate`: ended. */
+            state: string;
+        };
         /** @description Public figures over all reports. */
         Statistics: {
             /**
@@ -3022,6 +3157,24 @@ export interface components {
             code: string;
             /** @description Its name with its kind, in the language of the answer. */
             name: string;
+        };
+        /** @description How many open field reports a ward has. */
+        WardReports: {
+            /**
+             * Format: int64
+             * @description How many have not ended.
+             */
+            open: number;
+            /**
+             * Format: int64
+             * @description Of them, those whose time limit has run out.
+             */
+            overdue: number;
+            /**
+             * @description Its code; empty for those whose ward is not known.
+             * @example 19753
+             */
+            ward: string;
         };
     };
     responses: never;
@@ -3469,6 +3622,35 @@ export interface operations {
             };
         };
     };
+    getDirectory: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The names */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Directory"];
+                };
+            };
+            /** @description `internal-only`: the caller is outside */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     getCityMetrics: {
         parameters: {
             query?: never;
@@ -3588,6 +3770,35 @@ export interface operations {
             };
             /** @description `too-many-walls` */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    getWardMap: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description TopoJSON */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description `internal-only`: the caller is outside */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,6 +1,7 @@
 // What the wall knows: the server's last snapshot with every change since.
 // Changes carry whole rows, never differences, so that applying one twice changes nothing.
 import type { Books, CityName, Delta, LastPayment, MinuteTally, Overview, Pulse, RoleHealth, Tally } from '../api/client';
+import { Reports } from './reports.svelte';
 import { follow, type Message } from './stream';
 
 const MINUTE_MS = 60_000;
@@ -31,6 +32,7 @@ export class Board {
   roles = $state.raw<readonly RoleHealth[]>([]);
   books = $state.raw<Books | null>(null);
   payments = $state.raw<readonly LastPayment[]>([]);
+  readonly reports = new Reports();
   loaded = $state(false);
   /** The newest payment of the last whole picture; later ones arrived before the viewer's eyes. */
   opened = $state(0);
@@ -97,13 +99,13 @@ export class Board {
     this.#today = new Map();
     this.#minutes = new Map();
     this.payments = [];
-    this.#delta(overview);
+    this.#delta(overview, true);
     this.#pulse(overview);
     this.opened = this.payments[0]?.position ?? 0;
     this.loaded = true;
   }
 
-  #delta(delta: Delta): void {
+  #delta(delta: Pick<Delta, 'as_of' | 'day' | 'today' | 'minutes' | 'last_payments' | 'reports'>, fresh = false): void {
     this.#hear(delta.as_of);
     this.#turn(delta.day);
     const today = new Map(this.#today);
@@ -114,6 +116,8 @@ export class Board {
     const minutes = new Map([...this.#minutes].filter(([, tally]) => Date.parse(tally.minute) >= oldest));
     for (const tally of delta.minutes) minutes.set(`${Date.parse(tally.minute)} ${key(tally.kind, tally.outcome)}`, tally);
     this.#minutes = minutes;
+
+    this.reports.take(delta.reports, fresh);
 
     const known = new Map(this.payments.map((payment) => [payment.position, payment]));
     for (const payment of delta.last_payments) known.set(payment.position, payment);
@@ -132,6 +136,7 @@ export class Board {
     if (day === this.#day) return;
     this.#day = day;
     this.#today = new Map();
+    this.reports.turn();
   }
 
   #hear(asOf: string): void {

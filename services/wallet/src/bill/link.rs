@@ -23,7 +23,7 @@ use crate::text::Label;
 use crate::turn::turn;
 use crate::{SCHEMA, Wallet};
 
-/// How often one citizen may ask for customers in [`WINDOW`].
+/// How many answers about customers one citizen may get in [`WINDOW`], but for those that are under way.
 const MAX_LOOKUPS: u32 = 60;
 /// In which time that is counted.
 const WINDOW: Duration = Duration::from_secs(3_600);
@@ -54,7 +54,7 @@ pub(crate) struct FirstLook {
     asked_at: DateTime<Utc>,
 }
 
-/// How often citizens asked lately; of one process, and forgotten with it.
+/// How many answers citizens got lately; of one process, and forgotten with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Lookups(moka::sync::Cache<Uuid, Arc<AtomicU32>>);
 
@@ -64,16 +64,17 @@ impl Lookups {
         Self(moka::sync::Cache::builder().max_capacity(MAX_COUNTED).time_to_live(WINDOW).build())
     }
 
-    /// Counts one more.
-    ///
-    /// # Errors
-    /// When the citizen has asked as often as one may: nobody tries customer codes in a row.
-    fn count(&self, user: Uuid) -> Result<(), Error> {
-        let asked = self.0.get_with(user, Arc::default).fetch_add(1, Ordering::Relaxed);
-        if asked < MAX_LOOKUPS {
+    /// Whether the citizen may ask once more: nobody tries customer codes in a row.
+    fn check(&self, user: Uuid) -> Result<(), Error> {
+        if self.0.get(&user).is_none_or(|answers| answers.load(Ordering::Relaxed) < MAX_LOOKUPS) {
             return Ok(());
         }
         Err(Problem::new(TOO_MANY_REQUESTS).retry_after(WINDOW.as_secs()).into())
+    }
+
+    /// Counts an answer; a biller that gave none tells nothing.
+    fn count(&self, user: Uuid) {
+        self.0.get_with(user, Arc::default).fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -91,14 +92,19 @@ pub(crate) async fn look(wallet: &Wallet, user: Uuid, new: &NewSubscription) -> 
     if sql::find_by_customer(&mut *wallet.pool.acquire().await?, user, new).await?.is_some() {
         return Ok(FirstLook { bills: None, asked_at: wallet.clock.now() });
     }
-    wallet.lookups.count(user)?;
+    wallet.lookups.check(user)?;
     let _place = wallet.biller_reads.try_acquire().map_err(|_| BillFault::BillerUnavailable)?;
     let asked_at = wallet.clock.now();
-    match biller.connector.fetch(&new.customer_code).await {
-        Fetched::CustomerUnknown => Err(BillFault::CustomerUnknown.into()),
-        Fetched::Lost => Err(BillFault::BillerUnavailable.into()),
-        Fetched::Bills(bills) => Ok(FirstLook { bills: Some(bills), asked_at }),
+    let bills = match biller.connector.fetch(&new.customer_code).await {
+        Fetched::Lost => return Err(BillFault::BillerUnavailable.into()),
+        Fetched::CustomerUnknown => None,
+        Fetched::Bills(bills) => Some(bills),
+    };
+    wallet.lookups.count(user);
+    if bills.is_none() {
+        return Err(BillFault::CustomerUnknown.into());
     }
+    Ok(FirstLook { bills, asked_at })
 }
 
 /// Saves the link with the bills that were seen.

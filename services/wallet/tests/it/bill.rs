@@ -169,7 +169,7 @@ async fn only_real_customers_are_linked_once_and_so_many() {
     let citizen = stage.token(user);
     let path = "/wallet/v1/bill-subscriptions";
     let ask = async |biller: &str, customer: &str, key: &str| {
-        wallet.post_with_key(&citizen, path, &json!({"biller_code": biller, "customer_code": customer}), key).await
+        wallet.link(&citizen, &json!({"biller_code": biller, "customer_code": customer}), key).await
     };
     for (biller, customer, code) in [
         ("HUEWACO", "HW12345678", "biller-unknown"),
@@ -190,7 +190,8 @@ async fn only_real_customers_are_linked_once_and_so_many() {
 
     let customer = stage.biller.customer(&[("2025-10-01", 10), ("2025-11-01", 20)]).await;
     stage.biller.fault(json!({"timeout": true})).await;
-    let away = ask(BILLER, &customer, "k").await;
+    let body = json!({"biller_code": BILLER, "customer_code": customer});
+    let away = wallet.post_with_key(&citizen, path, &body, "k").await;
     assert_eq!((verdict(&away), away.headers.contains_key("retry-after")), (refused(503, "biller-unavailable"), true));
     stage.biller.heal().await;
     let linked = ask(BILLER, &customer, "k").await.expect(201);
@@ -235,7 +236,7 @@ async fn nobody_tries_customer_codes_in_a_row() {
     let (citizen, neighbour) = (stage.token(stage.citizen(0).await), stage.token(stage.citizen(0).await));
     let ask = async |token: &str, number: u32| {
         let body = json!({"biller_code": BILLER, "customer_code": format!("PC{number:011}")});
-        wallet.post(token, "/wallet/v1/bill-subscriptions", &body).await
+        wallet.link(token, &body, &Uuid::now_v7().to_string()).await
     };
     for number in 0..60 {
         assert_eq!(verdict(&ask(&citizen, number).await), refused(422, "customer-unknown"), "{number}");

@@ -24,7 +24,6 @@ async fn ends_right_under(fault: Value, callbacks: i64) {
     wallet.bill_reaches(&citizen, &id, "paid").await;
     let told = async || wallet.counted("biller_callbacks_total", "paid") >= callbacks;
     eventually("the biller has had its answers", told).await;
-    assert!(callbacks > 0 || wallet.counted("biller_callbacks_total", "paid") == 0, "{fault}");
     let decided = stage.biller.decided().await;
     assert_eq!(decided.get(&id), Some(&("succeeded".to_owned(), COST)), "{fault}");
     assert_eq!(decided.len(), 1, "the biller recorded one payment under {fault}");
@@ -77,7 +76,7 @@ async fn an_error_after_the_effect_leads_to_the_status() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_callback_makes_up_for_an_answer_that_never_comes() {
-    ends_right_under(json!({"timeout": true, "error_after_effect": true, "duplicate": true, "times": 3}), 2).await;
+    ends_right_under(json!({"timeout": true, "error_after_effect": true, "duplicate": true, "times": 3}), 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,6 +279,9 @@ async fn a_biller_that_never_takes_a_request_and_knows_of_none_is_given_up_after
     stage.audit().await;
 }
 
+/// Seven faults and five states: each state meets each fault, but that a biller that never answers lets no payment be `paid`.
+const ROUNDS: usize = 34;
+
 /// The wallet dies as soon as a payment has come as far as each state, while the biller misbehaves in one way after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wallet_that_dies_at_any_point_goes_on_where_it_was() {
@@ -295,7 +297,7 @@ async fn a_wallet_that_dies_at_any_point_goes_on_where_it_was() {
         json!({"timeout": true, "error_after_effect": true, "drop_callback": true}),
     ];
     let far = ["requested", "held", "confirming", "unknown", "paid"];
-    for (round, fault) in faults.iter().cycle().take(14).enumerate() {
+    for (round, fault) in faults.iter().cycle().take(ROUNDS).enumerate() {
         stage.biller.heal().await;
         let wallet = stage.start().await;
         let citizen = wallet.funded(&stage, MONEY).await;
@@ -331,6 +333,6 @@ async fn a_wallet_that_dies_at_any_point_goes_on_where_it_was() {
         let said = if *paid_elsewhere { "failed" } else { "succeeded" };
         assert_eq!(stage.biller.decided().await.get(&id), Some(&(said.to_owned(), COST)));
     }
-    assert_eq!(stage.count("wallet.bill_payment").await, 14, "one payment each");
+    assert_eq!(stage.count("wallet.bill_payment").await, ROUNDS as i64, "one payment each");
     stage.audit().await;
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use wallet::config::PartnerConfig;
 
-use crate::stage::{Replica, Stage, dong, eventually, text};
+use crate::stage::{Answer, Replica, Stage, dong, eventually, text};
 
 /// The biller that is connected.
 pub(crate) const BILLER: &str = "PCHUE";
@@ -111,10 +111,23 @@ impl Replica {
     /// Links a customer code and gives its bills, the latest due day first.
     pub(crate) async fn linked(&self, token: &str, customer: &str) -> Vec<Value> {
         let body = json!({"biller_code": BILLER, "customer_code": customer});
-        self.post(token, "/wallet/v1/bill-subscriptions", &body).await.expect(201);
+        self.link(token, &body, &uuid::Uuid::now_v7().to_string()).await.expect(201);
         let mut bills = self.bills(token).await;
         bills.retain(|bill| bill["customer_code"] == customer);
         bills
+    }
+
+    /// Links a customer code, and asks again as long as the biller is only slow.
+    pub(crate) async fn link(&self, token: &str, body: &Value, key: &str) -> Answer {
+        let mut last = None;
+        eventually("the biller answers", async || {
+            let answer = self.post_with_key(token, "/wallet/v1/bill-subscriptions", body, key).await;
+            let answered = answer.status != 503;
+            last = Some(answer);
+            answered
+        })
+        .await;
+        last.expect("it was asked once at least")
     }
 
     /// The citizen's bills.

@@ -64,7 +64,12 @@ async fn begin(
     new: &NewBillPayment,
 ) -> Result<BillPayment, Error> {
     let (user, amount) = (request.asker.user, new.amount.money());
-    allowance::prepare(wallet, request.asker, account::bill_expense(amount)).await?;
+    if let Err(refusal) = allowance::prepare(wallet, request.asker, account::bill_expense(amount)).await {
+        if let Error::Amount(_) = refusal {
+            wallet.metrics.payment(account::BILL, refusal.name());
+        }
+        return Err(refusal);
+    }
     let now = wallet.clock.now();
     let mut tx = platform::db::begin(&wallet.pool).await?;
     turn(&mut tx, user).await?;

@@ -101,7 +101,7 @@ impl BillPaymentJob {
 
     async fn ask(&self, payment: &BillPayment) -> Result<Report, Error> {
         let report = self.wallet.biller(&payment.biller_code)?.connector.status(payment.id).await;
-        Ok(given_up(report, self.wallet.clock.now() - payment.requested_at, NEVER_TAKEN))
+        Ok(given_up(report, payment.id.uuid(), self.wallet.clock.now() - payment.requested_at, NEVER_TAKEN))
     }
 
     /// Waits the longer the more often it ran, but never gives up: no answer is not a no.

@@ -8,6 +8,7 @@ use platform::outbox::{self, NewEvent};
 use super::hold::{amount, post, void};
 use super::sql::{self, Transition};
 use super::{BillPayment, BillPaymentId, Change, State};
+use crate::account;
 use crate::error::Error;
 use crate::partner::Report;
 use crate::{SCHEMA, Wallet};
@@ -76,7 +77,8 @@ async fn move_to(wallet: &Wallet, payment: &BillPayment, to: State, reference: O
 }
 
 /// Ends a payment for which nothing is set aside, and tells the citizen; nothing when somebody else changed it.
-pub(super) async fn fail(wallet: &Wallet, payment: &BillPayment, reason: &str) -> Result<(), Error> {
+/// The reason is one of our codes.
+pub(super) async fn fail(wallet: &Wallet, payment: &BillPayment, reason: &'static str) -> Result<(), Error> {
     let now = wallet.clock.now();
     let change = Transition {
         id: payment.id,
@@ -94,5 +96,6 @@ pub(super) async fn fail(wallet: &Wallet, payment: &BillPayment, reason: &str) -
     outbox::append(&mut tx, SCHEMA, now, &[event]).await?;
     tx.commit().await?;
     wallet.metrics.bill_payment(State::Failed);
+    wallet.metrics.payment(account::BILL, reason);
     Ok(())
 }

@@ -17,6 +17,7 @@ use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
+use uuid::Uuid;
 
 pub use report::{Answer, Report};
 pub(crate) use report::{Said, Status};
@@ -155,10 +156,10 @@ impl Timing {
 
 /// What a report becomes for a request that is older than [`SEND_WITHIN`]: a partner that keeps refusing it and says
 /// that it never saw it is not asked for ever.
-pub(crate) fn given_up(report: Report, age: TimeDelta, reason: &str) -> Report {
+pub(crate) fn given_up(report: Report, request_id: Uuid, age: TimeDelta, reason: &str) -> Report {
     if report.answer != Answer::NeverSeen || age < SEND_WITHIN {
         return report;
     }
-    tracing::error!(reason, "partner took no request within a day and knows of none; it is given up");
+    tracing::error!(request.id = %request_id, reason, "partner took no request within a day and knows of none; it is given up");
     Report { answer: Answer::Refused, reason: Some(reason.to_owned()), ..report }
 }

@@ -64,7 +64,7 @@ impl TopUpJob {
                 Step::Rest => return Ok(None),
                 Step::Send if !mark_sending(wallet, &top_up).await? => continue,
                 Step::Send => self.send(&top_up).await?,
-                Step::Ask => given_up(self.ask(&top_up).await?, wallet.clock.now() - top_up.requested_at, NEVER_TAKEN),
+                Step::Ask => self.ask(&top_up).await?,
             };
             let state = settle(wallet, id, &report).await?.state;
             match state {
@@ -83,7 +83,8 @@ impl TopUpJob {
     }
 
     async fn ask(&self, top_up: &TopUp) -> Result<Report, Error> {
-        Ok(self.wallet.bank(&top_up.bank_code)?.connector.status(top_up.id).await)
+        let report = self.wallet.bank(&top_up.bank_code)?.connector.status(top_up.id).await;
+        Ok(given_up(report, top_up.id.uuid(), self.wallet.clock.now() - top_up.requested_at, NEVER_TAKEN))
     }
 
     /// Waits the longer the more often it ran, but never gives up: no answer is not a no.

@@ -6,16 +6,17 @@ mod code;
 
 use chrono::{DateTime, Utc};
 use platform::problem::{
-    Code, INTERNAL, INVALID_BODY, NOT_FOUND, OVERLOADED, PRECONDITION_FAILED, Problem, UNAVAILABLE,
+    Code, FORBIDDEN, INTERNAL, INVALID_BODY, NOT_FOUND, OVERLOADED, PRECONDITION_FAILED, Problem, UNAVAILABLE,
 };
 
 pub use self::code::{
     ALL, OTP_EXHAUSTED, OTP_EXPIRED, OTP_PAUSED, OTP_TOO_MANY, OTP_TOO_SOON, OTP_TRIES_TOO_MANY, OTP_UNKNOWN, OTP_USED,
     OTP_WRONG, PHONE_INVALID, PHONE_NOT_MOBILE, PHONE_NOT_SERVED, PIN_CHANGED, PIN_DELAYED, PIN_MALFORMED, PIN_NOT_SET,
     PIN_PROOF_REQUIRED, PIN_TOO_MANY, PIN_WEAK, PIN_WRONG, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REPLAYED,
-    SESSION_NOT_FRESH, SIGN_IN_UNAVAILABLE,
+    ROLE_SCOPE_INVALID, ROLE_UNKNOWN, ROLES_TOO_MANY, SESSION_NOT_FRESH, SIGN_IN_UNAVAILABLE,
 };
 
+use crate::officer::RoleFault;
 use crate::phone::PhoneFault;
 use crate::pin::strength::PinFault;
 use crate::vault::Unsealable;
@@ -118,6 +119,15 @@ pub(crate) enum Error {
     /// The sign-in is too long ago.
     #[error("the session is not fresh")]
     NotFresh,
+    /// No role, or one with a scope that does not fit.
+    #[error(transparent)]
+    Role(#[from] RoleFault),
+    /// The officer holds as many roles as tokens carry.
+    #[error("the officer holds too many roles")]
+    RolesTooMany,
+    /// The caller's own roles do not allow it.
+    #[error("not allowed")]
+    Forbidden,
     /// No such thing of this citizen.
     #[error("not found")]
     NotFound,
@@ -183,6 +193,10 @@ impl Error {
             Self::PinCapped { .. } => PIN_TOO_MANY,
             Self::PinBusy => OVERLOADED,
             Self::NotFresh => SESSION_NOT_FRESH,
+            Self::Role(RoleFault::Unknown) => ROLE_UNKNOWN,
+            Self::Role(RoleFault::Scope) => ROLE_SCOPE_INVALID,
+            Self::RolesTooMany => ROLES_TOO_MANY,
+            Self::Forbidden => FORBIDDEN,
             Self::NotFound => NOT_FOUND,
             Self::VersionMismatch => PRECONDITION_FAILED,
             Self::Field { .. } => INVALID_BODY,

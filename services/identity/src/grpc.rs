@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use platform::auth::Revoked;
 use platform::problem::Problem;
 use platform::rpc::require_peer;
 use proto::auth::v1::key_service_server::{KeyService, KeyServiceServer};
-use proto::auth::v1::{GetKeysRequest, GetKeysResponse, ListRevocationsRequest, ListRevocationsResponse, Revocation};
+use proto::auth::v1::{
+    GetKeysRequest, GetKeysResponse, ListRevocationsRequest, ListRevocationsResponse, Revocation, RoleRevocation,
+};
 use proto::identity::v1::identity_service_server::{IdentityService, IdentityServiceServer};
 use proto::identity::v1::{
     FindCitizenRequest, FindCitizenResponse, GetContactRequest, GetContactResponse, TakeOtpCodeRequest,
@@ -16,7 +19,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::{Identity, citizen, key, session};
+use crate::{Identity, citizen, key, revocation};
 
 /// The largest page of revocations.
 const MAX_REVOCATIONS: i64 = 1_000;
@@ -42,18 +45,22 @@ impl KeyService for Keys {
         request: Request<ListRevocationsRequest>,
     ) -> Result<Response<ListRevocationsResponse>, Status> {
         let after = request.get_ref().after_position;
-        let (revoked, position) = session::list_revocations(&self.0.pool, after, MAX_REVOCATIONS)
-            .await
-            .map_err(|error| status(error.into()))?;
-        let revocations = revoked
-            .into_iter()
-            .map(|one| Revocation {
-                position: one.position,
-                session_id: one.session.to_string(),
-                forget_at: one.forget_at.timestamp(),
-            })
-            .collect();
-        Ok(Response::new(ListRevocationsResponse { revocations, position }))
+        let (listed, position) =
+            revocation::list(&self.0.pool, after, MAX_REVOCATIONS).await.map_err(|error| status(error.into()))?;
+        let mut answer = ListRevocationsResponse { position, ..ListRevocationsResponse::default() };
+        for one in listed {
+            let (position, forget_at) = (one.position, one.forget_at.timestamp());
+            match one.what {
+                Revoked::Session(session) => {
+                    answer.revocations.push(Revocation { position, session_id: session.to_string(), forget_at });
+                }
+                Revoked::Roles { subject, epoch } => {
+                    let user_id = subject.to_string();
+                    answer.roles.push(RoleRevocation { position, user_id, role_epoch: epoch, forget_at });
+                }
+            }
+        }
+        Ok(Response::new(answer))
     }
 }
 

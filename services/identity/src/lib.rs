@@ -1,4 +1,4 @@
-//! Who a citizen is: phone sign-in, sessions, PIN and tokens.
+//! Who a citizen is: phone sign-in, sessions, PIN and tokens; and who acts for the city.
 //!
 //! | module | what lives there |
 //! | --- | --- |
@@ -8,7 +8,9 @@
 //! | `challenge` | one-time codes: asked for, taken once by notifications, answered; `challenge::rule` is pure |
 //! | `caps` | how many codes may be asked for: buckets in Redis, one script |
 //! | `citizen`, `device` | people and what they sign in on |
-//! | `session` | refresh rotation (`session::rule`, pure), access tokens, revocations |
+//! | `session` | refresh rotation (`session::rule`, pure), access tokens, ends of sessions |
+//! | `officer` | roles given and taken; `officer::role` and `officer::rule` are pure |
+//! | `revocation` | what is refused before it expires |
 //! | `key` | signing keys, their rotation, the JWKS |
 //! | `pin` | strength and delay (pure), argon2id |
 //! | `vault` | everything that a configured key protects |
@@ -35,9 +37,11 @@ mod grpc;
 mod http;
 mod key;
 mod meter;
+pub mod officer;
 mod phone;
 mod pin;
 mod prune;
+mod revocation;
 mod session;
 #[cfg(test)]
 mod testing;

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::config::Lifetimes;
 use crate::error::Error;
-use crate::{Identity, challenge, session};
+use crate::{Identity, challenge, revocation, session};
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -25,7 +25,8 @@ impl Identity {
         for _ in 0..MAX_ROUNDS {
             let challenges = challenge::prune(&self.pool, now, pause_over, BATCH).await?;
             let sessions = session::prune(&self.pool, now, BATCH).await?;
-            if challenges.max(sessions) < BATCH.unsigned_abs() {
+            let revocations = revocation::prune(&self.pool, now, BATCH).await?;
+            if challenges.max(sessions).max(revocations) < BATCH.unsigned_abs() {
                 return Ok(());
             }
         }

@@ -3,7 +3,8 @@
 //! Each process holds the issuer's public keys and the revoked sessions; both come from a [`KeySource`]
 //! (identity by gRPC, or its own database inside identity) and are read again every second, so that a revocation
 //! is in force everywhere within seconds, also while Redis is away.
-//! Invariant: a token is refused when its signature, type, issuer, audience or time is wrong, or its session is revoked;
+//! A role that is taken from a person makes their older tokens stale: they are refused, and a refresh gives one that says what is left.
+//! Invariant: a token is refused when its signature, type, issuer, audience or time is wrong, its session is revoked or its roles are stale;
 //! when keys were never seen, or the revocations of the time before, the answer is `unavailable`, never "allowed".
 
 mod issuer;
@@ -13,7 +14,7 @@ mod verifier;
 
 pub use issuer::LocalIssuer;
 pub use principal::Principal;
-pub use source::{GrpcKeySource, KeySource, PublicKeys, Revocation, Revocations};
+pub use source::{GrpcKeySource, KeySource, PublicKeys, Revocation, Revocations, Revoked};
 pub use verifier::{AuthError, Verifier};
 
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,16 @@ pub struct Claims {
     /// Scopes, separated by spaces.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scope: String,
-    /// Roles, for instance `ioc.operator`.
+    /// Roles, for instance `ioc.operator`; one of an agency as `agency.officer:CODE`, of one ward there as `agency.officer:CODE:WARD`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
+    /// How many roles had been taken from the person when it was issued: what tells a stale token.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub role_epoch: u32,
+}
+
+/// Whether a claim may be left out.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(epoch: &u32) -> bool {
+    *epoch == 0
 }

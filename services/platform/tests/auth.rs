@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use platform::auth::{AuthError, Claims, KeySource, Principal, PublicKeys, Revocation, Revocations, Verifier};
+use platform::auth::{AuthError, Claims, KeySource, Principal, PublicKeys, Revocation, Revocations, Revoked, Verifier};
 use platform::clock::Clock;
 use platform::task::Shutdown;
 use uuid::Uuid;
@@ -67,6 +67,7 @@ impl Issuer {
             amr: vec!["otp".to_owned()],
             scope: "wallet".to_owned(),
             roles: Vec::new(),
+            role_epoch: 0,
         }
     }
 
@@ -144,7 +145,7 @@ async fn a_process_that_starts_takes_no_token_before_it_knows_who_was_revoked() 
     let ended = issuer.sign(0, |_, claims| session = claims.sid);
     let living = issuer.sign(0, |_, _| ());
     let forget_at = issuer.clock.now().timestamp() + 600;
-    issuer.revoked.lock().expect("not poisoned").push(Revocation { session, forget_at });
+    issuer.revoked.lock().expect("not poisoned").push(Revocation { what: Revoked::Session(session), forget_at });
     let (verifier, task) = Verifier::new(issuer.clone(), issuer.clock.clone());
     let shutdown = Shutdown::new();
     tokio::spawn(task.run(shutdown.clone()));
@@ -211,9 +212,40 @@ async fn a_revoked_session_is_refused_and_its_streams_end() {
         async move { verifier.ended(&principal).await }
     });
     let forget_at = issuer.clock.now().timestamp() + 600;
-    issuer.revoked.lock().expect("not poisoned").push(Revocation { session: principal.session, forget_at });
+    let what = Revoked::Session(principal.session);
+    issuer.revoked.lock().expect("not poisoned").push(Revocation { what, forget_at });
     tokio::time::timeout(Duration::from_secs(5), stream).await.expect("ended within five seconds").expect("no panic");
     assert_eq!(verifier.verify(&token).await, Err(AuthError::Revoked));
+}
+
+#[tokio::test]
+async fn a_role_that_is_taken_makes_older_tokens_stale_and_no_others() {
+    let (issuer, verifier, _shutdown) = started().await;
+    let (officer, session) = (Uuid::now_v7(), Uuid::now_v7());
+    let token = |epoch| {
+        issuer.sign(0, move |_, claims| {
+            (claims.sub, claims.sid, claims.role_epoch) = (officer, session, epoch);
+            claims.roles = vec!["ioc.lead".to_owned()];
+        })
+    };
+    let (old, new, stranger) = (token(1), token(2), issuer.sign(0, |_, _| ()));
+    let principal: Principal = verifier.verify(&old).await.expect("accepted");
+    assert!(principal.has_role("ioc.lead") && !principal.has_role("ioc"));
+    let stream = tokio::spawn({
+        let verifier = verifier.clone();
+        async move { verifier.ended(&principal).await }
+    });
+    let forget_at = issuer.clock.now().timestamp() + 600;
+    // An older revocation that comes later takes nothing back.
+    for epoch in [2, 1] {
+        let what = Revoked::Roles { subject: officer, epoch };
+        issuer.revoked.lock().expect("not poisoned").push(Revocation { what, forget_at });
+    }
+    tokio::time::timeout(Duration::from_secs(5), stream).await.expect("ended within five seconds").expect("no panic");
+    assert_eq!(verifier.verify(&old).await, Err(AuthError::Stale));
+    assert_eq!(verifier.verify(&token(0)).await, Err(AuthError::Stale));
+    verifier.verify(&new).await.expect("it says what is left, in the same session");
+    verifier.verify(&stranger).await.expect("nobody else is touched");
 }
 
 #[tokio::test]

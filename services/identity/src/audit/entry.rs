@@ -63,6 +63,10 @@ pub enum Action {
     DeadLettersRedrive,
     /// A supervisor of field reports was appointed.
     SupervisorAppoint,
+    /// A role was given to somebody; the object names it.
+    RoleGrant,
+    /// A role was taken from somebody.
+    RoleRevoke,
     /// The audit was searched or exported.
     AuditRead,
 }
@@ -85,6 +89,8 @@ impl Action {
             Self::KeyRemove => "key.remove",
             Self::DeadLettersRedrive => "dead-letters.redrive",
             Self::SupervisorAppoint => "supervisor.appoint",
+            Self::RoleGrant => "role.grant",
+            Self::RoleRevoke => "role.revoke",
             Self::AuditRead => "audit.read",
         }
     }
@@ -176,6 +182,12 @@ impl Entry {
             source: behest.source.clone(),
             reason: behest.reason.clone(),
         }
+    }
+
+    /// Says whom it concerns.
+    pub(crate) fn about(mut self, citizen: CitizenId) -> Self {
+        self.subject = Some(citizen);
+        self
     }
 
     /// Something else that was done by the same request, to something else.

@@ -131,6 +131,19 @@ pub const PIN_TOO_MANY: Code = Code::new(
 pub const SESSION_NOT_FRESH: Code =
     Code::new("session-not-fresh", 403, "Hãy đăng nhập lại để đặt mã PIN", "Please sign in again to set a PIN");
 
+/// No such role.
+pub const ROLE_UNKNOWN: Code = Code::new("role-unknown", 422, "Không có vai trò này", "There is no such role");
+/// The scope does not fit the role.
+pub const ROLE_SCOPE_INVALID: Code = Code::new(
+    "role-scope-invalid",
+    422,
+    "Phạm vi không phù hợp với vai trò",
+    "The agency or ward does not fit the role",
+);
+/// The officer holds as many roles as tokens carry.
+pub const ROLES_TOO_MANY: Code =
+    Code::new("roles-too-many", 409, "Người này đã giữ quá nhiều vai trò", "This person holds too many roles");
+
 /// All codes of this service, for the documentation.
 pub const ALL: &[Code] = &[
     PHONE_INVALID,
@@ -157,4 +170,7 @@ pub const ALL: &[Code] = &[
     PIN_CHANGED,
     PIN_TOO_MANY,
     SESSION_NOT_FRESH,
+    ROLE_UNKNOWN,
+    ROLE_SCOPE_INVALID,
+    ROLES_TOO_MANY,
 ];

@@ -1,13 +1,15 @@
 //! Public routes of identity.
 //!
 //! Anyone may call `otp`, `sessions`, `sessions/refresh` and `/.well-known/jwks.json`; the rest needs an access token and
-//! speaks of its subject only, so that no path names another citizen.
+//! speaks of its subject only, so that no path names another citizen. `officers` alone names others: officers, to those who
+//! give them their roles.
 //! Answers that carry tokens or personal data are never cached.
 
 mod address;
 mod device;
 mod hidden;
 mod me;
+mod officer;
 mod otp;
 mod pin;
 mod session;
@@ -42,6 +44,8 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(pin::set))
         .routes(routes!(device::list))
         .routes(routes!(device::remove))
+        .routes(routes!(officer::list))
+        .routes(routes!(officer::grant, officer::revoke))
         .routes(routes!(well_known::jwks))
         .with_state(identity)
 }

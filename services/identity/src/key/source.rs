@@ -5,7 +5,7 @@ use platform::auth::{KeySource, PublicKeys, Revocation, Revocations};
 use platform::clock::Clock;
 use sqlx::PgPool;
 
-use crate::session;
+use crate::revocation;
 
 /// The most revocations read at a time.
 pub(crate) const REVOCATION_PAGE: i64 = 1_000;
@@ -36,12 +36,10 @@ impl KeySource for DatabaseKeySource {
     }
 
     async fn revocations(&self, after: i64) -> Result<Revocations, Box<dyn std::error::Error + Send + Sync>> {
-        let (revoked, _) = session::list_revocations(&self.pool, after, REVOCATION_PAGE).await?;
-        let position = revoked.last().map_or(after, |last| last.position);
-        let items = revoked
-            .into_iter()
-            .map(|one| Revocation { session: one.session.uuid(), forget_at: one.forget_at.timestamp() })
-            .collect();
+        let (listed, _) = revocation::list(&self.pool, after, REVOCATION_PAGE).await?;
+        let position = listed.last().map_or(after, |last| last.position);
+        let items =
+            listed.into_iter().map(|one| Revocation { what: one.what, forget_at: one.forget_at.timestamp() }).collect();
         Ok(Revocations { items, position })
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn sign(
         acr: session.acr.clone(),
         amr: session.amr.clone(),
         scope: session.scope.clone(),
-        roles: Vec::new(),
+        roles: session.roles.clone(),
+        role_epoch: session.role_epoch,
     };
     let mut header = Header::new(signer.algorithm.of_header());
     header.typ = Some(TOKEN_TYPE.to_owned());

@@ -4,8 +4,8 @@
 //! Invariant: every session that ends before its time has a revocation until its last access token has expired, an event,
 //! and a record of who ended it and why.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use platform::auth::LEEWAY_S;
+use chrono::{DateTime, Utc};
+use platform::auth;
 use platform::outbox::{self, NewEvent};
 use proto::identity::v1::SessionRevoked;
 use sqlx::PgConnection;
@@ -13,10 +13,9 @@ use sqlx::PgConnection;
 use super::{Session, SessionId, sql};
 use crate::audit::{self, Action, Entry, Origin};
 use crate::citizen::CitizenId;
-use crate::config::Lifetimes;
 use crate::device::DeviceId;
 use crate::error::Error;
-use crate::{Identity, SCHEMA};
+use crate::{Identity, SCHEMA, revocation};
 
 /// Why a session ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +110,7 @@ impl Identity {
         if sessions.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let last_token_ends = now + Lifetimes::span(self.config.lifetimes.access_token_seconds);
-        let forget_at = last_token_ends + TimeDelta::seconds(2 * LEEWAY_S);
+        let forget_at = revocation::forget_at(&self.config.lifetimes, now);
         let revoked = sql::revoke(tx, sessions, forget_at, now).await?;
         let event = |revoked: &Revoked| {
             let event = SessionRevoked {
@@ -130,7 +128,7 @@ impl Identity {
     /// Refuses the tokens of ended sessions in this process at once.
     pub(crate) fn forget_now(&self, revoked: &[Revoked]) {
         for one in revoked {
-            self.verifier.revoke(one.session.uuid(), one.forget_at.timestamp());
+            self.verifier.revoke(auth::Revoked::Session(one.session.uuid()), one.forget_at.timestamp());
         }
     }
 }

@@ -6,6 +6,8 @@
 //! | start | one transaction: challenge, citizen, device, session, audit, events |
 //! | end | one transaction: session, revocation, audit, event (`end`) |
 //!
+//! Each of them reads the citizen's roles in the statement that makes the tokens' row.
+//!
 //! Lock order: challenge, citizen, session, revocation head, audit head, outbox. Signing happens before the commit, so that an
 //! answer without a token never leaves a session behind.
 //! Invariants: a family has one newest token; a replay ends that family and no other.
@@ -28,7 +30,7 @@ use tracing::{info, warn};
 pub(crate) use self::end::{EndReason, Revoked};
 use self::refresh_token::{RefreshToken, Salt};
 use self::rule::{Decision, Family};
-pub(crate) use self::sql::{list_revocations, prune};
+pub(crate) use self::sql::prune;
 use crate::audit::{self, Action, Entry, Origin};
 use crate::challenge::{Attempt, ChallengeId, Code, Proved, Purpose};
 use crate::citizen::{Citizen, CitizenId};
@@ -105,6 +107,10 @@ pub(crate) struct Session {
     pub idle_expires_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub ended: bool,
+    /// What its citizen holds, as tokens say it.
+    pub roles: Vec<String>,
+    /// How many roles were taken from them, seen at the same moment.
+    pub role_epoch: u32,
 }
 
 impl Identity {
@@ -171,8 +177,7 @@ impl Identity {
         let (new_device, crowded_out) = device::remember(tx, citizen.id, &announced, now).await?;
         let replaced = sql::end_on_devices(tx, citizen.id, &[proved.device], EndReason::Replaced, now).await?;
         let removed = sql::end_on_devices(tx, citizen.id, &crowded_out, EndReason::DeviceRemoved, now).await?;
-        let session = self.new_session(citizen.id, proved.device, now);
-        sql::insert(tx, &session).await?;
+        let session = sql::insert(tx, self.new_session(citizen.id, proved.device, now)).await?;
         let origin = Origin { address: opening.address, session: Some(session.id), device: Some(proved.device) };
         let start =
             Entry::of(citizen.id, Action::SessionStart, session.id, &self.source(origin)).because("one-time-code");
@@ -213,6 +218,8 @@ impl Identity {
             idle_expires_at: expires_at.min(now + Lifetimes::span(lifetimes.refresh_idle_seconds)),
             expires_at,
             ended: false,
+            roles: Vec::new(),
+            role_epoch: 0,
         }
     }
 

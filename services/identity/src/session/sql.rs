@@ -1,4 +1,6 @@
-//! Statements on sessions and revocations.
+//! Statements on sessions and their revocations.
+//!
+//! Roles and their epoch are read in one statement, so of one moment: a token with the roles of before has the epoch of before.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -7,6 +9,7 @@ use uuid::Uuid;
 use super::{EndReason, RefreshToken, Revoked, Session, SessionId};
 use crate::citizen::CitizenId;
 use crate::device::DeviceId;
+use crate::revocation;
 
 /// How long the row of a session that is over is kept, so that its replays still show as such.
 const KEPT: TimeDelta = TimeDelta::days(1);
@@ -26,6 +29,8 @@ struct Row {
     idle_expires_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     ended: bool,
+    roles: Vec<String>,
+    role_epoch: i32,
 }
 
 impl From<Row> for Session {
@@ -45,6 +50,8 @@ impl From<Row> for Session {
             idle_expires_at: row.idle_expires_at,
             expires_at: row.expires_at,
             ended: row.ended,
+            roles: row.roles,
+            role_epoch: revocation::epoch_of(row.role_epoch),
         }
     }
 }
@@ -63,7 +70,11 @@ pub(super) async fn rotate(
         SET generation = generation + 1, rotated_at = $5, idle_expires_at = LEAST($4, expires_at)
         WHERE id = $1 AND generation = $2 AND salt = $3 AND ended_at IS NULL AND idle_expires_at > $5
         RETURNING id, citizen_id, device_id, client, scope, acr, amr, salt, generation, authenticated_at, rotated_at,
-            idle_expires_at, expires_at, ended_at IS NOT NULL AS "ended!""#,
+            idle_expires_at, expires_at, ended_at IS NOT NULL AS "ended!",
+            ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
+                ORDER BY g.name) AS "roles!",
+            (SELECT count(*)::integer FROM identity.role_grant g
+                WHERE g.user_id = session.citizen_id AND g.revoked_at IS NOT NULL) AS "role_epoch!""#,
         token.session.uuid(),
         generation,
         token.salt.as_slice(),
@@ -80,7 +91,11 @@ pub(super) async fn lock(conn: &mut PgConnection, id: SessionId) -> Result<Optio
     let row = sqlx::query_as!(
         Row,
         r#"SELECT id, citizen_id, device_id, client, scope, acr, amr, salt, generation, authenticated_at, rotated_at,
-            idle_expires_at, expires_at, ended_at IS NOT NULL AS "ended!"
+            idle_expires_at, expires_at, ended_at IS NOT NULL AS "ended!",
+            ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
+                ORDER BY g.name) AS "roles!",
+            (SELECT count(*)::integer FROM identity.role_grant g
+                WHERE g.user_id = session.citizen_id AND g.revoked_at IS NOT NULL) AS "role_epoch!"
         FROM identity.session WHERE id = $1 FOR UPDATE"#,
         id.uuid(),
     )
@@ -105,11 +120,17 @@ pub(super) async fn device_of(
     Ok(device.map(DeviceId::from))
 }
 
-pub(super) async fn insert(conn: &mut PgConnection, session: &Session) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "INSERT INTO identity.session
+/// Stores a new session and adds what its citizen holds.
+pub(super) async fn insert(conn: &mut PgConnection, session: Session) -> Result<Session, sqlx::Error> {
+    let held = sqlx::query!(
+        r#"INSERT INTO identity.session
             (id, citizen_id, device_id, client, scope, acr, amr, salt, authenticated_at, rotated_at, idle_expires_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        RETURNING
+            ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
+                ORDER BY g.name) AS "roles!",
+            (SELECT count(*)::integer FROM identity.role_grant g
+                WHERE g.user_id = session.citizen_id AND g.revoked_at IS NOT NULL) AS "role_epoch!""#,
         session.id.uuid(),
         session.citizen.uuid(),
         session.device.uuid(),
@@ -123,9 +144,9 @@ pub(super) async fn insert(conn: &mut PgConnection, session: &Session) -> Result
         session.idle_expires_at,
         session.expires_at,
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(())
+    Ok(Session { roles: held.roles, role_epoch: revocation::epoch_of(held.role_epoch), ..session })
 }
 
 /// Ends one session.
@@ -178,11 +199,7 @@ pub(super) async fn revoke(
 ) -> Result<Vec<Revoked>, sqlx::Error> {
     let ids: Vec<Uuid> = sessions.iter().map(|session| session.uuid()).collect();
     let count = i64::try_from(ids.len()).expect("a citizen has few sessions");
-    let head =
-        sqlx::query_scalar!("UPDATE identity.revocation_head SET position = position + $1 RETURNING position", count)
-            .fetch_one(&mut *conn)
-            .await?;
-    let first = head - count + 1;
+    let first = revocation::take_positions(&mut *conn, count).await?;
     sqlx::query!(
         "INSERT INTO identity.revocation (position, session_id, revoked_at, forget_at)
         SELECT $1 + listed.place - 1, listed.id, $3, $4 FROM unnest($2::uuid[]) WITH ORDINALITY AS listed (id, place)",
@@ -200,38 +217,8 @@ pub(super) async fn revoke(
         .collect())
 }
 
-/// Revocations after a position in order, and the newest position there is.
-pub(crate) async fn list_revocations(
-    pool: &PgPool,
-    after: i64,
-    limit: i64,
-) -> Result<(Vec<Revoked>, i64), sqlx::Error> {
-    // The head is read first: a revocation between the two reads is then in the list or above the head, never lost.
-    let head = sqlx::query_scalar!("SELECT position FROM identity.revocation_head").fetch_one(pool).await?;
-    let rows = sqlx::query!(
-        "SELECT position, session_id, forget_at FROM identity.revocation WHERE position > $1 ORDER BY position LIMIT $2",
-        after,
-        limit,
-    )
-    .fetch_all(pool)
-    .await?;
-    let revoked = rows
-        .into_iter()
-        .map(|row| Revoked { session: row.session_id.into(), position: row.position, forget_at: row.forget_at })
-        .collect();
-    Ok((revoked, head))
-}
-
-/// Removes revocations that no longer matter and sessions that are over. At most `batch` rows of each.
+/// Removes sessions that are over. At most `batch` rows of each.
 pub(crate) async fn prune(pool: &PgPool, now: DateTime<Utc>, batch: i64) -> Result<u64, sqlx::Error> {
-    let revocations = sqlx::query!(
-        "DELETE FROM identity.revocation WHERE position IN (
-            SELECT position FROM identity.revocation WHERE forget_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        now,
-        batch,
-    )
-    .execute(pool)
-    .await?;
     let expired = sqlx::query!(
         "DELETE FROM identity.session WHERE id IN (
             SELECT id FROM identity.session WHERE idle_expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
@@ -248,5 +235,5 @@ pub(crate) async fn prune(pool: &PgPool, now: DateTime<Utc>, batch: i64) -> Resu
     )
     .execute(pool)
     .await?;
-    Ok(revocations.rows_affected().max(expired.rows_affected()).max(ended.rows_affected()))
+    Ok(expired.rows_affected().max(ended.rows_affected()))
 }

@@ -9,38 +9,38 @@ use tower::ServiceExt as _;
 use crate::device::DeviceId;
 use crate::testing::{Stage, config};
 
-struct Answer {
-    status: StatusCode,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
     etag: Option<String>,
     cache: String,
     content_type: String,
     retry_after: Option<String>,
-    body: Value,
+    pub(super) body: Value,
 }
 
 impl Answer {
-    fn code(&self) -> &str {
+    pub(super) fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
 
-    fn text(&self, field: &str) -> String {
+    pub(super) fn text(&self, field: &str) -> String {
         self.body[field].as_str().unwrap_or_default().to_owned()
     }
 }
 
-struct Call<'a> {
+pub(super) struct Call<'a> {
     stage: &'a Stage,
     builder: http::request::Builder,
 }
 
 impl Stage {
-    fn call(&self, method: Method, path: &str) -> Call<'_> {
+    pub(super) fn call(&self, method: Method, path: &str) -> Call<'_> {
         Call { stage: self, builder: Request::builder().method(method).uri(path).header(header::ACCEPT_LANGUAGE, "en") }
     }
 }
 
 impl Call<'_> {
-    fn token(self, token: &str) -> Self {
+    pub(super) fn token(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
@@ -49,11 +49,11 @@ impl Call<'_> {
         self
     }
 
-    async fn json(self, body: Value) -> Answer {
+    pub(super) async fn json(self, body: Value) -> Answer {
         self.header("content-type", "application/json").send(body.to_string()).await
     }
 
-    async fn empty(self) -> Answer {
+    pub(super) async fn empty(self) -> Answer {
         self.send(String::new()).await
     }
 
@@ -368,15 +368,18 @@ async fn every_route_is_described_with_its_answers() {
         operations,
         [
             "delete /identity/v1/me/devices/{id}",
+            "delete /identity/v1/officers/{user_id}/roles/{role}",
             "delete /identity/v1/sessions/current",
             "get /.well-known/jwks.json",
             "get /identity/v1/me",
             "get /identity/v1/me/devices",
+            "get /identity/v1/officers",
             "patch /identity/v1/me",
             "post /identity/v1/otp",
             "post /identity/v1/sessions",
             "post /identity/v1/sessions/refresh",
             "put /identity/v1/me/pin",
+            "put /identity/v1/officers/{user_id}/roles/{role}",
         ]
     );
 }

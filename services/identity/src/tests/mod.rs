@@ -8,6 +8,7 @@ mod device;
 mod grpc;
 mod http;
 mod key;
+mod officer;
 mod otp;
 mod pin;
 mod prune;

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use platform::auth::AuthError;
+use platform::auth::{AuthError, Revoked};
 use proto::identity::v1::{CitizenRegistered, SessionRevoked, SessionStarted};
 
 use crate::audit::Origin;
 use crate::challenge::Purpose;
 use crate::device::DeviceId;
 use crate::error::Error;
-use crate::session::list_revocations;
+use crate::revocation;
 use crate::testing::{Stage, opening};
 
 const PHONE: &str = "0912345678";
@@ -127,8 +127,9 @@ async fn a_replay_in_the_same_second_kills_that_family_only() {
         Err(AuthError::Revoked),
         "its access tokens are refused at once"
     );
-    let (listed, position) = list_revocations(&stage.identity.pool, 0, 10).await.expect("a list");
-    assert_eq!((listed.len(), position, listed[0].session.to_string()), (1, 1, revoked[0].session_id.clone()));
+    let (listed, position) = revocation::list(&stage.identity.pool, 0, 10).await.expect("a list");
+    let ended = Revoked::Session(revoked[0].session_id.parse().expect("a UUID"));
+    assert_eq!((listed.len(), position, listed[0].what), (1, 1, ended));
 }
 
 #[tokio::test]
@@ -198,7 +199,7 @@ async fn revocations_have_positions_without_gaps_in_the_order_of_commits() {
         .for_each(|ended| ended.expect("signed out"));
     let positions: Vec<i64> = stage.events::<SessionRevoked>().await.iter().map(|event| event.position).collect();
     assert_eq!(positions, (1..=12).collect::<Vec<_>>(), "events are in the order of positions");
-    let (page, head) = list_revocations(&stage.identity.pool, 5, 3).await.expect("a page");
+    let (page, head) = revocation::list(&stage.identity.pool, 5, 3).await.expect("a page");
     assert_eq!((page.iter().map(|one| one.position).collect::<Vec<_>>(), head), (vec![6, 7, 8], 12));
 }
 

@@ -220,7 +220,7 @@ async fn no_token_brings_its_own_key() {
 }
 
 /// How another role checks tokens: by gRPC alone.
-fn of_another_role(stage: &Stage) -> (Verifier, Shutdown) {
+pub(super) fn of_another_role(stage: &Stage) -> (Verifier, Shutdown) {
     let (verifier, task) = Verifier::new(GrpcKeySource::new(channel(stage, "wallet")), stage.clock.clone());
     let shutdown = Shutdown::new();
     tokio::spawn(task.run(shutdown.clone()));

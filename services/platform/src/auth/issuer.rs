@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use uuid::Uuid;
 
 use super::source::BoxError;
-use super::{Claims, KeySource, PublicKeys, Revocation, Revocations, TOKEN_AUDIENCE, TOKEN_TYPE};
+use super::{Claims, KeySource, PublicKeys, Revocation, Revocations, Revoked, TOKEN_AUDIENCE, TOKEN_TYPE};
 use crate::clock::Clock;
 
 const ISSUER: &str = "http://localhost:8080";
@@ -50,6 +50,15 @@ impl LocalIssuer {
     /// Never: the claims and the key are its own.
     #[must_use]
     pub fn token(&self, subject: Uuid, session: Uuid, lifetime_s: i64) -> String {
+        self.officer_token(subject, session, lifetime_s, &[])
+    }
+
+    /// The token of somebody who has roles.
+    ///
+    /// # Panics
+    /// Never: the claims and the key are its own.
+    #[must_use]
+    pub fn officer_token(&self, subject: Uuid, session: Uuid, lifetime_s: i64, roles: &[&str]) -> String {
         let now = self.clock.now().timestamp();
         let claims = Claims {
             iss: ISSUER.to_owned(),
@@ -64,7 +73,8 @@ impl LocalIssuer {
             acr: String::new(),
             amr: vec!["otp".to_owned()],
             scope: String::new(),
-            roles: Vec::new(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            role_epoch: 0,
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TOKEN_TYPE.to_owned());
@@ -74,8 +84,17 @@ impl LocalIssuer {
 
     /// Revokes a session; verifiers forget it after so many seconds.
     pub fn revoke(&self, session: Uuid, lifetime_s: i64) {
+        self.push(Revoked::Session(session), lifetime_s);
+    }
+
+    /// Takes a role from a person: tokens that they have now are stale.
+    pub fn revoke_roles(&self, subject: Uuid, lifetime_s: i64) {
+        self.push(Revoked::Roles { subject, epoch: 1 }, lifetime_s);
+    }
+
+    fn push(&self, what: Revoked, lifetime_s: i64) {
         let forget_at = self.clock.now().timestamp() + lifetime_s;
-        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).push(Revocation { session, forget_at });
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).push(Revocation { what, forget_at });
     }
 }
 

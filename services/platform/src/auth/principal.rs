@@ -18,8 +18,10 @@ pub struct Principal {
     pub session: Uuid,
     /// The client application.
     pub client: String,
-    /// Roles, for instance `ioc.operator`.
+    /// Roles, for instance `ioc.operator` or `agency.officer:HEPCO`.
     pub roles: Vec<String>,
+    /// How many roles had been taken from the person when the token was issued.
+    pub role_epoch: u32,
     /// Scopes.
     pub scopes: Vec<String>,
     /// When the person last proved who they are.
@@ -29,7 +31,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Whether the caller has a role.
+    /// Whether the caller has a role, by its whole name: a role of an agency is not the role without one.
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.iter().any(|held| held == role)
     }
@@ -75,6 +77,9 @@ impl From<AuthError> for Problem {
             AuthError::Revoked => Self::new(UNAUTHENTICATED)
                 .detail("Phiên đăng nhập đã bị thu hồi.", "The session was revoked.")
                 .with("reason", "revoked"),
+            AuthError::Stale => Self::new(UNAUTHENTICATED)
+                .detail("Vai trò đã thay đổi, hãy làm mới phiên.", "Roles have changed, please refresh the session.")
+                .with("reason", "roles-changed"),
             AuthError::Invalid => Self::new(UNAUTHENTICATED)
                 .detail("Mã truy cập không hợp lệ.", "The access token is not valid.")
                 .with("reason", "invalid"),

@@ -18,21 +18,35 @@ pub struct PublicKeys {
     pub issuer: String,
 }
 
-/// A session whose tokens are refused.
+/// Whose tokens are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// All of a session (`sid`).
+    Session(Uuid),
+    /// Those of a person that say roles which are no longer theirs.
+    Roles {
+        /// The person (`sub`).
+        subject: Uuid,
+        /// Tokens with a lower `role_epoch` are refused.
+        epoch: u32,
+    },
+}
+
+/// Tokens that are refused before they expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// The session (`sid`).
-    pub session: Uuid,
-    /// Unix seconds after which all its tokens have expired by themselves.
+    /// Whose.
+    pub what: Revoked,
+    /// Unix seconds after which all of them have expired by themselves.
     pub forget_at: i64,
 }
 
 /// Some revocations, and the position up to which they are complete.
 #[derive(Clone, Debug, Default)]
 pub struct Revocations {
-    /// In order.
+    /// In any order.
     pub items: Vec<Revocation>,
-    /// The position of the last item, or the asked one when there is none.
+    /// The position of the newest item, or the asked one when there is none.
     pub position: i64,
 }
 
@@ -69,7 +83,13 @@ impl KeySource for GrpcKeySource {
         let mut found = Revocations { items: Vec::with_capacity(answer.revocations.len()), position: after };
         for revocation in answer.revocations {
             found.position = found.position.max(revocation.position);
-            found.items.push(Revocation { session: revocation.session_id.parse()?, forget_at: revocation.forget_at });
+            let what = Revoked::Session(revocation.session_id.parse()?);
+            found.items.push(Revocation { what, forget_at: revocation.forget_at });
+        }
+        for taken in answer.roles {
+            found.position = found.position.max(taken.position);
+            let what = Revoked::Roles { subject: taken.user_id.parse()?, epoch: taken.role_epoch };
+            found.items.push(Revocation { what, forget_at: taken.forget_at });
         }
         Ok(found)
     }

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::source::{KeySource, PublicKeys};
+use super::source::{KeySource, PublicKeys, Revoked};
 use super::{Claims, LEEWAY_S, Principal, TOKEN_AUDIENCE, TOKEN_TYPE};
 use crate::clock::Clock;
 use crate::task::Task;
@@ -43,6 +43,9 @@ pub enum AuthError {
     /// Its session was ended.
     #[error("session is revoked")]
     Revoked,
+    /// A role was taken from the person after it was issued.
+    #[error("roles have changed")]
+    Stale,
     /// The issuer's keys are not known yet.
     #[error("signing keys are not known yet")]
     NoKeys,
@@ -53,6 +56,36 @@ struct Keys {
     by_id: HashMap<String, (Algorithm, DecodingKey)>,
 }
 
+/// What is refused though it has not expired; with the Unix seconds after which it has.
+#[derive(Default)]
+struct Refused {
+    sessions: HashMap<Uuid, i64>,
+    /// By person: the least `role_epoch` of tokens that say what roles are left.
+    roles: HashMap<Uuid, (u32, i64)>,
+}
+
+impl Refused {
+    fn add(&mut self, what: Revoked, forget_at: i64) {
+        match what {
+            Revoked::Session(session) => {
+                self.sessions.insert(session, forget_at);
+            }
+            Revoked::Roles { subject, epoch } => {
+                let known = self.roles.entry(subject).or_insert((epoch, forget_at));
+                *known = (known.0.max(epoch), known.1.max(forget_at));
+            }
+        }
+    }
+
+    fn check(&self, principal: &Principal) -> Result<(), AuthError> {
+        if self.sessions.contains_key(&principal.session) {
+            return Err(AuthError::Revoked);
+        }
+        let least = self.roles.get(&principal.subject).map_or(0, |(epoch, _)| *epoch);
+        if principal.role_epoch < least { Err(AuthError::Stale) } else { Ok(()) }
+    }
+}
+
 struct Inner {
     clock: Clock,
     source: Box<dyn KeySource>,
@@ -60,7 +93,7 @@ struct Inner {
     keys_read: watch::Sender<u64>,
     keys_wanted: Notify,
     cache: moka::sync::Cache<[u8; 32], Arc<Principal>>,
-    revoked: RwLock<HashMap<Uuid, i64>>,
+    refused: RwLock<Refused>,
     revoked_changed: watch::Sender<()>,
     /// Whether all revocations of the time before this process were read once.
     revoked_known: watch::Sender<bool>,
@@ -86,7 +119,7 @@ impl Verifier {
             keys_read: watch::Sender::new(0),
             keys_wanted: Notify::new(),
             cache: moka::sync::Cache::new(CACHE_TOKENS),
-            revoked: RwLock::default(),
+            refused: RwLock::default(),
             revoked_changed: watch::Sender::new(()),
             revoked_known: watch::Sender::new(false),
         }));
@@ -126,23 +159,21 @@ impl Verifier {
             }
         };
         self.check_time(&principal)?;
-        if self.is_revoked(principal.session) {
-            return Err(AuthError::Revoked);
-        }
+        self.check_refused(&principal)?;
         Ok(Principal::clone(&principal))
     }
 
-    /// Refuses the tokens of a session from now on, ahead of the next read.
-    pub fn revoke(&self, session: Uuid, forget_at: i64) {
-        self.0.revoked.write().expect("no holder of the lock panics").insert(session, forget_at);
+    /// Refuses tokens from now on, ahead of the next read.
+    pub fn revoke(&self, what: Revoked, forget_at: i64) {
+        self.0.refused.write().expect("no holder of the lock panics").add(what, forget_at);
         self.0.revoked_changed.send_replace(());
     }
 
-    /// Waits until the principal's token expires or its session is revoked; ends streams that outlive their session.
+    /// Waits until the principal's token expires or is refused; ends streams that outlive their session or their role.
     pub async fn ended(&self, principal: &Principal) {
         let mut changed = self.0.revoked_changed.subscribe();
         loop {
-            if self.is_revoked(principal.session) {
+            if self.check_refused(principal).is_err() {
                 return;
             }
             tokio::select! {
@@ -152,8 +183,8 @@ impl Verifier {
         }
     }
 
-    fn is_revoked(&self, session: Uuid) -> bool {
-        self.0.revoked.read().expect("no holder of the lock panics").contains_key(&session)
+    fn check_refused(&self, principal: &Principal) -> Result<(), AuthError> {
+        self.0.refused.read().expect("no holder of the lock panics").check(principal)
     }
 
     fn check_time(&self, principal: &Principal) -> Result<(), AuthError> {
@@ -234,7 +265,7 @@ impl Verifier {
                 Ok(found) if !found.items.is_empty() => {
                     position = found.position;
                     for item in found.items {
-                        self.revoke(item.session, item.forget_at);
+                        self.revoke(item.what, item.forget_at);
                     }
                     continue;
                 }
@@ -256,7 +287,9 @@ impl Verifier {
 
     fn forget_revocations(&self) {
         let now = self.0.clock.now().timestamp() - LEEWAY_S;
-        self.0.revoked.write().expect("no holder of the lock panics").retain(|_, forget_at| *forget_at >= now);
+        let mut refused = self.0.refused.write().expect("no holder of the lock panics");
+        refused.sessions.retain(|_, forget_at| *forget_at >= now);
+        refused.roles.retain(|_, (_, forget_at)| *forget_at >= now);
     }
 }
 
@@ -283,6 +316,7 @@ fn principal_of(claims: Claims) -> Result<Principal, AuthError> {
         session: claims.sid,
         client: claims.client_id,
         roles: claims.roles,
+        role_epoch: claims.role_epoch,
         scopes: claims.scope.split_ascii_whitespace().map(str::to_owned).collect(),
         authenticated_at: time(claims.auth_time)?,
         expires_at: time(claims.exp)?,

@@ -123,6 +123,7 @@ impl Issuer {
             amr: vec!["sms".to_owned(), "otp".to_owned()],
             scope: String::new(),
             roles: Vec::new(),
+            role_epoch: 0,
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TOKEN_TYPE.to_owned());

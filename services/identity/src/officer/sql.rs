@@ -1,0 +1,129 @@
+//! Statements on grants of roles.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{Filter, Grant, Role, Sight};
+use crate::citizen::CitizenId;
+use crate::revocation;
+
+/// Locks people for a change of their roles, by id; tells which of them there are.
+pub(super) async fn lock_people(conn: &mut PgConnection, people: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT id FROM identity.citizen WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE", people)
+        .fetch_all(conn)
+        .await
+}
+
+/// The roles that a person holds.
+pub(super) async fn held(conn: &mut PgConnection, person: CitizenId) -> Result<Vec<Role>, sqlx::Error> {
+    let names = sqlx::query_scalar!(
+        "SELECT name FROM identity.role_grant WHERE user_id = $1 AND revoked_at IS NULL",
+        person.uuid()
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(names.iter().map(|name| name.parse().expect("CHECKs hold grants to the form of roles")).collect())
+}
+
+/// The newest grant of a role to a person, whether it has ended or not.
+pub(super) async fn newest(
+    conn: &mut PgConnection,
+    person: CitizenId,
+    role: &Role,
+) -> Result<Option<Grant>, sqlx::Error> {
+    sqlx::query_as!(
+        Grant,
+        "SELECT id, user_id, name, role, agency, ward, granted_at, granted_by, revoked_at, revoked_by
+        FROM identity.role_grant WHERE user_id = $1 AND name = $2 ORDER BY revoked_at DESC NULLS FIRST LIMIT 1",
+        person.uuid(),
+        role.to_string(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    person: CitizenId,
+    role: &Role,
+    by: Option<CitizenId>,
+    now: DateTime<Utc>,
+) -> Result<Grant, sqlx::Error> {
+    sqlx::query_as!(
+        Grant,
+        "INSERT INTO identity.role_grant (id, user_id, role, agency, ward, granted_at, granted_by)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        RETURNING id, user_id, name, role, agency, ward, granted_at, granted_by, revoked_at, revoked_by",
+        platform::id::new(),
+        person.uuid(),
+        role.kind().as_str(),
+        role.agency(),
+        role.ward(),
+        now,
+        by.map(|by| by.uuid()),
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Ends a grant, tells how many have ended for its holder, and writes down that older tokens of theirs are stale.
+pub(super) async fn end(
+    conn: &mut PgConnection,
+    grant: &Grant,
+    by: Option<CitizenId>,
+    (now, forget_at): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<u32, sqlx::Error> {
+    sqlx::query!(
+        // The clock of whoever gave it may have been ahead.
+        "UPDATE identity.role_grant SET revoked_at = GREATEST($2, granted_at), revoked_by = $3 WHERE id = $1",
+        grant.id,
+        now,
+        by.map(|by| by.uuid()),
+    )
+    .execute(&mut *conn)
+    .await?;
+    let position = revocation::take_positions(conn, 1).await?;
+    let epoch = sqlx::query_scalar!(
+        "INSERT INTO identity.role_revocation (position, user_id, role_epoch, revoked_at, forget_at)
+        SELECT $1, $2, count(*)::integer, $3, $4 FROM identity.role_grant WHERE user_id = $2 AND revoked_at IS NOT NULL
+        RETURNING role_epoch",
+        position,
+        grant.user_id,
+        now,
+        forget_at,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(revocation::epoch_of(epoch))
+}
+
+/// Grants that a filter and a sight let through, oldest first.
+pub(super) async fn list(
+    pool: &PgPool,
+    (filter, sight): (&Filter, &Sight),
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Grant>, sqlx::Error> {
+    let roles: Vec<String> = sight.roles.iter().map(|role| (*role).to_owned()).collect();
+    sqlx::query_as!(
+        Grant,
+        "SELECT id, user_id, name, role, agency, ward, granted_at, granted_by, revoked_at, revoked_by
+        FROM identity.role_grant
+        WHERE ($1::uuid IS NULL OR id > $1) AND ($2::uuid IS NULL OR user_id = $2) AND ($3::text IS NULL OR role = $3)
+            AND ($4::text IS NULL OR agency = $4) AND ($5::boolean IS NULL OR (revoked_at IS NULL) = $5)
+            AND ($6 OR role = ANY ($7) OR agency = ANY ($8))
+        ORDER BY id LIMIT $9",
+        after,
+        filter.user_id,
+        filter.role.map(|role| role.as_str()),
+        filter.agency.as_deref(),
+        filter.held,
+        sight.everything,
+        &roles,
+        &sight.agencies,
+        limit,
+    )
+    .fetch_all(pool)
+    .await
+}

@@ -10,7 +10,7 @@ use axum::Extension;
 use chrono::{DateTime, Utc};
 use ioc::overview::Overview;
 use ioc::role::{RoleHealth, RoleMetrics, RoleStatus};
-use platform::auth::{KeySource, PublicKeys, Revocations, Verifier};
+use platform::auth::{LocalIssuer, Verifier};
 use platform::clock::Clock;
 use platform::config::Secret;
 use platform::embedded::scratch::{self, TestDatabase, TestFolder, TestRedis};
@@ -37,6 +37,7 @@ pub(crate) struct Stage {
     pub(crate) redis: TestRedis,
     pub(crate) clock: Clock,
     pub(crate) wallet: Wallet,
+    pub(crate) issuer: LocalIssuer,
     city: TestFolder,
 }
 
@@ -61,13 +62,15 @@ impl Stage {
         for file in ["wards.csv", "agencies.csv", "wards.topojson"] {
             std::fs::copy(hue.join(file), city.path().join(file)).expect("copied");
         }
-        Self { database, redis, clock: Clock::test(), wallet: Wallet::default(), city }
+        let clock = Clock::test();
+        let issuer = LocalIssuer::new(clock.clone());
+        Self { database, redis, clock, wallet: Wallet::default(), issuer, city }
     }
 
     /// Starts a centre with its HTTP server.
     pub(crate) async fn centre(&self, instance: &str, config: ioc::Config) -> Centre {
         let metrics = Metrics::new("ioc", instance);
-        let (verifier, _) = Verifier::new(NoKeys, self.clock.clone());
+        let (verifier, keys) = Verifier::new(self.issuer.clone(), self.clock.clone());
         let context = Context {
             pool: self.database.pool(ioc::SCHEMA),
             redis: RedisLink::try_new(&Secret::new(self.redis.url())).expect("a URL"),
@@ -84,7 +87,7 @@ impl Stage {
         let roles = Arc::new(OwnRole(metrics.clone()));
         let service = ioc::build(config, ioc::Deps { context, wallet, roles }).await.expect("built");
         let shutdown = Shutdown::new();
-        let tasks = Tasks::start(service.tasks, &shutdown);
+        let tasks = Tasks::start(service.tasks.into_iter().chain([keys]).collect(), &shutdown);
         let (router, _) = service.http.split_for_parts();
         let router = platform::http::finish(router, HttpSettings::default(), verifier);
         let internal_url = serve(router.clone().layer(Extension(platform::http::Internal)), &shutdown).await;
@@ -259,18 +262,6 @@ impl RoleStatus for OwnRole {
     }
 }
 
-struct NoKeys;
-
-#[async_trait]
-impl KeySource for NoKeys {
-    async fn keys(&self) -> Result<PublicKeys, Box<dyn std::error::Error + Send + Sync>> {
-        Err("none".into())
-    }
-    async fn revocations(&self, _: i64) -> Result<Revocations, Box<dyn std::error::Error + Send + Sync>> {
-        Err("none".into())
-    }
-}
-
 /// One server-sent event.
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -292,6 +283,11 @@ impl Wall {
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
+        Self::of(request).await
+    }
+
+    /// The answer to a request for the stream.
+    pub(crate) async fn of(request: reqwest::RequestBuilder) -> Self {
         let answer = request.send().await.expect("answered");
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");

@@ -137,3 +137,41 @@ async fn outsiders_see_nothing_unless_the_wall_is_public() {
         assert_eq!(status(&open.url, path, proxied).await, wanted, "{path} of a public wall");
     }
 }
+
+#[tokio::test]
+async fn operators_see_the_wall_from_anywhere_until_their_role_or_session_ends() {
+    let stage = Stage::new().await;
+    let centre = stage.centre("a", ioc::Config::default()).await;
+    let (operator, session) = (platform::id::new(), platform::id::new());
+    let client = reqwest::Client::new();
+    let outside = |path: &str| client.get(format!("{}{path}", centre.url)).header("x-forwarded-for", "203.0.113.9");
+    let get = |path: &str, roles: &[&str]| {
+        outside(path).bearer_auth(stage.issuer.officer_token(operator, session, 600, roles))
+    };
+    let answer = async |request: reqwest::RequestBuilder| {
+        let answer = request.send().await.expect("answered");
+        let status = answer.status().as_u16();
+        let body: serde_json::Value = answer.json().await.unwrap_or_default();
+        (status, body["code"].as_str().unwrap_or_default().to_owned())
+    };
+    for path in ["/ioc/v1/overview", "/ioc/v1/roles", "/ioc/v1/directory", "/ioc/v1/wards.topojson"] {
+        for role in ["ioc.operator", "ioc.lead", "admin"] {
+            assert_eq!(answer(get(path, &["finance.officer", role])).await.0, 200, "{path} as {role}");
+        }
+        for roles in [&[][..], &["agency.head:HEPCO"], &["finance.approver"], &["ioc.operator:HEPCO"]] {
+            assert_eq!(answer(get(path, roles)).await, (403, "forbidden".to_owned()), "{path} as {roles:?}");
+        }
+        let forged = outside(path).bearer_auth("nonsense");
+        assert_eq!(answer(forged).await, (401, "unauthenticated".to_owned()), "{path}");
+        assert_eq!(answer(outside(path)).await, (403, "internal-only".to_owned()), "{path}");
+    }
+    assert_eq!(answer(get("/ioc/v1/metrics", &["admin"])).await, (403, "internal-only".to_owned()));
+
+    let mut wall = Wall::of(get("/ioc/v1/stream", &["ioc.operator"])).await;
+    assert_eq!(wall.next().await.expect("a snapshot").event, "snapshot");
+    stage.issuer.revoke_roles(operator, 600);
+    tokio::time::timeout(Duration::from_secs(5), async { while wall.next().await.is_some() {} })
+        .await
+        .expect("the stream ends within five seconds");
+    assert_eq!(answer(get("/ioc/v1/overview", &["ioc.operator"])).await, (401, "unauthenticated".to_owned()));
+}

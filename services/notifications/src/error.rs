@@ -1,8 +1,10 @@
 //! What a citizen's request may run into, and the stable code of each.
 
 use platform::auth::AuthError;
-use platform::problem::{Code, NOT_FOUND, PRECONDITION_FAILED, Problem};
+use platform::problem::{Code, FORBIDDEN, NOT_FOUND, PRECONDITION_FAILED, Problem};
 
+use crate::alert::desk::MAX_LIFE;
+use crate::alert::{AlertId, Refusal, State};
 use crate::lane::Lane;
 
 /// A lane that can't be switched off was switched off.
@@ -17,9 +19,46 @@ pub(crate) const INVALID_FIELD: Code =
 /// More streams are open than may be.
 pub(crate) const TOO_MANY_STREAMS: Code =
     Code::new("too-many-streams", 429, "Quá nhiều kết nối đang mở", "Too many streams are open");
+/// A ward's code is not the city's.
+pub(crate) const WARD_UNKNOWN: Code =
+    Code::new("ward-unknown", 422, "Không có phường, xã này", "There is no such ward");
+/// No ward, too many, or one twice.
+pub(crate) const WARDS_INVALID: Code =
+    Code::new("wards-invalid", 422, "Danh sách phường, xã không hợp lệ", "The list of wards is not valid");
+/// A polygon or circle is not one of CAP.
+pub(crate) const ALERT_AREA_INVALID: Code =
+    Code::new("alert-area-invalid", 422, "Vùng cảnh báo không hợp lệ", "The area of the alert is not valid");
+/// An alert would end too soon or too late.
+pub(crate) const ALERT_EXPIRY_INVALID: Code =
+    Code::new("alert-expiry-invalid", 422, "Thời điểm hết hiệu lực không hợp lệ", "The end of the alert is not valid");
+/// Whoever drafted an alert wants to release it.
+pub(crate) const ALERT_SAME_OFFICER: Code = Code::new(
+    "alert-same-officer",
+    409,
+    "Cảnh báo phải do cán bộ khác phát hành",
+    "Another officer must release the alert",
+);
+/// An alert is no draft.
+pub(crate) const ALERT_NOT_DRAFTED: Code =
+    Code::new("alert-not-drafted", 409, "Cảnh báo không còn là bản nháp", "The alert is not a draft");
+/// An alert is not in force.
+pub(crate) const ALERT_NOT_IN_FORCE: Code =
+    Code::new("alert-not-in-force", 409, "Cảnh báo không còn hiệu lực", "The alert is not in force");
 
 /// The codes of this service, for the documentation.
-pub const CODES: &[Code] = &[LANE_LOCKED, TOO_MANY_DEVICES, INVALID_FIELD, TOO_MANY_STREAMS];
+pub const CODES: &[Code] = &[
+    LANE_LOCKED,
+    TOO_MANY_DEVICES,
+    INVALID_FIELD,
+    TOO_MANY_STREAMS,
+    WARD_UNKNOWN,
+    WARDS_INVALID,
+    ALERT_AREA_INVALID,
+    ALERT_EXPIRY_INVALID,
+    ALERT_SAME_OFFICER,
+    ALERT_NOT_DRAFTED,
+    ALERT_NOT_IN_FORCE,
+];
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +91,33 @@ pub(crate) enum Error {
     /// The session ended, though its token has not expired yet.
     #[error("the session has ended")]
     SessionEnded,
+    /// None of the caller's roles may do this.
+    #[error("none of the caller's roles may do this")]
+    Forbidden,
+    /// A ward's code is not the city's.
+    #[error("ward {0} is unknown")]
+    WardUnknown(String),
+    /// A ward stands in a list twice.
+    #[error("ward {0} is there twice")]
+    WardTwice(String),
+    /// A list of wards is empty or too long.
+    #[error("1 to {max} wards are needed")]
+    WardCount {
+        /// Wards at most.
+        max: usize,
+    },
+    /// A polygon or circle is not one of CAP.
+    #[error("a shape is not valid")]
+    AreaInvalid,
+    /// An alert would end too soon or too late.
+    #[error("the end is not in the time to come, or too far in it")]
+    ExpiryInvalid,
+    /// The life of an alert does not allow it.
+    #[error("refused: {0:?}")]
+    Refused(Refusal),
+    /// What is stored of an alert can't be read.
+    #[error("alert {0} can't be read")]
+    Unreadable(AlertId),
     /// The database did not do it.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -67,7 +133,15 @@ impl Error {
             Self::InvalidField { .. } => INVALID_FIELD,
             Self::Changed => PRECONDITION_FAILED,
             Self::TooManyStreams => TOO_MANY_STREAMS,
-            Self::SessionEnded | Self::Database(_) => return None,
+            Self::Forbidden => FORBIDDEN,
+            Self::WardUnknown(_) => WARD_UNKNOWN,
+            Self::WardTwice(_) | Self::WardCount { .. } => WARDS_INVALID,
+            Self::AreaInvalid => ALERT_AREA_INVALID,
+            Self::ExpiryInvalid => ALERT_EXPIRY_INVALID,
+            Self::Refused(Refusal::SameOfficer) => ALERT_SAME_OFFICER,
+            Self::Refused(Refusal::NotDrafted(_)) => ALERT_NOT_DRAFTED,
+            Self::Refused(Refusal::NotInForce(_)) => ALERT_NOT_IN_FORCE,
+            Self::SessionEnded | Self::Unreadable(_) | Self::Database(_) => return None,
         })
     }
 }
@@ -100,7 +174,20 @@ impl From<Error> for Problem {
                 )
                 .with("field", field),
             Error::TooManyStreams => problem.retry_after(5),
+            Error::WardUnknown(code) | Error::WardTwice(code) => problem.with("ward", code),
+            Error::WardCount { max } => {
+                problem.detail(format!("Cần từ 1 đến {max} phường, xã."), format!("1 to {max} wards are needed."))
+            }
+            Error::ExpiryInvalid => problem.detail(
+                format!("Thời điểm hết hiệu lực phải ở tương lai, không quá {} ngày.", MAX_LIFE.num_days()),
+                format!("The end must be in the time to come, at most {} days away.", MAX_LIFE.num_days()),
+            ),
+            Error::Refused(Refusal::NotDrafted(state) | Refusal::NotInForce(state)) => stands(problem, state),
             _ => problem,
         }
     }
+}
+
+fn stands(problem: Problem, state: State) -> Problem {
+    problem.with("state", state.name())
 }

@@ -3,7 +3,7 @@
 use platform::http::Language;
 use platform::rpc::Channel;
 use proto::identity::v1::identity_service_client::IdentityServiceClient;
-use proto::identity::v1::{GetContactRequest, TakeOtpCodeRequest, TakeOtpCodeResponse};
+use proto::identity::v1::{GetContactRequest, GetContactResponse, TakeOtpCodeRequest, TakeOtpCodeResponse};
 use tonic::Code;
 use tracing::debug;
 use uuid::Uuid;
@@ -23,9 +23,17 @@ pub(crate) struct OneTimeCode {
     pub(crate) expires_at: i64,
 }
 
-/// Why there is no code.
+/// Where a citizen is reached by text message. Invariant: `Debug` is not implemented, so that it can't be logged by mistake.
+pub(crate) struct Contact {
+    /// E.164.
+    pub(crate) phone: String,
+    /// The language of the account.
+    pub(crate) language: Language,
+}
+
+/// Why there is no code, or no contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoCode {
+pub(crate) enum NoAnswer {
     /// It is unknown, used, expired, or was taken too long ago: asking again is of no use.
     Gone,
     /// Identity is away or in trouble.
@@ -39,32 +47,39 @@ impl Identity {
     }
 
     /// Takes the code of a challenge.
-    pub(crate) async fn take_code(&self, challenge: Uuid) -> Result<OneTimeCode, NoCode> {
+    pub(crate) async fn take_code(&self, challenge: Uuid) -> Result<OneTimeCode, NoAnswer> {
         let request = TakeOtpCodeRequest { challenge_id: challenge.to_string() };
-        let taken = self.0.clone().take_otp_code(request).await.map_err(|status| no_code(status.code()))?;
+        let taken = self.0.clone().take_otp_code(request).await.map_err(|status| no_answer(status.code()))?;
         let TakeOtpCodeResponse { phone, code, language, expires_at, purpose } = taken.into_inner();
         Ok(OneTimeCode { phone, code, purpose, language: Language::from_tag(&language), expires_at })
     }
 
+    /// Where a citizen is reached.
+    pub(crate) async fn contact(&self, user: Uuid) -> Result<Contact, NoAnswer> {
+        let request = GetContactRequest { user_id: user.to_string() };
+        let answer = self.0.clone().get_contact(request).await.map_err(|status| no_answer(status.code()))?;
+        let GetContactResponse { phone, language, .. } = answer.into_inner();
+        Ok(Contact { phone, language: Language::from_tag(&language) })
+    }
+
     /// The language of a citizen's account; `None` when identity does not say.
     pub(crate) async fn language(&self, user: Uuid) -> Option<Language> {
-        let request = GetContactRequest { user_id: user.to_string() };
-        match self.0.clone().get_contact(request).await {
-            Ok(contact) => Some(Language::from_tag(&contact.into_inner().language)),
-            Err(status) => {
-                debug!(code = ?status.code(), "language is not known");
+        match self.contact(user).await {
+            Ok(contact) => Some(contact.language),
+            Err(why) => {
+                debug!(?why, "language is not known");
                 None
             }
         }
     }
 }
 
-fn no_code(code: Code) -> NoCode {
+fn no_answer(code: Code) -> NoAnswer {
     match code {
         Code::NotFound | Code::FailedPrecondition | Code::AlreadyExists | Code::InvalidArgument | Code::OutOfRange => {
-            NoCode::Gone
+            NoAnswer::Gone
         }
-        _ => NoCode::Away,
+        _ => NoAnswer::Away,
     }
 }
 
@@ -74,9 +89,9 @@ mod tests {
 
     #[test]
     fn an_identity_that_is_away_is_told_from_a_code_that_is_gone() {
-        assert_eq!(no_code(Code::Unavailable), NoCode::Away);
-        assert_eq!(no_code(Code::DeadlineExceeded), NoCode::Away);
-        assert_eq!(no_code(Code::PermissionDenied), NoCode::Away, "ours to repair");
-        assert_eq!(no_code(Code::NotFound), NoCode::Gone);
+        assert_eq!(no_answer(Code::Unavailable), NoAnswer::Away);
+        assert_eq!(no_answer(Code::DeadlineExceeded), NoAnswer::Away);
+        assert_eq!(no_answer(Code::PermissionDenied), NoAnswer::Away, "ours to repair");
+        assert_eq!(no_answer(Code::NotFound), NoAnswer::Gone);
     }
 }

@@ -11,8 +11,10 @@
 //! | `gateway` | the outside parties: SMS and push, each with deadline, breaker and typed errors |
 //! | `inbox` | in-app messages in order, and the wake-up of their streams |
 //! | `device`, `preference_sql` | what citizens registered and chose |
+//! | `alert` | warnings: drafted, released by another officer, fanned out, written as CAP 1.2 |
+//! | `city`, `ward` | the city's wards, and those that citizens chose |
 //! | `grpc` | what is asked of identity |
-//! | `http` | what a citizen sees: inbox, stream, preferences, devices |
+//! | `http` | what a citizen sees: inbox, stream, preferences, devices, wards; warnings for officers and for everybody |
 //! | `retention`, `meter` | what is removed, what is measured |
 //!
 //! # From an event to a phone
@@ -30,6 +32,8 @@
 //! - No outside party is called inside a transaction.
 //! - The names axum and tonic appear in `http`, `grpc` and this file only.
 
+mod alert;
+mod city;
 mod config;
 mod device;
 mod error;
@@ -49,10 +53,13 @@ mod sms;
 mod template;
 #[cfg(test)]
 mod tests;
+mod ward;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use platform::dataset::Fault;
 use platform::db::Schema;
 use platform::events::Consumer;
 use platform::job::{Runner, RunnerSettings};
@@ -95,6 +102,9 @@ pub enum BuildError {
         /// Which.
         lane: Lane,
     },
+    /// The city's folder can't be used.
+    #[error(transparent)]
+    City(#[from] platform::dataset::Faults),
     /// A gateway's settings can't be used.
     #[error("gateway {gateway}: {source}")]
     Gateway {
@@ -119,7 +129,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     if let Some(lane) = config.lanes.fault() {
         return Err(BuildError::Workers { lane });
     }
-    let Context { pool, clock, metrics, verifier, .. } = deps.context.clone();
+    let Context { pool, clock, metrics, verifier, public_url, .. } = deps.context.clone();
+    let city = Arc::new(city::City::read(&deps.context.city)?);
     let meter = meter::Meter::new(&metrics);
     let sender = Arc::new(send::Sender {
         pool: pool.clone(),
@@ -132,11 +143,18 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let hub = inbox::Hub::default();
     let mut tasks = lane_tasks(&deps.context, &config.lanes, &sender);
     tasks.extend(event_tasks(&deps.context, &meter));
+    tasks.push(fan_out_task(&deps.context, &meter));
     tasks.push(hub.task(pool.clone()));
     tasks.push(meter.task(pool.clone()));
     tasks.push(retention::task(pool.clone(), clock.clone(), config.retention_days));
-    let routes = http::Routes { pool: pool.clone(), clock, verifier, hub };
+    let desk = alert::desk::Desk { pool: pool.clone(), clock: clock.clone(), city, meter };
+    let routes = http::Routes { pool: pool.clone(), clock, verifier, hub, desk, public_url };
     Ok(Service { http: http::router(routes), grpc: None, tasks, ready: vec![Arc::new(DatabaseReady(pool))], metrics })
+}
+
+/// What is wrong with the files of a city's folder that warnings need.
+pub fn check_city(dir: &Path) -> Vec<Fault> {
+    city::City::read(dir).err().map(|faults| faults.0).unwrap_or_default()
 }
 
 /// One runner per lane, with workers of its own.
@@ -152,6 +170,15 @@ fn lane_tasks(context: &Context, lanes: &LaneConfig, sender: &Arc<send::Sender>)
         Runner::new(context, SCHEMA).on(lane.job_kind(), worker).settings(settings).into_task()
     };
     Lane::ALL.into_iter().map(runner).collect()
+}
+
+/// The runner that makes the messages of alerts, apart from those that send.
+fn fan_out_task(context: &Context, meter: &meter::Meter) -> Task {
+    use alert::fan_out::{BATCH, FanOut, JOB_KIND, WORKERS};
+    let fan_out =
+        FanOut { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), batch: BATCH };
+    let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
+    Runner::new(context, SCHEMA).on(JOB_KIND, fan_out).settings(settings).into_task()
 }
 
 /// The consumers of other services' events, and the relay of our own.

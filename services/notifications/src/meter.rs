@@ -8,6 +8,7 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 use sqlx::PgPool;
 use tracing::warn;
 
+use crate::alert::Severity;
 use crate::lane::{Channel, Lane};
 use crate::message::{Made, State};
 use crate::sms::Cost;
@@ -24,6 +25,8 @@ pub(crate) struct Meter {
     durations: HistogramVec,
     waiting: IntGaugeVec,
     sms_parts: IntCounterVec,
+    alerts: IntCounterVec,
+    alert_recipients: IntCounterVec,
 }
 
 impl Meter {
@@ -51,6 +54,16 @@ impl Meter {
                 "Parts of text messages that a gateway took, which is what is paid for, by lane and encoding.",
                 &["lane", "encoding"],
             ),
+            alerts: metrics.counter(
+                "alerts_total",
+                "Steps of alerts, by step (drafted, released, updated, cancelled, withdrawn) and severity.",
+                &["step", "severity"],
+            ),
+            alert_recipients: metrics.counter(
+                "alert_recipients_total",
+                "Citizens for whom alerts were queued, by severity.",
+                &["severity"],
+            ),
         }
     }
 
@@ -77,6 +90,17 @@ impl Meter {
     pub(crate) fn sms_taken(&self, lane: Lane, cost: Cost) {
         let parts = u64::try_from(cost.parts).unwrap_or(u64::MAX);
         self.sms_parts.with_label_values(&[lane.name(), cost.encoding.name()]).inc_by(parts);
+    }
+
+    /// An officer took a step with an alert.
+    pub(crate) fn alert(&self, step: &str, severity: Severity) {
+        self.alerts.with_label_values(&[step, severity.name()]).inc();
+    }
+
+    /// An alert was queued for so many citizens.
+    pub(crate) fn warned(&self, severity: Severity, recipients: usize) {
+        let recipients = u64::try_from(recipients).unwrap_or(u64::MAX);
+        self.alert_recipients.with_label_values(&[severity.name()]).inc_by(recipients);
     }
 
     /// The task that counts waiting messages.

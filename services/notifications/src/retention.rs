@@ -1,5 +1,5 @@
-//! Removes what is older than it has to be: messages with their attempts and inbox entries, and answers to old
-//! idempotency keys, ended sessions. In small statements, so that nothing waits for it.
+//! Removes what is older than it has to be: messages with their attempts and inbox entries, who was warned on account of
+//! which ward, answers to old idempotency keys, ended sessions. In small statements, so that nothing waits for it.
 
 use std::time::Duration;
 
@@ -55,6 +55,19 @@ pub(crate) async fn prune(
         let removed = sqlx::query!(
             "DELETE FROM notifications.message WHERE id = ANY (ARRAY(
                  SELECT id FROM notifications.message WHERE created_at < $1 AND state <> 'waiting' LIMIT $2))",
+            messages_before,
+            BATCH
+        );
+        if removed.execute(pool).await?.rows_affected() == 0 {
+            break;
+        }
+    }
+    loop {
+        let removed = sqlx::query!(
+            "DELETE FROM notifications.alert_recipient WHERE ctid = ANY (ARRAY(
+                 SELECT alert_recipient.ctid FROM notifications.alert
+                     JOIN notifications.alert_recipient ON alert_recipient.alert_id = alert.id
+                 WHERE alert.released_at < $1 AND alert.expires_at < $1 LIMIT $2))",
             messages_before,
             BATCH
         );

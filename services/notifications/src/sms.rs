@@ -19,6 +19,29 @@ const GSM7_BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆ�
 /// Characters of its extension table (section 6.2.1.1); each takes two septets.
 const GSM7_EXTENDED: &str = "\u{c}^{}\\[~]|€";
 
+/// Vietnamese letters with marks, by the letter that they have without.
+const MARKED: [(char, &str); 7] = [
+    ('a', "àáảãạăằắẳẵặâầấẩẫậ"),
+    ('d', "đ"),
+    ('e', "èéẻẽẹêềếểễệ"),
+    ('i', "ìíỉĩị"),
+    ('o', "òóỏõọôồốổỗộơờớởỡợ"),
+    ('u', "ùúủũụưừứửữự"),
+    ('y', "ỳýỷỹỵ"),
+];
+
+/// `text` without the marks of Vietnamese letters and without combining marks, so that it fits the cheaper encoding.
+/// Other characters stay.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().filter(|letter| !('\u{300}'..='\u{36f}').contains(letter)).map(unmarked).collect()
+}
+
+fn unmarked(letter: char) -> char {
+    let lower = letter.to_lowercase().next().unwrap_or(letter);
+    let Some((bare, _)) = MARKED.iter().find(|(_, marked)| marked.contains(lower)) else { return letter };
+    if lower == letter { *bare } else { bare.to_ascii_uppercase() }
+}
+
 /// How a text is coded on the air.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -126,6 +149,17 @@ mod tests {
         let plain = "Ma xac thuc cua ban la 123456. ".repeat(5);
         assert_eq!(parts(&plain), (Encoding::Gsm7, 1));
         assert_eq!(parts(&plain.replacen("Ma", "Mã", 1)), (Encoding::Ucs2, 3));
+    }
+
+    #[test]
+    fn vietnamese_without_marks_fits_the_cheap_encoding() {
+        assert_eq!(plain("Lũ sông Hương trên BÁO ĐỘNG 3 — 5,05 m"), "Lu song Huong tren BAO DONG 3 — 5,05 m");
+        assert_eq!(plain("Hu\u{1ebf} va\u{300}"), "Hue va");
+        for (_, marked) in MARKED {
+            let both = marked.to_owned() + &marked.to_uppercase();
+            assert_eq!(cost(&plain(&both)).encoding, Encoding::Gsm7, "{}", plain(&both));
+            assert!(plain(&both).is_ascii());
+        }
     }
 
     #[test]

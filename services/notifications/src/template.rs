@@ -46,6 +46,12 @@ pub(crate) const REPORT_MERGED: Template = Template("report-merged.v1");
 pub(crate) const REPORT_PUBLISHED: Template = Template("report-published.v1");
 /// To the reporter: the question had no answer in time. Parameters: `report_id`, `category`.
 pub(crate) const REPORT_LAPSED: Template = Template("report-lapsed.v1");
+/// A warning. Parameters: `alert_id`, `identifier`, `exercise`, `severity`, `headline` and `text` in both languages.
+pub(crate) const ALERT_RELEASED: Template = Template("alert-released.v1");
+/// A warning that replaces an earlier one. Parameters as [`ALERT_RELEASED`].
+pub(crate) const ALERT_UPDATED: Template = Template("alert-updated.v1");
+/// The end of a warning. Parameters as [`ALERT_RELEASED`].
+pub(crate) const ALERT_CANCELLED: Template = Template("alert-cancelled.v1");
 
 /// The parts of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +91,15 @@ macro_rules! source {
 
 const SOURCES: &[Source] = &[
     source!("otp.v1", Sms, "sms"),
+    source!("alert-released.v1", Title, "title"),
+    source!("alert-released.v1", Body, "body"),
+    source!("alert-released.v1", Sms, "sms"),
+    source!("alert-updated.v1", Title, "title"),
+    source!("alert-updated.v1", Body, "body"),
+    source!("alert-updated.v1", Sms, "sms"),
+    source!("alert-cancelled.v1", Title, "title"),
+    source!("alert-cancelled.v1", Body, "body"),
+    source!("alert-cancelled.v1", Sms, "sms"),
     source!("bill-paid.v1", Title, "title"),
     source!("bill-paid.v1", Body, "body"),
     source!("bill-payment-failed.v1", Title, "title"),
@@ -186,6 +201,7 @@ fn environment() -> &'static Environment<'static> {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.add_filter("money", money);
+        environment.add_filter("plain", |text: &str| crate::sms::plain(text));
         for source in SOURCES {
             for (language, text) in [(Language::Vi, source.vi), (Language::En, source.en)] {
                 environment
@@ -251,6 +267,9 @@ mod tests {
             "kind": "electricity",
             "period": "2025-11",
             "minutes": 5,
+            "exercise": true,
+            "headline": { "vi": "Lũ sông Hương trên báo động 3", "en": "Perfume River above flood alarm 3" },
+            "text": { "vi": "Di chuyển lên nơi cao.", "en": "Move to higher ground." },
         })
     }
 

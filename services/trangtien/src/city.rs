@@ -31,6 +31,7 @@ fn faults(dir: &Path) -> Vec<Fault> {
         identity::check_city,
         wallet::check_city,
         reports::check_city,
+        notifications::check_city,
         ioc::check_city,
         sandbox::check_city,
     ];

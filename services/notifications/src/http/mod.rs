@@ -1,17 +1,27 @@
-//! Public routes of notifications: what a citizen sees and chooses. Every route needs the citizen's token and shows
-//! that citizen's things only; another's are not found.
+//! Public routes of notifications.
+//!
+//! | routes | who may call |
+//! | --- | --- |
+//! | inbox, stream, preferences, devices, wards | a citizen, who sees their own things only; another's are not found |
+//! | alerts | officers of the operations centre: roles `ioc.operator` and `ioc.lead` |
+//! | `/cap/v1` | anybody |
 
+mod alert;
+mod cap;
 mod device;
 mod inbox;
 mod preference;
 mod stream;
+mod ward;
 
 use platform::auth::Verifier;
 use platform::clock::Clock;
 use platform::http::ApiRouter;
 use sqlx::PgPool;
+use url::Url;
 use utoipa_axum::routes;
 
+use crate::alert::desk::Desk;
 use crate::inbox::Hub;
 
 /// What the handlers need.
@@ -21,6 +31,9 @@ pub(crate) struct Routes {
     pub(crate) clock: Clock,
     pub(crate) verifier: Verifier,
     pub(crate) hub: Hub,
+    pub(crate) desk: Desk,
+    /// The city's address; ends with a slash.
+    pub(crate) public_url: Url,
 }
 
 /// All routes of the role.
@@ -32,5 +45,13 @@ pub(crate) fn router(state: Routes) -> ApiRouter {
         .routes(routes!(preference::show, preference::replace))
         .routes(routes!(device::register, device::list))
         .routes(routes!(device::remove))
+        .routes(routes!(ward::show, ward::replace))
+        .routes(routes!(alert::draft, alert::list))
+        .routes(routes!(alert::show))
+        .routes(routes!(alert::release))
+        .routes(routes!(alert::cancel))
+        .routes(routes!(alert::reach))
+        .routes(routes!(cap::feed))
+        .routes(routes!(cap::document))
         .with_state(state)
 }

@@ -3,7 +3,7 @@
 //! | step | round trips |
 //! | --- | --- |
 //! | read the message | 1 to PostgreSQL |
-//! | SMS: take the code | 1 to identity |
+//! | SMS: take the code, or ask for number and language | 1 to identity |
 //! | push: read devices, ask identity for the language if the citizen chose none | 1 to PostgreSQL, at most 1 to identity |
 //! | send | 1 to the gateway (push: 1 per device, at once) |
 //! | record the attempts, settle the message | 2 to PostgreSQL |
@@ -21,6 +21,7 @@
 
 mod otp;
 mod push;
+mod text;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ use crate::grpc::Identity;
 use crate::lane::{Channel, Lane};
 use crate::message::{State, settled_event};
 use crate::meter::Meter;
-use crate::template::{Template, TemplateError};
+use crate::template::{self, Template, TemplateError};
 
 /// How long after the first time identity hands out a code again.
 pub const RETAKE_WINDOW: Duration = Duration::from_secs(60);
@@ -164,7 +165,8 @@ impl Sender {
             return Ok(Outcome::Done);
         }
         let verdict = match message.channel {
-            Channel::Sms => self.send_sms(&message).await,
+            Channel::Sms if message.template == template::OTP => self.send_code(&message).await,
+            Channel::Sms => self.send_text(&message).await,
             Channel::Push => self.send_push(&message).await,
             Channel::InApp => Ok(Verdict::Ended(State::Delivered, None)),
         };

@@ -4,18 +4,18 @@ use serde_json::json;
 
 use super::{Outgoing, RunError, Sender, Verdict, verdict_of};
 use crate::gateway::Sms;
-use crate::grpc::NoCode;
+use crate::grpc::NoAnswer;
 use crate::lane::Channel;
 use crate::message::State;
 use crate::sms::cost;
 
 impl Sender {
     /// Takes the code of the challenge and sends it.
-    pub(super) async fn send_sms(&self, message: &Outgoing) -> Result<Verdict, RunError> {
+    pub(super) async fn send_code(&self, message: &Outgoing) -> Result<Verdict, RunError> {
         let taken = match self.identity.take_code(message.recipient).await {
             Ok(taken) => taken,
-            Err(NoCode::Gone) => return Ok(Verdict::Ended(State::Failed, Some("code-gone"))),
-            Err(NoCode::Away) => return Ok(Verdict::Failed("identity-unavailable")),
+            Err(NoAnswer::Gone) => return Ok(Verdict::Ended(State::Failed, Some("code-gone"))),
+            Err(NoAnswer::Away) => return Ok(Verdict::Failed("identity-unavailable")),
         };
         let Some(minutes) = minutes_left(taken.expires_at, self.clock.now().timestamp()) else {
             return Ok(Verdict::Ended(State::Suppressed, Some("code-expired")));

@@ -125,7 +125,7 @@ impl Town {
             clock: self.clock.clone(),
             metrics: metrics.clone(),
             verifier: verifier.clone(),
-            city: Arc::default(),
+            city: Arc::new(crate::city::tests::folder()),
             public_url: "http://localhost:1".parse().unwrap(),
             instance: Uuid::new_v4().to_string(),
         };

@@ -1,0 +1,142 @@
+//! What warnings need of the city's folder: its wards (`wards.csv`), its zone (`city.toml`), and who warns (`warnings.toml`).
+//!
+//! Reads nothing else and writes nothing. Whether wards have shapes is checked by field reports, which own them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use chrono::{DateTime, FixedOffset, Offset as _, SubsecRound as _, TimeZone as _, Utc};
+use platform::dataset::{Fault, Faults, read_csv, read_toml};
+use serde::Deserialize;
+
+use crate::alert::Bilingual;
+use crate::error::Error;
+
+/// The city, as warnings know it.
+#[derive(Clone, Debug)]
+pub(crate) struct City {
+    /// Full names of the wards by code.
+    pub(crate) wards: BTreeMap<String, Bilingual>,
+    pub(crate) warner: Warner,
+    zone: chrono_tz::Tz,
+}
+
+/// Who warns.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Warner {
+    /// CAP's `sender`.
+    pub(crate) sender: String,
+    /// What people call it.
+    pub(crate) sender_name: Bilingual,
+    /// Stands before the number of each document.
+    pub(crate) identifier_prefix: String,
+}
+
+#[derive(Deserialize)]
+struct WardRow {
+    code: String,
+    full_name: String,
+    full_name_en: String,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    time_zone: String,
+}
+
+impl City {
+    /// Reads the files in `dir`.
+    ///
+    /// # Errors
+    /// The first fault of each file.
+    pub(crate) fn read(dir: &Path) -> Result<Self, Faults> {
+        match (read_wards(dir), read_warner(dir), read_zone(dir)) {
+            (Ok(wards), Ok(warner), Ok(zone)) => Ok(Self { wards, warner, zone }),
+            (wards, warner, zone) => {
+                Err(Faults([wards.err(), warner.err(), zone.err()].into_iter().flatten().collect()))
+            }
+        }
+    }
+
+    /// Checks codes: one to `max`, all known, none twice.
+    ///
+    /// # Errors
+    /// [`Error::WardCount`], [`Error::WardUnknown`], [`Error::WardTwice`].
+    pub(crate) fn check_wards(&self, codes: &[String], max: usize) -> Result<(), Error> {
+        if codes.is_empty() || codes.len() > max {
+            return Err(Error::WardCount { max });
+        }
+        let mut seen = BTreeSet::new();
+        for code in codes {
+            if !self.wards.contains_key(code) {
+                return Err(Error::WardUnknown(code.clone()));
+            }
+            if !seen.insert(code) {
+                return Err(Error::WardTwice(code.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A time as the city's clocks show it, in whole seconds and with a numeric offset.
+    pub(crate) fn local(&self, time: DateTime<Utc>) -> DateTime<FixedOffset> {
+        let offset = self.zone.offset_from_utc_datetime(&time.naive_utc()).fix();
+        time.trunc_subsecs(0).with_timezone(&offset)
+    }
+}
+
+fn read_wards(dir: &Path) -> Result<BTreeMap<String, Bilingual>, Fault> {
+    let path = dir.join("wards.csv");
+    let mut wards = BTreeMap::new();
+    for (line, row) in read_csv::<WardRow>(&path)? {
+        let name = Bilingual { vi: row.full_name, en: row.full_name_en };
+        if wards.insert(row.code.clone(), name).is_some() {
+            return Err(Fault::new(&path, line, format_args!("ward {} stands there twice", row.code)));
+        }
+    }
+    if wards.is_empty() { Err(Fault::new(&path, 0, "has no ward")) } else { Ok(wards) }
+}
+
+fn read_warner(dir: &Path) -> Result<Warner, Fault> {
+    let path = dir.join("warnings.toml");
+    let warner = read_toml::<Warner>(&path)?.value;
+    for (field, text) in [("sender", &warner.sender), ("identifier_prefix", &warner.identifier_prefix)] {
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic() && !b",<&".contains(&byte)) {
+            return Err(Fault::new(&path, 0, format_args!("{field} is empty or has a space, a comma, < or &")));
+        }
+    }
+    Ok(warner)
+}
+
+fn read_zone(dir: &Path) -> Result<chrono_tz::Tz, Fault> {
+    let path = dir.join("city.toml");
+    let zone = read_toml::<Profile>(&path)?.value.time_zone;
+    zone.parse().map_err(|_| Fault::new(&path, 0, "time_zone is not a zone of the IANA database"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// The folder of Huế.
+    pub(crate) fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/city/hue")
+    }
+
+    pub(crate) fn hue() -> City {
+        City::read(&folder()).expect("Huế's folder is good")
+    }
+
+    #[test]
+    fn hue_has_forty_wards_and_local_times_have_a_numeric_offset() {
+        let city = hue();
+        assert_eq!(city.wards.len(), 40);
+        assert_eq!(city.wards["19774"].vi, "Phường Kim Long");
+        let time = DateTime::from_timestamp_millis(1_761_523_200_750).expect("a time");
+        assert_eq!(city.local(time).to_rfc3339(), "2025-10-27T07:00:00+07:00");
+        assert_eq!(City::read(Path::new("/nowhere")).expect_err("no folder").0.len(), 3);
+    }
+}

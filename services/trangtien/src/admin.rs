@@ -5,6 +5,7 @@
 mod audit;
 mod dead_letter;
 mod key;
+mod officer;
 
 use anyhow::Context as _;
 use chrono::Utc;
@@ -54,6 +55,39 @@ pub enum Command {
         /// Why.
         #[command(flatten)]
         why: Why,
+    },
+    /// Gives a person a role, among them the first `admin`, who then gives roles over HTTP.
+    GrantRole {
+        /// Which city.
+        #[command(flatten)]
+        place: Place,
+        /// To whom, which, where.
+        #[command(flatten)]
+        post: officer::Post,
+        /// Why.
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Takes a role from a person; it ends everywhere within seconds.
+    RevokeRole {
+        /// Which city.
+        #[command(flatten)]
+        place: Place,
+        /// From whom, which, where.
+        #[command(flatten)]
+        post: officer::Post,
+        /// Why.
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Shows who holds which role, since when and by whom.
+    Roles {
+        /// Which city.
+        #[command(flatten)]
+        place: Place,
+        /// Which roles.
+        #[command(flatten)]
+        which: officer::Which,
     },
     /// The keys that sign tokens.
     #[command(subcommand)]
@@ -110,6 +144,9 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
             println!("{user_id} is a supervisor of field reports");
             Ok(())
         }
+        Command::GrantRole { place, post, why } => officer::grant(&place, &post, &why).await,
+        Command::RevokeRole { place, post, why } => officer::revoke(&place, &post, &why).await,
+        Command::Roles { place, which } => officer::list(&place, &which).await,
         Command::Keys(command) => key::run(command).await,
         Command::Audit(command) => audit::run(command).await,
     }

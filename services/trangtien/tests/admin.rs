@@ -148,6 +148,42 @@ async fn keys_rotate_and_supervisors_are_appointed_on_record() {
 }
 
 #[tokio::test]
+async fn roles_are_given_and_taken_once_and_on_record() {
+    let city = City::new().await;
+    let person = Uuid::now_v7();
+    let nobody = city.fails(&["grant-role", &person.to_string(), "admin"]).await;
+    assert!(nobody.contains("not-found"), "{nobody}");
+    sqlx::query(
+        "INSERT INTO identity.citizen (id, phone_digest, data_key, phone, language, created_at, updated_at)
+        VALUES ($1, sha256('a'), 'k', 'p', 'vi', now(), now())",
+    )
+    .bind(person)
+    .execute(&city.admin())
+    .await
+    .expect("a citizen");
+    let person = person.to_string();
+    let first = city.works(&["grant-role", &person, "admin", "--reason", "first of the city"]).await;
+    assert_eq!(first, format!("{person} now holds admin\n"));
+    let again = city.works(&["grant-role", &person, "admin"]).await;
+    assert!(again.contains("held before"), "{again}");
+    let unscoped = city.fails(&["grant-role", &person, "agency.head"]).await;
+    assert!(unscoped.contains("name an agency"), "{unscoped}");
+    city.works(&["grant-role", &person, "agency.head", "--agency", "HEPCO", "--ward", "19753"]).await;
+    let listed = city.works(&["roles", "--user", &person]).await;
+    assert!(listed.contains("agency.head:HEPCO:19753 since") && listed.ends_with("2 roles\n"), "{listed}");
+
+    let taken = city.works(&["revoke-role", &person, "admin", "--reason", "left"]).await;
+    assert_eq!(taken, format!("{person} holds no longer admin\n"));
+    let twice = city.works(&["revoke-role", &person, "admin"]).await;
+    assert!(twice.contains("had lost before"), "{twice}");
+    assert!(city.works(&["roles", "--role", "admin"]).await.ends_with("0 roles\n"));
+    let history = city.works(&["roles", "--role", "admin", "--history"]).await;
+    assert!(history.contains("until") && history.ends_with("1 roles\n"), "{history}");
+    let found = city.works(&["audit", "search", "--subject", &person, "--action", "role."]).await;
+    assert!(found.contains("role.revoke \"admin\"") && found.contains("left") && found.ends_with("3 records\n"), "{found}");
+}
+
+#[tokio::test]
 async fn the_audit_is_verified_with_and_without_a_city() {
     let city = City::new().await;
     city.works(&["keys", "rotate"]).await;

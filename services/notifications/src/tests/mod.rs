@@ -1,7 +1,9 @@
 //! The whole role on a private PostgreSQL, against a sandbox over HTTP and an identity over gRPC.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may break off")]
 
+mod alert;
 mod citizen;
+mod fan_out;
 mod flow;
 mod identity;
 mod lanes;

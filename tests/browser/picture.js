@@ -8,10 +8,13 @@ const city = await City.open();
 const browser = await openBrowser();
 try {
   const page = await openPage(browser, city.url, { width: 1600, height: 900 });
+  // Figures that still glide to their value would not add up.
+  await page.emulateMedia({ reducedMotion: 'reduce' });
   await page.goto(`${city.url}/ioc?lang=en&theme=dark`);
   await page.locator('[data-badge="live"]').waitFor();
   await page.locator('[data-role="books"][data-state="ready"]').waitFor();
   await page.waitForFunction(() => document.querySelectorAll('[data-list="payments"] li').length > 3);
+  await page.locator('canvas:not([data-map="0"])').waitFor();
   await page.screenshot({ path: IMAGE });
 } finally {
   await browser.close();

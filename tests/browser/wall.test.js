@@ -19,6 +19,19 @@ before(async () => {
 });
 after(() => browser?.close());
 
+/** The colour that most of a canvas's opaque pixels have, and that of its text; `null` while it is blank. */
+function commonColour(canvas) {
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const counts = new Map();
+  for (let at = 0; at < data.length; at += 4) {
+    if (data[at + 3] < 255) continue;
+    const colour = `rgb(${data[at]}, ${data[at + 1]}, ${data[at + 2]})`;
+    counts.set(colour, (counts.get(colour) ?? 0) + 1);
+  }
+  const [most] = [...counts].sort((one, other) => other[1] - one[1]);
+  return most ? [most[0], getComputedStyle(canvas).color] : null;
+}
+
 async function openWall(origin, query = '') {
   const page = await openPage(browser, origin);
   await page.goto(`${origin}/ioc${query}`);
@@ -68,11 +81,14 @@ test('a report shows within seconds: open, received, today, on the map and in it
   await citizen.report('TT', { lat: 16.479631, lon: 107.574292 });
   await until('the figures move', async () => (await figures()).every((value, index) => value > before[index]));
   await until('the ward has one more', async () => (await inWard()) > wardBefore);
-  const colours = await page.locator('canvas').evaluate((canvas) => {
-    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-    return new Set(new Uint32Array(data.buffer)).size;
-  });
-  assert.ok(colours > 3, 'the map is drawn');
+  for (const reducedMotion of ['no-preference', 'reduce']) {
+    await page.emulateMedia({ reducedMotion });
+    await page.reload();
+    await page.locator('[data-badge="live"]').waitFor();
+    await page.locator('canvas[data-map="40"]').waitFor();
+    const [drawn, ink] = await until('the map is drawn', () => page.locator('canvas').evaluate(commonColour));
+    assert.notEqual(drawn, ink, `wards have a colour of their own (motion: ${reducedMotion})`);
+  }
   await until('the wall shows what the overview says', async () => {
     const { reports } = await city.get('/ioc/v1/overview');
     const open = reports.wards.reduce((sum, row) => sum + row.open, 0);

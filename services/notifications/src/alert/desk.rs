@@ -30,6 +30,8 @@ use crate::meter::Meter;
 
 /// The longest time for which an alert is in force.
 pub(crate) const MAX_LIFE: TimeDelta = TimeDelta::days(7);
+/// How long the end of an alert can be told at least, however soon the alert would have ended by itself.
+const END_LIFE: TimeDelta = TimeDelta::hours(6);
 
 /// Where officers work on alerts. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -125,7 +127,7 @@ impl Desk {
             state: State::Released,
             drafted_by: officer,
             released_by: Some(officer),
-            expires_at: alert.life.expires_at,
+            expires_at: alert.life.expires_at.max((now + END_LIFE).trunc_subsecs(0)),
         };
         let mut ending = self.new_alert(life, alert.content.cancelled(reason), Some(id));
         self.send(transaction, &mut ending, now).await?;

@@ -10,6 +10,9 @@
 //!
 //! No database connection is held while an outside party is asked.
 //!
+//! A warning that is replaced, ended or expired while its message waits is not sent any more: the message is suppressed as
+//! `overtaken`, unless some device has it.
+//!
 //! **A one-time code is never stored or logged.** It is taken from identity when it is sent, lives in memory for that
 //! attempt, and is dropped. Identity hands a code out once, and again to us within [`RETAKE_WINDOW`] of the first time.
 //! So the ways this can break end right:
@@ -89,6 +92,8 @@ struct Outgoing {
     parameters: Value,
     state: String,
     created_at: DateTime<Utc>,
+    /// It is part of an alert that is not in force any more.
+    is_overtaken: bool,
 }
 
 /// What one run made of a message.
@@ -165,6 +170,7 @@ impl Sender {
             return Ok(Outcome::Done);
         }
         let verdict = match message.channel {
+            _ if message.is_overtaken => self.drop_overtaken(&message).await,
             Channel::Sms if message.template == template::OTP => self.send_code(&message).await,
             Channel::Sms => self.send_text(&message).await,
             Channel::Push => self.send_push(&message).await,
@@ -178,6 +184,14 @@ impl Sender {
             other => other?,
         };
         self.conclude(job, &message, verdict).await
+    }
+
+    /// A warning that is over goes to nobody else.
+    async fn drop_overtaken(&self, message: &Outgoing) -> Result<Verdict, RunError> {
+        Ok(match message.channel {
+            Channel::Push if self.reached_any(message.id).await? => Verdict::Ended(State::Delivered, None),
+            _ => Verdict::Ended(State::Suppressed, Some("overtaken")),
+        })
     }
 
     async fn conclude(&self, job: &Job, message: &Outgoing, verdict: Verdict) -> Result<Outcome, RunError> {
@@ -257,9 +271,12 @@ impl Sender {
 
     async fn read(&self, id: Uuid) -> Result<Option<Outgoing>, RunError> {
         let row = sqlx::query!(
-            "SELECT recipient, lane, channel, template, parameters, state, created_at
-             FROM notifications.message WHERE id = $1",
-            id
+            r#"SELECT recipient, lane, channel, template, parameters, message.state, created_at,
+                      coalesce(alert.state <> 'released' OR alert.expires_at <= $2, false) AS "is_overtaken!"
+               FROM notifications.message LEFT JOIN notifications.alert ON alert.id = message.event_id
+               WHERE message.id = $1"#,
+            id,
+            self.clock.now()
         );
         let Some(row) = row.fetch_optional(&self.pool).await? else { return Ok(None) };
         Ok(Some(Outgoing {
@@ -271,6 +288,7 @@ impl Sender {
             parameters: row.parameters,
             state: row.state,
             created_at: row.created_at,
+            is_overtaken: row.is_overtaken,
         }))
     }
 

@@ -248,6 +248,20 @@ async fn an_end_stops_the_fan_out_and_reaches_those_who_were_warned() {
 }
 
 #[tokio::test]
+async fn a_message_that_waits_is_not_sent_once_its_warning_is_over() {
+    let town = Town::start().await;
+    let users = people(&town, "19774", 1).await;
+    let alert = released(&town, &["19774"]).await;
+    finish(&fan_out(&town, 10), alert).await;
+    assert_eq!(town.message(users[0], "push").await.0, "waiting");
+    town.later(TimeDelta::hours(12));
+    let role = town.role().await;
+    assert_eq!(town.settled(users[0], "push").await, ("suppressed".to_owned(), Some("overtaken".to_owned())));
+    assert!(town.received(&format!("/push?token=phone-{}", users[0])).await.is_empty());
+    role.stop().await;
+}
+
+#[tokio::test]
 async fn thousands_are_queued_in_seconds_and_the_first_leave_at_once() {
     const PEOPLE: u32 = 5_000;
     let town = Town::start().await;

@@ -189,6 +189,7 @@ enum Which {
 #[into_params(parameter_in = Query)]
 pub(crate) struct BillQuery {
     /// `open` for those to be paid, `ended` for all others; without, all.
+    #[param(inline)]
     state: Option<Which>,
     /// Items wanted, 1 to 200; 50 when absent.
     #[param(minimum = 1, maximum = 200)]

@@ -66,7 +66,10 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
         token: push.token.clone(),
         timeout_ms: GATEWAY_TIMEOUT_MS,
     });
-    config.ioc.public_wall = true;
+    // A demonstration shows its wall to everyone, unless somebody wants to see it guarded.
+    if std::env::var_os("TRANGTIEN_IOC__PUBLIC_WALL").is_none() {
+        config.ioc.public_wall = true;
+    }
     Ok(config)
 }
 

@@ -1,7 +1,7 @@
 //! Routes of field reports: thin adapters from HTTP to use cases. Only these files know axum.
 //!
 //! Who may call: what is public takes no token. A citizen's token reaches the citizen's own reports; an officer is known by
-//! `reports.officer`. A report that the caller may not see does not exist.
+//! `reports.officer`, else by the roles of the token. A report that the caller may not see does not exist.
 
 mod category;
 mod citizen;
@@ -106,9 +106,9 @@ enum Viewer {
     Public,
 }
 
-/// The officer that a caller is, or a refusal.
-async fn officer(connection: &mut PgConnection, principal: &Principal) -> Result<officers::Officer, Error> {
-    officers::find(connection, principal.subject).await?.ok_or(Error::Forbidden)
+/// As which officer a caller acts, or a refusal.
+async fn officer(connection: &mut PgConnection, principal: &Principal) -> Result<Actor, Error> {
+    officers::acting(connection, principal).await?.ok_or(Error::Forbidden)
 }
 
 /// One report, and as whom the caller sees it; `NotFound` when not at all.
@@ -119,7 +119,7 @@ async fn visible(
 ) -> Result<(list::Row, Viewer), Error> {
     let row = list::find(connection, id).await?.ok_or(Error::NotFound)?;
     if let Some(principal) = principal {
-        match officers::find(connection, principal.subject).await?.map(|officer| officer.actor()) {
+        match officers::acting(connection, principal).await? {
             Some(Actor::Ioc | Actor::Supervisor) => return Ok((row, Viewer::Ioc)),
             Some(Actor::Agency(code)) if row.progress.concerns(&code) => return Ok((row, Viewer::Agency)),
             _ => {}

@@ -1,8 +1,10 @@
 //! Officers: who acts for the operations centre or for an agency, and how they come to.
 //!
-//! Kept here, by the opaque id of identity, because access tokens carry no roles yet. Every appointment is written down.
+//! Kept here, by the opaque id of identity, and every appointment is written down. Whoever was not appointed here acts as the
+//! roles of their access token say: `ioc.lead`, `ioc.operator`, `agency.head:CODE`, `agency.officer:CODE`.
 
 use chrono::{DateTime, Utc};
+use platform::auth::Principal;
 use platform::id;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
@@ -71,7 +73,28 @@ pub struct Appointment {
     pub agency: Option<String>,
 }
 
-/// The officer that a person is, if one.
+/// As whom a caller acts, if as an officer: as they were appointed here, else as their token says.
+pub(crate) async fn acting(connection: &mut PgConnection, caller: &Principal) -> Result<Option<Actor>, sqlx::Error> {
+    let appointed = find(connection, caller.subject).await?;
+    Ok(appointed.map(|officer| officer.actor()).or_else(|| by_roles(&caller.roles)))
+}
+
+/// As whom somebody with these roles acts; the widest counts. A role in one ward of an agency is none here: agencies of wards
+/// have codes of their own.
+fn by_roles(roles: &[String]) -> Option<Actor> {
+    let holds = |name: &str| roles.iter().any(|role| role == name);
+    let agency = |role: &String| {
+        let code = role.strip_prefix("agency.head:").or_else(|| role.strip_prefix("agency.officer:"))?;
+        (!code.contains(':')).then(|| Actor::Agency(code.to_owned()))
+    };
+    match (holds("ioc.lead"), holds("ioc.operator")) {
+        (true, _) => Some(Actor::Supervisor),
+        (false, true) => Some(Actor::Ioc),
+        (false, false) => roles.iter().find_map(agency),
+    }
+}
+
+/// The officer that a person was appointed as, if one.
 pub(crate) async fn find(connection: &mut PgConnection, user: Uuid) -> Result<Option<Officer>, sqlx::Error> {
     sqlx::query_as!(Officer, "SELECT user_id, role, agency, appointed_at FROM reports.officer WHERE user_id = $1", user)
         .fetch_optional(connection)
@@ -147,4 +170,23 @@ pub async fn dismiss(pool: &PgPool, user: Uuid, by: Option<Uuid>, now: DateTime<
     .await?;
     tx.commit().await?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_widest_role_counts_and_a_wards_none() {
+        let acts = |roles: &[&str]| by_roles(&roles.iter().map(|role| (*role).to_owned()).collect::<Vec<_>>());
+        let hepco = Some(Actor::Agency("HEPCO".to_owned()));
+        assert_eq!(acts(&["agency.officer:HEPCO", "ioc.operator", "ioc.lead"]), Some(Actor::Supervisor));
+        assert_eq!(acts(&["agency.officer:HEPCO", "ioc.operator"]), Some(Actor::Ioc));
+        assert_eq!(acts(&["finance.officer", "agency.officer:HEPCO"]), hepco);
+        assert_eq!(acts(&["agency.head:HEPCO"]), hepco);
+        for none in [&[][..], &["admin"], &["agency.officer"], &["agency.officer:HEPCO:19753"], &["ioc.operator:HEPCO"]]
+        {
+            assert_eq!(acts(none), None, "{none:?}");
+        }
+    }
 }

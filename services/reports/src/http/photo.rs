@@ -25,11 +25,11 @@ use crate::{officer, picture};
 pub(crate) const MAX_UPLOAD: usize = 8 << 20;
 
 /// As whom a caller adds a photo: as the reporter, else as an officer.
-async fn adder(tx: &mut PgConnection, locked: &Locked, caller: Uuid) -> Result<Actor, Error> {
-    if locked.reporter == Some(caller) {
+async fn adder(tx: &mut PgConnection, locked: &Locked, caller: &Principal) -> Result<Actor, Error> {
+    if locked.reporter == Some(caller.subject) {
         return Ok(Actor::Reporter);
     }
-    let actor = officer::find(tx, caller).await?.map(|officer| officer.actor());
+    let actor = officer::acting(tx, caller).await?;
     actor
         .filter(|actor| match actor {
             Actor::Agency(code) => locked.case.concerns(code),
@@ -81,7 +81,7 @@ pub(super) async fn upload(
     reports.photos.put(id, photo, picture.bytes.clone()).await?;
     once(&reports, key, StatusCode::CREATED, async |tx| {
         let locked = report::lock(tx, id).await?.ok_or(Error::NotFound)?;
-        let actor = adder(tx, &locked, principal.subject).await?;
+        let actor = adder(tx, &locked, &principal).await?;
         let view = photo::add(&reports, tx, &locked, &actor, (photo, &picture)).await?;
         Ok((view, vec![Count::Photo("stored")]))
     })
@@ -113,7 +113,7 @@ fn refuse_body(rejection: BytesRejection) -> Problem {
 async fn allowed(reports: &App, principal: &Principal, id: Uuid) -> Result<(), Error> {
     let mut tx = platform::db::begin(&reports.pool).await?;
     let locked = report::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
-    let actor = adder(&mut tx, &locked, principal.subject).await?;
+    let actor = adder(&mut tx, &locked, principal).await?;
     photo::kind(&locked.case, &actor)?;
     Ok(())
 }

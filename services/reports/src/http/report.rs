@@ -102,7 +102,7 @@ pub(super) async fn submit(
     once(&reports, key, StatusCode::CREATED, async |tx| {
         let sender = match body.channel.unwrap_or(Channel::App) {
             Channel::App => Sender::Citizen(principal.subject),
-            Channel::Call => match officer(tx, &principal).await?.actor() {
+            Channel::Call => match officer(tx, &principal).await? {
                 Actor::Ioc | Actor::Supervisor => Sender::Operator(principal.subject),
                 _ => return Err(Error::Forbidden),
             },
@@ -239,7 +239,7 @@ pub(super) async fn queue(
     let page = PageQuery { limit: query.limit, cursor: query.cursor };
     let (limit, after) = (page.limit()?, page.after::<(DateTime<Utc>, Uuid)>()?);
     let mut connection = reports.pool.acquire().await?;
-    let agency = match officer(&mut connection, &principal).await?.actor() {
+    let agency = match officer(&mut connection, &principal).await? {
         Actor::Agency(own) if query.agency.as_ref().is_none_or(|asked| *asked == own) => Some(own),
         Actor::Agency(_) => return Err(Error::Forbidden.into()),
         _ => query.agency,

@@ -207,7 +207,7 @@ pub(super) async fn act(
             public_text: body.public_text.as_ref().map(|text| text.as_str().to_owned()),
         })
     };
-    let actor = officer(&mut *reports.pool.acquire().await?, &principal).await?.actor();
+    let actor = officer(&mut *reports.pool.acquire().await?, &principal).await?;
     let deed = deed(actor.clone())?;
     let key = key(&principal, "report.transition", client_key, fingerprint);
     once(&reports, key, StatusCode::CREATED, async |tx| {

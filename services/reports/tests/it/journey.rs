@@ -187,6 +187,34 @@ async fn a_supervisor_appoints_officers_and_every_appointment_is_kept() {
 }
 
 #[tokio::test]
+async fn roles_of_the_token_make_officers_without_an_appointment() {
+    let stage = Stage::new().await;
+    stage.report(Uuid::now_v7()).await;
+    let queue = async |user: Uuid, roles: &[&str]| {
+        let token = stage.token_of_roles(user, roles);
+        let request = http::Request::get("/reports/v1/queue").header("authorization", format!("Bearer {token}"));
+        stage.call(request.body(axum::body::Body::empty()).expect("a request")).await
+    };
+    let items = |answer: Value| answer["items"].as_array().map(Vec::len);
+    let person = Uuid::now_v7();
+    let (agency, ward) = (format!("agency.officer:{ROADS}"), format!("agency.officer:{ROADS}:19753"));
+    assert_eq!(items(queue(person, &["ioc.operator"]).await.expect(200)), Some(1));
+    assert_eq!(items(queue(person, &["ioc.lead"]).await.expect(200)), Some(1));
+    assert_eq!(items(queue(person, &[&agency]).await.expect(200)), Some(0), "it was not given to them");
+    for roles in [&[][..], &["admin"], &["finance.officer"], &[ward.as_str()]] {
+        assert_eq!(queue(person, roles).await.refused(403), "forbidden");
+    }
+    stage.get(Some(person), "/reports/v1/queue").await.expect(403);
+
+    // An appointment would outlive the role that made it.
+    let request = http::Request::put(format!("/reports/v1/officers/{person}"))
+        .header("authorization", format!("Bearer {}", stage.token_of_roles(person, &["ioc.lead", "admin"])))
+        .header("content-type", "application/json");
+    let body = json!({"role": "supervisor"}).to_string().into();
+    assert_eq!(stage.call(request.body(body).expect("a request")).await.refused(403), "forbidden");
+}
+
+#[tokio::test]
 async fn lists_join_without_gap_and_show_only_what_is_public() {
     let stage = Stage::new().await;
     let citizen = Uuid::now_v7();

@@ -138,6 +138,11 @@ impl Stage {
         self.issuer.token(user, user, 600)
     }
 
+    /// The token of somebody who holds roles of the city.
+    pub(crate) fn token_of_roles(&self, user: Uuid, roles: &[&str]) -> String {
+        self.issuer.officer_token(user, user, 600, roles)
+    }
+
     pub(crate) async fn call(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("a router always answers");
         let (parts, body) = response.into_parts();

@@ -39,11 +39,13 @@ pub(super) struct OfficerQuery {
     /// Only this officer's; one's own may be listed by anyone.
     user_id: Option<Uuid>,
     /// Only of this role.
+    #[param(inline)]
     role: Option<RoleKind>,
     /// Only of the agency with this code.
     #[param(max_length = 24)]
     agency: Option<String>,
     /// `held` when absent; `ended` and `all` show the history.
+    #[param(inline)]
     state: Option<GrantState>,
     /// Items wanted, 1 to 200; 50 when absent.
     #[param(minimum = 1, maximum = 200)]

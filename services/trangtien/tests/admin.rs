@@ -180,7 +180,10 @@ async fn roles_are_given_and_taken_once_and_on_record() {
     let history = city.works(&["roles", "--role", "admin", "--history"]).await;
     assert!(history.contains("until") && history.ends_with("1 roles\n"), "{history}");
     let found = city.works(&["audit", "search", "--subject", &person, "--action", "role."]).await;
-    assert!(found.contains("role.revoke \"admin\"") && found.contains("left") && found.ends_with("3 records\n"), "{found}");
+    assert!(
+        found.contains("role.revoke \"admin\"") && found.contains("left") && found.ends_with("3 records\n"),
+        "{found}"
+    );
 }
 
 #[tokio::test]

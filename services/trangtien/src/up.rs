@@ -86,7 +86,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     progress.step(format!("Ready: {}", city.info.http));
     progress.say(city.welcome());
     let traffic = Shutdown::new();
-    let making = options.traffic.map(|per_second| city.make_traffic(per_second, (&options, clock), &traffic)).transpose()?;
+    let making =
+        options.traffic.map(|per_second| city.make_traffic(per_second, (&options, clock), &traffic)).transpose()?;
     let ended = tokio::select! {
         () = stop.asked() => Ok(()),
         error = city.look_after(&progress) => Err(error),

@@ -41,6 +41,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/cap/v1/alerts/{document}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The CAP 1.2 document of a released warning, in Vietnamese and English. */
+        get: operations["getAlertDocument"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cap/v1/feed.atom": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The warnings of the last 7 days as an Atom feed, newest first; each entry links to its CAP document. */
+        get: operations["getAlertFeed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -128,6 +162,52 @@ export interface paths {
         put: operations["set"];
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/officers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List officers and their roles
+         * @description Each item is one role of one officer, oldest first. Admins see all, leads of the operations centre its own, heads their agency's.
+         */
+        get: operations["list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/officers/{user_id}/roles/{role}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Give a role
+         * @description Admins give all roles, leads of the operations centre `ioc.operator`, heads of an agency `agency.officer` of it.
+         *     The officer's tokens say it from their next refresh on. Asked for again, nothing changes.
+         */
+        put: operations["grant"];
+        post?: never;
+        /**
+         * Take a role
+         * @description Who gives a role also takes it. Within five seconds every older access token of the officer is refused
+         *     (`reason: roles-changed`); a refresh gives one that says what is left. Asked for again, nothing changes.
+         */
+        delete: operations["revoke"];
         options?: never;
         head?: never;
         patch?: never;
@@ -355,6 +435,94 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/notifications/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All alerts, the newest draft first. Roles `ioc.operator` and `ioc.lead`. */
+        get: operations["listAlerts"];
+        put?: never;
+        /** Drafts a warning. Role `ioc.operator`. Nobody gets it before another officer releases it. */
+        post: operations["draftAlert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One alert. Roles `ioc.operator` and `ioc.lead`. */
+        get: operations["getAlert"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/alerts/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Withdraws a draft, or ends an alert in force; then everybody who got it hears so, and the answer is the message that
+         *     says it. Roles `ioc.operator` and `ioc.lead`; one officer is enough, because a false alarm must not wait. */
+        post: operations["cancelAlert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/alerts/{id}/reach": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many have a released alert, by ward and channel, counted now. Roles `ioc.operator` and `ioc.lead`. */
+        get: operations["getAlertReach"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/alerts/{id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Releases a draft: it goes to everybody in its wards at once. Roles `ioc.lead` and `ioc.operator`, never the officer who
+         *     drafted it. Doing it again changes nothing and answers the same, so no `Idempotency-Key` is needed. */
+        post: operations["releaseAlert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/notifications/v1/devices": {
         parameters: {
             query?: never;
@@ -459,6 +627,24 @@ export interface paths {
          */
         get: operations["streamInbox"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/wards": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The wards whose warnings the citizen gets. */
+        get: operations["getWards"];
+        /** Replaces them: where the citizen lives, works, has a family. Warnings released from then on follow. */
+        put: operations["replaceWards"];
         post?: never;
         delete?: never;
         options?: never;
@@ -792,6 +978,147 @@ export interface paths {
         put?: never;
         /** Takes a bank's word. */
         post: operations["receiveBankCallback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/bill-payments/{bill_payment_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One of the caller's payments of bills. */
+        get: operations["getBillPayment"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/bill-subscriptions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The customer codes that the caller has linked. */
+        get: operations["listBillSubscriptions"];
+        put?: never;
+        /** Links a customer code. The biller is asked at once; its bills stand in the caller's list with the answer. */
+        post: operations["createBillSubscription"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/bill-subscriptions/{subscription_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes a link away. Its bills leave the caller's list; a payment that is under way goes on. */
+        delete: operations["deleteBillSubscription"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/biller-callbacks/{biller_code}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a biller's word. */
+        post: operations["receiveBillerCallback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/billers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The billers that are connected. */
+        get: operations["listBillers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/bills": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Every bill of the customers that the caller has linked, the latest due day first. */
+        get: operations["listBills"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/bills/{bill_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One bill of a customer that the caller has linked. */
+        get: operations["getBill"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/bills/{bill_id}/payments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pays a bill.
+         * @description The money is set aside at once; it moves when the biller has recorded the payment, and comes back when the biller has not.
+         *     The answer is the same however often it is asked with one key; what became of it is told by `GET /wallet/v1/bill-payments/{id}`.
+         */
+        post: operations["createBillPayment"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1276,6 +1603,65 @@ export interface components {
              */
             overdue: number;
         };
+        /** @description A warning, as officers see it. */
+        AlertBody: {
+            /** @description What it says, and to which wards. */
+            content: components["schemas"]["Content"];
+            /**
+             * Format: date-time
+             * @description When that was.
+             */
+            drafted_at: string;
+            /**
+             * Format: uuid
+             * @description The officer who drafted it.
+             */
+            drafted_by: string;
+            /**
+             * Format: date-time
+             * @description When that was.
+             */
+            ended_at?: string | null;
+            /**
+             * Format: uuid
+             * @description The officer who withdrew, replaced or ended it.
+             */
+            ended_by?: string | null;
+            /**
+             * Format: date-time
+             * @description Until when it is in force.
+             */
+            expires_at: string;
+            /**
+             * Format: uuid
+             * @description The alert.
+             */
+            id: string;
+            /**
+             * @description Names its CAP document: `/cap/v1/alerts/{identifier}.xml`, from the release on.
+             * @example VN-46-019a1f0c-7a51-7e21-9c55-0f6a3a1e8d10
+             */
+            identifier: string;
+            /** @description Whether it is the first about its event, or replaces or ends an earlier one. */
+            kind: components["schemas"]["Kind"];
+            /**
+             * Format: date-time
+             * @description When that was.
+             */
+            released_at?: string | null;
+            /**
+             * Format: uuid
+             * @description The officer who released it.
+             */
+            released_by?: string | null;
+            /** @description How it stands now. */
+            state: components["schemas"]["State"];
+            /**
+             * Format: uuid
+             * @description The alert that it replaces or ends.
+             */
+            supersedes?: string | null;
+        };
         /** @description An answer to what was asked. */
         AnswerBody: {
             text: string;
@@ -1308,6 +1694,119 @@ export interface components {
          * @enum {string}
          */
         AttributeKind: "text" | "number" | "choice" | "flag";
+        /** @description A text in both languages. */
+        Bilingual: {
+            /** @description English. */
+            en: string;
+            /** @description Vietnamese. */
+            vi: string;
+        };
+        /**
+         * Format: uuid
+         * @description One bill.
+         */
+        BillId: string;
+        /** @description A payment of a bill that was asked for. */
+        BillPaymentAccepted: {
+            amount: components["schemas"]["Money"];
+            bill_id: components["schemas"]["BillId"];
+            id: components["schemas"]["BillPaymentId"];
+            /** Format: date-time */
+            requested_at: string;
+            /** @description `held`: the money is set aside; ask for the payment to see how it goes on. */
+            state: components["schemas"]["BillPaymentState"];
+        };
+        /**
+         * Format: uuid
+         * @description One payment of a bill; also the request id at the biller and the hold in the ledger.
+         */
+        BillPaymentId: string;
+        /**
+         * @description Where the payment of a bill stands.
+         * @enum {string}
+         */
+        BillPaymentState: "requested" | "held" | "confirming" | "unknown" | "paid" | "failed";
+        /** @description A payment of a bill. */
+        BillPaymentView: {
+            amount: components["schemas"]["Money"];
+            bill_id: components["schemas"]["BillId"];
+            biller_code: string;
+            /** @description The biller's own reference of the payment, once it gave one. */
+            biller_reference?: string | null;
+            customer_code: string;
+            id: components["schemas"]["BillPaymentId"];
+            /** @description Why it failed: our code or the biller's. */
+            reason?: string | null;
+            /** @description The biller's name for the bill. */
+            reference: string;
+            /** Format: date-time */
+            requested_at: string;
+            /** @description `requested` → `held` → `confirming` → `paid` or `failed`; `unknown` while the biller's answer is not known: it is being confirmed. */
+            state: components["schemas"]["BillPaymentState"];
+            /**
+             * Format: uuid
+             * @description The transaction in the wallet, once paid; its receipt is `GET /wallet/v1/transactions/{id}/receipt`.
+             */
+            transaction_id?: string | null;
+            /** Format: date-time */
+            updated_at: string;
+        };
+        /** @description What we have made of a biller's word. */
+        BillRecorded: {
+            /** @description Where the payment stands now. */
+            state: components["schemas"]["BillPaymentState"];
+        };
+        /**
+         * @description Where a bill stands.
+         * @enum {string}
+         */
+        BillState: "open" | "being-paid" | "paid" | "closed";
+        /** @description A bill of a customer that the caller has linked. */
+        BillView: {
+            amount: components["schemas"]["Money"];
+            biller_code: string;
+            /** @description In the request's language. */
+            biller_name: string;
+            customer_code: string;
+            /** @description How the amount comes about, in the biller's own form. */
+            details: Record<string, never>;
+            /**
+             * Format: date
+             * @description The last day to pay.
+             */
+            due_on: string;
+            id: components["schemas"]["BillId"];
+            /** Format: date */
+            issued_on: string;
+            kind: components["schemas"]["BillerKind"];
+            /** @description What the caller calls the customer. */
+            label?: string | null;
+            /** @description Whether it is open and that day is over, in the city's zone. */
+            overdue: boolean;
+            payment?: components["schemas"]["OwnPayment"] | null;
+            /** @description What it is for, such as a month. */
+            period: string;
+            /** @description The biller's name for the bill. */
+            reference: string;
+            state: components["schemas"]["BillState"];
+        };
+        /**
+         * @description What a biller delivers.
+         * @enum {string}
+         */
+        BillerKind: "electricity" | "water";
+        /** @description All billers. */
+        BillerList: {
+            items: components["schemas"]["BillerView"][];
+        };
+        /** @description A biller whose bills can be paid. */
+        BillerView: {
+            code: string;
+            customer_code: components["schemas"]["CustomerCodeForm"];
+            kind: components["schemas"]["BillerKind"];
+            /** @description In the request's language. */
+            name: string;
+        };
         /** @description One kind of transfer in the books. */
         BookTotal: {
             /** @description Their sum. */
@@ -1350,27 +1849,32 @@ export interface components {
          * @enum {string}
          */
         BooksState: "unknown" | "equal" | "different";
-        /** @description What a bank says. Fields that a bank adds are ignored. */
+        /** @description What a partner says. Fields that a partner adds are ignored. */
         Callback: {
-            /** @description How much was collected. */
+            /** @description How much it is about. */
             amount: components["schemas"]["Money"];
-            /** @description The bank's own reference. */
-            bank_reference?: string | null;
             /** @description Why it failed. */
             reason?: string | null;
+            /** @description The partner's own reference; `bank_reference` and `biller_reference` are read as well. */
+            reference?: string | null;
             /**
              * Format: uuid
              * @description The id that we gave.
              */
             request_id: string;
             /** @description `succeeded` or `failed`. */
-            status: components["schemas"]["CallbackStatus"];
+            status: components["schemas"]["Status"];
+        };
+        /** @description Why a warning is ended. */
+        CancelBody: {
+            /** @description 1 to 500 characters each; citizens read it. */
+            reason: components["schemas"]["Bilingual"];
         };
         /**
-         * @description Where a collection stands at the bank.
+         * @description What kind of event it is about.
          * @enum {string}
          */
-        CallbackStatus: "processing" | "succeeded" | "failed";
+        Category: "geo" | "met" | "safety" | "security" | "rescue" | "fire" | "health" | "env" | "transport" | "infra" | "cbrne" | "other";
         /** @description One category of field reports. */
         CategoryBody: {
             /** @description What else it asks, in order. */
@@ -1395,6 +1899,11 @@ export interface components {
              */
             target_working_days: number;
         };
+        /**
+         * @description How sure it is.
+         * @enum {string}
+         */
+        Certainty: "observed" | "likely" | "possible" | "unlikely" | "unknown";
         /**
          * Format: uuid
          * @description A one-time code on its way.
@@ -1479,11 +1988,47 @@ export interface components {
             /** @description In a city for demonstrations: where the messages that it sends can be read. */
             sandbox?: string | null;
         };
+        /** @description What an alert says. */
+        Content: {
+            /** @description What kind of event. */
+            category: components["schemas"]["Category"];
+            /** @description How sure it is. */
+            certainty: components["schemas"]["Certainty"];
+            /** @description What happened and what is to be expected. */
+            description: components["schemas"]["Bilingual"];
+            /** @description The event, in a word or two. */
+            event: components["schemas"]["Bilingual"];
+            /** @description What is the matter, in one line. */
+            headline: components["schemas"]["Bilingual"];
+            /** @description What to do. */
+            instruction: components["schemas"]["Bilingual"];
+            outline?: components["schemas"]["Outline"] | null;
+            /** @description What people should do. */
+            response: components["schemas"]["Response"];
+            /** @description How great the threat. */
+            severity: components["schemas"]["Severity"];
+            /** @description Whether it is meant, or an exercise. */
+            status: components["schemas"]["Status"];
+            /** @description How soon to act. */
+            urgency: components["schemas"]["Urgency"];
+            /** @description Codes of the wards it concerns, each once. */
+            wards: string[];
+        };
         /**
          * @description A currency of ISO 4217, with its number of minor digits.
          * @enum {string}
          */
         Currency: "VND" | "USD";
+        /** @description The form of a biller's customer codes. */
+        CustomerCodeForm: {
+            /**
+             * Format: int32
+             * @description How many digits follow.
+             */
+            digits: number;
+            /** @description What every code begins with. */
+            prefix: string;
+        };
         /** @description What a code says. */
         Decoded: {
             /** @description Everybody that the code pays, in order of tags. */
@@ -1647,6 +2192,21 @@ export interface components {
             /** @description Wards and communes, by code. */
             wards: components["schemas"]["Named"][];
         };
+        /** @description A warning to be drafted. */
+        DraftBody: {
+            /** @description What it says, and to which wards. */
+            content: components["schemas"]["Content"];
+            /**
+             * Format: date-time
+             * @description Until when it is in force, at most 7 days from now.
+             */
+            expires_at: string;
+            /**
+             * Format: uuid
+             * @description The alert in force that it replaces when it is released.
+             */
+            updates?: string | null;
+        };
         /** @description One report as a feature. */
         Feature: {
             geometry: components["schemas"]["Point"];
@@ -1662,6 +2222,64 @@ export interface components {
             features: components["schemas"]["Feature"][];
             /** @description `FeatureCollection`. */
             type: string;
+        };
+        /** @description A role that a person holds or held. */
+        Grant: {
+            /**
+             * @description Code of the agency in which it counts.
+             * @example HEPCO
+             */
+            agency?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            granted_at: string;
+            /**
+             * Format: uuid
+             * @description The officer who gave it; null when an operator did so on the machine.
+             */
+            granted_by?: string | null;
+            /**
+             * Format: uuid
+             * @description The grant.
+             */
+            id: string;
+            /**
+             * @description The role as tokens and paths say it, with its scope.
+             * @example agency.officer:HEPCO
+             */
+            name: string;
+            /**
+             * Format: date-time
+             * @description Until when; null while it is held.
+             */
+            revoked_at?: string | null;
+            /**
+             * Format: uuid
+             * @description The officer who took it; null while it is held, and when an operator did so on the machine.
+             */
+            revoked_by?: string | null;
+            /**
+             * @description The role alone.
+             * @example agency.officer
+             */
+            role: string;
+            /**
+             * Format: uuid
+             * @description The officer, by the id that `GET /identity/v1/me` tells them.
+             */
+            user_id: string;
+            /** @description Code of the one ward in which it counts, if not everywhere in the agency. */
+            ward?: string | null;
+        };
+        /** @description Why a role is given. */
+        GrantRequest: {
+            /**
+             * @description For the audit: 1 to 200 characters that name nobody; ids and numbers of papers are welcome.
+             * @example decision 118/QĐ-UBND
+             */
+            reason: string;
         };
         /** @description The process runs. */
         Health: {
@@ -1724,7 +2342,7 @@ export interface components {
              */
             id: string;
             /**
-             * @description What happened: `payment-sent`, `payment-received`, `top-up-completed`, `top-up-failed`; more may come.
+             * @description What happened: `payment-sent`, `payment-received`, `top-up-completed`, `top-up-failed`, `bill-paid`, `bill-payment-failed`; more may come.
              * @example payment-sent
              */
             kind: string;
@@ -1751,6 +2369,11 @@ export interface components {
             /** @description The public key, `name+id+key`; `null` when this city signs none. */
             key?: string | null;
         };
+        /**
+         * @description Which message of CAP an alert is.
+         * @enum {string}
+         */
+        Kind: "alert" | "update" | "cancel";
         /**
          * @description How fast a report moves.
          * @enum {string}
@@ -1930,6 +2553,11 @@ export interface components {
             /** @description What it is called. */
             name: components["schemas"]["CityName"];
         };
+        /** @description A bill to be paid. */
+        NewBillPayment: {
+            /** @description The amount that the citizen saw: exactly the bill's. */
+            amount: components["schemas"]["Money"];
+        };
         /** @description A device to register. */
         NewDeviceBody: {
             /**
@@ -2001,6 +2629,21 @@ export interface components {
              * @example Bạch Đằng
              */
             name: string;
+        };
+        /** @description A customer code to be linked. */
+        NewSubscription: {
+            /**
+             * @description Code of a biller, from `GET /wallet/v1/billers`.
+             * @example PCHUE
+             */
+            biller_code: string;
+            /**
+             * @description The customer's code at that biller.
+             * @example PC12345678901
+             */
+            customer_code: string;
+            /** @description What the citizen calls it. */
+            label?: string | null;
         };
         /** @description A till to be made. */
         NewTill: {
@@ -2074,6 +2717,25 @@ export interface components {
              */
             resend_after: number;
         };
+        /** @description Where in the wards an alert concerns people. */
+        Outline: {
+            /**
+             * @description A point `latitude,longitude`, a space, and a radius in kilometres.
+             * @example [
+             *       "16.4637,107.585 1.5"
+             *     ]
+             */
+            circles?: string[];
+            /** @description The place in words. */
+            description: components["schemas"]["Bilingual"];
+            /**
+             * @description Points `latitude,longitude`, separated by spaces; the last is the first again.
+             * @example [
+             *       "16.46,107.55 16.47,107.55 16.47,107.56 16.46,107.55"
+             *     ]
+             */
+            polygons?: string[];
+        };
         /** @description Everything that the wall shows, read at one moment. */
         Overview: {
             /**
@@ -2116,6 +2778,109 @@ export interface components {
             today: components["schemas"]["Tally"][];
             /** @description Sums since the beginning. */
             totals: components["schemas"]["Tally"][];
+        };
+        /** @description The caller's own payment of a bill. */
+        OwnPayment: {
+            id: components["schemas"]["BillPaymentId"];
+            state: components["schemas"]["BillPaymentState"];
+        };
+        /** @description One page of a list. */
+        Page_AlertBody: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description What it says, and to which wards. */
+                content: components["schemas"]["Content"];
+                /**
+                 * Format: date-time
+                 * @description When that was.
+                 */
+                drafted_at: string;
+                /**
+                 * Format: uuid
+                 * @description The officer who drafted it.
+                 */
+                drafted_by: string;
+                /**
+                 * Format: date-time
+                 * @description When that was.
+                 */
+                ended_at?: string | null;
+                /**
+                 * Format: uuid
+                 * @description The officer who withdrew, replaced or ended it.
+                 */
+                ended_by?: string | null;
+                /**
+                 * Format: date-time
+                 * @description Until when it is in force.
+                 */
+                expires_at: string;
+                /**
+                 * Format: uuid
+                 * @description The alert.
+                 */
+                id: string;
+                /**
+                 * @description Names its CAP document: `/cap/v1/alerts/{identifier}.xml`, from the release on.
+                 * @example VN-46-019a1f0c-7a51-7e21-9c55-0f6a3a1e8d10
+                 */
+                identifier: string;
+                /** @description Whether it is the first about its event, or replaces or ends an earlier one. */
+                kind: components["schemas"]["Kind"];
+                /**
+                 * Format: date-time
+                 * @description When that was.
+                 */
+                released_at?: string | null;
+                /**
+                 * Format: uuid
+                 * @description The officer who released it.
+                 */
+                released_by?: string | null;
+                /** @description How it stands now. */
+                state: components["schemas"]["State"];
+                /**
+                 * Format: uuid
+                 * @description The alert that it replaces or ends.
+                 */
+                supersedes?: string | null;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_BillView: {
+            /** @description The items, in the list's order. */
+            items: {
+                amount: components["schemas"]["Money"];
+                biller_code: string;
+                /** @description In the request's language. */
+                biller_name: string;
+                customer_code: string;
+                /** @description How the amount comes about, in the biller's own form. */
+                details: Record<string, never>;
+                /**
+                 * Format: date
+                 * @description The last day to pay.
+                 */
+                due_on: string;
+                id: components["schemas"]["BillId"];
+                /** Format: date */
+                issued_on: string;
+                kind: components["schemas"]["BillerKind"];
+                /** @description What the caller calls the customer. */
+                label?: string | null;
+                /** @description Whether it is open and that day is over, in the city's zone. */
+                overdue: boolean;
+                payment?: components["schemas"]["OwnPayment"] | null;
+                /** @description What it is for, such as a month. */
+                period: string;
+                /** @description The biller's name for the bill. */
+                reference: string;
+                state: components["schemas"]["BillState"];
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
         };
         /** @description One page of a list. */
         Page_CategoryBody: {
@@ -2193,6 +2958,61 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        Page_Grant: {
+            /** @description The items, in the list's order. */
+            items: {
+                /**
+                 * @description Code of the agency in which it counts.
+                 * @example HEPCO
+                 */
+                agency?: string | null;
+                /**
+                 * Format: date-time
+                 * @description Since when.
+                 */
+                granted_at: string;
+                /**
+                 * Format: uuid
+                 * @description The officer who gave it; null when an operator did so on the machine.
+                 */
+                granted_by?: string | null;
+                /**
+                 * Format: uuid
+                 * @description The grant.
+                 */
+                id: string;
+                /**
+                 * @description The role as tokens and paths say it, with its scope.
+                 * @example agency.officer:HEPCO
+                 */
+                name: string;
+                /**
+                 * Format: date-time
+                 * @description Until when; null while it is held.
+                 */
+                revoked_at?: string | null;
+                /**
+                 * Format: uuid
+                 * @description The officer who took it; null while it is held, and when an operator did so on the machine.
+                 */
+                revoked_by?: string | null;
+                /**
+                 * @description The role alone.
+                 * @example agency.officer
+                 */
+                role: string;
+                /**
+                 * Format: uuid
+                 * @description The officer, by the id that `GET /identity/v1/me` tells them.
+                 */
+                user_id: string;
+                /** @description Code of the one ward in which it counts, if not everywhere in the agency. */
+                ward?: string | null;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         Page_Item: {
             /** @description The items, in the list's order. */
             items: {
@@ -2255,7 +3075,7 @@ export interface components {
                  */
                 id: string;
                 /**
-                 * @description What happened: `payment-sent`, `payment-received`, `top-up-completed`, `top-up-failed`; more may come.
+                 * @description What happened: `payment-sent`, `payment-received`, `top-up-completed`, `top-up-failed`, `bill-paid`, `bill-payment-failed`; more may come.
                  * @example payment-sent
                  */
                 kind: string;
@@ -2353,13 +3173,13 @@ export interface components {
                 amount: components["schemas"]["Money"];
                 /** @description The wallet's balance right after it. */
                 balance: components["schemas"]["Money"];
-                /** @description Who was on the other side: a merchant's name, a bank's short name. */
+                /** @description Who was on the other side: a merchant's name, a bank's short name, a biller's name. */
                 counterparty?: string | null;
                 /** @description `in` or `out`. */
                 direction: string;
                 /** Format: uuid */
                 id: string;
-                /** @description `top-up`, `payment`, … */
+                /** @description `top-up`, `payment`, `bill`, … */
                 kind: string;
                 note?: string | null;
                 /**
@@ -2543,6 +3363,22 @@ export interface components {
              * @description The version that the citizen has seen.
              */
             version: number;
+        };
+        /** @description How far an alert has come. */
+        Reach: {
+            /** @description All messages by channel: `in-app`, `push`, `sms`. */
+            channels: {
+                [key: string]: components["schemas"]["Tally"];
+            };
+            /** @description Whether everybody it concerns has been counted in. */
+            complete: boolean;
+            /**
+             * Format: int64
+             * @description Citizens who were warned.
+             */
+            recipients: number;
+            /** @description By ward; wards without a recipient too. */
+            wards: components["schemas"]["WardReach"][];
         };
         /** @description When a message was read. */
         ReadBody: {
@@ -2803,6 +3639,11 @@ export interface components {
             code: string;
         };
         /**
+         * @description What people should do.
+         * @enum {string}
+         */
+        Response: "shelter" | "evacuate" | "prepare" | "execute" | "avoid" | "monitor" | "all-clear" | "none";
+        /**
          * @description What an officer is.
          * @enum {string}
          */
@@ -2855,6 +3696,11 @@ export interface components {
             /** @description The device. */
             device: components["schemas"]["DeviceRequest"];
         };
+        /**
+         * @description How great the threat to life and property is.
+         * @enum {string}
+         */
+        Severity: "extreme" | "severe" | "moderate" | "minor" | "unknown";
         /** @description The newest position of a stream's partition that the numbers include. */
         SourcePosition: {
             /**
@@ -2923,6 +3769,11 @@ export interface components {
             within_first_deadline: number;
         };
         /**
+         * @description Where a request stands at a partner.
+         * @enum {string}
+         */
+        Status: "processing" | "succeeded" | "failed";
+        /**
          * Format: uuid
          * @description One store of a merchant.
          */
@@ -2936,19 +3787,41 @@ export interface components {
             merchant_id: components["schemas"]["MerchantId"];
             name: string;
         };
-        /** @description How often a kind of thing ended in a way, and for how much. */
+        /**
+         * Format: uuid
+         * @description A customer code that a citizen has linked.
+         */
+        SubscriptionId: string;
+        /** @description All linked customer codes of the caller, the oldest first. */
+        SubscriptionList: {
+            items: components["schemas"]["SubscriptionView"][];
+        };
+        /** @description A customer code that the caller has linked. */
+        SubscriptionView: {
+            biller_code: string;
+            /** Format: date-time */
+            created_at: string;
+            customer_code: string;
+            id: components["schemas"]["SubscriptionId"];
+            label?: string | null;
+        };
+        /** @description Messages of one channel. */
         Tally: {
-            /** @description The sum; 0 for what is not money. */
-            amount: components["schemas"]["Money"];
             /**
              * Format: int64
-             * @description How often.
+             * @description Arrived, as far as the channel can tell.
              */
-            count: number;
-            /** @description `payment`, `top-up`, `session`, `otp`, `citizen`, `message-push`, … */
-            kind: string;
-            /** @description `completed`, `rejected`, `failed`, `started`, … */
-            outcome: string;
+            delivered: number;
+            /**
+             * Format: int64
+             * @description Given up or not to be sent.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description Made for it, whatever became of them.
+             */
+            queued: number;
         };
         /** @description How well the citizen is known. */
         TierView: {
@@ -3062,13 +3935,13 @@ export interface components {
             amount: components["schemas"]["Money"];
             /** @description The wallet's balance right after it. */
             balance: components["schemas"]["Money"];
-            /** @description Who was on the other side: a merchant's name, a bank's short name. */
+            /** @description Who was on the other side: a merchant's name, a bank's short name, a biller's name. */
             counterparty?: string | null;
             /** @description `in` or `out`. */
             direction: string;
             /** Format: uuid */
             id: string;
-            /** @description `top-up`, `payment`, … */
+            /** @description `top-up`, `payment`, `bill`, … */
             kind: string;
             note?: string | null;
             /**
@@ -3114,6 +3987,11 @@ export interface components {
              */
             version: number;
         };
+        /**
+         * @description How soon people should act.
+         * @enum {string}
+         */
+        Urgency: "immediate" | "expected" | "future" | "past" | "unknown";
         /** @description Who signed in. */
         User: {
             /** @description The citizen. */
@@ -3158,6 +4036,22 @@ export interface components {
             /** @description Its name with its kind, in the language of the answer. */
             name: string;
         };
+        /** @description The figures of one ward. */
+        WardReach: {
+            /** @description Their messages by channel: `in-app`, `push`, `sms`. */
+            channels: {
+                [key: string]: components["schemas"]["Tally"];
+            };
+            /** @description Its code. */
+            code: string;
+            /** @description Its name. */
+            name: components["schemas"]["Bilingual"];
+            /**
+             * Format: int64
+             * @description Citizens who were warned on its account.
+             */
+            recipients: number;
+        };
         /** @description How many open field reports a ward has. */
         WardReports: {
             /**
@@ -3175,6 +4069,17 @@ export interface components {
              * @example 19753
              */
             ward: string;
+        };
+        /** @description The wards that concern a citizen. */
+        WardsBody: {
+            /**
+             * @description Their codes, at most 5, each once; none: no warnings.
+             * @example [
+             *       "19774",
+             *       "19753"
+             *     ]
+             */
+            codes: string[];
         };
     };
     responses: never;
@@ -3222,6 +4127,70 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Configuration"];
                 };
+            };
+        };
+    };
+    getAlertDocument: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The alert's identifier, and `.xml`. */
+                document: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The document (OASIS CAP 1.2). It never changes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/cap+xml": string;
+                };
+            };
+            /** @description It is the one of `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getAlertFeed: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The feed (RFC 4287), in the language of `Accept-Language`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/atom+xml": string;
+                };
+            };
+            /** @description Nothing new since the `ETag` of `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
@@ -3469,6 +4438,226 @@ export interface operations {
             };
         };
     };
+    list: {
+        parameters: {
+            query?: {
+                /** @description Only this officer's; one's own may be listed by anyone. */
+                user_id?: string;
+                /** @description Only of this role. */
+                role?: "ioc.operator" | "ioc.lead" | "agency.officer" | "agency.head" | "finance.officer" | "finance.approver" | "admin";
+                /** @description Only of the agency with this code. */
+                agency?: string;
+                /** @description `held` when absent; `ended` and `all` show the history. */
+                state?: "held" | "ended" | "all";
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of grants */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Grant"];
+                };
+            };
+            /** @description `invalid-query` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: you give no roles */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    grant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The officer */
+                user_id: string;
+                /**
+                 * @description The role, with `:AGENCY` and perhaps `:WARD` for one of an agency
+                 * @example agency.officer:HEPCO
+                 */
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GrantRequest"];
+            };
+        };
+        responses: {
+            /** @description It is held already */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Grant"];
+                };
+            };
+            /** @description It is held now */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Grant"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: it is not yours to give */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`: no such person */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `roles-too-many` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `role-unknown`, `role-scope-invalid`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    revoke: {
+        parameters: {
+            query?: {
+                /** @description For the audit: 1 to 200 characters that name nobody. */
+                reason?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The officer */
+                user_id: string;
+                /**
+                 * @description The role, as it was given
+                 * @example agency.officer:HEPCO
+                 */
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is not held any more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid-query` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: it is not yours to take */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`: that person never held it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `role-unknown`, `role-scope-invalid`, `invalid-body`: the reason names somebody */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     ask: {
         parameters: {
             query?: never;
@@ -3509,7 +4698,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `sign-in-unavailable`: codes can't be sent right now */
+            /** @description `sign-in-unavailable`: codes can't be sent right now; `otp-paused`: too many went unanswered or were sent today; with `Retry-After` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3553,6 +4742,15 @@ export interface operations {
             };
             /** @description `otp-wrong` (with `tries_left`), `otp-exhausted`, `otp-expired`, `otp-unknown`, `invalid-body` */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `otp-tries-too-many`: wait `retry_after` seconds */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3837,6 +5035,283 @@ export interface operations {
             };
         };
     };
+    listAlerts: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of alerts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AlertBody"];
+                };
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    draftAlert: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description 1 to 255 visible ASCII characters, new for each action. */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftBody"];
+            };
+        };
+        responses: {
+            /** @description It is drafted. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertBody"];
+                };
+            };
+            /** @description `idempotency-key-missing`, `malformed-json`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`: no such alert to replace. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `alert-not-in-force`: what it would replace is not in force. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid-field`, `ward-unknown`, `wards-invalid`, `alert-area-invalid`, `alert-expiry-invalid`, `invalid-body`, `idempotency-key-reused`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getAlert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The alert. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The alert. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertBody"];
+                };
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    cancelAlert: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description 1 to 255 visible ASCII characters, new for each action. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                /** @description The alert. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CancelBody"];
+            };
+        };
+        responses: {
+            /** @description The withdrawn draft, or the message that ends the alert. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertBody"];
+                };
+            };
+            /** @description `idempotency-key-missing`, `malformed-json`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `alert-not-in-force`, `alert-not-drafted`: it has ended. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid-field`, `invalid-body`, `idempotency-key-reused`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getAlertReach: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The alert. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The figures of this moment. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reach"];
+                };
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`: no such alert, or it was not released. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    releaseAlert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The alert. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is released. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertBody"];
+                };
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `alert-same-officer`; `alert-not-drafted`: released by somebody else, withdrawn, ended or expired; `alert-not-in-force`: what it replaces has ended meanwhile. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     listPushDevices: {
         parameters: {
             query?: {
@@ -4074,6 +5549,57 @@ export interface operations {
             };
             /** @description `too-many-streams`: this citizen has too many streams open. */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getWards: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The wards, in order of their codes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WardsBody"];
+                };
+            };
+        };
+    };
+    replaceWards: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WardsBody"];
+            };
+        };
+        responses: {
+            /** @description The wards as they are now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WardsBody"];
+                };
+            };
+            /** @description `ward-unknown`; `wards-invalid`: more than 5, or one twice; `invalid-body`. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4850,6 +6376,334 @@ export interface operations {
                 content?: never;
             };
             /** @description unavailable, outcome-unknown: say it again later */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getBillPayment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                bill_payment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BillPaymentView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listBillSubscriptions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SubscriptionList"];
+                };
+            };
+        };
+    };
+    createBillSubscription: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per link */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSubscription"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SubscriptionView"];
+                };
+            };
+            /** @description already-linked */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description biller-unknown, customer-code-invalid, customer-unknown, too-many, invalid-body, idempotency-key-reused */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description too-many-requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description biller-unavailable: try again later */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    deleteBillSubscription: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                subscription_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    receiveBillerCallback: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Unix seconds, at most 5 minutes away */
+                "X-Timestamp": string;
+                /** @description hex HMAC-SHA256(secret, METHOD\npath\ntimestamp\nsha256hex(body)) */
+                "X-Signature": string;
+            };
+            path: {
+                biller_code: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Callback"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BillRecorded"];
+                };
+            };
+            /** @description signature-invalid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description callback-amount-mismatch, invalid-body */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description unavailable, outcome-unknown: say it again later */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listBillers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BillerList"];
+                };
+            };
+        };
+    };
+    listBills: {
+        parameters: {
+            query?: {
+                /** @description `open` for those to be paid, `ended` for all others; without, all. */
+                state?: "open" | "ended";
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_BillView"];
+                };
+            };
+            /** @description invalid-query */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getBill: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                bill_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BillView"];
+                };
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    createBillPayment: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per payment */
+                "Idempotency-Key": string;
+            };
+            path: {
+                bill_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewBillPayment"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BillPaymentAccepted"];
+                };
+            };
+            /** @description step-up-required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description bill-paid, bill-being-paid, bill-closed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description bill-amount-changed, insufficient-funds, amount-above-limit, limit-day, limit-month, account-frozen, too-many-bill-payments, bill-payment-expired, biller-unknown, currency-unsupported, invalid-body, idempotency-key-reused */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description unavailable, overloaded, outcome-unknown: send it again with the same key */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -12,7 +12,6 @@ use crate::role::RoleHealth;
 
 /// An exact amount of money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = Money)]
 pub struct Amount {
     /// A decimal number.
     #[schema(example = "150000")]

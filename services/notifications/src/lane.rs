@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 /// What a message is about. Each lane has workers of its own, so that a flood of one never delays a higher one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = MessageLane)]
 pub enum Lane {
     /// Warnings about danger.
     Emergency,

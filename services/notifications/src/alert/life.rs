@@ -60,6 +60,7 @@ impl Kind {
 /// How an alert stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = AlertState)]
 pub(crate) enum State {
     /// It waits for another officer.
     Drafted,

@@ -16,7 +16,7 @@ use crate::lane::Channel;
 
 /// Messages of one channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct Tally {
+pub(crate) struct Deliveries {
     /// Made for it, whatever became of them.
     pub(crate) queued: i64,
     /// Arrived, as far as the channel can tell.
@@ -26,7 +26,7 @@ pub(crate) struct Tally {
 }
 
 /// Messages by channel: `in-app`, `push`, `sms`.
-pub(crate) type Tallies = BTreeMap<&'static str, Tally>;
+pub(crate) type ByChannel = BTreeMap<&'static str, Deliveries>;
 
 /// The figures of one ward.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -38,8 +38,8 @@ pub(crate) struct WardReach {
     /// Citizens who were warned on its account.
     pub(crate) recipients: i64,
     /// Their messages by channel: `in-app`, `push`, `sms`.
-    #[schema(value_type = std::collections::BTreeMap<String, Tally>)]
-    pub(crate) channels: Tallies,
+    #[schema(value_type = std::collections::BTreeMap<String, Deliveries>)]
+    pub(crate) channels: ByChannel,
 }
 
 /// How far an alert has come.
@@ -50,13 +50,13 @@ pub(crate) struct Reach {
     /// Whether everybody it concerns has been counted in.
     pub(crate) complete: bool,
     /// All messages by channel: `in-app`, `push`, `sms`.
-    #[schema(value_type = std::collections::BTreeMap<String, Tally>)]
-    pub(crate) channels: Tallies,
+    #[schema(value_type = std::collections::BTreeMap<String, Deliveries>)]
+    pub(crate) channels: ByChannel,
     /// By ward; wards without a recipient too.
     pub(crate) wards: Vec<WardReach>,
 }
 
-impl Tally {
+impl Deliveries {
     fn add(&mut self, state: &str, count: i64) {
         self.queued += count;
         match state {
@@ -80,13 +80,13 @@ pub(crate) async fn count(pool: &PgPool, alert: AlertId, city: &City) -> Result<
     let row = row.fetch_optional(&mut *transaction).await?.ok_or(Error::NotFound)?;
     let concerned = super::store::read(&mut transaction, alert).await?.content.wards;
     let channels = total(&mut transaction, alert).await?;
-    let mut wards: BTreeMap<String, (i64, Tallies)> =
+    let mut wards: BTreeMap<String, (i64, ByChannel)> =
         concerned.into_iter().map(|code| (code, (0, none_yet()))).collect();
     for (code, recipients) in recipients(&mut transaction, alert).await? {
         wards.entry(code).or_insert_with(|| (0, none_yet())).0 = recipients;
     }
     count_wards(&mut transaction, alert, &mut wards).await?;
-    let ward = |(code, (recipients, channels)): (String, (i64, Tallies))| {
+    let ward = |(code, (recipients, channels)): (String, (i64, ByChannel))| {
         let unnamed = || Bilingual { vi: code.clone(), en: code.clone() };
         let name = city.wards.get(&code).cloned().unwrap_or_else(unnamed);
         WardReach { code, name, recipients, channels }
@@ -95,17 +95,17 @@ pub(crate) async fn count(pool: &PgPool, alert: AlertId, city: &City) -> Result<
     Ok(Reach { recipients: row.recipients, complete: row.complete, channels, wards })
 }
 
-fn none_yet() -> Tallies {
-    Channel::ALL.into_iter().map(|channel| (channel.name(), Tally::default())).collect()
+fn none_yet() -> ByChannel {
+    Channel::ALL.into_iter().map(|channel| (channel.name(), Deliveries::default())).collect()
 }
 
-fn add(tallies: &mut Tallies, channel: &str, state: &str, count: i64) {
+fn add(tallies: &mut ByChannel, channel: &str, state: &str, count: i64) {
     if let Some(channel) = Channel::from_name(channel) {
         tallies.entry(channel.name()).or_default().add(state, count);
     }
 }
 
-async fn total(connection: &mut PgConnection, alert: AlertId) -> Result<Tallies, sqlx::Error> {
+async fn total(connection: &mut PgConnection, alert: AlertId) -> Result<ByChannel, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT channel, state, count(*) AS "count!" FROM notifications.message
            WHERE event_id = $1 GROUP BY channel, state"#,
@@ -130,7 +130,7 @@ async fn recipients(connection: &mut PgConnection, alert: AlertId) -> Result<Vec
 async fn count_wards(
     connection: &mut PgConnection,
     alert: AlertId,
-    wards: &mut BTreeMap<String, (i64, Tallies)>,
+    wards: &mut BTreeMap<String, (i64, ByChannel)>,
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT alert_recipient.ward_code, message.channel, message.state, count(*) AS "count!"

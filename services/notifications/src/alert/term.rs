@@ -5,9 +5,9 @@ use utoipa::ToSchema;
 
 macro_rules! terms {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident, $stored:literal, $cap:literal;)+ }) => {
-        $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(rename_all = "kebab-case")]
+        $(#[$meta])*
         pub(crate) enum $name { $($(#[$doc])* $variant,)+ }
 
         impl $name {
@@ -31,6 +31,7 @@ macro_rules! terms {
 
 terms! {
     /// Whether an alert is meant.
+    #[schema(as = AlertStatus)]
     Status {
         /// To be acted on.
         Actual, "actual", "Actual";

@@ -14,6 +14,7 @@ const MAX_TARGET_DAYS: u32 = 60;
 /// How fast a report moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = ReportLane)]
 pub enum Lane {
     /// Day and night, in minutes and hours.
     Instant,

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 /// Where a report stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = ReportState)]
 pub enum State {
     /// Sent by the citizen.
     Received,

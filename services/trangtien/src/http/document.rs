@@ -50,7 +50,9 @@ pub(crate) fn merge(document: &mut Value, part: &Value) {
             let components = document["components"].as_object_mut().expect("describe() made it");
             let of_kind = components.entry(kind).or_insert_with(|| json!({}));
             let of_kind = of_kind.as_object_mut().expect("OpenAPI components are objects");
-            of_kind.entry(name.clone()).or_insert_with(|| component.clone());
+            let known = of_kind.entry(name.clone()).or_insert_with(|| component.clone());
+            // Clients are generated from these: a name with two meanings gives one of them the wrong type.
+            debug_assert_eq!(known, component, "two roles call different {kind} {name}");
         }
     }
     let tags = document["tags"].as_array_mut().expect("describe() made it");

@@ -46,6 +46,7 @@ platform::typed_id! {
 #[serde(rename_all = "kebab-case")]
 #[sqlx(type_name = "text", rename_all = "kebab-case")]
 #[schema(as = BillPaymentState)]
+#[schema(as = BillPaymentState)]
 pub enum State {
     /// Saved; no money is set aside.
     Requested,

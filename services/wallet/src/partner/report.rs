@@ -99,6 +99,7 @@ pub(crate) struct Said {
 /// Where a request stands at a partner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = PartnerStatus)]
 pub(crate) enum Status {
     Processing,
     Succeeded,

@@ -46,6 +46,7 @@ platform::typed_id! {
 )]
 #[serde(rename_all = "kebab-case")]
 #[sqlx(type_name = "text", rename_all = "kebab-case")]
+#[schema(as = TopUpState)]
 pub enum State {
     /// Saved; the bank has not been asked, or says that it never was.
     Requested,

@@ -1655,12 +1655,35 @@ export interface components {
              */
             released_by?: string | null;
             /** @description How it stands now. */
-            state: components["schemas"]["State"];
+            state: components["schemas"]["AlertState"];
             /**
              * Format: uuid
              * @description The alert that it replaces or ends.
              */
             supersedes?: string | null;
+        };
+        /**
+         * @description How an alert stands.
+         * @enum {string}
+         */
+        AlertState: "drafted" | "withdrawn" | "released" | "updated" | "cancelled" | "expired";
+        /**
+         * @description Whether an alert is meant.
+         * @enum {string}
+         */
+        AlertStatus: "actual" | "exercise";
+        /** @description An exact amount of money. */
+        Amount: {
+            /**
+             * @description A decimal number.
+             * @example 150000
+             */
+            amount: string;
+            /**
+             * @description ISO 4217 code.
+             * @example VND
+             */
+            currency: string;
         };
         /** @description An answer to what was asked. */
         AnswerBody: {
@@ -1810,7 +1833,7 @@ export interface components {
         /** @description One kind of transfer in the books. */
         BookTotal: {
             /** @description Their sum. */
-            amount: components["schemas"]["Money"];
+            amount: components["schemas"]["Amount"];
             /**
              * Format: int64
              * @description How many up to the books' position.
@@ -1863,7 +1886,7 @@ export interface components {
              */
             request_id: string;
             /** @description `succeeded` or `failed`. */
-            status: components["schemas"]["Status"];
+            status: components["schemas"]["PartnerStatus"];
         };
         /** @description Why a warning is ended. */
         CancelBody: {
@@ -1887,7 +1910,7 @@ export interface components {
             /** @description Who handles its reports by default, in Vietnamese. */
             handler: string;
             /** @description How fast its reports move: `instant` in minutes and hours, `timed` in working days. */
-            lane: components["schemas"]["Lane"];
+            lane: components["schemas"]["ReportLane"];
             /**
              * @description Its name in the language of the answer.
              * @example Roads and pavements
@@ -2008,7 +2031,7 @@ export interface components {
             /** @description How great the threat. */
             severity: components["schemas"]["Severity"];
             /** @description Whether it is meant, or an exercise. */
-            status: components["schemas"]["Status"];
+            status: components["schemas"]["AlertStatus"];
             /** @description How soon to act. */
             urgency: components["schemas"]["Urgency"];
             /** @description Codes of the wards it concerns, each once. */
@@ -2095,6 +2118,24 @@ export interface components {
             number: string;
             /** @description `account` or `card`. */
             service: string;
+        };
+        /** @description Messages of one channel. */
+        Deliveries: {
+            /**
+             * Format: int64
+             * @description Arrived, as far as the channel can tell.
+             */
+            delivered: number;
+            /**
+             * Format: int64
+             * @description Given up or not to be sent.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description Made for it, whatever became of them.
+             */
+            queued: number;
         };
         /** @description Rows that changed: each replaces the one before it. */
         Delta: {
@@ -2347,7 +2388,7 @@ export interface components {
              */
             kind: string;
             /** @description What it is about. */
-            lane: components["schemas"]["Lane"];
+            lane: components["schemas"]["MessageLane"];
             /**
              * Format: date-time
              * @description When it was read; null until then.
@@ -2374,11 +2415,6 @@ export interface components {
          * @enum {string}
          */
         Kind: "alert" | "update" | "cancel";
-        /**
-         * @description How fast a report moves.
-         * @enum {string}
-         */
-        Lane: "instant" | "timed";
         /** @description Lanes and their channels. A lane that is left out is on. */
         LanesBody: {
             /** @description Warnings about danger; always on. */
@@ -2405,7 +2441,7 @@ export interface components {
         /** @description A payment without its payer. */
         LastPayment: {
             /** @description What was paid. */
-            amount: components["schemas"]["Money"];
+            amount: components["schemas"]["Amount"];
             /**
              * Format: date-time
              * @description When it was made.
@@ -2510,6 +2546,11 @@ export interface components {
             name: string;
             virtual_account?: components["schemas"]["VirtualAccountView"] | null;
         };
+        /**
+         * @description What a message is about. Each lane has workers of its own, so that a flood of one never delays a higher one.
+         * @enum {string}
+         */
+        MessageLane: "emergency" | "security" | "payment" | "service" | "news";
         /** @description The tally of one minute. */
         MinuteTally: components["schemas"]["Tally"] & {
             /**
@@ -2539,7 +2580,7 @@ export interface components {
             id: string;
             /** Format: int32 */
             round: number;
-            state: components["schemas"]["State"];
+            state: components["schemas"]["ReportState"];
             /** Format: int64 */
             version: number;
         };
@@ -2838,7 +2879,7 @@ export interface components {
                  */
                 released_by?: string | null;
                 /** @description How it stands now. */
-                state: components["schemas"]["State"];
+                state: components["schemas"]["AlertState"];
                 /**
                  * Format: uuid
                  * @description The alert that it replaces or ends.
@@ -2896,7 +2937,7 @@ export interface components {
                 /** @description Who handles its reports by default, in Vietnamese. */
                 handler: string;
                 /** @description How fast its reports move: `instant` in minutes and hours, `timed` in working days. */
-                lane: components["schemas"]["Lane"];
+                lane: components["schemas"]["ReportLane"];
                 /**
                  * @description Its name in the language of the answer.
                  * @example Roads and pavements
@@ -3080,7 +3121,7 @@ export interface components {
                  */
                 kind: string;
                 /** @description What it is about. */
-                lane: components["schemas"]["Lane"];
+                lane: components["schemas"]["MessageLane"];
                 /**
                  * Format: date-time
                  * @description When it was read; null until then.
@@ -3198,6 +3239,11 @@ export interface components {
             /** @description What the payer's wallet held right after it. */
             balance: components["schemas"]["Money"];
         };
+        /**
+         * @description Where a request stands at a partner.
+         * @enum {string}
+         */
+        PartnerStatus: "processing" | "succeeded" | "failed";
         /** @description Who was paid. */
         PayeeView: {
             id: components["schemas"]["MerchantId"];
@@ -3368,7 +3414,7 @@ export interface components {
         Reach: {
             /** @description All messages by channel: `in-app`, `push`, `sms`. */
             channels: {
-                [key: string]: components["schemas"]["Tally"];
+                [key: string]: components["schemas"]["Deliveries"];
             };
             /** @description Whether everybody it concerns has been counted in. */
             complete: boolean;
@@ -3486,7 +3532,7 @@ export interface components {
         /** @description What we have made of it. */
         Recorded: {
             /** @description Where the top-up stands now. */
-            state: components["schemas"]["State"];
+            state: components["schemas"]["TopUpState"];
         };
         /** @description A refresh. */
         RefreshRequest: {
@@ -3534,6 +3580,16 @@ export interface components {
             /** @description Open ones by ward. */
             wards: components["schemas"]["WardReports"][];
         };
+        /**
+         * @description How fast a report moves.
+         * @enum {string}
+         */
+        ReportLane: "instant" | "timed";
+        /**
+         * @description Where a report stands.
+         * @enum {string}
+         */
+        ReportState: "received" | "verifying" | "needs-info" | "rejected" | "duplicate" | "distributed" | "in-progress" | "result-submitted" | "published" | "closed";
         /** @description How often something happened to field reports. */
         ReportTally: {
             /** @description Code of the agency; empty where a kind is not counted by it, and for the centre's own limits. */
@@ -3620,7 +3676,7 @@ export interface components {
              * @description 1, and one more for each reopening.
              */
             round: number;
-            state: components["schemas"]["State"];
+            state: components["schemas"]["ReportState"];
             text: string;
             /** Format: date-time */
             updated_at: string;
@@ -3716,11 +3772,6 @@ export interface components {
             /** @description `journal`, `wallet`, `identity`, `notifications` or `reports`. */
             stream: string;
         };
-        /**
-         * @description Where a top-up stands.
-         * @enum {string}
-         */
-        State: "requested" | "unknown" | "submitted" | "completed" | "failed";
         /** @description How many field reports stand in a state. */
         StateReports: {
             /**
@@ -3769,11 +3820,6 @@ export interface components {
             within_first_deadline: number;
         };
         /**
-         * @description Where a request stands at a partner.
-         * @enum {string}
-         */
-        Status: "processing" | "succeeded" | "failed";
-        /**
          * Format: uuid
          * @description One store of a merchant.
          */
@@ -3805,23 +3851,19 @@ export interface components {
             id: components["schemas"]["SubscriptionId"];
             label?: string | null;
         };
-        /** @description Messages of one channel. */
+        /** @description How often a kind of thing ended in a way, and for how much. */
         Tally: {
+            /** @description The sum; 0 for what is not money. */
+            amount: components["schemas"]["Amount"];
             /**
              * Format: int64
-             * @description Arrived, as far as the channel can tell.
+             * @description How often.
              */
-            delivered: number;
-            /**
-             * Format: int64
-             * @description Given up or not to be sent.
-             */
-            failed: number;
-            /**
-             * Format: int64
-             * @description Made for it, whatever became of them.
-             */
-            queued: number;
+            count: number;
+            /** @description `payment`, `top-up`, `session`, `otp`, `citizen`, `message-push`, … */
+            kind: string;
+            /** @description `completed`, `rejected`, `failed`, `started`, … */
+            outcome: string;
         };
         /** @description How well the citizen is known. */
         TierView: {
@@ -3902,13 +3944,18 @@ export interface components {
             /** Format: date-time */
             requested_at: string;
             /** @description `requested`: ask for the top-up to see how it goes on. */
-            state: components["schemas"]["State"];
+            state: components["schemas"]["TopUpState"];
         };
         /**
          * Format: uuid
          * @description One top-up; also the request id at the bank.
          */
         TopUpId: string;
+        /**
+         * @description Where a top-up stands.
+         * @enum {string}
+         */
+        TopUpState: "requested" | "unknown" | "submitted" | "completed" | "failed";
         /** @description A top-up. */
         TopUpView: {
             amount: components["schemas"]["Money"];
@@ -3921,7 +3968,7 @@ export interface components {
             /** Format: date-time */
             requested_at: string;
             /** @description `requested` → `submitted` → `completed` or `failed`; `unknown` while the bank's answer is not known. */
-            state: components["schemas"]["State"];
+            state: components["schemas"]["TopUpState"];
             /**
              * Format: uuid
              * @description The transaction in the wallet, once completed.
@@ -4040,7 +4087,7 @@ export interface components {
         WardReach: {
             /** @description Their messages by channel: `in-app`, `push`, `sms`. */
             channels: {
-                [key: string]: components["schemas"]["Tally"];
+                [key: string]: components["schemas"]["Deliveries"];
             };
             /** @description Its code. */
             code: string;
@@ -5857,7 +5904,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only this state. */
-                state?: components["schemas"]["State"];
+                state?: components["schemas"]["ReportState"];
                 /** @description Only this agency; for the operations centre. */
                 agency?: string;
                 /** @description Items wanted, 1 to 200; 50 when absent. */
@@ -5896,7 +5943,7 @@ export interface operations {
                 /** @description Only this ward. */
                 ward?: string;
                 /** @description Only this state. */
-                state?: components["schemas"]["State"];
+                state?: components["schemas"]["ReportState"];
                 /** @description `true`: the caller's own, public or not; needs a token. */
                 mine?: boolean;
                 /** @description Items wanted, 1 to 200; 50 when absent. */

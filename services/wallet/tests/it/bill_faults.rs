@@ -207,6 +207,7 @@ async fn a_payment_that_nobody_was_asked_about_expires() {
     let bill = wallet.bill(&stage, &stage.token(user)).await;
     let id = wallet.pay_bill(&stage.token(user), &bill).await;
     wallet.bill_reaches(&stage.token(user), &id, "paid").await;
+    job_ended(&stage).await;
     wallet.kill().await;
     // As if the wallet had died right after it saved the intent, or right after it set the money aside.
     let (kept, pool) = (text(&bill, "id"), stage.admin());

@@ -221,12 +221,22 @@ async fn walls_hear_of_rows_that_changed_also_of_those_that_fell_to_nothing() {
     assert_eq!(states(&overview.reports)["distributed"], (1, 0));
 
     outbox.moved(report, 4, ("return", "distributed", "verifying")).await;
-    let delta: Delta = serde_json::from_value(wall.next_of("delta").await.body).expect("a delta");
+    // A change of before the snapshot may be told once more: rows come whole, so that hearing twice is hearing once.
+    let delta = loop {
+        let delta: Delta = serde_json::from_value(wall.next_of("delta").await.body).expect("a delta");
+        if states(&delta.reports).contains_key("verifying") {
+            break delta;
+        }
+    };
     let figures = &delta.reports;
-    assert_eq!(states(figures), BTreeMap::from([("distributed", (0, 0)), ("verifying", (1, 0))]));
-    let leads: Vec<_> = figures.agencies.iter().map(|row| (row.agency.as_str(), row.open)).collect();
-    assert_eq!(leads, [("", 1), (AGENCY, 0)]);
-    assert!(figures.today.is_empty() && figures.totals.is_empty(), "nothing else changed: {figures:?}");
+    let stand = states(figures);
+    assert_eq!((stand["distributed"], stand["verifying"]), ((0, 0), (1, 0)));
+    assert!(stand.values().map(|(reports, _)| reports).sum::<i64>() == 1, "{stand:?}");
+    let open: BTreeMap<_, _> = figures.agencies.iter().map(|row| (row.agency.as_str(), row.open)).collect();
+    assert!(open[AGENCY] == 0 && open.get("").is_none_or(|open| *open == 1), "{open:?}");
+    for (told, known) in [(&figures.today, &overview.reports.today), (&figures.totals, &overview.reports.totals)] {
+        assert!(told.iter().all(|row| known.contains(row)), "nothing else changed: {figures:?}");
+    }
 }
 
 #[tokio::test]

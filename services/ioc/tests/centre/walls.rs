@@ -26,12 +26,19 @@ async fn a_wall_resumes_at_another_replica_with_what_it_missed() {
     let pulse: Pulse = serde_json::from_value(wall.next_of("pulse").await.body).expect("a pulse");
     assert_eq!(pulse.roles[0].service, "ioc");
 
+    let before = minute(stage.clock.now());
     stage.pay(platform::id::new(), 2_000).await;
-    let second = wall.next_of("delta").await;
-    let delta: Delta = serde_json::from_value(second.body.clone()).expect("a delta");
-    assert_eq!(delta.last_payments.len(), 1, "only what is new: {delta:?}");
-    assert_eq!(second.body["minutes"][0]["minute"], minute(stage.clock.now()));
-    assert_eq!(delta.today[0].count, 2, "whole rows, not differences");
+    // What the snapshot told may be told once more.
+    let (second, delta) = loop {
+        let message = wall.next_of("delta").await;
+        let delta: Delta = serde_json::from_value(message.body.clone()).expect("a delta");
+        if delta.today.iter().any(|tally| tally.count == 2) {
+            break (message, delta);
+        }
+    };
+    assert!(delta.last_payments.iter().any(|payment| payment.amount.amount == "2000"), "what is new: {delta:?}");
+    let told = &second.body["minutes"][0]["minute"];
+    assert!(*told == before || *told == minute(stage.clock.now()), "{told}");
     drop(wall);
 
     for amount in [3_000, 4_000] {

@@ -105,8 +105,9 @@ impl Comparer {
     async fn compare(&mut self) -> Result<(), CompareError> {
         let now = self.clock.now();
         sql::forget_minutes(&self.pool, now - MINUTES_KEPT).await?;
-        let (asked_at, theirs) = match self.waiting.take() {
-            Some(waiting) => waiting,
+        // Kept until it is reached: a database that is away for a moment does not start the waiting anew.
+        let (asked_at, theirs) = match &self.waiting {
+            Some(waiting) => waiting.clone(),
             None => (now, self.wallet.totals(0).await?),
         };
         for _ in 0..MAX_ROUNDS {
@@ -125,6 +126,7 @@ impl Comparer {
             self.waiting = Some((asked_at, theirs));
             return Ok(());
         }
+        self.waiting = None;
         // Another replica may have summed further; then the wallet is asked about that position.
         let theirs = if position > theirs.position { self.wallet.totals(position).await? } else { theirs };
         self.report(position, difference(&own, &theirs.sums), now);

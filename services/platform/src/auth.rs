@@ -4,17 +4,21 @@
 //! (identity by gRPC, or its own database inside identity) and are read again every second, so that a revocation
 //! is in force everywhere within seconds, also while Redis is away.
 //! A role that is taken from a person makes their older tokens stale: they are refused, and a refresh gives one that says what is left.
+//! A token stands for a person ([`Principal`]) or for a client by itself ([`ClientPrincipal`], of `client_credentials`): its `sub` is then
+//! its `client_id` (RFC 9068, section 2.2), and a route takes the one or the other.
 //! Invariant: a token is refused when its signature, type, issuer, audience or time is wrong, its session is revoked or its roles are stale;
 //! when keys were never seen, or the revocations of the time before, the answer is `unavailable`, never "allowed".
 
 mod issuer;
 mod principal;
 mod source;
+mod statement;
 mod verifier;
 
 pub use issuer::LocalIssuer;
-pub use principal::Principal;
+pub use principal::{ClientPrincipal, Principal};
 pub use source::{GrpcKeySource, KeySource, PublicKeys, Revocation, Revocations, Revoked};
+pub use statement::{STEP_UP, Statement, StatementKind};
 pub use verifier::{AuthError, Verifier};
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +67,16 @@ pub struct Claims {
     /// How many roles had been taken from the person when it was issued: what tells a stale token.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub role_epoch: u32,
+    /// Code of the agency that a client acts for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agency: Option<String>,
+}
+
+impl Claims {
+    /// Whether the token stands for its client, not for a person.
+    pub fn is_of_client(&self) -> bool {
+        Uuid::parse_str(&self.client_id).is_ok_and(|client| client == self.sub)
+    }
 }
 
 /// Whether a claim may be left out.

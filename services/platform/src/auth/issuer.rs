@@ -9,10 +9,14 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::source::BoxError;
-use super::{Claims, KeySource, PublicKeys, Revocation, Revocations, Revoked, TOKEN_AUDIENCE, TOKEN_TYPE};
+use super::{
+    Claims, KeySource, PublicKeys, Revocation, Revocations, Revoked, Statement, StatementKind, TOKEN_AUDIENCE,
+    TOKEN_TYPE,
+};
 use crate::clock::Clock;
 
 const ISSUER: &str = "http://localhost:8080";
@@ -76,10 +80,28 @@ impl LocalIssuer {
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             role_epoch: 0,
         };
+        self.sign(TOKEN_TYPE, &claims)
+    }
+
+    /// A statement of a kind about somebody in one of their sessions, as identity makes it now.
+    ///
+    /// # Panics
+    /// When what it says is no object in JSON.
+    #[must_use]
+    pub fn statement<T: Serialize>(&self, kind: StatementKind, whose: (Uuid, Uuid), says: T) -> String {
+        self.sign(kind.typ, &Statement::new(kind, ISSUER, whose, says, self.clock.now()))
+    }
+
+    /// Any claims, signed with this type: for tests of what is refused.
+    ///
+    /// # Panics
+    /// When the claims are no object in JSON.
+    #[must_use]
+    pub fn sign<T: Serialize>(&self, typ: &str, claims: &T) -> String {
         let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some(TOKEN_TYPE.to_owned());
+        header.typ = Some(typ.to_owned());
         header.kid = Some(KEY_ID.to_owned());
-        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ed_der(&self.document)).expect("signs")
+        jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&self.document)).expect("signs")
     }
 
     /// Revokes a session; verifiers forget it after so many seconds.

@@ -7,7 +7,7 @@ use http::request::Parts;
 use uuid::Uuid;
 
 use super::verifier::{AuthError, Verifier};
-use crate::problem::{INTERNAL, Problem, UNAUTHENTICATED, UNAVAILABLE};
+use crate::problem::{FORBIDDEN, INTERNAL, Problem, UNAUTHENTICATED, UNAVAILABLE};
 
 /// Who calls, proved by a valid access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,51 @@ pub struct Principal {
     pub authenticated_at: DateTime<Utc>,
     /// When the token expires.
     pub expires_at: DateTime<Utc>,
+    /// Code of the agency that a client acts for; never a person's.
+    pub agency: Option<String>,
+    /// Whether it is a client by itself, not a person.
+    pub is_client: bool,
+}
+
+/// A client that calls for itself, proved by an access token of `client_credentials`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientPrincipal {
+    /// The client.
+    pub client: Uuid,
+    /// Code of the agency that it acts for.
+    pub agency: Option<String>,
+    /// Scopes that it was granted.
+    pub scopes: Vec<String>,
+}
+
+impl ClientPrincipal {
+    /// Refuses a client that was not granted a scope.
+    ///
+    /// # Errors
+    /// `forbidden`, with the scope.
+    pub fn require_scope(&self, scope: &str) -> Result<(), Problem> {
+        if self.scopes.iter().any(|held| held == scope) {
+            return Ok(());
+        }
+        Err(Problem::new(FORBIDDEN)
+            .detail(format!("Ứng dụng chưa được cấp quyền {scope}."), format!("The client was not granted {scope}."))
+            .with("scope", scope))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientPrincipal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = caller(parts).await?.ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
+        if !caller.is_client {
+            return Err(Problem::new(FORBIDDEN).detail(
+                "Chỉ ứng dụng của cơ quan được gọi chức năng này.",
+                "Only a client of an agency may do this, with a token of its own.",
+            ));
+        }
+        Ok(Self { client: caller.subject, agency: caller.agency, scopes: caller.scopes })
+    }
 }
 
 impl Principal {
@@ -50,16 +95,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Principal {
 impl<S: Send + Sync> OptionalFromRequestParts<S> for Principal {
     type Rejection = Problem;
 
-    /// `None` when no token came; a token that came and is not valid is refused all the same.
+    /// `None` when no token came; a token that came and is not valid, or is a client's own, is refused all the same.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
-        let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
-        let token = value.to_str().ok().and_then(bearer).ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
-        let verifier = parts
-            .extensions
-            .get::<Verifier>()
-            .ok_or_else(|| Problem::new(INTERNAL).source("no verifier is installed"))?;
-        verifier.verify(token).await.map(Some).map_err(Problem::from)
+        let caller = caller(parts).await?;
+        if caller.as_ref().is_some_and(|caller| caller.is_client) {
+            return Err(Problem::new(FORBIDDEN).detail(
+                "Chức năng này dành cho người dùng đã đăng nhập.",
+                "This is for people who signed in, not for a client by itself.",
+            ));
+        }
+        Ok(caller)
     }
+}
+
+/// Whoever the request's token stands for.
+async fn caller(parts: &Parts) -> Result<Option<Principal>, Problem> {
+    let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(bearer).ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
+    let verifier =
+        parts.extensions.get::<Verifier>().ok_or_else(|| Problem::new(INTERNAL).source("no verifier is installed"))?;
+    verifier.verify(token).await.map(Some).map_err(Problem::from)
 }
 
 /// The token of `Bearer <token>` (RFC 6750, section 2.1).

@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tracing::warn;
@@ -193,8 +194,29 @@ impl Verifier {
     }
 
     async fn check_signature(&self, token: &str) -> Result<Principal, AuthError> {
+        let claims: Claims = self.claims(token, TOKEN_TYPE, TOKEN_AUDIENCE).await?;
+        if claims.iat > self.now_s() + LEEWAY_S {
+            return Err(AuthError::Invalid);
+        }
+        principal_of(claims)
+    }
+
+    pub(super) fn now_s(&self) -> i64 {
+        self.0.clock.now().timestamp()
+    }
+
+    /// The claims of a token of ours with this type and audience; its times are not looked at.
+    pub(super) async fn claims<C: DeserializeOwned>(
+        &self,
+        token: &str,
+        typ: &str,
+        audience: &str,
+    ) -> Result<C, AuthError> {
+        if token.len() > MAX_TOKEN {
+            return Err(AuthError::Invalid);
+        }
         let header = jsonwebtoken::decode_header(token).map_err(|_| AuthError::Invalid)?;
-        if header.typ.as_deref().is_none_or(|typ| !typ.eq_ignore_ascii_case(TOKEN_TYPE)) {
+        if header.typ.as_deref().is_none_or(|found| !found.eq_ignore_ascii_case(typ)) {
             return Err(AuthError::Invalid);
         }
         let kid = header.kid.ok_or(AuthError::Invalid)?;
@@ -206,14 +228,10 @@ impl Verifier {
         let mut validation = Validation::new(*algorithm);
         // Time is checked against our own clock, on every use and not only on the first.
         validation.validate_exp = false;
-        validation.set_audience(&[TOKEN_AUDIENCE]);
+        validation.set_audience(&[audience]);
         validation.set_issuer(&[&keys.issuer]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| AuthError::Invalid)?.claims;
-        if claims.iat > self.0.clock.now().timestamp() + LEEWAY_S {
-            return Err(AuthError::Invalid);
-        }
-        principal_of(claims)
+        Ok(jsonwebtoken::decode(token, key, &validation).map_err(|_| AuthError::Invalid)?.claims)
     }
 
     /// The keys, read again (at most once a second) when they lack `kid`.

@@ -68,6 +68,7 @@ impl Issuer {
             scope: "wallet".to_owned(),
             roles: Vec::new(),
             role_epoch: 0,
+            agency: None,
         }
     }
 

@@ -32,6 +32,7 @@ pub(super) fn sign(
         scope: session.scope.clone(),
         roles: session.roles.clone(),
         role_epoch: session.role_epoch,
+        agency: None,
     };
     let mut header = Header::new(signer.algorithm.of_header());
     header.typ = Some(TOKEN_TYPE.to_owned());

@@ -79,6 +79,7 @@ impl LocalIssuer {
             scope: String::new(),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             role_epoch: 0,
+            agency: None,
         };
         self.sign(TOKEN_TYPE, &claims)
     }

@@ -87,13 +87,19 @@ impl Refused {
     }
 }
 
+/// A token whose signature was checked.
+struct Checked {
+    principal: Principal,
+    claims: Claims,
+}
+
 struct Inner {
     clock: Clock,
     source: Box<dyn KeySource>,
     keys: ArcSwapOption<Keys>,
     keys_read: watch::Sender<u64>,
     keys_wanted: Notify,
-    cache: moka::sync::Cache<[u8; 32], Arc<Principal>>,
+    cache: moka::sync::Cache<[u8; 32], Arc<Checked>>,
     refused: RwLock<Refused>,
     revoked_changed: watch::Sender<()>,
     /// Whether all revocations of the time before this process were read once.
@@ -146,22 +152,38 @@ impl Verifier {
     /// # Errors
     /// Why it is refused.
     pub async fn verify(&self, token: &str) -> Result<Principal, AuthError> {
+        Ok(self.check(token, TOKEN_AUDIENCE).await?.principal.clone())
+    }
+
+    /// Checks an access token that is meant for an audience of ours, and tells all that it says.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn verify_claims(&self, token: &str, audience: &str) -> Result<Claims, AuthError> {
+        Ok(self.check(token, audience).await?.claims.clone())
+    }
+
+    async fn check(&self, token: &str, audience: &str) -> Result<Arc<Checked>, AuthError> {
         if token.len() > MAX_TOKEN {
             return Err(AuthError::Invalid);
         }
         let digest: [u8; 32] = Sha256::digest(token).into();
-        let principal = match self.0.cache.get(&digest) {
-            Some(principal) => principal,
+        let checked = match self.0.cache.get(&digest) {
+            Some(checked) => checked,
             None => {
-                let principal = Arc::new(self.check_signature(token).await?);
-                self.check_time(&principal)?;
-                self.0.cache.insert(digest, principal.clone());
-                principal
+                let checked = Arc::new(self.check_signature(token, audience).await?);
+                self.check_time(&checked.principal)?;
+                self.0.cache.insert(digest, checked.clone());
+                checked
             }
         };
-        self.check_time(&principal)?;
-        self.check_refused(&principal)?;
-        Ok(Principal::clone(&principal))
+        // The cache holds tokens of every audience.
+        if checked.claims.aud != audience {
+            return Err(AuthError::Invalid);
+        }
+        self.check_time(&checked.principal)?;
+        self.check_refused(&checked.principal)?;
+        Ok(checked)
     }
 
     /// Refuses tokens from now on, ahead of the next read.
@@ -193,12 +215,12 @@ impl Verifier {
         if principal.expires_at + leeway <= self.0.clock.now() { Err(AuthError::Expired) } else { Ok(()) }
     }
 
-    async fn check_signature(&self, token: &str) -> Result<Principal, AuthError> {
-        let claims: Claims = self.claims(token, TOKEN_TYPE, TOKEN_AUDIENCE).await?;
+    async fn check_signature(&self, token: &str, audience: &str) -> Result<Checked, AuthError> {
+        let claims: Claims = self.claims(token, TOKEN_TYPE, audience).await?;
         if claims.iat > self.now_s() + LEEWAY_S {
             return Err(AuthError::Invalid);
         }
-        principal_of(claims)
+        Ok(Checked { principal: principal_of(&claims)?, claims })
     }
 
     pub(super) fn now_s(&self) -> i64 {
@@ -327,16 +349,18 @@ fn parse_keys(keys: &PublicKeys) -> Result<Keys, Box<dyn std::error::Error + Sen
     Ok(Keys { issuer: keys.issuer.clone(), by_id })
 }
 
-fn principal_of(claims: Claims) -> Result<Principal, AuthError> {
+fn principal_of(claims: &Claims) -> Result<Principal, AuthError> {
     let time = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).ok_or(AuthError::Invalid);
     Ok(Principal {
         subject: claims.sub,
         session: claims.sid,
-        client: claims.client_id,
-        roles: claims.roles,
+        client: claims.client_id.clone(),
+        roles: claims.roles.clone(),
         role_epoch: claims.role_epoch,
         scopes: claims.scope.split_ascii_whitespace().map(str::to_owned).collect(),
         authenticated_at: time(claims.auth_time)?,
         expires_at: time(claims.exp)?,
+        agency: claims.agency.clone(),
+        is_client: claims.is_of_client(),
     })
 }

@@ -124,6 +124,7 @@ impl Issuer {
             scope: String::new(),
             roles: Vec::new(),
             role_epoch: 0,
+            agency: None,
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TOKEN_TYPE.to_owned());

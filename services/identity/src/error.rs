@@ -10,10 +10,11 @@ use platform::problem::{
 };
 
 pub use self::code::{
-    ALL, OTP_EXHAUSTED, OTP_EXPIRED, OTP_PAUSED, OTP_TOO_MANY, OTP_TOO_SOON, OTP_TRIES_TOO_MANY, OTP_UNKNOWN, OTP_USED,
-    OTP_WRONG, PHONE_INVALID, PHONE_NOT_MOBILE, PHONE_NOT_SERVED, PIN_CHANGED, PIN_DELAYED, PIN_MALFORMED, PIN_NOT_SET,
-    PIN_PROOF_REQUIRED, PIN_TOO_MANY, PIN_WEAK, PIN_WRONG, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REPLAYED,
-    ROLE_SCOPE_INVALID, ROLE_UNKNOWN, ROLES_TOO_MANY, SESSION_NOT_FRESH, SIGN_IN_UNAVAILABLE,
+    ALL, DEVICE_KEY_MISSING, DEVICE_SIGNATURE_STALE, DEVICE_SIGNATURE_WRONG, OTP_EXHAUSTED, OTP_EXPIRED, OTP_PAUSED,
+    OTP_TOO_MANY, OTP_TOO_SOON, OTP_TRIES_TOO_MANY, OTP_UNKNOWN, OTP_USED, OTP_WRONG, PHONE_INVALID, PHONE_NOT_MOBILE,
+    PHONE_NOT_SERVED, PIN_CHANGED, PIN_COOLING, PIN_DELAYED, PIN_MALFORMED, PIN_NOT_SET, PIN_PROOF_REQUIRED,
+    PIN_TOO_MANY, PIN_WEAK, PIN_WRONG, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REPLAYED, ROLE_SCOPE_INVALID, ROLE_UNKNOWN,
+    ROLES_TOO_MANY, SESSION_NOT_FRESH, SIGN_IN_UNAVAILABLE,
 };
 
 use crate::officer::RoleFault;
@@ -113,6 +114,24 @@ pub(crate) enum Error {
     /// Redis is away, so the cap on new PINs can't be kept.
     #[error("the cap on new PINs can't be checked")]
     PinCapAway(#[source] BoxError),
+    /// The PIN was reset by one-time code a short while ago.
+    #[error("the PIN cools down")]
+    PinCooling {
+        /// Until when.
+        until: DateTime<Utc>,
+    },
+    /// The device of the session announced no key.
+    #[error("the device has no key")]
+    DeviceKeyMissing,
+    /// A signature that the device's key did not make for this transaction.
+    #[error("wrong signature of a device")]
+    DeviceSignatureWrong,
+    /// A signature of another time.
+    #[error("a device's signature is of another time")]
+    DeviceSignatureStale {
+        /// Our time.
+        now: DateTime<Utc>,
+    },
     /// Too many PINs are being hashed.
     #[error("too many PIN checks at once")]
     PinBusy,
@@ -191,6 +210,10 @@ impl Error {
             Self::PinNotSet => PIN_NOT_SET,
             Self::PinChanged => PIN_CHANGED,
             Self::PinCapped { .. } => PIN_TOO_MANY,
+            Self::PinCooling { .. } => PIN_COOLING,
+            Self::DeviceKeyMissing => DEVICE_KEY_MISSING,
+            Self::DeviceSignatureWrong => DEVICE_SIGNATURE_WRONG,
+            Self::DeviceSignatureStale { .. } => DEVICE_SIGNATURE_STALE,
             Self::PinBusy => OVERLOADED,
             Self::NotFresh => SESSION_NOT_FRESH,
             Self::Role(RoleFault::Unknown) => ROLE_UNKNOWN,
@@ -226,6 +249,8 @@ impl From<Error> for Problem {
                 )
                 .with("tries_left", left),
             Error::PinWrong { retry_at: Some(retry_at) } => problem.with("retry_at", retry_at),
+            Error::PinCooling { until } => problem.with("cooling_until", until),
+            Error::DeviceSignatureStale { now } => problem.with("now", now),
             Error::Field { field, vi, en } => problem.detail(vi, en).with("field", field),
             Error::PinBusy | Error::NoSigningKey => problem.retry_after(1),
             Error::Database(source) => source.into(),

@@ -13,6 +13,7 @@
 //! | `revocation` | what is refused before it expires |
 //! | `key` | signing keys, their rotation, the JWKS |
 //! | `pin` | strength and delay (pure), argon2id |
+//! | `step_up` | proofs for one transaction; `step_up::transaction` is pure |
 //! | `vault` | everything that a configured key protects |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
 //! | `prune`, `meter`, `error` | what is over goes; metrics; stable codes |
@@ -43,6 +44,7 @@ mod pin;
 mod prune;
 mod revocation;
 mod session;
+mod step_up;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub(crate) struct Meter {
     sessions_ended: IntCounterVec,
     refreshes: IntCounterVec,
     pin_checks: IntCounterVec,
+    step_ups: IntCounterVec,
     key_rotations: IntCounterVec,
 }
 
@@ -36,6 +37,7 @@ impl Meter {
             sessions_ended: metrics.counter("sessions_ended_total", "Sessions ended before their time.", &["reason"]),
             refreshes: metrics.counter("refreshes_total", "Uses of refresh tokens.", &["outcome"]),
             pin_checks: metrics.counter("pin_checks_total", "Checks of PINs.", &["outcome"]),
+            step_ups: metrics.counter("step_ups_total", "Proofs asked for by citizens.", &["method", "outcome"]),
             key_rotations: metrics.counter("key_rotations_total", "Signing keys that took over.", &[]),
         }
     }
@@ -83,6 +85,11 @@ impl Meter {
     /// A PIN was checked.
     pub(crate) fn pin_check(&self, outcome: &str) {
         self.pin_checks.with_label_values(&[outcome]).inc();
+    }
+
+    /// A proof was asked for: `proved` or `refused`.
+    pub(crate) fn step_up(&self, method: &str, outcome: &str) {
+        self.step_ups.with_label_values(&[method, outcome]).inc();
     }
 
     /// A signing key took over.

@@ -53,6 +53,8 @@ pub enum Action {
     PinChange,
     /// A PIN was set by one-time code.
     PinReset,
+    /// A transaction was proved; the object is the proof's id, the reason how.
+    StepUp,
     /// The first signing keys were made.
     KeyMake,
     /// A signing key took over; the object is its id.
@@ -84,6 +86,7 @@ impl Action {
             Self::PinSet => "pin.set",
             Self::PinChange => "pin.change",
             Self::PinReset => "pin.reset",
+            Self::StepUp => "step-up.prove",
             Self::KeyMake => "key.make",
             Self::KeyRotate => "key.rotate",
             Self::KeyRemove => "key.remove",

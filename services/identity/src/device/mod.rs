@@ -11,7 +11,7 @@ use platform::typed_id;
 use sqlx::PgConnection;
 
 pub(crate) use public_key::parse as parse_public_key;
-pub(crate) use sql::is_known;
+pub(crate) use sql::{is_known, public_key};
 
 use crate::Identity;
 use crate::audit::{Action, Entry, Origin};
@@ -77,15 +77,18 @@ impl DeviceName {
 }
 
 /// Remembers a device under the lock of its citizen; tells whether it is new to them and which devices gave way.
+///
+/// A device whose key is replaced is new: who has the number and knows a device's id has not the device.
 pub(crate) async fn remember(
     tx: &mut PgConnection,
     citizen: CitizenId,
     device: &Announcement,
     now: DateTime<Utc>,
 ) -> Result<(bool, Vec<DeviceId>), Error> {
-    let new = !sql::touch(tx, citizen, device, now).await?;
-    if !new {
-        return Ok((false, Vec::new()));
+    let before = public_key(tx, citizen, device.id).await?;
+    let rebound = before.is_some() && device.public_key.is_some() && before != device.public_key;
+    if sql::touch(tx, citizen, device, now).await? {
+        return Ok((rebound, Vec::new()));
     }
     sql::insert(tx, citizen, device, now).await?;
     Ok((true, sql::delete_beyond(tx, citizen, device.id, MAX_DEVICES - 1).await?))

@@ -21,6 +21,22 @@ pub(crate) async fn is_known(conn: &mut PgConnection, phone: &Digest, device: De
     .await
 }
 
+/// The key of a citizen's device, if it announced one.
+pub(crate) async fn public_key(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    device: DeviceId,
+) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    let found = sqlx::query_scalar!(
+        "SELECT public_key FROM identity.device WHERE citizen_id = $1 AND id = $2",
+        citizen.uuid(),
+        device.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.flatten())
+}
+
 /// Updates a known device; `false` when it is not known. A key once given stays until another comes.
 pub(super) async fn touch(
     conn: &mut PgConnection,

@@ -127,6 +127,30 @@ pub const PIN_TOO_MANY: Code = Code::new(
     "Đã đặt mã PIN quá nhiều lần, vui lòng thử lại sau",
     "The PIN was set too often, please try again later",
 );
+/// The PIN was reset a short while ago and proves nothing yet.
+pub const PIN_COOLING: Code = Code::new(
+    "pin-cooling",
+    403,
+    "Mã PIN vừa được đặt lại nên chưa dùng để xác thực giao dịch",
+    "The PIN was reset a short while ago and can't prove a transaction yet",
+);
+/// The device of the session announced no key.
+pub const DEVICE_KEY_MISSING: Code =
+    Code::new("device-key-missing", 409, "Thiết bị này chưa đăng ký khóa", "This device has announced no key");
+/// The device's key did not sign this transaction.
+pub const DEVICE_SIGNATURE_WRONG: Code = Code::new(
+    "device-signature-wrong",
+    403,
+    "Chữ ký của thiết bị không đúng với giao dịch này",
+    "The device's signature is not one for this transaction",
+);
+/// The signature is of another time.
+pub const DEVICE_SIGNATURE_STALE: Code = Code::new(
+    "device-signature-stale",
+    403,
+    "Chữ ký quá cũ hoặc đồng hồ thiết bị sai",
+    "The signature is too old, or the device's clock is wrong",
+);
 /// The first PIN needs a recent sign-in.
 pub const SESSION_NOT_FRESH: Code =
     Code::new("session-not-fresh", 403, "Hãy đăng nhập lại để đặt mã PIN", "Please sign in again to set a PIN");
@@ -169,6 +193,10 @@ pub const ALL: &[Code] = &[
     PIN_NOT_SET,
     PIN_CHANGED,
     PIN_TOO_MANY,
+    PIN_COOLING,
+    DEVICE_KEY_MISSING,
+    DEVICE_SIGNATURE_WRONG,
+    DEVICE_SIGNATURE_STALE,
     SESSION_NOT_FRESH,
     ROLE_UNKNOWN,
     ROLE_SCOPE_INVALID,

@@ -13,6 +13,7 @@ mod officer;
 mod otp;
 mod pin;
 mod session;
+mod step_up;
 mod well_known;
 
 use std::net::IpAddr;
@@ -42,6 +43,7 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(session::sign_out))
         .routes(routes!(me::show, me::edit))
         .routes(routes!(pin::set))
+        .routes(routes!(step_up::prove))
         .routes(routes!(device::list))
         .routes(routes!(device::remove))
         .routes(routes!(officer::list))

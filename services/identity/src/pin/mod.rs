@@ -170,6 +170,14 @@ impl Identity {
         Ok(reserved.hash)
     }
 
+    /// Refuses a PIN that cools down: whoever took a number over and reset it proves nothing with it for a while.
+    pub(crate) async fn refuse_cooling_pin(&self, citizen: CitizenId) -> Result<(), Error> {
+        match sql::cooling_until(&mut *self.pool.acquire().await?, citizen).await? {
+            Some(until) if until > self.now() => Err(Error::PinCooling { until }),
+            _ => Ok(()),
+        }
+    }
+
     async fn reserve_check(&self, citizen: CitizenId) -> Result<Row, Error> {
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;

@@ -16,6 +16,17 @@ pub(super) async fn exists(conn: &mut PgConnection, citizen: CitizenId) -> Resul
     .await
 }
 
+/// Until when a PIN that was reset cools down, if it was.
+pub(super) async fn cooling_until(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    let found = sqlx::query_scalar!("SELECT cooling_until FROM identity.pin WHERE citizen_id = $1", citizen.uuid())
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.flatten())
+}
+
 /// The PIN, locked until the transaction ends.
 pub(super) async fn lock(conn: &mut PgConnection, citizen: CitizenId) -> Result<Option<Row>, sqlx::Error> {
     let row = sqlx::query!(

@@ -13,4 +13,5 @@ mod otp;
 mod pin;
 mod prune;
 mod session;
+mod step_up;
 mod token;

@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "trangtien/wallet/v1/events.proto",
         "trangtien/notifications/v1/events.proto",
         "trangtien/reports/v1/events.proto",
+        "trangtien/ioc/v1/events.proto",
     ];
     let descriptors = protox::compile(files, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

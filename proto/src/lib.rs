@@ -52,5 +52,13 @@ pub mod notifications {
     }
 }
 
+/// The operations centre's events.
+pub mod ioc {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("trangtien.ioc.v1");
+    }
+}
+
 /// The compiled file descriptors of all contracts, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

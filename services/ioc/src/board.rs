@@ -22,10 +22,11 @@ use tracing::warn;
 use crate::city::City;
 use crate::error::Error;
 use crate::overview::{
-    Amount, BookTotal, Books, CitySummary, Delta, LastPayment, MinuteTally, Overview, Pulse, ReportFigures, Roles,
-    Tally, WallEvent,
+    AlarmRow, Amount, BookTotal, Books, CitySummary, Delta, LastPayment, MinuteTally, Overview, Pulse, ReportFigures,
+    Roles, Tally, WallEvent,
 };
 use crate::role::{RoleHealth, RoleStatus};
+use crate::sensor::level::Stations;
 use crate::sql::{self, Head, TallyRow};
 use crate::tally::Payment;
 
@@ -35,6 +36,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 pub(crate) const PULSE: Duration = Duration::from_secs(2);
 /// How many frames may wait for a slow wall.
 const MAX_PENDING: usize = 32;
+/// Alarms on a wall at most; more than the city has stations.
+const MAX_ALARMS: i64 = 100;
 /// The wall's past.
 const SHOWN: TimeDelta = TimeDelta::minutes(60);
 /// How long to wait before listening again after the database was away.
@@ -55,6 +58,8 @@ pub(crate) struct Frame {
 pub(crate) struct Sources {
     pub(crate) roles: Arc<dyn RoleStatus>,
     pub(crate) books: watch::Receiver<Books>,
+    /// What the stations of alarms are called.
+    pub(crate) stations: Arc<Stations>,
 }
 
 /// The board of this process. Shared by the task that keeps it and the handlers that show it.
@@ -183,6 +188,7 @@ impl Board {
             minutes: self.minutes(sql::minutes(&mut tx, first_minute(now), -1).await?),
             last_payments: self.payments(sql::payments(&mut tx, -1).await?),
             reports: reports(&mut tx, day, -1).await?,
+            alarms: self.alarms(&mut tx, -1).await?,
             book_position: head.book_position,
             book_totals: sql::book_totals(&mut tx)
                 .await?
@@ -205,7 +211,8 @@ impl Board {
             today: self.tallies(sql::day(&mut *tx, day, after).await?),
             minutes: self.minutes(sql::minutes(&mut *tx, first_minute(now), after).await?),
             last_payments: self.payments(sql::payments(&mut *tx, after).await?),
-            reports: reports(tx, day, after).await?,
+            reports: reports(&mut *tx, day, after).await?,
+            alarms: self.alarms(tx, after).await?,
         })
     }
 
@@ -303,6 +310,12 @@ impl Board {
     fn today(&self) -> (DateTime<Utc>, NaiveDate) {
         let now = self.clock.now();
         (now, self.city.day(now))
+    }
+
+    /// Alarms that changed after a revision; from -1 on those that are open.
+    async fn alarms(&self, tx: &mut sqlx::PgConnection, after: i64) -> Result<Vec<AlarmRow>, sqlx::Error> {
+        let changed = sql::alarm::changed(tx, after, MAX_ALARMS).await?;
+        Ok(changed.iter().map(|alarm| AlarmRow::of(alarm, &self.sources.stations)).collect())
     }
 
     fn tallies(&self, rows: Vec<TallyRow>) -> Vec<Tally> {

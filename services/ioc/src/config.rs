@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use platform::http::Machines;
 use serde::{Deserialize, Serialize};
 
 use crate::network::Network;
@@ -20,11 +21,19 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// The most walls that one process serves at a time.
     pub max_walls: usize,
+    /// Names and secrets of those who send readings of sensors, by HTTP Basic.
+    pub sensor_clients: Machines,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { public_wall: false, internal_networks: Vec::new(), peers: Vec::new(), max_walls: 200 }
+        Self {
+            public_wall: false,
+            internal_networks: Vec::new(),
+            peers: Vec::new(),
+            max_walls: 200,
+            sensor_clients: Machines::default(),
+        }
     }
 }
 

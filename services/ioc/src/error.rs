@@ -1,7 +1,7 @@
 //! What can go wrong in the operations centre.
 
 use platform::dataset::{Fault, Faults};
-use platform::problem::{Code, Problem};
+use platform::problem::{Code, NOT_FOUND, Problem};
 
 /// The caller is not inside the city's network.
 pub(crate) const INTERNAL_ONLY: Code =
@@ -9,6 +9,27 @@ pub(crate) const INTERNAL_ONLY: Code =
 /// As many walls as this process serves are open.
 pub(crate) const TOO_MANY_WALLS: Code =
     Code::new("too-many-walls", 503, "Đã mở quá nhiều màn hình", "Too many walls are open");
+
+/// An entity of SensorThings is not valid.
+pub(crate) const STA_ENTITY_INVALID: Code =
+    Code::new("sta-entity-invalid", 400, "Dữ liệu cảm biến không hợp lệ", "The entity is not valid");
+/// A query option of SensorThings is not understood.
+pub(crate) const STA_QUERY_INVALID: Code =
+    Code::new("sta-query-invalid", 400, "Tham số truy vấn không hợp lệ", "The query option is not understood");
+/// Another result is known for a reading's time.
+pub(crate) const OBSERVATION_CONFLICTS: Code =
+    Code::new("observation-conflicts", 409, "Đã có kết quả đo khác", "Another result is known for that time");
+/// A reading comes from the future.
+pub(crate) const OBSERVATION_AHEAD_OF_TIME: Code =
+    Code::new("observation-ahead-of-time", 400, "Thời điểm đo ở tương lai", "The reading is ahead of time");
+/// As many things, or datastreams of one, as may be are registered.
+pub(crate) const TOO_MANY_THINGS: Code =
+    Code::new("too-many-things", 409, "Đã đăng ký quá nhiều thiết bị", "Too many things are registered");
+/// An alarm has ended.
+pub(crate) const ALARM_CLOSED: Code = Code::new("alarm-closed", 409, "Báo động đã kết thúc", "The alarm has ended");
+/// A note is empty or too long.
+pub(crate) const ALARM_NOTE_INVALID: Code =
+    Code::new("alarm-note-invalid", 422, "Ghi chú không hợp lệ", "The note is not valid");
 
 /// Why a request of the centre failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +43,35 @@ pub enum Error {
     /// The caller is outside.
     #[error("the caller is not inside the network")]
     Outside,
+    /// There is no such thing, or it is another's.
+    #[error("not found")]
+    NotFound,
+    /// An entity of SensorThings is not valid.
+    #[error("{field} is not valid: {reason}")]
+    EntityInvalid {
+        /// Which member.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A query option of SensorThings is not understood.
+    #[error("query option {0} is not understood")]
+    QueryInvalid(String),
+    /// Another result is known for a reading's time.
+    #[error("another result is known for that time")]
+    ObservationConflicts,
+    /// A reading comes from the future.
+    #[error("the reading is ahead of time")]
+    AheadOfTime,
+    /// As many things, or datastreams of one, as may be are registered.
+    #[error("there are {0} already")]
+    TooManyThings(i64),
+    /// An alarm has ended.
+    #[error("the alarm has ended")]
+    AlarmClosed,
+    /// A note is empty or too long.
+    #[error("the note is not valid")]
+    NoteInvalid,
 }
 
 impl Error {
@@ -31,12 +81,21 @@ impl Error {
             Self::Database(_) => None,
             Self::NoWall => Some(TOO_MANY_WALLS),
             Self::Outside => Some(INTERNAL_ONLY),
+            Self::NotFound => Some(NOT_FOUND),
+            Self::EntityInvalid { .. } => Some(STA_ENTITY_INVALID),
+            Self::QueryInvalid(_) => Some(STA_QUERY_INVALID),
+            Self::ObservationConflicts => Some(OBSERVATION_CONFLICTS),
+            Self::AheadOfTime => Some(OBSERVATION_AHEAD_OF_TIME),
+            Self::TooManyThings(_) => Some(TOO_MANY_THINGS),
+            Self::AlarmClosed => Some(ALARM_CLOSED),
+            Self::NoteInvalid => Some(ALARM_NOTE_INVALID),
         }
     }
 }
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
+        let code = error.code();
         match error {
             Error::Database(source) => Self::from(source),
             Error::NoWall => Self::new(TOO_MANY_WALLS).retry_after(5),
@@ -44,6 +103,16 @@ impl From<Error> for Problem {
                 "Trang này chỉ trả lời máy trong mạng nội bộ của thành phố.",
                 "This answers machines inside the city's own network only.",
             ),
+            Error::EntityInvalid { field, reason } => Self::new(STA_ENTITY_INVALID)
+                .detail(format!("`{field}` không hợp lệ."), format!("`{field}` is not valid: {reason}."))
+                .with("field", field),
+            Error::QueryInvalid(option) => Self::new(STA_QUERY_INVALID).with("option", option),
+            Error::TooManyThings(most) => Self::new(TOO_MANY_THINGS).with("most", most),
+            Error::NotFound
+            | Error::ObservationConflicts
+            | Error::AheadOfTime
+            | Error::AlarmClosed
+            | Error::NoteInvalid => Self::new(code.expect("these have a code of their own")),
         }
     }
 }

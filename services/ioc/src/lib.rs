@@ -12,11 +12,13 @@
 //! | `books` | the comparison with the wallet's totals at one journal position |
 //! | `metrics` | the Prometheus text format: read strictly, joined, written. Pure |
 //! | `expose` | the shared metrics endpoint's text |
+//! | `sensor` | sensors by OGC SensorThings, plausible readings, alarms of rivers |
 //! | [`role`] and [`peers`] | how roles of this process and of others are asked |
 //! | `grpc` | the call to the wallet |
 //! | `http` | routes, the embedded pages, and who may ask |
 //!
-//! Lock order: the leases of the consumed stream, then the row of `ioc.board`; nothing else is locked, and readers lock nothing.
+//! Lock order: the leases of the consumed stream, or the datastream of a reading; then the row of `ioc.board`; then the outbox. Readers lock
+//! nothing.
 //!
 //! Invariants:
 //! - Revisions grow in the order of commits; a wall that has seen one misses exactly the rows with a greater one.
@@ -40,6 +42,7 @@ mod expose;
 mod grpc;
 mod http;
 mod report;
+mod sensor;
 mod sql;
 mod tally;
 
@@ -49,6 +52,7 @@ use std::sync::Arc;
 use platform::dataset::Fault;
 use platform::db::Schema;
 use platform::events::Consumer;
+use platform::outbox::Relay;
 use platform::service::Service;
 use platform::task::Task;
 
@@ -86,14 +90,35 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let places = Arc::new(directory::Places::read(&context.city)?);
     let peers = peers::HttpPeers::new(config.peers.clone())?;
     let roles: Arc<dyn role::RoleStatus> = Arc::new(role::Every(vec![roles, Arc::new(peers)]));
+    let stations = Arc::new(stations(&context.city, &places)?);
     let (pool, clock, metrics) = (context.pool.clone(), context.clock.clone(), context.metrics.clone());
+    let meter = sensor::keep::SensorMeter::new(&metrics);
 
     let comparer = books::Comparer::new(pool.clone(), clock.clone(), &metrics, wallet);
-    let sources = board::Sources { roles: roles.clone(), books: comparer.watch() };
+    let sources = board::Sources { roles: roles.clone(), books: comparer.watch(), stations: stations.clone() };
     let board = Arc::new(board::Board::new((pool, clock, &metrics), city.clone(), sources, config.max_walls));
     let gatherer = Arc::new(expose::Gatherer::new(roles, &metrics));
-    let desk =
-        http::Desk { board: board.clone(), places, gatherer, scraping: Arc::new(tokio::sync::Semaphore::new(1)) };
+    let (pool, clock) = (context.pool.clone(), context.clock.clone());
+    let desk = http::Desk {
+        board: board.clone(),
+        places,
+        gatherer,
+        scraping: Arc::new(tokio::sync::Semaphore::new(1)),
+        alarms: sensor::desk::AlarmDesk {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            stations: stations.clone(),
+            meter: meter.clone(),
+        },
+        registry: sensor::registry::Registry {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            stations: stations.clone(),
+            base: format!("{}sta/v1.1/", context.public_url),
+        },
+        watch: sensor::watch::Watch { pool: pool.clone(), clock: clock.clone(), stations, meter: meter.clone() },
+        sensor_clients: Arc::new(config.sensor_clients.clone()),
+    };
 
     let mut tasks = vec![
         Task::new("board", move |shutdown| async move {
@@ -105,6 +130,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             Ok(())
         }),
     ];
+    tasks.push(meter.task(pool, clock));
+    tasks.push(Relay::of_outbox(&context, SCHEMA, SCHEMA.name()).into_task());
     for stream in consume::STREAMS {
         let tallier = consume::Tallier { stream, city: city.clone() };
         tasks.push(Consumer::new(&context, SCHEMA, stream, Arc::new(tallier)).into_task());
@@ -118,6 +145,15 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
 
 /// What is wrong with the files of a city's folder that the centre reads.
 pub fn check_city(dir: &Path) -> Vec<Fault> {
-    let places = directory::Places::read(dir).err().map(|faults| faults.0).unwrap_or_default();
-    city::City::read(dir).err().into_iter().chain(places).collect()
+    let places = match directory::Places::read(dir) {
+        Ok(places) => stations(dir, &places).err(),
+        Err(faults) => Some(faults),
+    };
+    city::City::read(dir).err().into_iter().chain(places.map(|faults| faults.0).unwrap_or_default()).collect()
+}
+
+/// The flood stations, whose wards are those of the directory.
+fn stations(dir: &Path, places: &directory::Places) -> Result<sensor::level::Stations, platform::dataset::Faults> {
+    let wards: Vec<&str> = places.directory.wards.iter().map(|ward| ward.code.as_str()).collect();
+    sensor::level::Stations::read(dir, &wards)
 }

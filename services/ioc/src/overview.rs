@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 
 use crate::city::Name;
 use crate::role::RoleHealth;
+use crate::sensor::AlarmId;
+use crate::sensor::alarm::State as AlarmState;
 
 /// An exact amount of money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -180,6 +182,41 @@ pub struct ReportFigures {
     pub totals: Vec<ReportTally>,
 }
 
+/// An alarm of a station at a river.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AlarmRow {
+    /// Tells it from others.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: AlarmId,
+    /// The station's code.
+    #[schema(example = "kim-long")]
+    pub station: String,
+    /// The station's name.
+    pub station_name: String,
+    /// The river's name.
+    pub river: Name,
+    /// Codes of the wards along the river.
+    pub wards: Vec<String>,
+    /// How it stands.
+    pub state: AlarmState,
+    /// The alarm level (báo động), 1 to 3; of a closed alarm its last.
+    pub level: u8,
+    /// The highest level that it has had.
+    pub highest: u8,
+    /// The newest plausible reading, in metres.
+    pub value_m: f64,
+    /// When that was measured.
+    pub measured_at: DateTime<Utc>,
+    /// When the alarm began.
+    pub raised_at: DateTime<Utc>,
+    /// When an operator acknowledged it last.
+    pub acknowledged_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub closed_at: Option<DateTime<Utc>>,
+    /// Not meant: an exercise.
+    pub exercise: bool,
+}
+
 /// The city as the wall shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CitySummary {
@@ -191,7 +228,7 @@ pub struct CitySummary {
 }
 
 /// Everything that the wall shows, read at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Overview {
     /// Grows with each change.
     pub revision: i64,
@@ -213,6 +250,8 @@ pub struct Overview {
     pub last_payments: Vec<LastPayment>,
     /// Field reports.
     pub reports: ReportFigures,
+    /// Open alarms, at most 100, oldest first.
+    pub alarms: Vec<AlarmRow>,
     /// The journal position up to which nothing is missing here.
     pub book_position: i64,
     /// The totals of the journal up to `book_position`, exactly: to be compared with the wallet's at that position.
@@ -224,7 +263,7 @@ pub struct Overview {
 }
 
 /// Rows that changed: each replaces the one before it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Delta {
     /// The revision that the picture has with these rows.
     pub revision: i64,
@@ -240,6 +279,8 @@ pub struct Delta {
     pub last_payments: Vec<LastPayment>,
     /// Field reports: rows that changed.
     pub reports: ReportFigures,
+    /// Alarms that changed; closed ones too, so that they can be taken away.
+    pub alarms: Vec<AlarmRow>,
 }
 
 /// Says that the line is alive, and how everything is; sent every two seconds.
@@ -265,7 +306,7 @@ pub struct Roles {
 }
 
 /// One event of the wall's stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum WallEvent {
     /// `snapshot`: everything.

@@ -7,12 +7,14 @@ mod extract;
 mod idempotent;
 mod language;
 mod layers;
+mod machine;
 mod serve;
 
 pub use extract::{Json, Path, Query};
 pub use idempotent::{IdempotencyKey, IdempotentJson};
 pub use language::Language;
 pub use layers::{HttpSettings, finish, instrument, scoped};
+pub use machine::{Machines, is_machine};
 pub use serve::{ServeSettings, serve};
 
 /// Marks requests that came in on the process's internal listener; an `Extension` of that listener's router.

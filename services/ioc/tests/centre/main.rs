@@ -4,5 +4,6 @@ mod counting;
 mod metrics;
 mod pages;
 mod reporting;
+mod sensing;
 mod stage;
 mod walls;

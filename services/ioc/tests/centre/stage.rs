@@ -59,7 +59,9 @@ impl Stage {
         let text = "# Origin: this test.\nname = { vi = \"Huế\", en = \"Hue\" }\ntime_zone = \"Asia/Ho_Chi_Minh\"\ncurrency = \"VND\"\n";
         std::fs::write(city.path().join("city.toml"), text).expect("written");
         let hue = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/city/hue");
-        for file in ["wards.csv", "agencies.csv", "wards.topojson"] {
+        for file in
+            ["wards.csv", "agencies.csv", "wards.topojson", "flood-levels.csv", "flood-wards.csv", "rivers.geojson"]
+        {
             std::fs::copy(hue.join(file), city.path().join(file)).expect("copied");
         }
         let clock = Clock::test();

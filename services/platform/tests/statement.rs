@@ -51,7 +51,7 @@ impl Stage {
     }
 
     async fn check(&self, token: &str) -> Result<Statement<Value>, AuthError> {
-        self.verifier.statement(STEP_UP, token, &self.caller).await
+        self.verifier.statement(STEP_UP, token, self.whose()).await
     }
 
     /// The answer to a good statement with one thing changed.

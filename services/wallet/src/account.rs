@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::allowance::Expense;
-use crate::city::Kind;
+use crate::city::{Kind, Proof};
 use crate::limit;
 use crate::merchant::MerchantId;
 
@@ -66,8 +66,8 @@ pub(crate) fn biller(biller_code: &str) -> AccountSpec {
 }
 
 /// A bill as the rules see it: essential.
-pub(crate) fn bill_expense(amount: Money) -> Expense {
-    Expense { kind: Kind::Goods, class: limit::ESSENTIAL, amount }
+pub(crate) fn bill_expense(amount: Money, proved: Option<Proof>) -> Expense {
+    Expense { kind: Kind::Goods, class: limit::ESSENTIAL, amount, proved }
 }
 
 /// The id of the event that a transfer is.

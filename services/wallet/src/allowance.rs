@@ -14,9 +14,9 @@ use uuid::Uuid;
 use crate::Wallet;
 use crate::account::{self, CURRENCY};
 use crate::citizen;
-use crate::city::{Kind, LimitClass, Rules, TIERS};
+use crate::city::{Ask, Kind, LimitClass, Proof, Rules, TIERS};
 use crate::error::{AmountFault, Error, OverLimit};
-use crate::limit::{self, Bound, Moment};
+use crate::limit::{self, Bound, Moment, Standing, Subject};
 
 /// Who asks: a citizen, in one of their sessions.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +25,24 @@ pub(crate) struct Asker {
     pub(crate) session: Uuid,
 }
 
+/// One request of a citizen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) asker: Asker,
+    pub(crate) key: &'a str,
+    pub(crate) fingerprint: &'a [u8; 32],
+    /// The proof that came along, unchecked.
+    pub(crate) proof: Option<&'a str>,
+}
+
 /// What a citizen spends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expense {
     pub(crate) kind: Kind,
     pub(crate) class: Class,
     pub(crate) amount: Money,
+    /// What they proved for it.
+    pub(crate) proved: Option<Proof>,
 }
 
 /// The limits that a request must keep.
@@ -64,18 +76,22 @@ impl Allowance {
         let is_it =
             |bound: &&Bound| bound.limit.lift == lift && period.is_none_or(|period| bound.limit.period == period);
         match self.bounds.iter().filter(is_it).min_by_key(|bound| bound.limit.maximum) {
-            Some(bound) => self.fault(wallet, bound.limit).into(),
+            Some(bound) => self.fault(wallet, bound).into(),
             // The rules have changed since the refusal that is repeated.
             None => Error::Rejected(reject),
         }
     }
 
     /// What a limit that was not kept means to the citizen.
-    fn fault(&self, wallet: &Wallet, limit: Limit) -> AmountFault {
+    fn fault(&self, wallet: &Wallet, bound: &Bound) -> AmountFault {
+        let limit = bound.limit;
         let maximum = Money::from_minor(limit.maximum, CURRENCY);
         let next = limit::first_day_after(limit.period, self.moment.day);
         match limit.lift {
-            Lift::Proof => AmountFault::StepUp(maximum),
+            Lift::Proof => {
+                let Subject::Unproved(proof) = bound.subject else { return AmountFault::NoRule };
+                AmountFault::StepUp { threshold: maximum, proof }
+            }
             Lift::Never => AmountFault::OverLimit(OverLimit {
                 period: limit.period,
                 maximum,
@@ -85,14 +101,14 @@ impl Allowance {
     }
 }
 
-/// Prepares the limits of an expense, and refuses what no limit need be counted for: another currency, no rule in force, an amount that needs a proof by itself.
-///
-/// The proof itself is not taken here: without it, refusing is the safe side.
+/// Prepares the limits of an expense, and refuses what no limit need be counted for: another currency, no rule in force, an amount that by itself needs a
+/// stronger proof than was given.
 pub(crate) async fn prepare(wallet: &Wallet, asker: Asker, expense: Expense) -> Result<Allowance, Error> {
     if expense.amount.currency() != CURRENCY {
         return Err(AmountFault::Currency.into());
     }
-    let standing = citizen::standing(&mut *wallet.pool.acquire().await?, asker.user, asker.session).await?;
+    let known = citizen::standing(&mut *wallet.pool.acquire().await?, asker.user, asker.session).await?;
+    let standing = Standing { proved: expense.proved, ..known };
     let now = wallet.clock.now();
     let moment = Moment { now, day: wallet.place.day(now) };
     let account = account::citizen(asker.user).id;
@@ -101,20 +117,21 @@ pub(crate) async fn prepare(wallet: &Wallet, asker: Asker, expense: Expense) -> 
     let allowance = Allowance { bounds, moment };
     // No proof is asked for what the ledger will refuse anyway.
     if !allowance.is_exceeded_by(expense.amount) {
-        needs_no_proof(&wallet.rules, expense.kind, expense.amount, moment)?;
+        needs_no_more(&wallet.rules, expense, moment)?;
     }
     Ok(allowance)
 }
 
-/// Refuses a top-up above the maximum of one transaction for the citizen's tier, or above what goes without a further proof.
-pub(crate) async fn check(wallet: &Wallet, user: Uuid, kind: Kind, amount: Money) -> Result<(), Error> {
+/// Refuses a top-up above the maximum of one transaction for the citizen's tier, or above what goes without a stronger proof than was given.
+pub(crate) async fn check(wallet: &Wallet, user: Uuid, top_up: Incoming) -> Result<(), Error> {
+    let amount = top_up.amount;
     if amount.currency() != CURRENCY {
         return Err(AmountFault::Currency.into());
     }
     let now = wallet.clock.now();
-    let moment = Moment { now, day: wallet.place.day(now) };
+    let day = wallet.place.day(now);
     let maximum = |tier| {
-        let maximum = wallet.rules.transaction_maximum(moment.day, tier, LimitClass::General);
+        let maximum = wallet.rules.transaction_maximum(day, tier, LimitClass::General);
         maximum.ok_or(AmountFault::NoRule)
     };
     if amount.minor() > maximum(TIERS[0])? {
@@ -125,24 +142,31 @@ pub(crate) async fn check(wallet: &Wallet, user: Uuid, kind: Kind, amount: Money
             return Err(AmountFault::OverLimit(OverLimit { period, maximum, resets_at: None }).into());
         }
     }
-    needs_no_proof(&wallet.rules, kind, amount, moment)
+    lacking(wallet.rules.ladder(Kind::TopUp, day).lacking(top_up.proved, amount.minor()))
 }
 
-/// Refuses what is more in a day than goes without a further proof; `total` is all of the day, this one included.
-pub(crate) fn check_day(wallet: &Wallet, day: NaiveDate, kind: Kind, total: i64) -> Result<(), Error> {
-    match wallet.rules.unproved(kind, day) {
-        Some(unproved) if total > unproved.day_maximum => {
-            Err(AmountFault::StepUp(Money::from_minor(unproved.day_maximum, CURRENCY)).into())
-        }
-        _ => Ok(()),
-    }
+/// Money that is to come in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) amount: Money,
+    /// What the citizen proved for it.
+    pub(crate) proved: Option<Proof>,
 }
 
-fn needs_no_proof(rules: &Rules, kind: Kind, amount: Money, moment: Moment) -> Result<(), Error> {
-    match rules.step_up_threshold(kind, moment.day) {
-        Some(threshold) if amount.minor() > threshold => {
-            Err(AmountFault::StepUp(Money::from_minor(threshold, CURRENCY)).into())
+/// Refuses what is more in a day than goes without a stronger proof than was given; `total` is all of the day, this one included.
+pub(crate) fn check_day(wallet: &Wallet, day: NaiveDate, proved: Option<Proof>, total: i64) -> Result<(), Error> {
+    lacking(wallet.rules.ladder(Kind::TopUp, day).day_maximum(proved).filter(|ask| total > ask.above))
+}
+
+fn needs_no_more(rules: &Rules, expense: Expense, moment: Moment) -> Result<(), Error> {
+    lacking(rules.ladder(expense.kind, moment.day).lacking(expense.proved, expense.amount.minor()))
+}
+
+fn lacking(ask: Option<Ask>) -> Result<(), Error> {
+    match ask {
+        Some(Ask { proof, above }) => {
+            Err(AmountFault::StepUp { threshold: Money::from_minor(above, CURRENCY), proof }.into())
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }

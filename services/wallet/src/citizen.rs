@@ -34,7 +34,7 @@ pub(crate) async fn standing(
     .fetch_one(connection)
     .await?;
     let tier = row.tier.and_then(|tier| u8::try_from(tier).ok()).unwrap_or(TIERS[0]);
-    Ok(Standing { tier, bound_at: row.bound_at })
+    Ok(Standing { tier, bound_at: row.bound_at, proved: None })
 }
 
 /// Keeps a tier unless a later one is known: an event that was put aside and sent again changes nothing back.

@@ -24,7 +24,7 @@ use platform::dataset::Fault;
 
 pub use bank::{Bank, Banks, load_banks};
 pub use biller::{Biller, BillerKind, Billers, load_billers};
-pub use rules::{Alone, CoolDown, Kind, LimitClass, Maximum, Period, Proof, Rules, TIERS, Unproved};
+pub use rules::{Alone, Ask, CoolDown, Kind, Ladder, LimitClass, Maximum, Period, Proof, Rules, Rung, TIERS, Unproved};
 
 /// Every fault of the wallet's files in a city's folder, with file and line.
 pub fn check_city(dir: &Path) -> Vec<Fault> {

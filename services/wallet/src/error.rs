@@ -6,7 +6,9 @@ use ledger::money::Money;
 use ledger::{PostError, Reject};
 use platform::problem::{self, Code, Problem};
 
+use crate::city::Proof;
 use crate::qr;
+use crate::step_up::Needed;
 
 mod bill;
 mod code;
@@ -33,6 +35,12 @@ pub(crate) enum Error {
     /// A rule about the amount.
     #[error("amount refused")]
     Amount(#[from] AmountFault),
+    /// A proof is needed, and for what.
+    #[error("step-up required")]
+    StepUp(Box<Needed>),
+    /// A proof came along that is no good.
+    #[error(transparent)]
+    Proof(#[from] ProofFault),
     /// Neither or both ways of naming the payee.
     #[error("payee not named")]
     PayeeRequired,
@@ -98,9 +106,38 @@ pub(crate) enum AmountFault {
     #[error("amount above limit")]
     OverLimit(OverLimit),
     #[error("step-up required")]
-    StepUp(Money),
+    StepUp { threshold: Money, proof: Proof },
     #[error("no rule in force")]
     NoRule,
+}
+
+/// Why a proof that came along is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProofFault {
+    /// No proof of this citizen in this session.
+    #[error("proof invalid")]
+    Invalid,
+    /// Its time is over.
+    #[error("proof expired")]
+    Expired,
+    /// It was given for something else.
+    #[error("proof of another transaction")]
+    OtherTransaction,
+    /// It moved money before.
+    #[error("proof used before")]
+    Used,
+}
+
+impl ProofFault {
+    /// The word for clients.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Expired => "expired",
+            Self::OtherTransaction => "other-transaction",
+            Self::Used => "used",
+        }
+    }
 }
 
 /// A limit of the city's rules that a payment does not keep.
@@ -151,6 +188,8 @@ impl Error {
             Self::Qr(fault) => qr_code(fault.reason),
             Self::Rejected(reject) | Self::RefundExceeds { reject, .. } => reject_code(*reject),
             Self::Amount(fault) => fault.code(),
+            Self::StepUp(_) => STEP_UP_REQUIRED,
+            Self::Proof(_) => STEP_UP_INVALID,
             Self::PayeeRequired => PAYEE_REQUIRED,
             Self::PayeeUnknown => PAYEE_UNKNOWN,
             Self::BankUnknown => BANK_UNKNOWN,
@@ -193,7 +232,7 @@ impl AmountFault {
             Self::Required => AMOUNT_REQUIRED,
             Self::Mismatch(_) => AMOUNT_MISMATCH,
             Self::OverLimit(over) => over.code(),
-            Self::StepUp(_) => STEP_UP_REQUIRED,
+            Self::StepUp { .. } => STEP_UP_REQUIRED,
             Self::NoRule => NOT_ALLOWED_YET,
         }
     }
@@ -236,6 +275,11 @@ impl From<Error> for Problem {
                     .with("field", fault.tag)
             }
             Error::Amount(fault) => amount_problem(problem, fault),
+            Error::StepUp(needed) => {
+                let problem = step_up_problem(problem, needed.threshold, needed.proof);
+                problem.with("transaction", serde_json::json!(needed.transaction))
+            }
+            Error::Proof(fault) => problem.with("reason", fault.reason()),
             Error::Bill(fault) => fault.explain(problem),
             Error::Unprintable(field) => problem.with("field", field),
             Error::TooMany(most) => problem
@@ -260,15 +304,20 @@ impl From<Error> for Problem {
     }
 }
 
+fn step_up_problem(problem: Problem, threshold: Money, proof: Proof) -> Problem {
+    problem
+        .detail(
+            format!("Giao dịch trên {} đồng cần xác thực thêm.", threshold.minor()),
+            format!("A payment above {} đồng needs a further proof.", threshold.minor()),
+        )
+        .with("threshold", threshold)
+        .with("proof", proof.name())
+}
+
 fn amount_problem(problem: Problem, fault: AmountFault) -> Problem {
     match fault {
         AmountFault::OverLimit(over) => over.explain(problem),
-        AmountFault::StepUp(threshold) => problem
-            .detail(
-                format!("Giao dịch trên {} đồng cần xác thực thêm.", threshold.minor()),
-                format!("A payment above {} đồng needs a further proof.", threshold.minor()),
-            )
-            .with("threshold", threshold),
+        AmountFault::StepUp { threshold, proof } => step_up_problem(problem, threshold, proof),
         AmountFault::Mismatch(expected) => problem
             .detail(
                 format!("Mã QR yêu cầu đúng {} đồng.", expected.minor()),

@@ -14,6 +14,7 @@
 //! | `payment`, `refund` | a citizen pays a merchant, who may give it back: one request to the ledger each |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
 //! | `allowance`, `limit` | which rules bound an amount; the limits that go with a request |
+//! | `step_up` | proofs that citizens bring along: checked against their transaction, recorded in its batch |
 //! | `citizen`, `device` | tiers and devices, from identity's events |
 //! | `history`, `journal`, `feed`, `places` | the journal as a citizen sees it, as an event stream, as a wake-up for live streams; how many of those |
 //! | `checkpoint`, `receipt` | signs the books at the end of each day; proofs for those whose transaction it was |
@@ -59,6 +60,7 @@ pub mod qr;
 mod receipt;
 mod refund;
 mod rider;
+mod step_up;
 mod text;
 pub mod top_up;
 mod turn;

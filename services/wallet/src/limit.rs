@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use ledger::AccountId;
 use ledger::limit::{self, Class, Classes, Lift, Limit};
 
-use crate::city::{Alone, Kind, LimitClass, Maximum, Period, Rules};
+use crate::city::{Alone, Kind, LimitClass, Maximum, Period, Proof, Rules};
 
 /// Payments of goods and services that are not essential.
 pub(crate) const GOODS: Class = Class::new(1);
@@ -27,6 +27,8 @@ pub(crate) struct Standing {
     pub(crate) tier: u8,
     /// Since when the device is bound that they ask from; `None` while that is not known.
     pub(crate) bound_at: Option<DateTime<Utc>>,
+    /// What they proved for this very transaction.
+    pub(crate) proved: Option<Proof>,
 }
 
 /// The moment that limits are asked for.
@@ -44,8 +46,8 @@ pub(crate) enum Subject {
     Class(LimitClass),
     /// A device bound a short while ago, until a time, if that is known.
     NewDevice(Option<DateTime<Utc>>),
-    /// What may be moved without a further proof.
-    Unproved,
+    /// What may be moved without a further proof: this one.
+    Unproved(Proof),
 }
 
 /// One limit and what it is about.
@@ -68,9 +70,9 @@ pub(crate) fn bounds(rules: &Rules, account: AccountId, standing: Standing, mome
         }
     }
     for kind in [Kind::Goods, Kind::Transfer, Kind::Withdrawal] {
-        let Some(unproved) = rules.unproved(kind, moment.day) else { continue };
+        let Some(unproved) = rules.unproved(kind, moment.day, standing.proved) else { continue };
         let limit = day_limit(account, unproved.kinds, unproved.day_maximum, Lift::Proof);
-        add(&mut bounds, Bound { subject: Subject::Unproved, limit });
+        add(&mut bounds, Bound { subject: Subject::Unproved(unproved.proof), limit });
     }
     Some(bounds)
 }
@@ -159,15 +161,15 @@ mod tests {
 
     #[test]
     fn a_known_citizen_on_a_settled_device_is_bound_by_class_and_ladder() {
-        let standing = Standing { tier: 1, bound_at: bound_at("2026-01-09T05:00:00Z") };
+        let standing = Standing { tier: 1, bound_at: bound_at("2026-01-09T05:00:00Z"), proved: None };
         assert_eq!(
             shown(standing, NOON),
             [
                 (GENERAL, limit::Period::Transaction, 50_000_000, vec![1, 2, 3, 4], Lift::Never),
                 (GENERAL, limit::Period::Month, 100_000_000, vec![1, 3, 4], Lift::Never),
                 (Subject::Class(LimitClass::Essential), limit::Period::Month, 300_000_000, vec![2], Lift::Never),
-                (Subject::Unproved, limit::Period::Day, 5_000_000, vec![1, 2], Lift::Proof),
-                (Subject::Unproved, limit::Period::Day, 20_000_000, vec![3, 4], Lift::Proof),
+                (Subject::Unproved(Proof::Pin), limit::Period::Day, 5_000_000, vec![1, 2], Lift::Proof),
+                (Subject::Unproved(Proof::Biometric), limit::Period::Day, 20_000_000, vec![3, 4], Lift::Proof),
             ]
         );
     }
@@ -175,7 +177,7 @@ mod tests {
     #[test]
     fn a_class_without_a_rule_of_its_own_counts_for_the_general_one() {
         let month = |tier, at| {
-            let lines = shown(Standing { tier, bound_at: None }, at).into_iter();
+            let lines = shown(Standing { tier, bound_at: None, proved: None }, at).into_iter();
             lines.filter(|line| line.1 == limit::Period::Month).map(|line| (line.2, line.3)).collect::<Vec<_>>()
         };
         assert_eq!(month(0, NOON), [(20_000_000, vec![1, 2, 3, 4])]);
@@ -183,9 +185,23 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_lifts_the_rungs_up_to_its_own() {
+        let lines = |proved| {
+            let standing = Standing { tier: 2, bound_at: bound_at("2020-01-01T00:00:00Z"), proved };
+            let lines = shown(standing, NOON).into_iter();
+            lines.filter(|line| line.4 == Lift::Proof).map(|line| (line.0, line.2)).collect::<Vec<_>>()
+        };
+        let (biometric, signature) = (Subject::Unproved(Proof::Biometric), Subject::Unproved(Proof::Signature));
+        assert_eq!(lines(None), [(Subject::Unproved(Proof::Pin), 5_000_000), (biometric, 20_000_000)]);
+        assert_eq!(lines(Some(Proof::Pin)), [(biometric, 100_000_000), (biometric, 20_000_000)]);
+        assert_eq!(lines(Some(Proof::Biometric)), [(signature, 1_500_000_000)]);
+        assert_eq!(lines(Some(Proof::Signature)), []);
+    }
+
+    #[test]
     fn a_new_device_may_move_less_until_its_time_is_over() {
         let cool = |bound_at| {
-            let lines = shown(Standing { tier: 2, bound_at }, NOON).into_iter();
+            let lines = shown(Standing { tier: 2, bound_at, proved: None }, NOON).into_iter();
             lines.filter(|line| matches!(line.0, Subject::NewDevice(_))).collect::<Vec<_>>()
         };
         let bound = bound_at("2026-01-09T05:00:01Z");
@@ -200,7 +216,10 @@ mod tests {
     #[test]
     fn before_any_rule_nothing_may_be_moved() {
         let early = moment("2024-07-16T05:00:00Z");
-        assert_eq!(bounds(&rules(), AccountId::generate(), Standing { tier: 0, bound_at: None }, early), None);
+        assert_eq!(
+            bounds(&rules(), AccountId::generate(), Standing { tier: 0, bound_at: None, proved: None }, early),
+            None
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Payments and completed top-ups are counted here too, after the batch was committed: by what is in the books,
 //! not by whose caller lived to hear it.
 //!
-//! Locks: the ledger holds its shard's row; here follow rows of `wallet.top_up` and `wallet.bill_payment`, then the outbox's head.
+//! Locks: the ledger holds its shard's row; here follow rows of `wallet.top_up`, `wallet.bill_payment` and `wallet.proof`, then the outbox's head.
 //! Nothing that holds one of those ever waits for the shard.
 
 use std::sync::Arc;
@@ -26,6 +26,8 @@ use crate::merchant::Payee;
 use crate::metrics::WalletMetrics;
 use crate::payment::{self, Payment, PaymentId};
 use crate::refund::{self, Refund, RefundId};
+use crate::step_up::sql::Used;
+use crate::step_up::{self, Proven};
 use crate::top_up::{self, State, TopUpId};
 use crate::{SCHEMA, event};
 
@@ -35,9 +37,9 @@ pub(crate) enum Rider {
     /// The top-up whose money is posted.
     TopUp { id: TopUpId, bank_reference: Option<String> },
     /// What the payment is for.
-    Payment { payer: Uuid, payee: Arc<Payee>, amount: i64, note: Option<String> },
+    Payment { payer: Uuid, payee: Arc<Payee>, amount: i64, note: Option<String>, proven: Option<Proven> },
     /// The payment of a bill whose money is set aside; how it ends when it can't be.
-    BillHeld { failing: Failed },
+    BillHeld { failing: Failed, proven: Option<Proven> },
     /// The payment of a bill whose money is posted.
     BillPaid { payment: BillPaymentId, biller_reference: Option<String> },
     /// The payment of a bill whose money is given back.
@@ -92,29 +94,36 @@ struct Rows {
     held: Vec<Uuid>,
     paid: Done,
     failed: Vec<Failed>,
+    proofs: Vec<Used>,
 }
 
 impl Rows {
     fn add(&mut self, ride: &Ride<'_, Rider>) -> Result<(), WrongRide> {
         match (ride.rider, ride.posted) {
-            (Rider::BillHeld { failing }, []) => self.held.push(failing.id.uuid()),
+            (Rider::BillHeld { failing, proven }, []) => {
+                self.held.push(failing.id.uuid());
+                self.prove(*proven, failing.user_id, bill_payment::KIND, failing.id.uuid());
+            }
             (Rider::BillReturned { failed }, []) => self.failed.push(failed.clone()),
             (Rider::BillPaid { payment, biller_reference }, [posted]) => {
                 self.paid.add(payment.uuid(), posted, biller_reference);
             }
             (Rider::TopUp { id, bank_reference }, [posted]) => self.top_ups.add(id.uuid(), posted, bank_reference),
-            (Rider::Payment { payer, payee, amount, note }, [posted]) => self.payments.push(Payment {
-                id: PaymentId::from(posted.transfer.uuid()),
-                sequence: posted.sequence,
-                payer_user_id: *payer,
-                merchant_id: payee.merchant,
-                merchant_owner_user_id: payee.merchant_owner,
-                merchant_name: payee.merchant_name.clone(),
-                till_id: payee.till,
-                amount: *amount,
-                note: note.clone(),
-                paid_at: posted.posted_at,
-            }),
+            (Rider::Payment { payer, payee, amount, note, proven }, [posted]) => {
+                self.prove(*proven, *payer, payment::KIND, posted.transfer.uuid());
+                self.payments.push(Payment {
+                    id: PaymentId::from(posted.transfer.uuid()),
+                    sequence: posted.sequence,
+                    payer_user_id: *payer,
+                    merchant_id: payee.merchant,
+                    merchant_owner_user_id: payee.merchant_owner,
+                    merchant_name: payee.merchant_name.clone(),
+                    till_id: payee.till,
+                    amount: *amount,
+                    note: note.clone(),
+                    paid_at: posted.posted_at,
+                });
+            }
             (Rider::Refund { payment, refunder, amount, reason }, [posted]) => self.refunds.push(Refund {
                 id: RefundId::from(posted.transfer.uuid()),
                 sequence: posted.sequence,
@@ -127,6 +136,11 @@ impl Rows {
             (_, posted) => return Err(WrongRide(posted.len())),
         }
         Ok(())
+    }
+
+    /// Remembers the proof that a transaction came with.
+    fn prove(&mut self, proven: Option<Proven>, user: Uuid, kind: &'static str, reference: Uuid) {
+        self.proofs.extend(proven.map(|proven| Used { proven, user, kind, reference }));
     }
 }
 
@@ -167,7 +181,7 @@ impl Riders<Rider> for WalletRiders {
             rows.add(ride).map_err(|wrong| RiderError::Other(Box::new(wrong)))?;
         }
         let now = self.clock.now();
-        let Rows { payments, refunds, top_ups, held, paid, failed } = rows;
+        let Rows { payments, refunds, top_ups, held, paid, failed, proofs } = rows;
         if !top_ups.ids.is_empty() {
             let changed = top_up::complete(tx, &top_ups.ids, &top_ups.transfers, &top_ups.references, now).await?;
             all("completed", top_ups.ids.len(), changed)?;
@@ -184,6 +198,9 @@ impl Riders<Rider> for WalletRiders {
         }
         if !refunds.is_empty() {
             refund::sql::insert(tx, &refunds).await?;
+        }
+        if !proofs.is_empty() {
+            all("proofs used", proofs.len(), step_up::sql::record(tx, &proofs, now).await?)?;
         }
         let events = self.fail(tx, &failed).await?;
         self.tell(tx, &events).await
@@ -230,7 +247,7 @@ impl Riders<Rider> for WalletRiders {
 
 /// The end of a payment of a bill whose money the ledger did not set aside.
 fn not_held(refusal: &Refusal<'_, Rider>) -> Option<Failed> {
-    let Rider::BillHeld { failing } = refusal.rider else { return None };
+    let Rider::BillHeld { failing, .. } = refusal.rider else { return None };
     Some(Failed { reason: Error::Rejected(refusal.reject).name().to_owned(), ..failing.clone() })
 }
 

@@ -85,14 +85,14 @@ async fn a_right_pin_gives_a_token_for_exactly_this_transaction() {
     let caller = stage.principal(&token).await;
     let proof = proved.text("step_up_token");
     let statement: Statement<Value> =
-        stage.context.verifier.statement(STEP_UP, &proof, &caller).await.expect("a statement");
+        stage.context.verifier.statement(STEP_UP, &proof, (caller.subject, caller.session)).await.expect("a statement");
     assert_eq!(statement.says, json!({ "level": "pin", "transaction": example() }));
     assert_eq!((statement.sub, statement.sid), (caller.subject, caller.session));
     let misused = stage.call(Method::GET, "/identity/v1/me").token(&proof).empty().await;
     assert_eq!(verdict(&misused), (401, "unauthenticated"), "a proof is no access token");
     let other = Phone::new().sign_in(&stage, "0987654321").await;
     let other = stage.principal(&other).await;
-    let stolen = stage.context.verifier.statement::<Value>(STEP_UP, &proof, &other).await;
+    let stolen = stage.context.verifier.statement::<Value>(STEP_UP, &proof, (other.subject, other.session)).await;
     assert_eq!(stolen.err(), Some(AuthError::Invalid));
     assert_eq!(stage.count("audit WHERE action = 'step-up.prove' AND reason = 'pin'").await, 1);
 }

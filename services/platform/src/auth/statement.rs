@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::LEEWAY_S;
 use super::verifier::{AuthError, Verifier};
-use super::{LEEWAY_S, Principal};
 
 /// What a citizen proved about one transaction (`step-up`): issued by identity, taken by the service that moves the money.
 pub const STEP_UP: StatementKind = StatementKind { typ: "step-up+jwt", audience: "trangtien-step-up", lifetime_s: 180 };
@@ -67,7 +67,7 @@ impl<T> Statement<T> {
 
 impl Verifier {
     /// Checks a statement of a kind that a caller brings along: signature, type, issuer, audience, time, and that it was made for
-    /// this caller in this session. What it says, and that it serves once, is for the service to check.
+    /// this subject in this session. What it says, and that it serves once, is for the service to check.
     ///
     /// # Errors
     /// Why it is refused; `NoKeys` when that can't be said yet.
@@ -75,10 +75,10 @@ impl Verifier {
         &self,
         kind: StatementKind,
         token: &str,
-        caller: &Principal,
+        whose: (Uuid, Uuid),
     ) -> Result<Statement<T>, AuthError> {
         let statement: Statement<T> = self.claims(token, kind.typ, kind.audience).await?;
-        if (statement.sub, statement.sid) != (caller.subject, caller.session) {
+        if (statement.sub, statement.sid) != whose {
             return Err(AuthError::Invalid);
         }
         let lifetime_s = statement.exp.checked_sub(statement.iat).ok_or(AuthError::Invalid)?;

@@ -9,12 +9,13 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::hold::hold;
-use super::job::JOB;
-use super::{BillPayment, BillPaymentId, State, sql};
+use super::job::{JOB, again_key};
+use super::{BillPayment, BillPaymentId, KIND, State, sql};
 use crate::account::{self, CURRENCY};
-use crate::allowance::{self, Asker};
+use crate::allowance::{self, Asked};
 use crate::bill::{self, BillId};
 use crate::error::{BillFault, Error};
+use crate::step_up::{Proven, Transaction};
 use crate::turn::turn;
 use crate::{SCHEMA, Wallet};
 
@@ -30,41 +31,73 @@ pub(crate) struct NewBillPayment {
     pub(crate) amount: PositiveMoney,
 }
 
-/// Who asks, and the key they ask with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
-    pub(crate) asker: Asker,
-    pub(crate) key: &'a str,
-    pub(crate) fingerprint: &'a [u8; 32],
-}
-
 /// Saves the intent, or finds the one that this key saved before, and sets the money aside. A job does the rest.
 ///
 /// # Errors
 /// When there is no such bill, it can't be paid now, a rule or the ledger refuses the amount, or the key belongs to another request.
 pub(crate) async fn pay(
     wallet: &Wallet,
-    request: Request<'_>,
+    request: Asked<'_>,
     bill: BillId,
     new: &NewBillPayment,
 ) -> Result<BillPayment, Error> {
+    let transaction = Transaction::new(KIND, bill, new.amount.money(), request);
     let saved = sql::find_by_key(&mut *wallet.pool.acquire().await?, request.asker.user, request.key).await?;
-    let payment = match saved {
-        Some(saved) => same(saved, request.fingerprint)?,
-        None => begin(wallet, request, bill, new).await?,
+    let paid = async {
+        let payment = match saved {
+            Some(saved) => proved_now(wallet, request, &transaction, same(saved, request.fingerprint)?).await?,
+            None => {
+                let proven = transaction.proven(wallet, request).await?;
+                begin(wallet, request, bill, (new, proven)).await?
+            }
+        };
+        hold(wallet, &payment).await?;
+        Ok(payment)
     };
-    hold(wallet, &payment).await?;
-    Ok(payment)
+    paid.await.map_err(|error| transaction.tell(error))
+}
+
+/// A payment that stopped because it needs a proof goes on when the proof has come.
+async fn proved_now(
+    wallet: &Wallet,
+    request: Asked<'_>,
+    transaction: &Transaction,
+    saved: BillPayment,
+) -> Result<BillPayment, Error> {
+    if !saved.lacks_proof() || request.proof.is_none() {
+        return Ok(saved);
+    }
+    let proven = transaction.proven(wallet, request).await?;
+    let now = wallet.clock.now();
+    let mut tx = platform::db::begin(&wallet.pool).await?;
+    turn(&mut tx, saved.user_id).await?;
+    bill::sql::lock(&mut tx, saved.user_id, saved.bill_id).await?.ok_or(Error::NotFound)?;
+    let live = sql::live_state(&mut tx, saved.bill_id).await?;
+    if let (None, Some(proven)) = (live, proven)
+        && sql::resume(&mut tx, saved.id, proven, now).await?
+    {
+        job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, again_key(saved.id), now)).await?;
+        tx.commit().await?;
+        wallet.metrics.bill_payment(State::Requested);
+    }
+    // As it stands now: another request with this key may have been faster.
+    let again = sql::find(&mut *wallet.pool.acquire().await?, saved.id).await?.ok_or(Error::NotFound)?;
+    match live {
+        Some(State::Paid) if again.lacks_proof() => Err(BillFault::Paid.into()),
+        Some(_) if again.lacks_proof() => Err(BillFault::BeingPaid.into()),
+        _ => Ok(again),
+    }
 }
 
 async fn begin(
     wallet: &Wallet,
-    request: Request<'_>,
+    request: Asked<'_>,
     bill: BillId,
-    new: &NewBillPayment,
+    (new, proven): (&NewBillPayment, Option<Proven>),
 ) -> Result<BillPayment, Error> {
     let (user, amount) = (request.asker.user, new.amount.money());
-    if let Err(refusal) = allowance::prepare(wallet, request.asker, account::bill_expense(amount)).await {
+    let expense = account::bill_expense(amount, proven.map(|proven| proven.level));
+    if let Err(refusal) = allowance::prepare(wallet, request.asker, expense).await {
         if let Error::Amount(_) = refusal {
             wallet.metrics.payment(account::BILL, refusal.name());
         }
@@ -106,6 +139,8 @@ async fn begin(
         biller_reference: None,
         reason: None,
         transfer_id: None,
+        proof_id: proven.map(|proven| proven.id),
+        proof_level: proven.map(|proven| proven.level),
         requested_at: now,
         updated_at: now,
     };

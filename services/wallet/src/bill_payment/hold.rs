@@ -6,12 +6,12 @@ use ledger::money::Money;
 use ledger::{Action, HoldId, HoldPosting, HoldSpec, Key, Outcome, Refusals, Reject};
 use sha2::{Digest as _, Sha256};
 
-use super::settle::fail;
+use super::settle::{fail, wait_for_proof};
 use super::{BillPayment, State};
 use crate::Wallet;
 use crate::account::{self, CURRENCY};
-use crate::allowance::{self, Asker};
-use crate::error::{BillFault, Error, STEP_UP_REQUIRED};
+use crate::allowance::{self, Asker, Expense};
+use crate::error::{AmountFault, BillFault, Error, STEP_UP_REQUIRED};
 use crate::payment;
 use crate::rider::Rider;
 
@@ -38,11 +38,14 @@ pub(super) async fn hold(wallet: &Wallet, payment: &BillPayment) -> Result<(), E
         return Err(BillFault::Expired.into());
     }
     let asker = Asker { user: payment.user_id, session: payment.session_id };
-    let allowance = match allowance::prepare(wallet, asker, account::bill_expense(amount(payment))).await {
+    let allowance = match allowance::prepare(wallet, asker, expense(payment)).await {
         Ok(allowance) => allowance,
         Err(Error::Amount(fault)) => {
             let refusal = Error::Amount(fault);
-            fail(wallet, payment, refusal.name()).await?;
+            match fault {
+                AmountFault::StepUp { .. } => wait_for_proof(wallet, payment).await?,
+                _ => fail(wallet, payment, refusal.name()).await?,
+            }
             return Err(refusal);
         }
         Err(error) => return Err(error),
@@ -53,7 +56,7 @@ pub(super) async fn hold(wallet: &Wallet, payment: &BillPayment) -> Result<(), E
         Outcome::Rejected(reject) => {
             if let Reject::ProofRequired(_) = reject {
                 // The ledger does not remember it, and hands over no rider that would end the payment.
-                fail(wallet, payment, STEP_UP_REQUIRED.code()).await?;
+                wait_for_proof(wallet, payment).await?;
             }
             Err(allowance.explain(wallet, reject))
         }
@@ -73,7 +76,7 @@ async fn refused_before(wallet: &Wallet, payment: &BillPayment) -> Result<(), Er
         _ => return Ok(()),
     };
     let asker = Asker { user: payment.user_id, session: payment.session_id };
-    match allowance::prepare(wallet, asker, account::bill_expense(amount(payment))).await {
+    match allowance::prepare(wallet, asker, expense(payment)).await {
         Ok(allowance) => Err(allowance.explain(wallet, reject)),
         Err(error) => Err(error),
     }
@@ -136,7 +139,7 @@ fn hold_request(payment: &BillPayment) -> ledger::Request<Rider> {
     };
     let mut request = request(payment, HOLD, Action::Hold(spec)).open(citizen).open(biller);
     request.refusals = Refusals::Remembered;
-    request.rider(Rider::BillHeld { failing: payment.failed("") })
+    request.rider(Rider::BillHeld { failing: payment.failed(""), proven: payment.proven() })
 }
 
 fn request(payment: &BillPayment, operation: &'static str, action: Action) -> ledger::Request<Rider> {
@@ -151,6 +154,11 @@ fn key(payment: &BillPayment, operation: &'static str) -> Key {
 
 fn hold_id(payment: &BillPayment) -> HoldId {
     HoldId::from(payment.id.uuid())
+}
+
+/// The payment as the rules see it, with what was proved for it.
+fn expense(payment: &BillPayment) -> Expense {
+    account::bill_expense(amount(payment), payment.proof_level)
 }
 
 pub(super) fn amount(payment: &BillPayment) -> Money {

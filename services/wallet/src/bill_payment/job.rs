@@ -15,12 +15,22 @@ use crate::bill::Charge;
 use crate::error::{BillFault, Error};
 use crate::partner::{Answer, Report, given_up};
 
-/// The kind of the job; its key is the payment's id.
+/// The kind of the job; its key is the payment's id, and something more where it goes on after it had stopped.
 pub(crate) const JOB: &str = "bill-payment";
 /// Steps taken in one run: the hold, a request, its status, the request again that the biller never saw, and its status.
 const MAX_STEPS: usize = 5;
 /// Why a payment failed that the biller never took.
 const NEVER_TAKEN: &str = "biller-never-took-it";
+
+/// The key of one more job for a payment whose first one has ended.
+pub(super) fn again_key(id: BillPaymentId) -> String {
+    format!("{id}:{}", platform::id::new())
+}
+
+/// The payment that a job's key names.
+fn payment_of(key: &str) -> Option<BillPaymentId> {
+    key.split(':').next()?.parse().ok()
+}
 
 /// Runs [`JOB`].
 pub(crate) struct BillPaymentJob {
@@ -30,7 +40,7 @@ pub(crate) struct BillPaymentJob {
 #[async_trait]
 impl JobHandler for BillPaymentJob {
     async fn run(&self, job: &Job) -> Outcome {
-        let Ok(id) = job.key.parse() else { return Outcome::Dead("the key is no bill payment".to_owned()) };
+        let Some(id) = payment_of(&job.key) else { return Outcome::Dead("the key is no bill payment".to_owned()) };
         match self.advance(id).await {
             Ok(None) => Outcome::Done,
             Ok(Some(Answer::Lost)) => self.later(job, Answer::Lost, "the biller did not answer".to_owned()),

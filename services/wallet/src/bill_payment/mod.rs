@@ -27,12 +27,15 @@ pub(crate) mod sql;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use begin::{NewBillPayment, Request, pay};
+pub(crate) use begin::{NewBillPayment, pay};
 pub(crate) use job::{BillPaymentJob, JOB};
 pub(crate) use settle::settle;
 pub(crate) use sql::BillPayment;
 
 use crate::partner::Answer;
+
+/// What it is called where a citizen proves it.
+pub(crate) const KIND: &str = "bill";
 
 platform::typed_id! {
     /// One payment of a bill; also the request id at the biller and the hold in the ledger.

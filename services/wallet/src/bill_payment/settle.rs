@@ -9,7 +9,7 @@ use super::hold::{amount, post, void};
 use super::sql::{self, Transition};
 use super::{BillPayment, BillPaymentId, Change, State};
 use crate::account;
-use crate::error::Error;
+use crate::error::{Error, STEP_UP_REQUIRED};
 use crate::partner::Report;
 use crate::{SCHEMA, Wallet};
 
@@ -74,6 +74,24 @@ async fn move_to(wallet: &Wallet, payment: &BillPayment, to: State, reference: O
         wallet.metrics.bill_payment(to);
     }
     Ok(moved)
+}
+
+/// Stops a payment that needs a proof: the citizen, who has just been told, proves and asks again with its key. Until then the bill is free.
+pub(super) async fn wait_for_proof(wallet: &Wallet, payment: &BillPayment) -> Result<(), Error> {
+    let reason = STEP_UP_REQUIRED.code();
+    let change = Transition {
+        id: payment.id,
+        from: payment.state,
+        to: State::Failed,
+        biller_reference: None,
+        reason: Some(reason),
+        at: wallet.clock.now(),
+    };
+    if sql::transition(&mut *wallet.pool.acquire().await?, &change).await? {
+        wallet.metrics.bill_payment(State::Failed);
+        wallet.metrics.payment(account::BILL, reason);
+    }
+    Ok(())
 }
 
 /// Ends a payment for which nothing is set aside, and tells the citizen; nothing when somebody else changed it.

@@ -11,8 +11,10 @@ use uuid::Uuid;
 use super::{BillPaymentId, State};
 use crate::account::CURRENCY;
 use crate::bill::BillId;
-use crate::city::BillerKind;
+use crate::city::{BillerKind, Proof};
+use crate::error::STEP_UP_REQUIRED;
 use crate::event;
+use crate::step_up::Proven;
 
 /// A payment of a bill as saved.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct BillPayment {
     pub(crate) transfer_id: Option<Uuid>,
     pub(crate) requested_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) proof_id: Option<Uuid>,
+    pub(crate) proof_level: Option<Proof>,
 }
 
 /// A payment that ends without having moved money.
@@ -51,6 +55,16 @@ pub(crate) struct Failed {
 }
 
 impl BillPayment {
+    /// The proof that it came with.
+    pub(crate) fn proven(&self) -> Option<Proven> {
+        self.proof_id.zip(self.proof_level).map(|(id, level)| Proven { id, level })
+    }
+
+    /// Whether it stopped for want of a proof; with one, it goes on.
+    pub(crate) fn lacks_proof(&self) -> bool {
+        self.state == State::Failed && self.reason.as_deref() == Some(STEP_UP_REQUIRED.code())
+    }
+
     /// The end of this payment for a reason.
     pub(crate) fn failed(&self, reason: &str) -> Failed {
         Failed {
@@ -95,8 +109,8 @@ pub(crate) struct Told {
 /// Saves an intent, in the citizen's turn and under the bill's lock.
 pub(super) async fn insert(connection: &mut PgConnection, key: &str, new: &BillPayment) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO wallet.bill_payment (id, user_id, session_id, idempotency_key, fingerprint, bill_id, biller_code, customer_code, reference, amount, state, requested_at, updated_at, kind, period)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'requested', $11, $11, $12, $13)",
+        "INSERT INTO wallet.bill_payment (id, user_id, session_id, idempotency_key, fingerprint, bill_id, biller_code, customer_code, reference, amount, state, requested_at, updated_at, kind, period, proof_id, proof_level)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'requested', $11, $11, $12, $13, $14, $15)",
         new.id.uuid(),
         new.user_id,
         new.session_id,
@@ -110,10 +124,32 @@ pub(super) async fn insert(connection: &mut PgConnection, key: &str, new: &BillP
         new.requested_at,
         new.kind.name(),
         new.period,
+        new.proof_id,
+        new.proof_level.map(Proof::name),
     )
     .execute(connection)
     .await
     .map(|_| ())
+}
+
+/// Lets a payment go on that stopped for want of a proof; `false` when it did not, or went on already. Under the bill's lock.
+pub(super) async fn resume(
+    connection: &mut PgConnection,
+    id: BillPaymentId,
+    proven: Proven,
+    at: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE wallet.bill_payment SET state = 'requested', reason = NULL, proof_id = $2, proof_level = $3, updated_at = $4
+         WHERE id = $1 AND state = 'failed' AND reason = 'step-up-required'",
+        id.uuid(),
+        proven.id,
+        proven.level.name(),
+        at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// How many payments of bills of a citizen have not ended.
@@ -145,7 +181,7 @@ pub(super) async fn find_by_key(
     sqlx::query_as!(
         BillPayment,
         r#"SELECT id, user_id, session_id, fingerprint, bill_id, biller_code, customer_code, kind AS "kind: BillerKind", reference, period, amount, state AS "state: State",
-                  biller_reference, reason, transfer_id, requested_at, updated_at
+                  biller_reference, reason, transfer_id, requested_at, updated_at, proof_id, proof_level AS "proof_level: Proof"
            FROM wallet.bill_payment WHERE user_id = $1 AND idempotency_key = $2"#,
         user,
         key,
@@ -159,7 +195,7 @@ pub(crate) async fn find(connection: &mut PgConnection, id: BillPaymentId) -> Re
     sqlx::query_as!(
         BillPayment,
         r#"SELECT id, user_id, session_id, fingerprint, bill_id, biller_code, customer_code, kind AS "kind: BillerKind", reference, period, amount, state AS "state: State",
-                  biller_reference, reason, transfer_id, requested_at, updated_at
+                  biller_reference, reason, transfer_id, requested_at, updated_at, proof_id, proof_level AS "proof_level: Proof"
            FROM wallet.bill_payment WHERE id = $1"#,
         id.uuid(),
     )

@@ -5,6 +5,7 @@
 //! Everything is read and checked at start; a lookup is pure and takes the date of the payment in the city's zone.
 
 mod check;
+mod ladder;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use chrono::NaiveDate;
 use platform::dataset::dated::{self, in_force};
 use platform::dataset::{Day, Document, Fault, Faults, Spanned};
 use platform::dated;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use self::ladder::{Ask, Ladder, Rung};
 
 /// Rule files that billers price by.
 const READ_ELSEWHERE: [&str; 3] = ["electricity.toml", "water.toml", "vat.toml"];
@@ -47,8 +50,9 @@ pub enum LimitClass {
 }
 
 /// A proof that a citizen gives for one payment, from weak to strong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "kebab-case")]
+#[sqlx(type_name = "text", rename_all = "kebab-case")]
 pub enum Proof {
     /// A second factor: PIN, or the device's own check.
     Pin,
@@ -56,6 +60,18 @@ pub enum Proof {
     Biometric,
     /// Biometric, and a digital signature or a registered device.
     Signature,
+}
+
+impl Proof {
+    /// The name in the database and in rules.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pin => "pin",
+            Self::Biometric => "biometric",
+            Self::Signature => "signature",
+        }
+    }
 }
 
 /// What a limit bounds.
@@ -115,6 +131,8 @@ pub struct Unproved<'a> {
     pub kinds: &'a [Kind],
     /// How much.
     pub day_maximum: i64,
+    /// What more asks for.
+    pub proof: Proof,
 }
 
 /// A positive whole amount of minor units, written as a string of digits.
@@ -150,7 +168,7 @@ struct Limit {
 #[serde(deny_unknown_fields)]
 struct StepUp {
     kinds: Spanned<Vec<Kind>>,
-    rungs: Vec<Rung>,
+    rungs: Vec<RungText>,
     begins: Spanned<Day>,
     ends: Option<Spanned<Day>>,
     source: Spanned<String>,
@@ -158,10 +176,21 @@ struct StepUp {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Rung {
+struct RungText {
     proof: Spanned<Proof>,
     single_above: Option<Amount>,
     day_above: Option<Amount>,
+}
+
+impl StepUp {
+    fn ladder(&self) -> Ladder {
+        let rung = |rung: &RungText| Rung {
+            proof: *rung.proof.get_ref(),
+            single_above: rung.single_above.map(|amount| amount.0),
+            day_above: rung.day_above.map(|amount| amount.0),
+        };
+        Ladder(self.rungs.iter().map(rung).collect())
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -282,33 +311,20 @@ impl Rules {
         in_force(rules, date).map(|rule| rule.maximum.0)
     }
 
-    /// The amount above which a single payment of a kind needs some proof, if any does.
-    pub fn step_up_threshold(&self, kind: Kind, date: NaiveDate) -> Option<i64> {
-        let rungs = &self.step_up_rule(kind, date)?.rungs;
-        rungs.iter().flat_map(|rung| [rung.single_above, rung.day_above]).flatten().map(|a| a.0).min()
-    }
-
-    /// The proof that a payment needs.
-    ///
-    /// `day_total` is what the citizen moved that day for the kinds that share the ladder, this payment included.
-    pub fn step_up_proof(&self, kind: Kind, date: NaiveDate, amount: i64, day_total: i64) -> Option<Proof> {
-        let applies = |rung: &&Rung| {
-            rung.single_above.is_some_and(|limit| amount > limit.0)
-                || rung.day_above.is_some_and(|limit| day_total.max(amount) > limit.0)
-        };
-        let rungs = &self.step_up_rule(kind, date)?.rungs;
-        rungs.iter().filter(applies).map(|rung| *rung.proof.get_ref()).max()
+    /// The ladder of proofs of a kind; empty while no rule is in force.
+    pub fn ladder(&self, kind: Kind, date: NaiveDate) -> Ladder {
+        self.step_up_rule(kind, date).map(StepUp::ladder).unwrap_or_default()
     }
 
     fn step_up_rule(&self, kind: Kind, date: NaiveDate) -> Option<&StepUp> {
         in_force(self.step_ups.iter().filter(|rule| rule.kinds.get_ref().contains(&kind)), date)
     }
 
-    /// What may be moved in a day of the kinds that share a ladder with this one, before it asks for some proof.
-    pub fn unproved(&self, kind: Kind, date: NaiveDate) -> Option<Unproved<'_>> {
+    /// What may be moved in a day of the kinds that share a ladder with this one, with the proof `held`, before it asks for more.
+    pub fn unproved(&self, kind: Kind, date: NaiveDate, held: Option<Proof>) -> Option<Unproved<'_>> {
         let rule = self.step_up_rule(kind, date)?;
-        let day_maximum = rule.rungs.iter().filter_map(|rung| rung.day_above).map(|amount| amount.0).min()?;
-        Some(Unproved { kinds: rule.kinds.get_ref(), day_maximum })
+        let Ask { proof, above } = rule.ladder().day_maximum(held)?;
+        Some(Unproved { kinds: rule.kinds.get_ref(), day_maximum: above, proof })
     }
 
     /// Whether a refund gives back the limit that its payment used; without a rule it does not.

@@ -121,10 +121,15 @@ fn a_day_may_have_a_rule() {
 fn step_up_follows_the_ladder_of_its_kind() {
     let rules = Rules::load(&city()).expect("the rules are sound");
     let date = day("2026-01-01");
-    assert_eq!(rules.step_up_threshold(Kind::Goods, date), Some(5_000_000));
-    assert_eq!(rules.step_up_threshold(Kind::Transfer, date), Some(10_000_000));
-    assert_eq!(rules.step_up_threshold(Kind::TopUp, day("2024-06-30")), None);
-    let proof = |kind, amount, total| rules.step_up_proof(kind, date, amount, total);
+    let lacking = |kind, held, amount| rules.ladder(kind, date).lacking(held, amount);
+    assert_eq!(lacking(Kind::Goods, None, 5_000_001), Some(Ask { proof: Proof::Pin, above: 5_000_000 }));
+    assert_eq!(lacking(Kind::Goods, Some(Proof::Pin), 100_000_000), None);
+    assert_eq!(
+        lacking(Kind::Transfer, Some(Proof::Pin), 10_000_001),
+        Some(Ask { proof: Proof::Biometric, above: 10_000_000 })
+    );
+    assert_eq!(rules.ladder(Kind::TopUp, day("2024-06-30")).lacking(None, i64::MAX), None);
+    let proof = |kind, amount, total| rules.ladder(kind, date).needed(amount, total);
     assert_eq!(proof(Kind::Transfer, 10_000_000, 10_000_000), None);
     assert_eq!(proof(Kind::Transfer, 10_000_001, 10_000_001), Some(Proof::Biometric));
     assert_eq!(proof(Kind::Transfer, 1_000_000, 20_000_001), Some(Proof::Biometric));
@@ -132,7 +137,7 @@ fn step_up_follows_the_ladder_of_its_kind() {
     assert_eq!(proof(Kind::Goods, 10_000, 5_010_000), Some(Proof::Pin));
     assert_eq!(proof(Kind::Goods, 100_000_001, 0), Some(Proof::Biometric));
     assert_eq!(proof(Kind::Goods, 1, 1_500_000_001), Some(Proof::Signature));
-    let unproved = |kind| rules.unproved(kind, date).map(|unproved| (unproved.kinds.len(), unproved.day_maximum));
+    let unproved = |kind| rules.unproved(kind, date, None).map(|unproved| (unproved.kinds.len(), unproved.day_maximum));
     assert_eq!(unproved(Kind::Goods), Some((1, 5_000_000)));
     assert_eq!(unproved(Kind::Withdrawal), Some((3, 20_000_000)));
 }

@@ -43,6 +43,13 @@ pub(crate) const STEP_UP_REQUIRED: Code = Code::new(
     "Giao dịch này cần xác thực thêm",
     "This payment needs a further proof that it is you",
 );
+/// A proof came along that is not one for this transaction, or not any more.
+pub(crate) const STEP_UP_INVALID: Code = Code::new(
+    "step-up-invalid",
+    403,
+    "Mã xác thực không dùng được cho giao dịch này",
+    "The proof is not good for this transaction",
+);
 /// No rule allows moving money on this day.
 pub(crate) const NOT_ALLOWED_YET: Code = Code::new(
     "no-rule-in-force",
@@ -135,6 +142,7 @@ pub fn codes() -> Vec<Code> {
         LIMIT_MONTH,
         CURRENCY_UNSUPPORTED,
         STEP_UP_REQUIRED,
+        STEP_UP_INVALID,
         NOT_ALLOWED_YET,
         AMOUNT_REQUIRED,
         AMOUNT_MISMATCH,

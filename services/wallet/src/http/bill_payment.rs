@@ -13,10 +13,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
+use super::step_up::StepUpToken;
 use crate::account::CURRENCY;
-use crate::allowance::Asker;
+use crate::allowance::{Asked, Asker};
 use crate::bill::BillId;
-use crate::bill_payment::{self, BillPayment, BillPaymentId, NewBillPayment, Request, State as PaymentState, sql};
+use crate::bill_payment::{self, BillPayment, BillPaymentId, NewBillPayment, State as PaymentState, sql};
 use crate::error::Error;
 
 /// A payment of a bill.
@@ -83,11 +84,12 @@ pub(super) struct BillPaymentAccepted {
     params(
         ("bill_id" = Uuid, Path),
         ("Idempotency-Key" = String, Header, description = "One per payment"),
+        ("Step-Up-Token" = Option<String>, Header, description = "A proof for this payment: `bill`, the bill, its amount, its key"),
     ),
     request_body = NewBillPayment,
     responses(
         (status = 202, body = BillPaymentAccepted),
-        (status = 403, description = "step-up-required"),
+        (status = 403, description = "step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`)"),
         (status = 404, description = "not-found"),
         (status = 409, description = "bill-paid, bill-being-paid, bill-closed"),
         (status = 422, description = "bill-amount-changed, insufficient-funds, amount-above-limit, limit-day, limit-month, account-frozen, \
@@ -100,10 +102,11 @@ pub(super) async fn pay(
     State(wallet): State<App>,
     principal: Principal,
     Path(bill): Path<BillId>,
+    StepUpToken(proof): StepUpToken,
     request: IdempotentJson<NewBillPayment>,
 ) -> Result<Response, Problem> {
     let asker = Asker { user: principal.subject, session: principal.session };
-    let asked = Request { asker, key: &request.key, fingerprint: &request.fingerprint };
+    let asked = Asked { asker, key: &request.key, fingerprint: &request.fingerprint, proof: proof.as_deref() };
     let payment = bill_payment::pay(&wallet, asked, bill, &request.body).await?;
     let location = HeaderValue::from_str(&format!("/wallet/v1/bill-payments/{}", payment.id)).expect("a UUID is ASCII");
     let accepted = BillPaymentAccepted {

@@ -13,6 +13,7 @@ mod qr;
 mod receipt;
 mod refund;
 mod signed;
+mod step_up;
 mod stream;
 mod till;
 mod top_up;

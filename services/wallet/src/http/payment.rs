@@ -12,8 +12,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
+use super::step_up::StepUpToken;
 use crate::account::CURRENCY;
-use crate::allowance::Asker;
+use crate::allowance::{Asked, Asker};
 use crate::error::Error;
 use crate::merchant::{MerchantId, TillId};
 use crate::payment::{self, NewPayment, Paid, Payment, PaymentId};
@@ -88,11 +89,14 @@ impl From<Payment> for PaymentView {
     path = "/wallet/v1/payments",
     tag = "wallet",
     operation_id = "createPayment",
-    params(("Idempotency-Key" = String, Header, description = "One per payment")),
+    params(
+        ("Idempotency-Key" = String, Header, description = "One per payment"),
+        ("Step-Up-Token" = Option<String>, Header, description = "A proof for this payment: `payment`, its till, its amount, its key"),
+    ),
     request_body = NewPayment,
     responses(
         (status = 201, body = PaidView),
-        (status = 403, description = "step-up-required"),
+        (status = 403, description = "step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`)"),
         (status = 422, description = "insufficient-funds, payee-unknown, payee-required, amount-required, amount-mismatch, amount-above-limit, limit-day, limit-month, qr-…, invalid-body, idempotency-key-reused"),
         (status = 503, description = "overloaded: nothing happened; outcome-unknown: send it again with the same key"),
     ),
@@ -101,10 +105,12 @@ impl From<Payment> for PaymentView {
 pub(super) async fn pay(
     State(wallet): State<App>,
     principal: Principal,
+    StepUpToken(proof): StepUpToken,
     request: IdempotentJson<NewPayment>,
 ) -> Result<Response, Problem> {
-    let payer = Asker { user: principal.subject, session: principal.session };
-    let paid = payment::pay(&wallet, payer, request.key, request.fingerprint, &request.body).await?;
+    let asker = Asker { user: principal.subject, session: principal.session };
+    let asked = Asked { asker, key: &request.key, fingerprint: &request.fingerprint, proof: proof.as_deref() };
+    let paid = payment::pay(&wallet, asked, &request.body).await?;
     let view = PaidView::from(paid);
     let location = HeaderValue::from_str(&format!("/wallet/v1/payments/{}", view.payment.id)).expect("a UUID is ASCII");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())

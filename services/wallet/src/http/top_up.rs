@@ -13,7 +13,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
+use super::step_up::StepUpToken;
 use crate::account::CURRENCY;
+use crate::allowance::{Asked, Asker};
 use crate::error::Error;
 use crate::top_up::{self, NewTopUp, State as TopUpState, TopUp, TopUpId};
 
@@ -70,11 +72,14 @@ pub(super) struct TopUpAccepted {
     path = "/wallet/v1/top-ups",
     tag = "wallet",
     operation_id = "createTopUp",
-    params(("Idempotency-Key" = String, Header, description = "One per top-up")),
+    params(
+        ("Idempotency-Key" = String, Header, description = "One per top-up"),
+        ("Step-Up-Token" = Option<String>, Header, description = "A proof for this top-up: `top-up`, `BANK:ACCOUNT`, its amount, its key"),
+    ),
     request_body = NewTopUp,
     responses(
         (status = 202, body = TopUpAccepted),
-        (status = 403, description = "step-up-required"),
+        (status = 403, description = "step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`)"),
         (status = 422, description = "bank-unknown, too-many-top-ups, amount-above-limit, currency-unsupported, invalid-body, idempotency-key-reused"),
     ),
     security(("bearer" = []))
@@ -82,9 +87,12 @@ pub(super) struct TopUpAccepted {
 pub(super) async fn begin(
     State(wallet): State<App>,
     principal: Principal,
+    StepUpToken(proof): StepUpToken,
     request: IdempotentJson<NewTopUp>,
 ) -> Result<Response, Problem> {
-    let saved = top_up::begin(&wallet, principal.subject, &request.key, &request.fingerprint, &request.body).await?;
+    let asker = Asker { user: principal.subject, session: principal.session };
+    let asked = Asked { asker, key: &request.key, fingerprint: &request.fingerprint, proof: proof.as_deref() };
+    let saved = top_up::begin(&wallet, asked, &request.body).await?;
     let location = HeaderValue::from_str(&format!("/wallet/v1/top-ups/{}", saved.id)).expect("a UUID is ASCII");
     let accepted = TopUpAccepted {
         id: saved.id,

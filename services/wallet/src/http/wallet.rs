@@ -112,7 +112,7 @@ fn limits(wallet: &Wallet, account: Option<&Account>, bounds: &[Bound], moment: 
             Subject::Class(LimitClass::General) => ("general", None),
             Subject::Class(LimitClass::Essential) => ("essential", None),
             Subject::NewDevice(over_at) => ("new-device", over_at),
-            Subject::Unproved => return None,
+            Subject::Unproved(_) => return None,
         };
         let limit = bound.limit;
         Some(LimitView {

@@ -12,7 +12,7 @@ pub(crate) mod sql;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-pub(crate) use pay::{NewPayment, Paid, pay};
+pub(crate) use pay::{KIND, NewPayment, Paid, pay};
 
 use crate::merchant::{MerchantId, TillId};
 

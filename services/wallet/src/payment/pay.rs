@@ -11,20 +11,22 @@ use platform::outbox;
 use platform::problem::{IDEMPOTENCY_KEY_REUSED, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::sql;
 use crate::account::{self, CURRENCY};
-use crate::allowance::{Allowance, Asker, Expense};
+use crate::allowance::{Allowance, Asked, Expense};
 use crate::city::Kind;
 use crate::error::{AmountFault, Error};
 use crate::merchant::{self, Payee, TillId};
 use crate::rider::{Rider, payment_rejected};
+use crate::step_up::{Proven, Transaction};
 use crate::text::Label;
 use crate::{SCHEMA, Wallet, allowance, limit, qr};
 
 /// The operation under which the ledger knows the postings.
 const OPERATION: &str = "payment";
+/// What it is called where a citizen proves it.
+pub(crate) const KIND: &str = "payment";
 /// The operation under which it is remembered that a refusal by a rule was told. The rule is asked anew each time.
 const REFUSAL: &str = "payment.refusal";
 /// The status that is remembered with it; nobody is answered from it.
@@ -67,16 +69,20 @@ struct Order {
 ///
 /// # Errors
 /// A fault of the code, a rule about the amount, the ledger's refusal (remembered under the key), or that the outcome is not known.
-pub(crate) async fn pay(
+pub(crate) async fn pay(wallet: &Wallet, asked: Asked<'_>, new: &NewPayment) -> Result<Paid, Error> {
+    let order = order(wallet, new).await?;
+    let transaction = Transaction::new(KIND, order.payee.till, order.amount, asked);
+    settled(wallet, asked, &order, &transaction, new).await.map_err(|error| transaction.tell(error))
+}
+
+async fn settled(
     wallet: &Wallet,
-    payer: Asker,
-    key: String,
-    fingerprint: [u8; 32],
+    asked: Asked<'_>,
+    order: &Order,
+    transaction: &Transaction,
     new: &NewPayment,
 ) -> Result<Paid, Error> {
-    let order = order(wallet, new).await?;
-    let key = Key { caller: payer.user, operation: OPERATION, key, fingerprint };
-    let result = attempt(wallet, payer, key, &order, new).await;
+    let result = attempt(wallet, asked, order, transaction, new).await;
     count(wallet, &result);
     let (answer, allowance) = result?;
     match answer.outcome {
@@ -84,7 +90,7 @@ pub(crate) async fn pay(
             let posted =
                 transfers.into_iter().next().ok_or_else(|| Error::Broken("a payment made no transfer".to_owned()))?;
             let note = new.note.as_ref().map(|note| note.as_str().to_owned());
-            Ok(Paid { payee: order.payee, amount: order.amount, note, posted })
+            Ok(Paid { payee: order.payee.clone(), amount: order.amount, note, posted })
         }
         Outcome::Rejected(reject) => Err(match allowance {
             Some(allowance) => allowance.explain(wallet, reject),
@@ -146,15 +152,16 @@ async fn payee(wallet: &Wallet, till: TillId) -> Result<Option<Arc<Payee>>, sqlx
 /// Checks the rules and posts, with the limits that the ledger decides on. A request that was answered before is answered the same, though rules may have changed since.
 async fn attempt(
     wallet: &Wallet,
-    payer: Asker,
-    key: Key,
+    asked: Asked<'_>,
     order: &Order,
+    transaction: &Transaction,
     new: &NewPayment,
 ) -> Result<(Answer, Option<Allowance>), Error> {
-    let expense = Expense { kind: Kind::Goods, class: limit::GOODS, amount: order.amount };
-    let error = match allowance::prepare(wallet, payer, expense).await {
-        Ok(allowance) => {
-            let request = request(payer.user, key.clone(), order, new).limits(allowance.limits());
+    let (key, fingerprint) = (asked.key.to_owned(), *asked.fingerprint);
+    let key = Key { caller: asked.asker.user, operation: OPERATION, key, fingerprint };
+    let error = match allowed(wallet, asked, order, transaction).await {
+        Ok((allowance, proven)) => {
+            let request = request(key.clone(), order, new, proven).limits(allowance.limits());
             let answer = wallet.ledger.answer(request).await?;
             if let Outcome::Rejected(reject @ Reject::ProofRequired(_)) = answer.outcome {
                 // The ledger does not remember it, and hands over no rider that would tell of it.
@@ -164,16 +171,32 @@ async fn attempt(
         }
         Err(error) => error,
     };
-    if let Error::Amount(_) = error {
+    if let Error::Amount(_) | Error::Proof(_) = error {
         if let Some(outcome) = sql::answered(&mut *wallet.pool.acquire().await?, &key).await? {
             return Ok((Answer { outcome, replayed: true }, None));
         }
-        refused_by_rule(wallet, key, order.amount, error.name()).await;
+        if let Error::Amount(_) = error {
+            refused_by_rule(wallet, key, order.amount, error.name()).await;
+        }
     }
     Err(error)
 }
 
-fn request(payer: Uuid, key: Key, order: &Order, new: &NewPayment) -> Request<Rider> {
+/// The limits that the payment must keep, and the proof that came for it.
+async fn allowed(
+    wallet: &Wallet,
+    asked: Asked<'_>,
+    order: &Order,
+    transaction: &Transaction,
+) -> Result<(Allowance, Option<Proven>), Error> {
+    let proven = transaction.proven(wallet, asked).await?;
+    let proved = proven.map(|proven| proven.level);
+    let expense = Expense { kind: Kind::Goods, class: limit::GOODS, amount: order.amount, proved };
+    Ok((allowance::prepare(wallet, asked.asker, expense).await?, proven))
+}
+
+fn request(key: Key, order: &Order, new: &NewPayment, proven: Option<Proven>) -> Request<Rider> {
+    let payer = key.caller;
     let (citizen, merchant) = (account::citizen(payer), account::merchant(order.payee.merchant));
     let posting = Posting {
         debit: citizen.id,
@@ -191,6 +214,7 @@ fn request(payer: Uuid, key: Key, order: &Order, new: &NewPayment) -> Request<Ri
             payee: order.payee.clone(),
             amount: order.amount.minor(),
             note: new.note.as_ref().map(|note| note.as_str().to_owned()),
+            proven,
         }),
         refusals: Refusals::Remembered,
         limits: Vec::new(),

@@ -7,18 +7,22 @@ use platform::id;
 use platform::job::{self, NewJob};
 use serde::Deserialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::job::JOB;
 use super::{TopUpId, sql};
-use crate::city::Kind;
-use crate::error::Error;
+use crate::allowance::{self, Asked, Incoming};
+use crate::error::{Error, ProofFault};
+use crate::step_up::sql::Used;
+use crate::step_up::{self, Transaction};
 use crate::text::BankAccount;
 use crate::turn::turn;
-use crate::{SCHEMA, Wallet, allowance};
+use crate::{SCHEMA, Wallet};
 
 /// Top-ups of one citizen that may wait for a bank at a time.
 pub(crate) const MAX_OPEN: i64 = 10;
+
+/// What it is called where a citizen proves it.
+const KIND: &str = "top-up";
 
 /// A top-up that a citizen asks for.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -39,20 +43,28 @@ pub(crate) struct NewTopUp {
 ///
 /// # Errors
 /// When the bank is not connected, a rule refuses the amount, too many others have not ended, or the key belongs to another request.
-pub(crate) async fn begin(
+pub(crate) async fn begin(wallet: &Wallet, asked: Asked<'_>, new: &NewTopUp) -> Result<sql::TopUp, Error> {
+    let source = format!("{}:{}", new.bank_code, new.account.as_str());
+    let transaction = Transaction::new(KIND, source, new.amount.money(), asked);
+    saved(wallet, asked, &transaction, new).await.map_err(|error| transaction.tell(error))
+}
+
+async fn saved(
     wallet: &Wallet,
-    user: Uuid,
-    key: &str,
-    fingerprint: &[u8; 32],
+    asked: Asked<'_>,
+    transaction: &Transaction,
     new: &NewTopUp,
 ) -> Result<sql::TopUp, Error> {
+    let (user, key, fingerprint) = (asked.asker.user, asked.key, asked.fingerprint);
     let saved = sql::find_by_key(&mut *wallet.pool.acquire().await?, user, key).await?;
     if let Some(saved) = saved {
         return same(saved, fingerprint);
     }
     let (bank_code, _) = wallet.banks.get_key_value(&new.bank_code).ok_or(Error::BankUnknown)?;
     let amount = new.amount.money();
-    allowance::check(wallet, user, Kind::TopUp, amount).await?;
+    let proven = transaction.proven(wallet, asked).await?;
+    let proved = proven.map(|proven| proven.level);
+    allowance::check(wallet, user, Incoming { amount, proved }).await?;
     let now = wallet.clock.now();
     let day = wallet.place.day(now);
     let id = TopUpId::from(id::new());
@@ -65,7 +77,7 @@ pub(crate) async fn begin(
         return Err(Error::TooManyTopUps(MAX_OPEN));
     }
     let earlier = sql::asked_since(&mut tx, user, wallet.place.start_of(day)).await?;
-    allowance::check_day(wallet, day, Kind::TopUp, earlier.saturating_add(amount.minor()))?;
+    allowance::check_day(wallet, day, proved, earlier.saturating_add(amount.minor()))?;
     let intent = sql::Intent {
         id,
         user_id: user,
@@ -77,6 +89,12 @@ pub(crate) async fn begin(
         requested_at: now,
     };
     sql::insert(&mut tx, &intent).await?;
+    if let Some(proven) = proven {
+        let used = Used { proven, user, kind: KIND, reference: id.uuid() };
+        if step_up::sql::record(&mut tx, &[used], now).await? == 0 {
+            return Err(ProofFault::Used.into());
+        }
+    }
     job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, id.to_string(), now)).await?;
     let saved = sql::find_by_key(&mut tx, user, key).await?;
     tx.commit().await?;

@@ -15,6 +15,7 @@ mod receipt;
 mod refund;
 mod relay;
 mod stage;
+mod step_up;
 mod stream;
 mod top_up;
 mod totals;

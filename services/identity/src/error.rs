@@ -9,13 +9,7 @@ use platform::problem::{
     Code, FORBIDDEN, INTERNAL, INVALID_BODY, NOT_FOUND, OVERLOADED, PRECONDITION_FAILED, Problem, UNAVAILABLE,
 };
 
-pub use self::code::{
-    ALL, DEVICE_KEY_MISSING, DEVICE_SIGNATURE_STALE, DEVICE_SIGNATURE_WRONG, OTP_EXHAUSTED, OTP_EXPIRED, OTP_PAUSED,
-    OTP_TOO_MANY, OTP_TOO_SOON, OTP_TRIES_TOO_MANY, OTP_UNKNOWN, OTP_USED, OTP_WRONG, PHONE_INVALID, PHONE_NOT_MOBILE,
-    PHONE_NOT_SERVED, PIN_CHANGED, PIN_COOLING, PIN_DELAYED, PIN_MALFORMED, PIN_NOT_SET, PIN_PROOF_REQUIRED,
-    PIN_TOO_MANY, PIN_WEAK, PIN_WRONG, REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REPLAYED, ROLE_SCOPE_INVALID, ROLE_UNKNOWN,
-    ROLES_TOO_MANY, SESSION_NOT_FRESH, SIGN_IN_UNAVAILABLE,
-};
+pub use self::code::*;
 
 use crate::officer::RoleFault;
 use crate::phone::PhoneFault;
@@ -132,6 +126,24 @@ pub(crate) enum Error {
         /// Our time.
         now: DateTime<Utc>,
     },
+    /// The city's address is no name that passkeys could be bound to.
+    #[error("passkeys are not available")]
+    PasskeysUnavailable,
+    /// No passkey is registered.
+    #[error("no passkey")]
+    PasskeyMissing,
+    /// An answer that proves nothing.
+    #[error("passkey refused")]
+    PasskeyRefused,
+    /// No such challenge waits in this session for this.
+    #[error("no such passkey challenge")]
+    PasskeyChallengeUnknown,
+    /// The credential is registered already.
+    #[error("the passkey is known")]
+    PasskeyKnown,
+    /// The citizen has as many as there may be.
+    #[error("too many passkeys")]
+    PasskeysTooMany,
     /// Too many PINs are being hashed.
     #[error("too many PIN checks at once")]
     PinBusy,
@@ -211,6 +223,12 @@ impl Error {
             Self::PinChanged => PIN_CHANGED,
             Self::PinCapped { .. } => PIN_TOO_MANY,
             Self::PinCooling { .. } => PIN_COOLING,
+            Self::PasskeysUnavailable => PASSKEYS_UNAVAILABLE,
+            Self::PasskeyMissing => PASSKEY_MISSING,
+            Self::PasskeyRefused => PASSKEY_REFUSED,
+            Self::PasskeyChallengeUnknown => PASSKEY_CHALLENGE_UNKNOWN,
+            Self::PasskeyKnown => PASSKEY_KNOWN,
+            Self::PasskeysTooMany => PASSKEYS_TOO_MANY,
             Self::DeviceKeyMissing => DEVICE_KEY_MISSING,
             Self::DeviceSignatureWrong => DEVICE_SIGNATURE_WRONG,
             Self::DeviceSignatureStale { .. } => DEVICE_SIGNATURE_STALE,

@@ -13,12 +13,13 @@
 //! | `revocation` | what is refused before it expires |
 //! | `key` | signing keys, their rotation, the JWKS |
 //! | `pin` | strength and delay (pure), argon2id |
+//! | `passkey` | passkeys and what they are asked |
 //! | `step_up` | proofs for one transaction; `step_up::transaction` is pure |
 //! | `vault` | everything that a configured key protects |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
 //! | `prune`, `meter`, `error` | what is over goes; metrics; stable codes |
 //!
-//! Lock order: challenge, citizen, session, PIN, revocation head, audit head, outbox head.
+//! Lock order: challenge, citizen, session, PIN, passkey, revocation head, audit head, outbox head.
 //!
 //! Invariants:
 //! - A phone number, a name, a code, a PIN and a token never reach a log, a metric, an error or an event.
@@ -39,6 +40,7 @@ mod http;
 mod key;
 mod meter;
 pub mod officer;
+mod passkey;
 mod phone;
 mod pin;
 mod prune;
@@ -114,6 +116,8 @@ pub(crate) struct Identity {
     /// The name of this process.
     pub instance: String,
     pub hasher: pin::Hasher,
+    /// The relying party of passkeys; none where the public URL has no name.
+    pub passkeys: Option<webauthn_rs::Webauthn>,
 }
 
 impl Identity {
@@ -144,6 +148,7 @@ impl Identity {
             ring: key::Ring::default(),
             instance: context.instance.clone(),
             hasher: pin::Hasher::new(config.pin_hashes_at_once),
+            passkeys: passkey::relying_party(&context.public_url),
             config,
         })
     }

@@ -25,6 +25,7 @@ impl Identity {
         for _ in 0..MAX_ROUNDS {
             let challenges = challenge::prune(&self.pool, now, pause_over, BATCH).await?;
             let sessions = session::prune(&self.pool, now, BATCH).await?;
+            let challenges = challenges.max(crate::passkey::prune(&self.pool, now, BATCH).await?);
             let revocations = revocation::prune(&self.pool, now, BATCH).await?;
             if challenges.max(sessions).max(revocations) < BATCH.unsigned_abs() {
                 return Ok(());

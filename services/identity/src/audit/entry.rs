@@ -55,6 +55,10 @@ pub enum Action {
     PinReset,
     /// A transaction was proved; the object is the proof's id, the reason how.
     StepUp,
+    /// A passkey was registered.
+    PasskeyAdd,
+    /// A passkey was forgotten.
+    PasskeyRemove,
     /// The first signing keys were made.
     KeyMake,
     /// A signing key took over; the object is its id.
@@ -87,6 +91,8 @@ impl Action {
             Self::PinChange => "pin.change",
             Self::PinReset => "pin.reset",
             Self::StepUp => "step-up.prove",
+            Self::PasskeyAdd => "passkey.add",
+            Self::PasskeyRemove => "passkey.remove",
             Self::KeyMake => "key.make",
             Self::KeyRotate => "key.rotate",
             Self::KeyRemove => "key.remove",

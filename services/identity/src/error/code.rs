@@ -151,6 +151,32 @@ pub const DEVICE_SIGNATURE_STALE: Code = Code::new(
     "Chữ ký quá cũ hoặc đồng hồ thiết bị sai",
     "The signature is too old, or the device's clock is wrong",
 );
+/// The city's address is no name that passkeys could be bound to.
+pub const PASSKEYS_UNAVAILABLE: Code = Code::new(
+    "passkeys-unavailable",
+    503,
+    "Thành phố này chưa hỗ trợ khóa truy cập (passkey)",
+    "This city's address does not allow passkeys",
+);
+/// No passkey is registered.
+pub const PASSKEY_MISSING: Code =
+    Code::new("passkey-missing", 409, "Chưa đăng ký khóa truy cập (passkey)", "No passkey is registered");
+/// The authenticator's answer proves nothing.
+pub const PASSKEY_REFUSED: Code =
+    Code::new("passkey-refused", 403, "Không xác thực được bằng khóa truy cập này", "The passkey's answer is not good");
+/// No such challenge waits in this session for this.
+pub const PASSKEY_CHALLENGE_UNKNOWN: Code = Code::new(
+    "passkey-challenge-unknown",
+    422,
+    "Yêu cầu xác thực đã hết hạn hoặc đã dùng, hãy thử lại",
+    "The challenge is over, was answered before, or was for something else",
+);
+/// The credential is registered already.
+pub const PASSKEY_KNOWN: Code =
+    Code::new("passkey-known", 409, "Khóa truy cập này đã được đăng ký", "This passkey is registered already");
+/// As many passkeys as there may be.
+pub const PASSKEYS_TOO_MANY: Code =
+    Code::new("passkeys-too-many", 409, "Đã có quá nhiều khóa truy cập", "There are as many passkeys as there may be");
 /// The first PIN needs a recent sign-in.
 pub const SESSION_NOT_FRESH: Code =
     Code::new("session-not-fresh", 403, "Hãy đăng nhập lại để đặt mã PIN", "Please sign in again to set a PIN");
@@ -194,6 +220,12 @@ pub const ALL: &[Code] = &[
     PIN_CHANGED,
     PIN_TOO_MANY,
     PIN_COOLING,
+    PASSKEYS_UNAVAILABLE,
+    PASSKEY_MISSING,
+    PASSKEY_REFUSED,
+    PASSKEY_CHALLENGE_UNKNOWN,
+    PASSKEY_KNOWN,
+    PASSKEYS_TOO_MANY,
     DEVICE_KEY_MISSING,
     DEVICE_SIGNATURE_WRONG,
     DEVICE_SIGNATURE_STALE,

@@ -11,6 +11,7 @@ mod hidden;
 mod me;
 mod officer;
 mod otp;
+mod passkey;
 mod pin;
 mod session;
 mod step_up;
@@ -44,6 +45,10 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(me::show, me::edit))
         .routes(routes!(pin::set))
         .routes(routes!(step_up::prove))
+        .routes(routes!(passkey::challenge))
+        .routes(routes!(passkey::begin))
+        .routes(routes!(passkey::finish, passkey::list))
+        .routes(routes!(passkey::remove))
         .routes(routes!(device::list))
         .routes(routes!(device::remove))
         .routes(routes!(officer::list))

@@ -4,6 +4,8 @@
 //! | --- | --- | --- |
 //! | `pin` | the payment PIN, each check counted before it is made; not while it cools down after a reset | `pin` |
 //! | `device` | a signature over the transaction's digest by the key of the session's device | `pin` |
+//! | `passkey` | an answer to a challenge that was made for this transaction ([`crate::passkey`]) | `biometric` |
+//! | `passkey` and the device's signature | both | `signature` |
 //!
 //! The token is a statement ([`platform::auth::STEP_UP`]) of three minutes, bound to the citizen, the session and the transaction;
 //! its nonce is the `Idempotency-Key` under which the money will be asked to move. Whoever moves the money checks it
@@ -18,6 +20,7 @@ use jsonwebtoken::Header;
 use platform::auth::{Principal, STEP_UP, Statement};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use webauthn_rs::prelude::PublicKeyCredential;
 
 pub(crate) use self::device::DeviceSignature;
 pub(crate) use self::transaction::Transaction;
@@ -26,6 +29,7 @@ pub(crate) use self::transaction::tests::transaction as example;
 use crate::Identity;
 use crate::audit::{self, Action, Entry, Origin};
 use crate::error::Error;
+use crate::passkey::PasskeyChallengeId;
 use crate::pin::strength::Pin;
 
 /// How strong a proof is, from weak to strong; the rules of those who ask for one name these.
@@ -48,6 +52,15 @@ pub(crate) enum Method {
     Pin(Pin),
     /// A signature by the key of the session's device.
     Device(DeviceSignature),
+    /// A passkey, and the device's signature where that is wanted too.
+    Passkey {
+        /// The challenge that was made for the transaction.
+        challenge: PasskeyChallengeId,
+        /// The authenticator's answer.
+        answer: Box<PublicKeyCredential>,
+        /// The device's signature.
+        device: Option<DeviceSignature>,
+    },
 }
 
 impl Method {
@@ -56,6 +69,7 @@ impl Method {
         match self {
             Self::Pin(_) => "pin",
             Self::Device(_) => "device",
+            Self::Passkey { .. } => "passkey",
         }
     }
 }
@@ -117,6 +131,12 @@ impl Identity {
             Method::Device(signature) => {
                 self.check_device(caller, transaction, &signature, self.now()).await?;
                 Ok(Level::Pin)
+            }
+            Method::Passkey { challenge, answer, device } => {
+                self.check_passkey(caller, transaction, challenge, &answer).await?;
+                let Some(signature) = device else { return Ok(Level::Biometric) };
+                self.check_device(caller, transaction, &signature, self.now()).await?;
+                Ok(Level::Signature)
             }
         }
     }

@@ -10,6 +10,7 @@ mod http;
 mod key;
 mod officer;
 mod otp;
+mod passkey;
 mod pin;
 mod prune;
 mod session;

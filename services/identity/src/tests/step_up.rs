@@ -22,13 +22,13 @@ const PHONE: &str = "0912345678";
 const PATH: &str = "/identity/v1/step-ups";
 
 /// A citizen's phone with a key in its secure store.
-struct Phone {
-    id: DeviceId,
+pub(super) struct Phone {
+    pub(super) id: DeviceId,
     key: Ed25519KeyPair,
 }
 
 impl Phone {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { id: DeviceId::generate(), key: Ed25519KeyPair::generate().expect("a key") }
     }
 
@@ -38,7 +38,7 @@ impl Phone {
     }
 
     /// Signs in and sets a PIN the first time; gives the access token.
-    async fn sign_in(&self, stage: &Stage, number: &str) -> String {
+    pub(super) async fn sign_in(&self, stage: &Stage, number: &str) -> String {
         let (challenge, code) = stage.code(number, self.id, Purpose::SignIn).await;
         let mut opening = opening(challenge, code);
         opening.public_key = Some(self.public_key());
@@ -51,7 +51,7 @@ impl Phone {
         opened.tokens.access
     }
 
-    fn sign(&self, caller: &Principal, transaction: &Transaction, signed_at: i64) -> String {
+    pub(super) fn sign(&self, caller: &Principal, transaction: &Transaction, signed_at: i64) -> String {
         let digest = transaction.digest("http://localhost:8080", caller.subject, signed_at);
         STANDARD.encode(self.key.sign(&digest))
     }
@@ -178,6 +178,8 @@ async fn a_request_has_the_fields_of_its_method_and_a_sound_transaction() {
     for body in [
         json!({ "method": "pin", "transaction": example() }),
         json!({ "method": "device", "transaction": example() }),
+        json!({ "method": "passkey", "transaction": example() }),
+        changed("challenge_id", json!("0199d2a4-0000-7000-8000-000000000001")),
         json!({ "method": "pin", "pin": "502917" }),
         changed("method", json!("face")),
         changed("signature", json!("AAAA")),

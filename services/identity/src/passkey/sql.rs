@@ -1,0 +1,178 @@
+//! Statements on passkeys and their challenges.
+
+use chrono::{DateTime, Utc};
+use platform::auth::Principal;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+use webauthn_rs::prelude::{CredentialID, Passkey as Credential};
+
+use super::{Challenge, MAX_PASSKEYS, Passkey, PasskeyChallengeId, PasskeyId, Row, Waiting, stored};
+use crate::citizen::CitizenId;
+use crate::error::Error;
+use crate::vault::Digest;
+
+/// As many rows as a citizen has passkeys, at most.
+const LIMIT: i64 = MAX_PASSKEYS as i64;
+
+pub(super) async fn credentials(conn: &mut PgConnection, citizen: CitizenId) -> Result<Vec<Credential>, Error> {
+    let rows = sqlx::query_scalar!(
+        "SELECT credential FROM identity.passkey WHERE citizen_id = $1 ORDER BY id LIMIT $2",
+        citizen.uuid(),
+        LIMIT,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(stored).collect()
+}
+
+pub(super) async fn list(conn: &mut PgConnection, citizen: CitizenId) -> Result<Vec<Passkey>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT id, name, created_at, last_used_at FROM identity.passkey WHERE citizen_id = $1 ORDER BY id DESC LIMIT $2",
+        citizen.uuid(),
+        LIMIT,
+    )
+    .fetch_all(conn)
+    .await?;
+    let passkeys = rows.into_iter().map(|row| Passkey {
+        id: row.id.into(),
+        name: row.name,
+        created_at: row.created_at,
+        last_used_at: row.last_used_at,
+    });
+    Ok(passkeys.collect())
+}
+
+/// Adds a passkey; `false` when its credential is known already, whoever has it. Under the citizen's lock.
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    row: &Row,
+    credential: Value,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "INSERT INTO identity.passkey (id, citizen_id, credential_id, credential, name, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT ON CONSTRAINT passkey_credential_key DO NOTHING",
+        row.passkey.id.uuid(),
+        citizen.uuid(),
+        row.credential.cred_id().as_slice(),
+        credential,
+        row.passkey.name,
+        row.passkey.created_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn delete(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    passkey: PasskeyId,
+) -> Result<bool, sqlx::Error> {
+    let done =
+        sqlx::query!("DELETE FROM identity.passkey WHERE citizen_id = $1 AND id = $2", citizen.uuid(), passkey.uuid())
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The citizen's passkey with this credential, locked.
+pub(super) async fn lock(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    credential: &CredentialID,
+) -> Result<Option<(Uuid, Credential)>, Error> {
+    let row = sqlx::query!(
+        "SELECT id, credential FROM identity.passkey WHERE citizen_id = $1 AND credential_id = $2 FOR UPDATE",
+        citizen.uuid(),
+        credential.as_slice(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| Ok((row.id, stored(row.credential)?))).transpose()
+}
+
+pub(super) async fn used(
+    conn: &mut PgConnection,
+    passkey: Uuid,
+    credential: Value,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.passkey SET credential = $2, last_used_at = $3 WHERE id = $1",
+        passkey,
+        credential,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes out the oldest challenges but `kept`.
+pub(super) async fn make_room(conn: &mut PgConnection, citizen: Uuid, kept: i64) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM identity.passkey_challenge WHERE id = ANY (ARRAY(
+            SELECT id FROM identity.passkey_challenge WHERE citizen_id = $1 ORDER BY expires_at DESC, id DESC OFFSET $2))",
+        citizen,
+        kept,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn insert_challenge(
+    conn: &mut PgConnection,
+    caller: &Principal,
+    challenge: &Challenge,
+    digest: Option<Digest>,
+    state: &Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO identity.passkey_challenge (id, citizen_id, session_id, digest, state, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        challenge.id.uuid(),
+        caller.subject,
+        caller.session,
+        digest.as_ref().map(<[u8; 32]>::as_slice),
+        state,
+        challenge.expires_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes out a challenge of a session that still waits.
+pub(super) async fn take_challenge(
+    conn: &mut PgConnection,
+    caller: &Principal,
+    id: PasskeyChallengeId,
+    now: DateTime<Utc>,
+) -> Result<Option<Waiting>, sqlx::Error> {
+    sqlx::query_as!(
+        Waiting,
+        "DELETE FROM identity.passkey_challenge WHERE id = $1 AND citizen_id = $2 AND session_id = $3 AND expires_at > $4
+        RETURNING digest, state",
+        id.uuid(),
+        caller.subject,
+        caller.session,
+        now,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Removes challenges that nobody answered in time.
+pub(crate) async fn prune(pool: &PgPool, now: DateTime<Utc>, batch: i64) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM identity.passkey_challenge WHERE id = ANY (ARRAY(
+            SELECT id FROM identity.passkey_challenge WHERE expires_at <= $1 LIMIT $2))",
+        now,
+        batch,
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}

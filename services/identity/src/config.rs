@@ -84,6 +84,10 @@ pub struct Lifetimes {
     pub refresh_idle_seconds: u32,
     /// A session, however it is used.
     pub session_seconds: u32,
+    /// A sign-in at the hosted page, and what clients were granted under it without `offline_access`.
+    pub browser_session_seconds: u32,
+    /// An authorisation code of the OpenID provider.
+    pub authorisation_code_seconds: u32,
     /// How long a superseded refresh token gets the same successor again, for an answer that was lost.
     pub refresh_grace_seconds: u32,
     /// How recent a sign-in must be for setting the first PIN.
@@ -103,6 +107,8 @@ impl Default for Lifetimes {
             access_token_seconds: 600,
             refresh_idle_seconds: 30 * DAY,
             session_seconds: 180 * DAY,
+            browser_session_seconds: 12 * 3_600,
+            authorisation_code_seconds: 60,
             refresh_grace_seconds: 10,
             fresh_seconds: 900,
             pin_cooling_seconds: DAY,
@@ -194,6 +200,8 @@ impl Config {
             ("lifetimes.access_token_seconds", lifetimes.access_token_seconds, 30, 3_600),
             ("lifetimes.refresh_idle_seconds", lifetimes.refresh_idle_seconds, 600, 400 * 86_400),
             ("lifetimes.session_seconds", lifetimes.session_seconds, 600, 400 * 86_400),
+            ("lifetimes.browser_session_seconds", lifetimes.browser_session_seconds, 600, 30 * 86_400),
+            ("lifetimes.authorisation_code_seconds", lifetimes.authorisation_code_seconds, 10, 600),
             ("lifetimes.refresh_grace_seconds", lifetimes.refresh_grace_seconds, 0, 60),
             ("lifetimes.fresh_seconds", lifetimes.fresh_seconds, 60, 86_400),
             ("lifetimes.pin_cooling_seconds", lifetimes.pin_cooling_seconds, 0, 30 * 86_400),

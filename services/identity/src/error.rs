@@ -156,6 +156,12 @@ pub(crate) enum Error {
     /// The officer holds as many roles as tokens carry.
     #[error("the officer holds too many roles")]
     RolesTooMany,
+    /// The client was disabled for ever.
+    #[error("the client is disabled")]
+    ClientDisabled,
+    /// A public client keeps no secret.
+    #[error("the client is public")]
+    ClientPublic,
     /// The caller's own roles do not allow it.
     #[error("not allowed")]
     Forbidden,
@@ -237,6 +243,8 @@ impl Error {
             Self::Role(RoleFault::Unknown) => ROLE_UNKNOWN,
             Self::Role(RoleFault::Scope) => ROLE_SCOPE_INVALID,
             Self::RolesTooMany => ROLES_TOO_MANY,
+            Self::ClientDisabled => CLIENT_DISABLED,
+            Self::ClientPublic => CLIENT_PUBLIC,
             Self::Forbidden => FORBIDDEN,
             Self::NotFound => NOT_FOUND,
             Self::VersionMismatch => PRECONDITION_FAILED,

@@ -10,6 +10,7 @@
 //! | `citizen`, `device` | people and what they sign in on |
 //! | `session` | refresh rotation (`session::rule`, pure), access tokens, ends of sessions |
 //! | `officer` | roles given and taken; `officer::role` and `officer::rule` are pure |
+//! | `openid` | the OpenID provider: clients, codes, consents, ID tokens |
 //! | `revocation` | what is refused before it expires |
 //! | `key` | signing keys, their rotation, the JWKS |
 //! | `pin` | strength and delay (pure), argon2id |
@@ -19,7 +20,7 @@
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
 //! | `prune`, `meter`, `error` | what is over goes; metrics; stable codes |
 //!
-//! Lock order: challenge, citizen, session, PIN, passkey, revocation head, audit head, outbox head.
+//! Lock order: client, consent, authorisation, challenge, citizen, session, PIN, revocation head, audit head, outbox head.
 //!
 //! Invariants:
 //! - A phone number, a name, a code, a PIN and a token never reach a log, a metric, an error or an event.
@@ -40,6 +41,7 @@ mod http;
 mod key;
 mod meter;
 pub mod officer;
+mod openid;
 mod passkey;
 mod phone;
 mod pin;
@@ -113,6 +115,7 @@ pub(crate) struct Identity {
     pub verifier: Verifier,
     pub meter: meter::Meter,
     pub ring: key::Ring,
+    pub clients: openid::Clients,
     /// The name of this process.
     pub instance: String,
     pub hasher: pin::Hasher,
@@ -146,6 +149,7 @@ impl Identity {
             verifier: context.verifier.clone(),
             meter,
             ring: key::Ring::default(),
+            clients: openid::Clients::default(),
             instance: context.instance.clone(),
             hasher: pin::Hasher::new(config.pin_hashes_at_once),
             passkeys: passkey::relying_party(&context.public_url),

@@ -1,4 +1,4 @@
-//! Removes what is over, in bounded batches: challenges, pauses, revocations, sessions. Any number of replicas may do so.
+//! Removes what is over, in bounded batches: challenges, pauses, codes of clients, revocations, sessions. Any number of replicas may do so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::config::Lifetimes;
 use crate::error::Error;
-use crate::{Identity, challenge, revocation, session};
+use crate::{Identity, challenge, openid, revocation, session};
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -27,7 +27,8 @@ impl Identity {
             let sessions = session::prune(&self.pool, now, BATCH).await?;
             let challenges = challenges.max(crate::passkey::prune(&self.pool, now, BATCH).await?);
             let revocations = revocation::prune(&self.pool, now, BATCH).await?;
-            if challenges.max(sessions).max(revocations) < BATCH.unsigned_abs() {
+            let codes = openid::prune(&self.pool, now, BATCH).await?;
+            if challenges.max(sessions).max(revocations).max(codes) < BATCH.unsigned_abs() {
                 return Ok(());
             }
         }

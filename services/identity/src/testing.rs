@@ -19,7 +19,7 @@ use crate::challenge::{Ask, Asked, ChallengeId, Code, Purpose};
 use crate::config::{Cap, Config, Keys};
 use crate::device::{DeviceId, DeviceName};
 use crate::error::Error;
-use crate::session::{Opened, Opening};
+use crate::session::{Opened, Opening, Seat};
 use crate::vault::Vault;
 use crate::{DatabaseKeySource, Identity, MIGRATOR, SCHEMA, http};
 
@@ -171,6 +171,7 @@ fn context(database: &TestDatabase, redis: &TestRedis, clock: &Clock, config: &C
 /// A sign-in on the device that asked.
 pub(crate) fn opening(challenge: ChallengeId, code: Code) -> Opening {
     Opening {
+        seat: Seat::App,
         challenge,
         code,
         device: None,

@@ -72,6 +72,7 @@ pub(crate) struct Vault {
     /// The first tags; all verify. In the order of `sealers`.
     refresh: Vec<hmac::Key>,
     pin: hmac::Key,
+    subject: hmac::Key,
     /// The first seals; all open.
     sealers: Vec<Sealer>,
 }
@@ -102,6 +103,7 @@ impl Vault {
             address: mac_key(&keys.phone_hmac, "identity audit address"),
             refresh: encryption().map(|secret| mac_key(secret, "identity refresh token")).collect(),
             pin: mac_key(&keys.pin_pepper, "identity pin pepper"),
+            subject: mac_key(&keys.phone_hmac, "identity pairwise subject"),
             sealers: encryption().map(Sealer::from_secret).collect(),
         })
     }
@@ -123,6 +125,14 @@ impl Vault {
             IpAddr::V6(address) => mac(&self.address, &[&address.octets()]),
         };
         hex::encode(&digest[..16])
+    }
+
+    /// The subject that a citizen is within a sector (OpenID Connect Core, section 8.1), as a UUID of version 8.
+    pub(crate) fn pairwise(&self, sector: &str, citizen: Uuid) -> Uuid {
+        let digest = mac(&self.subject, &[sector.as_bytes(), citizen.as_bytes()]);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
     /// The digest that a one-time code is kept as.

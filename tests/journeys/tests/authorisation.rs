@@ -147,6 +147,10 @@ fn body(route: &str) -> Value {
     let both = json!({"vi": "Kiểm tra", "en": "A check"});
     match route {
         "PUT /identity/v1/officers/{user_id}/roles/{role}" => json!({"reason": "a check"}),
+        "POST /identity/v1/clients" => json!({
+            "name": both, "access": "public", "grant_types": ["authorization_code"], "scopes": ["openid"],
+            "redirect_uris": ["https://app.example/cb"],
+        }),
         "PUT /reports/v1/officers/{user_id}" => json!({"role": "ioc"}),
         "POST /reports/v1/reports/{report_id}/transitions" => json!({"action": "claim", "version": 1}),
         "POST /notifications/v1/alerts" => json!({

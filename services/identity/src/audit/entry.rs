@@ -75,6 +75,18 @@ pub enum Action {
     RoleRevoke,
     /// The audit was searched or exported.
     AuditRead,
+    /// A client was registered.
+    ClientRegister,
+    /// A client was changed.
+    ClientEdit,
+    /// A client was given a new secret.
+    ClientSecret,
+    /// A client was disabled.
+    ClientDisable,
+    /// A citizen let a client know something.
+    ConsentGive,
+    /// A citizen took it back.
+    ConsentWithdraw,
 }
 
 impl Action {
@@ -101,6 +113,12 @@ impl Action {
             Self::RoleGrant => "role.grant",
             Self::RoleRevoke => "role.revoke",
             Self::AuditRead => "audit.read",
+            Self::ClientRegister => "client.register",
+            Self::ClientEdit => "client.edit",
+            Self::ClientSecret => "client.secret",
+            Self::ClientDisable => "client.disable",
+            Self::ConsentGive => "consent.give",
+            Self::ConsentWithdraw => "consent.withdraw",
         }
     }
 }

@@ -194,6 +194,13 @@ pub const ROLE_SCOPE_INVALID: Code = Code::new(
 pub const ROLES_TOO_MANY: Code =
     Code::new("roles-too-many", 409, "Người này đã giữ quá nhiều vai trò", "This person holds too many roles");
 
+/// The client was disabled.
+pub const CLIENT_DISABLED: Code =
+    Code::new("client-disabled", 409, "Ứng dụng đã bị ngừng", "The client has been disabled");
+/// A public client has no secret.
+pub const CLIENT_PUBLIC: Code =
+    Code::new("client-public", 409, "Ứng dụng công khai không có mã bí mật", "A public client has no secret");
+
 /// All codes of this service, for the documentation.
 pub const ALL: &[Code] = &[
     PHONE_INVALID,
@@ -233,4 +240,6 @@ pub const ALL: &[Code] = &[
     ROLE_UNKNOWN,
     ROLE_SCOPE_INVALID,
     ROLES_TOO_MANY,
+    CLIENT_DISABLED,
+    CLIENT_PUBLIC,
 ];

@@ -116,7 +116,7 @@ fn answer(citizen: Citizen) -> Response {
 }
 
 /// The versions that `If-Match` accepts (RFC 9110, section 13.1.1): nothing when any is.
-fn versions_seen(headers: &HeaderMap) -> Option<Vec<i64>> {
+pub(super) fn versions_seen(headers: &HeaderMap) -> Option<Vec<i64>> {
     let mut tags = headers.get_all(header::IF_MATCH).iter().peekable();
     tags.peek()?;
     let texts: Vec<&str> = tags

@@ -2,14 +2,17 @@
 //!
 //! Anyone may call `otp`, `sessions`, `sessions/refresh` and `/.well-known/jwks.json`; the rest needs an access token and
 //! speaks of its subject only, so that no path names another citizen. `officers` alone names others: officers, to those who
-//! give them their roles.
+//! give them their roles. `clients` is for admins, and `openid` says by itself who may call.
 //! Answers that carry tokens or personal data are never cached.
 
 mod address;
+mod client;
+mod consent;
 mod device;
 mod hidden;
 mod me;
 mod officer;
+mod openid;
 mod otp;
 mod passkey;
 mod pin;
@@ -53,7 +56,13 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(device::remove))
         .routes(routes!(officer::list))
         .routes(routes!(officer::grant, officer::revoke))
+        .routes(routes!(client::list, client::register))
+        .routes(routes!(client::show, client::edit, client::disable))
+        .routes(routes!(client::renew))
+        .routes(routes!(consent::list))
+        .routes(routes!(consent::withdraw))
         .routes(routes!(well_known::jwks))
+        .merge(openid::router())
         .with_state(identity)
 }
 

@@ -16,7 +16,7 @@ use crate::challenge::{ChallengeId, Code};
 use crate::citizen::CitizenId;
 use crate::device::{self, DeviceId, DeviceName};
 use crate::error::Error;
-use crate::session::{Opened, Opening, Tokens};
+use crate::session::{Opened, Opening, Seat, Tokens};
 
 /// A sign-in by one-time code.
 #[derive(Deserialize, ToSchema)]
@@ -142,6 +142,7 @@ pub(super) async fn open(
         en: "A code has exactly 6 digits.",
     })?;
     let opening = Opening {
+        seat: Seat::App,
         challenge: request.challenge_id,
         code,
         device: request.device.id,

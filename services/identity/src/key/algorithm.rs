@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::EncodingKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::error::Error;
 
@@ -16,7 +17,7 @@ const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
 
 /// What a token is signed with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Algorithm {
     /// Ed25519.
     #[default]
@@ -48,7 +49,7 @@ impl Algorithm {
     }
 
     /// The algorithm with a stored name.
-    pub(super) fn stored(name: &str) -> Option<Self> {
+    pub(crate) fn stored(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 

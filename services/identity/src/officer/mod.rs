@@ -193,6 +193,12 @@ impl Identity {
         Ok(())
     }
 
+    /// Refuses who is no admin.
+    pub(crate) async fn require_admin(&self, by: CitizenId) -> Result<(), Error> {
+        let held = sql::held(&mut *self.pool.acquire().await?, by).await?;
+        if held.iter().any(|role| role.kind() == RoleKind::Admin) { Ok(()) } else { Err(Error::Forbidden) }
+    }
+
     /// The grants that somebody may see: their own, and those of the roles that they give.
     pub(crate) async fn officers(
         &self,

@@ -4,23 +4,57 @@ use chrono::{DateTime, Utc};
 use jsonwebtoken::Header;
 use platform::auth::{Claims, TOKEN_AUDIENCE, TOKEN_TYPE};
 
+use uuid::Uuid;
+
 use super::Session;
+use crate::Identity;
 use crate::error::Error;
 use crate::key::Signer;
+
+/// What a token says of whom it stands for, and to whom.
+pub(crate) struct Bearer {
+    pub issuer: String,
+    pub subject: Uuid,
+    pub audience: String,
+    /// Nothing where the client must not know.
+    pub roles: Vec<String>,
+}
+
+impl Identity {
+    /// Who a session's tokens say it is: the citizen by their id to our own services, or by the subject of a sector to the
+    /// provider alone, so that a mini-app's token opens nothing of the citizen's but what they let the mini-app know.
+    pub(crate) fn bearer(&self, session: &Session) -> Bearer {
+        let issuer = self.issuer.clone();
+        match &session.sector {
+            None => Bearer {
+                subject: session.citizen.uuid(),
+                audience: TOKEN_AUDIENCE.to_owned(),
+                roles: session.roles.clone(),
+                issuer,
+            },
+            Some(sector) => Bearer {
+                subject: self.vault.pairwise(sector, session.citizen.uuid()),
+                audience: issuer.clone(),
+                roles: Vec::new(),
+                issuer,
+            },
+        }
+    }
+}
 
 /// Signs an access token of `session` that lives for `lifetime_s` seconds from `now`, but never past the session.
 pub(super) fn sign(
     signer: &Signer,
     session: &Session,
-    issuer: &str,
+    bearer: &Bearer,
     lifetime_s: u32,
     now: DateTime<Utc>,
 ) -> Result<String, Error> {
     let issued_at = now.timestamp();
     let claims = Claims {
-        iss: issuer.to_owned(),
-        sub: session.citizen.uuid(),
-        aud: TOKEN_AUDIENCE.to_owned(),
+        iss: bearer.issuer.clone(),
+        sub: bearer.subject,
+        aud: bearer.audience.clone(),
         client_id: session.client.clone(),
         exp: (issued_at + i64::from(lifetime_s)).min(session.expires_at.timestamp()),
         iat: issued_at,
@@ -30,12 +64,17 @@ pub(super) fn sign(
         acr: session.acr.clone(),
         amr: session.amr.clone(),
         scope: session.scope.clone(),
-        roles: session.roles.clone(),
+        roles: bearer.roles.clone(),
         role_epoch: session.role_epoch,
         agency: None,
     };
+    encode(signer, &claims)
+}
+
+/// Signs the claims of an access token.
+pub(crate) fn encode(signer: &Signer, claims: &Claims) -> Result<String, Error> {
     let mut header = Header::new(signer.algorithm.of_header());
     header.typ = Some(TOKEN_TYPE.to_owned());
     header.kid = Some(signer.kid.clone());
-    Ok(jsonwebtoken::encode(&header, &claims, &signer.key)?)
+    Ok(jsonwebtoken::encode(&header, claims, &signer.key)?)
 }

@@ -26,6 +26,12 @@ pub(crate) enum EndReason {
     Replaced,
     /// A refresh token came twice.
     Replayed,
+    /// An authorisation code came twice: what it gave ends.
+    CodeReplayed,
+    /// Its client gave it back.
+    TokenRevoked,
+    /// Its citizen took back what they let the client know.
+    ConsentWithdrawn,
 }
 
 impl EndReason {
@@ -36,6 +42,9 @@ impl EndReason {
             Self::DeviceRemoved => "device-removed",
             Self::Replaced => "replaced",
             Self::Replayed => "replayed",
+            Self::CodeReplayed => "code-replayed",
+            Self::TokenRevoked => "token-revoked",
+            Self::ConsentWithdrawn => "consent-withdrawn",
         }
     }
 }
@@ -53,7 +62,7 @@ impl Identity {
     pub(crate) async fn sign_out(&self, citizen: CitizenId, id: SessionId, origin: Origin) -> Result<(), Error> {
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
-        let session = sql::lock(&mut tx, id).await?.filter(|session| session.citizen == citizen && !session.ended);
+        let session = super::lock(&mut tx, id).await?.filter(|session| session.citizen == citizen && !session.ended);
         let Some(session) = session else { return Ok(()) };
         let reason = EndReason::SignedOut;
         let entry = Entry::of(citizen, Action::SessionEnd, id, &self.source(origin)).because(reason.as_str());
@@ -72,7 +81,7 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<Vec<Revoked>, Error> {
         let reason = EndReason::DeviceRemoved;
-        let ended = sql::end_on_devices(tx, citizen, &[device], reason, now).await?;
+        let ended = sql::end_on_devices(tx, (citizen, None), &[device], reason, now).await?;
         self.meter.sessions_ended(reason.as_str(), ended.len());
         let (revoked, events) = self.revoke(tx, citizen, &ended, now).await?;
         let ends = ended.iter().map(|session| removal.like(Action::SessionEnd, session).because(reason.as_str()));
@@ -83,7 +92,7 @@ impl Identity {
     }
 
     /// Ends a locked session, which `entry` tells of.
-    pub(super) async fn end_locked(
+    pub(crate) async fn end_locked(
         &self,
         tx: &mut PgConnection,
         session: &Session,
@@ -100,7 +109,7 @@ impl Identity {
     }
 
     /// Gives each ended session its place among the revocations and the event that tells of it.
-    pub(super) async fn revoke(
+    pub(crate) async fn revoke(
         &self,
         tx: &mut PgConnection,
         citizen: CitizenId,

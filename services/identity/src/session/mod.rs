@@ -12,7 +12,7 @@
 //! answer without a token never leaves a session behind.
 //! Invariants: a family has one newest token; a replay ends that family and no other.
 
-mod access_token;
+pub(crate) mod access_token;
 mod end;
 mod refresh_token;
 mod rule;
@@ -28,9 +28,9 @@ use sqlx::PgConnection;
 use tracing::{info, warn};
 
 pub(crate) use self::end::{EndReason, Revoked};
-use self::refresh_token::{RefreshToken, Salt};
+pub(crate) use self::refresh_token::{RefreshToken, Salt};
 use self::rule::{Decision, Family};
-pub(crate) use self::sql::prune;
+pub(crate) use self::sql::{find, insert, lock, prune, revoke};
 use crate::audit::{self, Action, Entry, Origin};
 use crate::challenge::{Attempt, ChallengeId, Code, Proved, Purpose};
 use crate::citizen::{Citizen, CitizenId};
@@ -45,17 +45,36 @@ typed_id! {
 }
 
 /// The client of first-party apps.
-const APP: &str = "app";
-/// What an app's token may be used for.
-const APP_SCOPE: &str = "app";
+pub(crate) const APP: &str = "app";
+/// The client of sign-ins at the hosted page; their refresh token is the cookie, and never rotates.
+pub(crate) const BROWSER: &str = "browser";
 /// Authentication context class of a sign-in by one-time code.
-const ACR_CODE: &str = "urn:trangtien:acr:otp";
+pub(crate) const ACR_CODE: &str = "urn:trangtien:acr:otp";
 /// Authentication methods of a sign-in by one-time code over SMS (RFC 8176).
 const AMR_CODE: [&str; 2] = ["otp", "sms"];
+
+/// Where somebody signs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// In a first-party app.
+    App,
+    /// At the hosted page, in a browser.
+    Browser,
+}
+
+impl Seat {
+    fn client(self) -> &'static str {
+        match self {
+            Self::App => APP,
+            Self::Browser => BROWSER,
+        }
+    }
+}
 
 /// A sign-in by one-time code.
 #[derive(Clone, Debug)]
 pub(crate) struct Opening {
+    pub seat: Seat,
     pub challenge: ChallengeId,
     pub code: Code,
     /// The device that asked for the code, when the app does not say.
@@ -111,6 +130,8 @@ pub(crate) struct Session {
     pub roles: Vec<String>,
     /// How many roles were taken from them, seen at the same moment.
     pub role_epoch: u32,
+    /// Within which its tokens name the citizen by a subject of their own; `None` where they say the citizen's id.
+    pub sector: Option<String>,
 }
 
 impl Identity {
@@ -175,9 +196,16 @@ impl Identity {
             public_key: opening.public_key.clone(),
         };
         let (new_device, crowded_out) = device::remember(tx, citizen.id, &announced, now).await?;
-        let replaced = sql::end_on_devices(tx, citizen.id, &[proved.device], EndReason::Replaced, now).await?;
-        let removed = sql::end_on_devices(tx, citizen.id, &crowded_out, EndReason::DeviceRemoved, now).await?;
-        let session = sql::insert(tx, self.new_session(citizen.id, proved.device, now)).await?;
+        let replaced = sql::end_on_devices(
+            tx,
+            (citizen.id, Some(opening.seat.client())),
+            &[proved.device],
+            EndReason::Replaced,
+            now,
+        )
+        .await?;
+        let removed = sql::end_on_devices(tx, (citizen.id, None), &crowded_out, EndReason::DeviceRemoved, now).await?;
+        let session = insert(tx, self.new_session((citizen.id, proved.device), opening.seat, now)).await?;
         let origin = Origin { address: opening.address, session: Some(session.id), device: Some(proved.device) };
         let start =
             Entry::of(citizen.id, Action::SessionStart, session.id, &self.source(origin)).because("one-time-code");
@@ -200,34 +228,53 @@ impl Identity {
         Ok(Started { session, new_device, acts, events, ended })
     }
 
-    fn new_session(&self, citizen: CitizenId, device: DeviceId, now: DateTime<Utc>) -> Session {
+    fn new_session(&self, (citizen, device): (CitizenId, DeviceId), seat: Seat, now: DateTime<Utc>) -> Session {
         let lifetimes = &self.config.lifetimes;
-        let expires_at = now + Lifetimes::span(lifetimes.session_seconds);
+        let (life_s, idle_s) = match seat {
+            Seat::App => (lifetimes.session_seconds, lifetimes.refresh_idle_seconds),
+            Seat::Browser => (lifetimes.browser_session_seconds, lifetimes.browser_session_seconds),
+        };
+        let expires_at = now + Lifetimes::span(life_s);
         Session {
             id: SessionId::generate(),
             citizen,
             device,
-            client: APP.to_owned(),
-            scope: APP_SCOPE.to_owned(),
+            client: seat.client().to_owned(),
+            scope: seat.client().to_owned(),
             acr: ACR_CODE.to_owned(),
             amr: AMR_CODE.map(str::to_owned).to_vec(),
             salt: vault::random(),
             generation: 0,
             authenticated_at: now,
             rotated_at: now,
-            idle_expires_at: expires_at.min(now + Lifetimes::span(lifetimes.refresh_idle_seconds)),
+            idle_expires_at: expires_at.min(now + Lifetimes::span(idle_s)),
             expires_at,
             ended: false,
             roles: Vec::new(),
             role_epoch: 0,
+            sector: None,
         }
     }
 
-    /// Exchanges a refresh token for its successor and a new access token.
+    /// Exchanges an app's refresh token for its successor and a new access token.
     pub(crate) async fn refresh(&self, text: &str, address: Option<IpAddr>) -> Result<Tokens, Error> {
-        let (outcome, result) = match self.try_refresh(text, address).await {
-            Ok((tokens, Decision::Repeat)) => ("repeated", Ok(tokens)),
-            Ok((tokens, _)) => ("rotated", Ok(tokens)),
+        let (session, now) = self.rotate(APP, text, address).await?;
+        self.tokens(&*self.signer().await?, &session, now)
+    }
+
+    /// Moves a client's family of refresh tokens on: the session as its next tokens need it, and the time at which that was.
+    pub(crate) async fn rotate(
+        &self,
+        client: &str,
+        text: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(Session, DateTime<Utc>), Error> {
+        // Looked for first: without it the token would be used up for nothing.
+        self.signer().await?;
+        let now = self.now();
+        let (outcome, result) = match self.try_rotate(client, text, (address, now)).await {
+            Ok((session, Decision::Repeat)) => ("repeated", Ok((session, now))),
+            Ok((session, _)) => ("rotated", Ok((session, now))),
             Err(Error::RefreshReplayed) => ("replayed", Err(Error::RefreshReplayed)),
             Err(Error::RefreshInvalid) => ("invalid", Err(Error::RefreshInvalid)),
             Err(error) => ("error", Err(error)),
@@ -236,27 +283,32 @@ impl Identity {
         result
     }
 
-    async fn try_refresh(&self, text: &str, address: Option<IpAddr>) -> Result<(Tokens, Decision), Error> {
+    async fn try_rotate(
+        &self,
+        client: &str,
+        text: &str,
+        (address, now): (Option<IpAddr>, DateTime<Utc>),
+    ) -> Result<(Session, Decision), Error> {
         let token = RefreshToken::decode(text, &self.vault).ok_or(Error::RefreshInvalid)?;
-        let signer = self.signer().await?;
-        let now = self.now();
         let idle = now + Lifetimes::span(self.config.lifetimes.refresh_idle_seconds);
-        let rotated = sql::rotate(&mut *self.pool.acquire().await?, &token, idle, now).await?;
+        let rotated = sql::rotate(&mut *self.pool.acquire().await?, (client, &token), idle, now).await?;
         if let Some(session) = rotated {
-            return Ok((self.tokens(&signer, &session, now)?, Decision::Rotate));
+            return Ok((session, Decision::Rotate));
         }
         let mut tx = platform::db::begin(&self.pool).await?;
-        let session = sql::lock(&mut tx, token.session).await?.filter(|session| session.salt == token.salt);
+        let session = lock(&mut tx, token.session).await?;
+        // A token in the hands of another client moves nothing and ends nothing.
+        let session = session.filter(|session| session.salt == token.salt && session.client == client);
         let session = session.ok_or(Error::RefreshInvalid)?;
         let grace = Lifetimes::span(self.config.lifetimes.refresh_grace_seconds);
         match rule::decide(&session.family(), token.generation, grace, now) {
             // The UPDATE above waited for somebody who then gave up: the token is the newest after all.
             Decision::Rotate => {
-                let session = sql::rotate(&mut tx, &token, idle, now).await?.ok_or(Error::RefreshInvalid)?;
+                let session = sql::rotate(&mut tx, (client, &token), idle, now).await?.ok_or(Error::RefreshInvalid)?;
                 tx.commit().await?;
-                Ok((self.tokens(&signer, &session, now)?, Decision::Rotate))
+                Ok((session, Decision::Rotate))
             }
-            Decision::Repeat => Ok((self.tokens(&signer, &session, now)?, Decision::Repeat)),
+            Decision::Repeat => Ok((session, Decision::Repeat)),
             Decision::Replay => {
                 let origin = Origin { address, session: None, device: Some(session.device) };
                 let entry = Entry::of(session.citizen, Action::SessionEnd, session.id, &self.source(origin))
@@ -272,11 +324,23 @@ impl Identity {
         }
     }
 
-    fn tokens(&self, signer: &crate::key::Signer, session: &Session, now: DateTime<Utc>) -> Result<Tokens, Error> {
+    pub(crate) fn tokens(
+        &self,
+        signer: &crate::key::Signer,
+        session: &Session,
+        now: DateTime<Utc>,
+    ) -> Result<Tokens, Error> {
         let lifetime_s = self.config.lifetimes.access_token_seconds;
-        let access = access_token::sign(signer, session, &self.issuer, lifetime_s, now)?;
+        let access = access_token::sign(signer, session, &self.bearer(session), lifetime_s, now)?;
         let refresh = RefreshToken { session: session.id, generation: session.generation, salt: session.salt };
         Ok(Tokens { access, refresh: refresh.encode(&self.vault), expires_in_s: lifetime_s })
+    }
+
+    /// The session that a token of ours names, whatever became of it; nothing for any other text.
+    ///
+    /// Rotates nothing: for cookies of browsers, and for clients that ask about a token or give it back.
+    pub(crate) fn session_of(&self, text: &str) -> Option<RefreshToken> {
+        RefreshToken::decode(text, &self.vault)
     }
 
     /// The device that a session runs on.

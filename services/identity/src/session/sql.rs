@@ -31,6 +31,7 @@ struct Row {
     ended: bool,
     roles: Vec<String>,
     role_epoch: i32,
+    sector: Option<String>,
 }
 
 impl From<Row> for Session {
@@ -52,14 +53,15 @@ impl From<Row> for Session {
             ended: row.ended,
             roles: row.roles,
             role_epoch: revocation::epoch_of(row.role_epoch),
+            sector: row.sector,
         }
     }
 }
 
-/// Rotates the family if the token is its newest: the whole decision in one statement.
+/// Rotates the family of a client if the token is its newest: the whole decision in one statement.
 pub(super) async fn rotate(
     conn: &mut PgConnection,
-    token: &RefreshToken,
+    (client, token): (&str, &RefreshToken),
     idle_expires_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Option<Session>, sqlx::Error> {
@@ -68,9 +70,9 @@ pub(super) async fn rotate(
         Row,
         r#"UPDATE identity.session
         SET generation = generation + 1, rotated_at = $5, idle_expires_at = LEAST($4, expires_at)
-        WHERE id = $1 AND generation = $2 AND salt = $3 AND ended_at IS NULL AND idle_expires_at > $5
+        WHERE id = $1 AND generation = $2 AND salt = $3 AND ended_at IS NULL AND idle_expires_at > $5 AND client = $6
         RETURNING id, citizen_id, device_id, client, scope, acr, amr, salt, generation, authenticated_at, rotated_at,
-            idle_expires_at, expires_at, ended_at IS NOT NULL AS "ended!",
+            idle_expires_at, expires_at, sector, ended_at IS NOT NULL AS "ended!",
             ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
                 ORDER BY g.name) AS "roles!",
             (SELECT count(*)::integer FROM identity.role_grant g
@@ -80,6 +82,7 @@ pub(super) async fn rotate(
         token.salt.as_slice(),
         idle_expires_at,
         now,
+        client,
     )
     .fetch_optional(conn)
     .await?;
@@ -87,16 +90,34 @@ pub(super) async fn rotate(
 }
 
 /// A session, locked until the transaction ends.
-pub(super) async fn lock(conn: &mut PgConnection, id: SessionId) -> Result<Option<Session>, sqlx::Error> {
+pub(crate) async fn lock(conn: &mut PgConnection, id: SessionId) -> Result<Option<Session>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         r#"SELECT id, citizen_id, device_id, client, scope, acr, amr, salt, generation, authenticated_at, rotated_at,
-            idle_expires_at, expires_at, ended_at IS NOT NULL AS "ended!",
+            idle_expires_at, expires_at, sector, ended_at IS NOT NULL AS "ended!",
             ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
                 ORDER BY g.name) AS "roles!",
             (SELECT count(*)::integer FROM identity.role_grant g
                 WHERE g.user_id = session.citizen_id AND g.revoked_at IS NOT NULL) AS "role_epoch!"
         FROM identity.session WHERE id = $1 FOR UPDATE"#,
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(Into::into))
+}
+
+/// A session as it is now.
+pub(crate) async fn find(conn: &mut PgConnection, id: SessionId) -> Result<Option<Session>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"SELECT id, citizen_id, device_id, client, scope, acr, amr, salt, generation, authenticated_at, rotated_at,
+            idle_expires_at, expires_at, sector, ended_at IS NOT NULL AS "ended!",
+            ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
+                ORDER BY g.name) AS "roles!",
+            (SELECT count(*)::integer FROM identity.role_grant g
+                WHERE g.user_id = session.citizen_id AND g.revoked_at IS NOT NULL) AS "role_epoch!"
+        FROM identity.session WHERE id = $1"#,
         id.uuid(),
     )
     .fetch_optional(conn)
@@ -121,11 +142,12 @@ pub(super) async fn device_of(
 }
 
 /// Stores a new session and adds what its citizen holds.
-pub(super) async fn insert(conn: &mut PgConnection, session: Session) -> Result<Session, sqlx::Error> {
+pub(crate) async fn insert(conn: &mut PgConnection, session: Session) -> Result<Session, sqlx::Error> {
     let held = sqlx::query!(
         r#"INSERT INTO identity.session
-            (id, citizen_id, device_id, client, scope, acr, amr, salt, authenticated_at, rotated_at, idle_expires_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+            (id, citizen_id, device_id, client, scope, acr, amr, salt, authenticated_at, rotated_at, idle_expires_at, expires_at,
+             sector)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         RETURNING
             ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
                 ORDER BY g.name) AS "roles!",
@@ -143,6 +165,7 @@ pub(super) async fn insert(conn: &mut PgConnection, session: Session) -> Result<
         session.rotated_at,
         session.idle_expires_at,
         session.expires_at,
+        session.sector,
     )
     .fetch_one(conn)
     .await?;
@@ -167,10 +190,10 @@ pub(super) async fn end(
     Ok(())
 }
 
-/// Ends the sessions on some devices of a citizen, oldest first, and tells which.
+/// Ends the sessions of a client (of any, without one) on some devices of a citizen, oldest first, and tells which.
 pub(super) async fn end_on_devices(
     conn: &mut PgConnection,
-    citizen: CitizenId,
+    (citizen, client): (CitizenId, Option<&str>),
     devices: &[DeviceId],
     reason: EndReason,
     now: DateTime<Utc>,
@@ -178,11 +201,12 @@ pub(super) async fn end_on_devices(
     let devices: Vec<Uuid> = devices.iter().map(|device| device.uuid()).collect();
     let mut ended = sqlx::query_scalar!(
         "UPDATE identity.session SET ended_at = $3, end_reason = $4
-        WHERE citizen_id = $1 AND device_id = ANY ($2) AND ended_at IS NULL RETURNING id",
+        WHERE citizen_id = $1 AND device_id = ANY ($2) AND ended_at IS NULL AND client = COALESCE($5, client) RETURNING id",
         citizen.uuid(),
         &devices,
         now,
         reason.as_str(),
+        client,
     )
     .fetch_all(conn)
     .await?;
@@ -191,7 +215,7 @@ pub(super) async fn end_on_devices(
 }
 
 /// Records revocations at the next positions, under the head's lock.
-pub(super) async fn revoke(
+pub(crate) async fn revoke(
     conn: &mut PgConnection,
     sessions: &[SessionId],
     forget_at: DateTime<Utc>,

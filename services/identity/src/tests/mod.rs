@@ -9,6 +9,7 @@ mod grpc;
 mod http;
 mod key;
 mod officer;
+mod openid;
 mod otp;
 mod passkey;
 mod pin;

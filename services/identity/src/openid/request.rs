@@ -1,0 +1,196 @@
+//! What a client asks at the authorisation endpoint, checked (RFC 6749, section 4.1.1; RFC 7636; OpenID Connect Core, section 3.1.2.1). Pure.
+//!
+//! Client and redirect URI are checked first and apart: only when both are right is any other fault told to the client.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use platform::http::Language;
+
+use super::client::{Client, Grant};
+use super::fault::{Fault, FaultKind};
+use super::params::Params;
+use super::scope::Scopes;
+use crate::vault::DIGEST_BYTES;
+
+/// The longest `state` and `nonce`, in bytes.
+const MAX_TEXT: usize = 2_048;
+
+/// What to ask the citizen though it may be known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prompt {
+    /// Ask nothing at all.
+    pub none: bool,
+    /// Who they are (`login`, `select_account`).
+    pub login: bool,
+    /// What the client may know.
+    pub consent: bool,
+}
+
+/// A request whose client and redirect URI are right.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthorisationRequest {
+    pub redirect_uri: String,
+    pub scopes: Scopes,
+    pub nonce: Option<String>,
+    pub challenge: [u8; DIGEST_BYTES],
+    pub prompt: Prompt,
+    pub max_age_s: Option<u32>,
+    pub id_token_hint: Option<String>,
+}
+
+/// The redirect URI, if it is one of the client's to the letter.
+pub(crate) fn redirect_uri<'a>(params: &'a Params, client: &Client) -> Option<&'a str> {
+    let uri = params.one("redirect_uri").ok().flatten()?;
+    client.redirect_uris.iter().any(|own| own == uri).then_some(uri)
+}
+
+/// The language that the client prefers for its citizen.
+pub(crate) fn language(params: &Params) -> Option<Language> {
+    let wanted = params.one("ui_locales").ok().flatten()?;
+    wanted.split_ascii_whitespace().find_map(|tag| match tag.get(..2)?.to_ascii_lowercase().as_str() {
+        "vi" => Some(Language::Vi),
+        "en" => Some(Language::En),
+        _ => None,
+    })
+}
+
+/// Checks the rest of a request to the redirect URI.
+pub(crate) fn check(params: &Params, client: &Client, redirect_uri: &str) -> Result<AuthorisationRequest, Fault> {
+    if params.one("request")?.is_some() {
+        return Err(Fault::new(FaultKind::RequestNotSupported, "request objects are not supported"));
+    }
+    if params.one("request_uri")?.is_some() {
+        return Err(Fault::new(FaultKind::RequestUriNotSupported, "request_uri is not supported"));
+    }
+    if params.one("registration")?.is_some() {
+        return Err(Fault::new(FaultKind::RegistrationNotSupported, "registration is not supported"));
+    }
+    params.one("state")?;
+    if !client.grants.contains(&Grant::AuthorizationCode) {
+        return Err(Fault::new(FaultKind::UnauthorizedClient, "the client may not ask for codes"));
+    }
+    if params.required("response_type", "response_type is missing")? != "code" {
+        return Err(Fault::new(FaultKind::UnsupportedResponseType, "response_type must be code"));
+    }
+    if params.one("response_mode")?.is_some_and(|mode| mode != "query") {
+        return Err(Fault::request("response_mode must be query"));
+    }
+    let scopes = Scopes::parse(params.one("scope")?.unwrap_or_default()).of_citizen().common(&client.scopes);
+    if scopes.is_empty() {
+        return Err(Fault::new(FaultKind::InvalidScope, "no scope is asked for that the client may have"));
+    }
+    let nonce = params.one("nonce")?.map(str::to_owned);
+    if nonce.as_ref().is_some_and(|nonce| nonce.len() > MAX_TEXT) {
+        return Err(Fault::request("nonce is too long"));
+    }
+    let max_age_s = match params.one("max_age")? {
+        Some(text) => Some(text.parse().map_err(|_| Fault::request("max_age must be a number of seconds"))?),
+        None => None,
+    };
+    Ok(AuthorisationRequest {
+        redirect_uri: redirect_uri.to_owned(),
+        scopes,
+        nonce,
+        challenge: challenge(params)?,
+        prompt: prompt(params.one("prompt")?.unwrap_or_default())?,
+        max_age_s,
+        id_token_hint: params.one("id_token_hint")?.map(str::to_owned),
+    })
+}
+
+/// The `state` that comes back with every answer.
+pub(crate) fn state(params: &Params) -> Option<&str> {
+    params.one("state").ok().flatten().filter(|state| state.len() <= MAX_TEXT)
+}
+
+fn challenge(params: &Params) -> Result<[u8; DIGEST_BYTES], Fault> {
+    let text = params.required("code_challenge", "code_challenge is missing: PKCE is needed")?;
+    if params.one("code_challenge_method")? != Some("S256") {
+        return Err(Fault::request("code_challenge_method must be S256"));
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or(Fault::request("code_challenge must be the base64url of a SHA-256 digest"))
+}
+
+fn prompt(text: &str) -> Result<Prompt, Fault> {
+    let mut prompt = Prompt::default();
+    let mut others = false;
+    for word in text.split_ascii_whitespace() {
+        match word {
+            "none" => prompt.none = true,
+            "login" | "select_account" => (prompt.login, others) = (true, true),
+            "consent" => (prompt.consent, others) = (true, true),
+            _ => return Err(Fault::request("prompt is not known")),
+        }
+    }
+    if prompt.none && others { Err(Fault::request("prompt=none stands alone")) } else { Ok(prompt) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openid::client::tests::client;
+
+    const GOOD: &str = "response_type=code&scope=openid+profile+email&state=s&nonce=n&max_age=60&prompt=login+consent\
+        &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256&acr_values=x&unknown=y";
+
+    fn checked(query: &str) -> Result<AuthorisationRequest, Fault> {
+        check(&Params::parse(query.as_bytes())?, &client(), "https://app.example/cb")
+    }
+
+    #[test]
+    fn a_good_request_is_read() {
+        let request = checked(GOOD).expect("good");
+        assert_eq!((request.scopes.to_string().as_str(), request.nonce.as_deref()), ("openid profile", Some("n")));
+        assert_eq!((request.max_age_s, request.prompt), (Some(60), Prompt { none: false, login: true, consent: true }));
+        assert_eq!(request.challenge[..2], [0x13, 0xd3]);
+    }
+
+    #[test]
+    fn each_fault_has_its_word() {
+        let kind = |from: &str, to: &str| {
+            assert!(GOOD.contains(from), "{from}");
+            checked(&GOOD.replace(from, to)).expect_err(to).kind
+        };
+        for (from, to) in [
+            ("code_challenge_method=S256", "code_challenge_method=plain"),
+            ("&code_challenge_method=S256", ""),
+            ("code_challenge=E9M", "other=E9M"),
+            ("code_challenge=E9M", "code_challenge=E9"),
+            ("max_age=60", "max_age=-1"),
+            ("prompt=login+consent", "prompt=none+login"),
+            ("prompt=login+consent", "prompt=guess"),
+            ("response_type=code&", ""),
+            ("unknown=y", "response_mode=fragment"),
+            ("unknown=y", "state=again"),
+            ("unknown=y", "scope=openid"),
+        ] {
+            assert_eq!(kind(from, to), FaultKind::InvalidRequest, "{to}");
+        }
+        assert_eq!(kind("response_type=code", "response_type=token"), FaultKind::UnsupportedResponseType);
+        assert_eq!(kind("scope=openid+profile+email", "scope=fees:write"), FaultKind::InvalidScope);
+        assert_eq!(kind("unknown=y", "request=eyJ"), FaultKind::RequestNotSupported);
+        assert_eq!(kind("unknown=y", "request_uri=urn:x"), FaultKind::RequestUriNotSupported);
+    }
+
+    #[test]
+    fn a_redirect_uri_is_the_clients_to_the_letter() {
+        let client = client();
+        let is = |uri: &str| {
+            let query = super::super::params::with_params("", &[("redirect_uri", uri)]);
+            redirect_uri(&Params::parse(&query.as_bytes()[1..]).expect("a query"), &client).is_some()
+        };
+        assert!(is("https://app.example/cb"));
+        for other in [
+            "https://app.example/cb/",
+            "https://app.example/cb?x=1",
+            "https://APP.example/cb",
+            "https://app.example/c",
+            "https://app.example:443/cb",
+            "https://app.example/%63b",
+            "",
+        ] {
+            assert!(!is(other), "{other}");
+        }
+    }
+}

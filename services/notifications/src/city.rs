@@ -17,6 +17,8 @@ use crate::error::Error;
 pub(crate) struct City {
     /// Full names of the wards by code.
     pub(crate) wards: BTreeMap<String, Bilingual>,
+    /// The box around each ward, by code: west, south, east, north, in degrees.
+    pub(crate) boxes: BTreeMap<String, [f64; 4]>,
     pub(crate) warner: Warner,
     zone: chrono_tz::Tz,
 }
@@ -38,6 +40,10 @@ struct WardRow {
     code: String,
     full_name: String,
     full_name_en: String,
+    min_lon: f64,
+    min_lat: f64,
+    max_lon: f64,
+    max_lat: f64,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +58,7 @@ impl City {
     /// The first fault of each file.
     pub(crate) fn read(dir: &Path) -> Result<Self, Faults> {
         match (read_wards(dir), read_warner(dir), read_zone(dir)) {
-            (Ok(wards), Ok(warner), Ok(zone)) => Ok(Self { wards, warner, zone }),
+            (Ok((wards, boxes)), Ok(warner), Ok(zone)) => Ok(Self { wards, boxes, warner, zone }),
             (wards, warner, zone) => {
                 Err(Faults([wards.err(), warner.err(), zone.err()].into_iter().flatten().collect()))
             }
@@ -86,16 +92,20 @@ impl City {
     }
 }
 
-fn read_wards(dir: &Path) -> Result<BTreeMap<String, Bilingual>, Fault> {
+/// Names and boxes by code.
+type Wards = (BTreeMap<String, Bilingual>, BTreeMap<String, [f64; 4]>);
+
+fn read_wards(dir: &Path) -> Result<Wards, Fault> {
     let path = dir.join("wards.csv");
-    let mut wards = BTreeMap::new();
+    let (mut wards, mut boxes) = (BTreeMap::new(), BTreeMap::new());
     for (line, row) in read_csv::<WardRow>(&path)? {
+        boxes.insert(row.code.clone(), [row.min_lon, row.min_lat, row.max_lon, row.max_lat]);
         let name = Bilingual { vi: row.full_name, en: row.full_name_en };
         if wards.insert(row.code.clone(), name).is_some() {
             return Err(Fault::new(&path, line, format_args!("ward {} stands there twice", row.code)));
         }
     }
-    if wards.is_empty() { Err(Fault::new(&path, 0, "has no ward")) } else { Ok(wards) }
+    if wards.is_empty() { Err(Fault::new(&path, 0, "has no ward")) } else { Ok((wards, boxes)) }
 }
 
 fn read_warner(dir: &Path) -> Result<Warner, Fault> {

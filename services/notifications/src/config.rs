@@ -1,5 +1,7 @@
 //! Settings of notifications: where the gateways are, how many workers each lane has, how long messages stay.
 
+use std::collections::BTreeMap;
+
 use platform::config::Secret;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -16,8 +18,20 @@ pub struct Config {
     pub push: Option<PushConfig>,
     /// Workers per lane.
     pub lanes: LaneConfig,
+    /// Those who may send CAP documents, by HTTP Basic: their names, secrets, and the senders for whom they speak.
+    pub cap_partners: BTreeMap<String, CapPartner>,
     /// Days that messages and the proof of their delivery stay.
     pub retention_days: RetentionDays,
+}
+
+/// A partner that sends CAP documents.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CapPartner {
+    /// Its secret.
+    pub secret: Secret,
+    /// CAP's `sender` of the documents that it may bring.
+    pub senders: Vec<String>,
 }
 
 /// An SMS gateway: `POST {url}` with a bearer token and `{to, text, reference}`.

@@ -45,6 +45,43 @@ pub(crate) const ALERT_NOT_DRAFTED: Code =
 pub(crate) const ALERT_NOT_IN_FORCE: Code =
     Code::new("alert-not-in-force", 409, "Cảnh báo không còn hiệu lực", "The alert is not in force");
 
+/// Nobody stands for a draft yet.
+pub(crate) const ALERT_NOT_ADOPTED: Code =
+    Code::new("alert-not-adopted", 409, "Chưa có cán bộ nào nhận bản nháp này", "No officer has adopted the draft");
+/// Another officer stands for a draft.
+pub(crate) const ALERT_ALREADY_ADOPTED: Code = Code::new(
+    "alert-already-adopted",
+    409,
+    "Cán bộ khác đã nhận bản nháp này",
+    "Another officer has adopted the draft",
+);
+/// A document breaks a rule of CAP 1.2.
+pub(crate) const CAP_INVALID: Code =
+    Code::new("cap-invalid", 422, "Văn bản CAP không hợp lệ", "The CAP document is not valid");
+/// A document is a test, a draft, an acknowledgement, or not for the public.
+pub(crate) const CAP_NOT_PUBLIC: Code =
+    Code::new("cap-not-public", 422, "Văn bản CAP không dành cho công chúng", "The CAP document is not for the public");
+/// None of a document's areas is in the city.
+pub(crate) const CAP_ELSEWHERE: Code = Code::new(
+    "cap-elsewhere",
+    422,
+    "Vùng cảnh báo nằm ngoài thành phố",
+    "The CAP document concerns no ward of the city",
+);
+/// A sender's identifier names another document.
+pub(crate) const CAP_IDENTIFIER_REUSED: Code =
+    Code::new("cap-identifier-reused", 409, "Mã văn bản CAP đã được dùng", "The identifier names another document");
+/// A cancellation refers to nothing that is drafted or in force.
+pub(crate) const CAP_REFERENCE_UNKNOWN: Code =
+    Code::new("cap-reference-unknown", 422, "Không có cảnh báo được tham chiếu", "What it refers to is not here");
+/// A document's sender is not one for whom this caller may speak.
+pub(crate) const CAP_SENDER_FORBIDDEN: Code = Code::new(
+    "cap-sender-forbidden",
+    403,
+    "Không được gửi thay đơn vị này",
+    "You may not send in the name of this sender",
+);
+
 /// The codes of this service, for the documentation.
 pub const CODES: &[Code] = &[
     LANE_LOCKED,
@@ -58,6 +95,14 @@ pub const CODES: &[Code] = &[
     ALERT_SAME_OFFICER,
     ALERT_NOT_DRAFTED,
     ALERT_NOT_IN_FORCE,
+    ALERT_NOT_ADOPTED,
+    ALERT_ALREADY_ADOPTED,
+    CAP_INVALID,
+    CAP_NOT_PUBLIC,
+    CAP_ELSEWHERE,
+    CAP_IDENTIFIER_REUSED,
+    CAP_REFERENCE_UNKNOWN,
+    CAP_SENDER_FORBIDDEN,
 ];
 
 /// Why a request is refused.
@@ -115,6 +160,24 @@ pub(crate) enum Error {
     /// The life of an alert does not allow it.
     #[error("refused: {0:?}")]
     Refused(Refusal),
+    /// A document breaks a rule of CAP.
+    #[error(transparent)]
+    CapInvalid(crate::alert::intake::Fault),
+    /// A document is not for the public.
+    #[error("the document is not for the public")]
+    CapNotPublic,
+    /// None of a document's areas is in the city.
+    #[error("the document concerns no ward")]
+    CapElsewhere,
+    /// A sender's identifier names another document.
+    #[error("the identifier names another document")]
+    CapIdentifierReused,
+    /// A cancellation refers to nothing that is drafted or in force.
+    #[error("what the document refers to is not here")]
+    CapReferenceUnknown,
+    /// A document's sender is not one for whom this caller may speak.
+    #[error("the caller may not speak for this sender")]
+    CapSenderForbidden,
     /// What is stored of an alert can't be read.
     #[error("alert {0} can't be read")]
     Unreadable(AlertId),
@@ -139,6 +202,14 @@ impl Error {
             Self::AreaInvalid => ALERT_AREA_INVALID,
             Self::ExpiryInvalid => ALERT_EXPIRY_INVALID,
             Self::Refused(Refusal::SameOfficer) => ALERT_SAME_OFFICER,
+            Self::Refused(Refusal::NotAdopted) => ALERT_NOT_ADOPTED,
+            Self::Refused(Refusal::Adopted) => ALERT_ALREADY_ADOPTED,
+            Self::CapInvalid(_) => CAP_INVALID,
+            Self::CapNotPublic => CAP_NOT_PUBLIC,
+            Self::CapElsewhere => CAP_ELSEWHERE,
+            Self::CapIdentifierReused => CAP_IDENTIFIER_REUSED,
+            Self::CapReferenceUnknown => CAP_REFERENCE_UNKNOWN,
+            Self::CapSenderForbidden => CAP_SENDER_FORBIDDEN,
             Self::Refused(Refusal::NotDrafted(_)) => ALERT_NOT_DRAFTED,
             Self::Refused(Refusal::NotInForce(_)) => ALERT_NOT_IN_FORCE,
             Self::SessionEnded | Self::Unreadable(_) | Self::Database(_) => return None,
@@ -182,6 +253,9 @@ impl From<Error> for Problem {
                 format!("Thời điểm hết hiệu lực phải ở tương lai, không quá {} ngày.", MAX_LIFE.num_days()),
                 format!("The end must be in the time to come, at most {} days away.", MAX_LIFE.num_days()),
             ),
+            Error::CapInvalid(fault) => {
+                problem.detail(format!("Văn bản không theo CAP 1.2: {fault}."), format!("Not CAP 1.2: {fault}."))
+            }
             Error::Refused(Refusal::NotDrafted(state) | Refusal::NotInForce(state)) => stands(problem, state),
             _ => problem,
         }

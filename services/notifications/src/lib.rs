@@ -69,7 +69,7 @@ use platform::service::{Context, DatabaseReady, Service};
 use platform::task::Task;
 use tracing::warn;
 
-pub use crate::config::{Config, LaneConfig, PushConfig, RetentionDays, SmsConfig};
+pub use crate::config::{CapPartner, Config, LaneConfig, PushConfig, RetentionDays, SmsConfig};
 pub use crate::error::CODES;
 pub use crate::lane::{Channel as MessageChannel, Lane};
 pub use crate::send::RETAKE_WINDOW;
@@ -147,8 +147,22 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     tasks.push(hub.task(pool.clone()));
     tasks.push(meter.task(pool.clone()));
     tasks.push(retention::task(pool.clone(), clock.clone(), config.retention_days));
+    let partners = config.cap_partners;
     let desk = alert::desk::Desk { pool: pool.clone(), clock: clock.clone(), city, meter };
-    let routes = http::Routes { pool: pool.clone(), clock, verifier, hub, desk, public_url };
+    tasks.extend(alert_tasks(&deps.context, &desk));
+    let mut machines = platform::http::Machines::default();
+    partners.iter().for_each(|(name, partner)| machines.insert(name, partner.secret.clone()));
+    let senders = partners.into_iter().map(|(name, partner)| (name, partner.senders)).collect();
+    let routes = http::Routes {
+        pool: pool.clone(),
+        clock,
+        verifier,
+        hub,
+        desk,
+        cap_partners: Arc::new(machines),
+        cap_senders: Arc::new(senders),
+        public_url,
+    };
     Ok(Service { http: http::router(routes), grpc: None, tasks, ready: vec![Arc::new(DatabaseReady(pool))], metrics })
 }
 
@@ -179,6 +193,18 @@ fn fan_out_task(context: &Context, meter: &meter::Meter) -> Task {
         FanOut { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), batch: BATCH };
     let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
     Runner::new(context, SCHEMA).on(JOB_KIND, fan_out).settings(settings).into_task()
+}
+
+/// What drafts warnings from alarms, and what tells how many have a warning.
+fn alert_tasks(context: &Context, desk: &alert::desk::Desk) -> [Task; 2] {
+    use alert::tell::{JOB_KIND, Teller, WORKERS};
+    let drafter = Arc::new(alert::alarm::Drafter(desk.clone()));
+    let teller = Teller { pool: context.pool.clone(), clock: context.clock.clone() };
+    let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
+    [
+        Consumer::new(context, SCHEMA, alert::alarm::STREAM, drafter).into_task(),
+        Runner::new(context, SCHEMA).on(JOB_KIND, teller).settings(settings).into_task(),
+    ]
 }
 
 /// The consumers of other services' events, and the relay of our own.

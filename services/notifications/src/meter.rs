@@ -56,7 +56,7 @@ impl Meter {
             ),
             alerts: metrics.counter(
                 "alerts_total",
-                "Steps of alerts, by step (drafted, released, updated, cancelled, withdrawn) and severity.",
+                "Steps of alerts, by step (drafted, adopted, released, updated, cancelled, withdrawn) and severity.",
                 &["step", "severity"],
             ),
             alert_recipients: metrics.counter(

@@ -19,7 +19,7 @@ pub(crate) const NAMESPACE: &str = "urn:oasis:names:tc:emergency:cap:1.2";
 /// The namespace of Atom (RFC 4287).
 const ATOM: &str = "http://www.w3.org/2005/Atom";
 /// What the codes of wards are called in documents.
-const WARD_CODE: &str = "VN-WARD-2025";
+pub(crate) const WARD_CODE: &str = "VN-WARD-2025";
 
 /// A message of CAP.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! What officers do with alerts: draft, release, cancel.
+//! What officers do with alerts: draft, adopt, release, cancel.
 //!
 //! | [`Desk::release`], [`Desk::cancel`] | round trips |
 //! | --- | --- |
@@ -22,7 +22,8 @@ use uuid::Uuid;
 use super::cap::{self, Message, Reference};
 use super::fan_out::{self, JOB_KIND};
 use super::store::{self, Alert};
-use super::{AlertId, Bilingual, Content, Kind, Life, State};
+use super::tell;
+use super::{AlertId, Bilingual, Content, Kind, Life, Origin, State};
 use crate::SCHEMA;
 use crate::city::City;
 use crate::error::Error;
@@ -42,7 +43,46 @@ pub(crate) struct Desk {
     pub(crate) meter: Meter,
 }
 
-/// What an officer wants to warn of.
+/// Who drafts.
+#[derive(Clone, Debug)]
+pub(crate) enum Author {
+    /// An officer, who stands for it.
+    Officer(Uuid),
+    /// An alarm of a river.
+    Alarm(Uuid),
+    /// A CAP document of somebody else, brought by an officer, who stands for it, or by a partner.
+    Cap {
+        /// Sender and identifier.
+        reference: String,
+        officer: Option<Uuid>,
+    },
+}
+
+impl From<Uuid> for Author {
+    fn from(officer: Uuid) -> Self {
+        Self::Officer(officer)
+    }
+}
+
+impl Author {
+    fn officer(&self) -> Option<Uuid> {
+        match self {
+            Self::Officer(officer) => Some(*officer),
+            Self::Alarm(_) => None,
+            Self::Cap { officer, .. } => *officer,
+        }
+    }
+
+    fn origin(self) -> (Origin, Option<String>) {
+        match self {
+            Self::Officer(_) => (Origin::Officer, None),
+            Self::Alarm(alarm) => (Origin::Alarm, Some(alarm.to_string())),
+            Self::Cap { reference, .. } => (Origin::Cap, Some(reference)),
+        }
+    }
+}
+
+/// What somebody wants to warn of.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) content: Content,
@@ -59,24 +99,80 @@ impl Desk {
     pub(crate) async fn draft(
         &self,
         connection: &mut PgConnection,
-        officer: Uuid,
+        author: impl Into<Author>,
         wanted: Wanted,
     ) -> Result<Alert, Error> {
+        let author = author.into();
         let now = self.clock.now();
         wanted.content.check(&self.city)?;
-        let expires_at = wanted.expires_at.trunc_subsecs(0);
-        if expires_at <= now || expires_at > now + MAX_LIFE {
-            return Err(Error::ExpiryInvalid);
-        }
+        let expires_at = self.checked_end(wanted.expires_at)?;
         if let Some(earlier) = wanted.updates {
             let earlier = store::read(&mut *connection, earlier).await?;
             earlier.life.replace(Kind::Update, now).map_err(Error::Refused)?;
         }
         let kind = if wanted.updates.is_some() { Kind::Update } else { Kind::Alert };
-        let life = Life { kind, state: State::Drafted, drafted_by: officer, released_by: None, expires_at };
-        let alert = self.new_alert(life, wanted.content, wanted.updates);
+        let life = Life { kind, state: State::Drafted, drafted_by: author.officer(), released_by: None, expires_at };
+        let mut alert = self.new_alert(life, wanted.content, wanted.updates);
+        (alert.origin, alert.origin_reference) = author.origin();
         store::insert(connection, &alert).await?;
         Ok(alert)
+    }
+
+    /// Lets an officer stand for a draft of nobody's, as it is or as they amend it. Call it in a transaction.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Refused`] when it is no draft any more, or another officer's; those of a draft.
+    pub(crate) async fn adopt(
+        &self,
+        transaction: &mut PgConnection,
+        (officer, id): (Uuid, AlertId),
+        (content, expires_at): (Option<Content>, Option<DateTime<Utc>>),
+    ) -> Result<Alert, Error> {
+        store::lock(transaction, id, None).await?;
+        let mut alert = store::read(transaction, id).await?;
+        let now = self.clock.now();
+        let Some(life) = alert.life.adopt(officer, now).map_err(Error::Refused)? else { return Ok(alert) };
+        alert.life = life;
+        if let Some(content) = content {
+            content.check(&self.city)?;
+            alert.content = content;
+        }
+        if let Some(expires_at) = expires_at {
+            alert.life.expires_at = self.checked_end(expires_at)?;
+        }
+        store::adopt(transaction, &alert).await?;
+        Ok(alert)
+    }
+
+    /// Drafts the end of an alert in force, because whoever sent it says that it is over. Call it in a transaction.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is not in force.
+    pub(crate) async fn draft_end(
+        &self,
+        transaction: &mut PgConnection,
+        author: Author,
+        (earlier, reason): (&Alert, Bilingual),
+    ) -> Result<Alert, Error> {
+        let now = self.clock.now();
+        earlier.life.replace(Kind::Cancel, now).map_err(Error::Refused)?;
+        let life = Life {
+            kind: Kind::Cancel,
+            state: State::Drafted,
+            drafted_by: author.officer(),
+            released_by: None,
+            expires_at: earlier.life.expires_at.max((now + END_LIFE).trunc_subsecs(0)),
+        };
+        let mut alert = self.new_alert(life, earlier.content.cancelled(reason), Some(earlier.id));
+        (alert.origin, alert.origin_reference) = author.origin();
+        store::insert(transaction, &alert).await?;
+        Ok(alert)
+    }
+
+    fn checked_end(&self, expires_at: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
+        let (now, expires_at) = (self.clock.now(), expires_at.trunc_subsecs(0));
+        let good = expires_at > now && expires_at <= now + MAX_LIFE;
+        if good { Ok(expires_at) } else { Err(Error::ExpiryInvalid) }
     }
 
     /// Releases a draft: from here on it goes to citizens. Asking again changes nothing.
@@ -91,12 +187,20 @@ impl Desk {
         let now = self.clock.now();
         let Some(life) = alert.life.release(officer, now).map_err(Error::Refused)? else { return Ok(alert) };
         alert.life = life;
-        self.send(&mut transaction, &mut alert, now).await?;
+        let earlier = self.send(&mut transaction, &mut alert, now).await?;
         store::update(&mut transaction, &alert).await?;
-        let event = released_event(&alert, now);
+        let event = match &earlier {
+            Some(earlier) if alert.life.kind == Kind::Cancel => cancelled_event(earlier, &alert, now),
+            _ => released_event(&alert, now),
+        };
         self.begin_fan_out(&mut transaction, &alert, event, now).await?;
         transaction.commit().await?;
-        self.meter.alert(if alert.life.kind == Kind::Update { "updated" } else { "released" }, alert.content.severity);
+        let step = match alert.life.kind {
+            Kind::Alert => "released",
+            Kind::Update => "updated",
+            Kind::Cancel => "cancelled",
+        };
+        self.meter.alert(step, alert.content.severity);
         Ok(alert)
     }
 
@@ -125,25 +229,14 @@ impl Desk {
         let life = Life {
             kind: Kind::Cancel,
             state: State::Released,
-            drafted_by: officer,
+            drafted_by: Some(officer),
             released_by: Some(officer),
             expires_at: alert.life.expires_at.max((now + END_LIFE).trunc_subsecs(0)),
         };
         let mut ending = self.new_alert(life, alert.content.cancelled(reason), Some(id));
         self.send(transaction, &mut ending, now).await?;
         store::insert(transaction, &ending).await?;
-        let event = NewEvent::new(
-            id.uuid(),
-            &AlertCancelled {
-                alert_id: id.to_string(),
-                identifier: alert.identifier.clone(),
-                cancel_alert_id: ending.id.to_string(),
-                severity: alert.content.severity.name().to_owned(),
-                ward_codes: alert.content.wards.clone(),
-                cancelled_at: now.timestamp(),
-                exercise: alert.content.status == super::Status::Exercise,
-            },
-        );
+        let event = cancelled_event(&alert, &ending, now);
         self.begin_fan_out(transaction, &ending, event, now).await?;
         Ok(ending)
     }
@@ -156,6 +249,8 @@ impl Desk {
             life,
             content,
             supersedes,
+            origin: Origin::Officer,
+            origin_reference: None,
             drafted_at: self.clock.now(),
             released_at: None,
             ended_by: None,
@@ -164,8 +259,13 @@ impl Desk {
         }
     }
 
-    /// Ends the alert that this one supersedes, and makes the document. The rows are locked.
-    async fn send(&self, transaction: &mut PgConnection, alert: &mut Alert, now: DateTime<Utc>) -> Result<(), Error> {
+    /// Ends the alert that this one supersedes, and makes the document; gives the one that was ended. The rows are locked.
+    async fn send(
+        &self,
+        transaction: &mut PgConnection,
+        alert: &mut Alert,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Alert>, Error> {
         let sent = now.trunc_subsecs(0);
         let mut earlier = None;
         if let Some(id) = alert.supersedes {
@@ -192,7 +292,7 @@ impl Desk {
         );
         alert.released_at = Some(sent);
         alert.document = Some(document);
-        Ok(())
+        Ok(earlier)
     }
 
     async fn begin_fan_out(
@@ -203,11 +303,26 @@ impl Desk {
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         fan_out::begin(transaction, alert.id).await?;
-        let job = NewJob::new(JOB_KIND, alert.id.to_string(), now);
-        platform::job::schedule(transaction, SCHEMA, now, job).await?;
+        let jobs = [NewJob::new(JOB_KIND, alert.id.to_string(), now), tell::job(alert.id, now)];
+        platform::job::schedule_all(transaction, SCHEMA, now, &jobs).await?;
         platform::outbox::append(transaction, SCHEMA, now, &[event]).await?;
         Ok(())
     }
+}
+
+fn cancelled_event(ended: &Alert, ending: &Alert, now: DateTime<Utc>) -> NewEvent {
+    NewEvent::new(
+        ended.id.uuid(),
+        &AlertCancelled {
+            alert_id: ended.id.to_string(),
+            identifier: ended.identifier.clone(),
+            cancel_alert_id: ending.id.to_string(),
+            severity: ended.content.severity.name().to_owned(),
+            ward_codes: ended.content.wards.clone(),
+            cancelled_at: now.timestamp(),
+            exercise: ended.content.status == super::Status::Exercise,
+        },
+    )
 }
 
 fn released_event(alert: &Alert, now: DateTime<Utc>) -> NewEvent {

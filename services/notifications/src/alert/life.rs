@@ -1,6 +1,8 @@
 //! The life of an alert: who may release, replace and end it, and when. Pure.
 //!
 //! ```text
+//!    ┌─adopt─┐  (a draft of nobody)
+//! drafted ◀──┘
 //! drafted ──release by another officer──▶ released ──an update is released──▶ updated
 //!    │                                       ├──cancel──▶ cancelled
 //!    └──cancel──▶ withdrawn                  └──time────▶ expired   (a draft expires too)
@@ -10,7 +12,8 @@
 //! on time for it to be true.
 //!
 //! Invariants:
-//! - What citizens get was drafted by one officer and released by another; a cancellation of what they got needs one.
+//! - What citizens get was drafted, or adopted, by one officer and released by another; a cancellation of what they got needs one.
+//! - What no officer drafted (an alarm of a river, a partner's document) is adopted once.
 //! - `withdrawn`, `updated`, `cancelled` and `expired` are final.
 
 use chrono::{DateTime, Utc};
@@ -103,6 +106,10 @@ impl State {
 pub(crate) enum Refusal {
     /// Whoever drafted it may not release it.
     SameOfficer,
+    /// No officer stands for it yet.
+    NotAdopted,
+    /// Another officer stands for it.
+    Adopted,
     /// It is no draft (any more).
     NotDrafted(State),
     /// It is not in force (any more), so that it can be neither replaced nor ended.
@@ -114,7 +121,8 @@ pub(crate) enum Refusal {
 pub(crate) struct Life {
     pub(crate) kind: Kind,
     pub(crate) state: State,
-    pub(crate) drafted_by: Uuid,
+    /// `None` while no officer stands for it.
+    pub(crate) drafted_by: Option<Uuid>,
     pub(crate) released_by: Option<Uuid>,
     pub(crate) expires_at: DateTime<Utc>,
 }
@@ -131,10 +139,25 @@ impl Life {
     /// Releases a draft; `None` when this officer has released it before, so that a second click does no harm.
     pub(crate) fn release(self, officer: Uuid, now: DateTime<Utc>) -> Result<Option<Self>, Refusal> {
         match self.state_at(now) {
-            State::Drafted if officer == self.drafted_by => Err(Refusal::SameOfficer),
+            // Who ends what a partner withdrew need not wait for another.
+            State::Drafted if self.kind == Kind::Cancel => {
+                Ok(Some(Self { state: State::Released, released_by: Some(officer), ..self }))
+            }
+            State::Drafted if self.drafted_by.is_none() => Err(Refusal::NotAdopted),
+            State::Drafted if self.drafted_by == Some(officer) => Err(Refusal::SameOfficer),
             State::Drafted => Ok(Some(Self { state: State::Released, released_by: Some(officer), ..self })),
             State::Released if self.released_by == Some(officer) => Ok(None),
             state => Err(Refusal::NotDrafted(state)),
+        }
+    }
+
+    /// Lets an officer stand for a draft of nobody's; `None` when this one does already.
+    pub(crate) fn adopt(self, officer: Uuid, now: DateTime<Utc>) -> Result<Option<Self>, Refusal> {
+        match (self.state_at(now), self.drafted_by) {
+            (State::Drafted, None) => Ok(Some(Self { drafted_by: Some(officer), ..self })),
+            (State::Drafted, Some(known)) if known == officer => Ok(None),
+            (State::Drafted, Some(_)) => Err(Refusal::Adopted),
+            (state, _) => Err(Refusal::NotDrafted(state)),
         }
     }
 
@@ -166,6 +189,7 @@ mod tests {
 
     #[derive(Clone, Copy, Debug)]
     enum Step {
+        Adopt(u128),
         Release(u128),
         Replace(Kind),
         Withdraw,
@@ -174,6 +198,7 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
+            (0..3_u128).prop_map(Step::Adopt),
             (0..3_u128).prop_map(Step::Release),
             prop_oneof![Just(Kind::Update), Just(Kind::Cancel)].prop_map(Step::Replace),
             Just(Step::Withdraw),
@@ -189,7 +214,7 @@ mod tests {
         Life {
             kind: Kind::Alert,
             state: State::Drafted,
-            drafted_by: Uuid::from_u128(0),
+            drafted_by: Some(Uuid::from_u128(0)),
             released_by: None,
             expires_at: start() + TimeDelta::minutes(60),
         }
@@ -211,6 +236,10 @@ mod tests {
     fn two_officers_release_and_a_second_click_changes_nothing() {
         let (one, two, three) = (Uuid::from_u128(0), Uuid::from_u128(1), Uuid::from_u128(2));
         assert_eq!(draft().release(one, start()), Err(Refusal::SameOfficer));
+        let nobodys = Life { drafted_by: None, ..draft() };
+        assert_eq!(nobodys.release(two, start()), Err(Refusal::NotAdopted));
+        assert_eq!(nobodys.adopt(one, start()), Ok(Some(draft())));
+        assert_eq!((draft().adopt(one, start()), draft().adopt(two, start())), (Ok(None), Err(Refusal::Adopted)));
         let released = draft().release(two, start()).expect("another officer").expect("changed");
         assert_eq!((released.state, released.released_by), (State::Released, Some(two)));
         assert_eq!(released.release(two, start()), Ok(None));
@@ -222,13 +251,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_officers_do_in_whatever_order(steps in prop::collection::vec(step(), 0..20)) {
-            let (mut life, mut now) = (draft(), start());
+        fn whatever_officers_do_in_whatever_order(
+            steps in prop::collection::vec(step(), 0..20),
+            nobodys in any::<bool>(),
+        ) {
+            let first = Life { drafted_by: draft().drafted_by.filter(|_| !nobodys), ..draft() };
+            let (mut life, mut now) = (first, start());
             for step in steps {
                 let before = life;
                 let seen = before.state_at(now);
                 let after = match step {
                     Step::Release(officer) => life.release(Uuid::from_u128(officer), now).map(|new| new.unwrap_or(life)),
+                    Step::Adopt(officer) => life.adopt(Uuid::from_u128(officer), now).map(|new| new.unwrap_or(life)),
                     Step::Replace(kind) => life.replace(kind, now),
                     Step::Withdraw => life.withdraw(now),
                     Step::Wait(minutes) => {
@@ -238,7 +272,7 @@ mod tests {
                 };
                 life = after.unwrap_or(before);
                 prop_assert_ne!(life.state, State::Expired);
-                prop_assert_ne!(life.released_by, Some(life.drafted_by));
+                prop_assert!(life.released_by.is_none() || (life.drafted_by.is_some() && life.released_by != life.drafted_by));
                 prop_assert_eq!(
                     life.released_by.is_some(),
                     matches!(life.state, State::Released | State::Updated | State::Cancelled)

@@ -7,17 +7,22 @@
 //! | `area` | polygons and circles. Pure |
 //! | `life` | who may release, replace and end an alert, and when. Pure |
 //! | `cap` | the CAP document and the Atom feed. Pure |
+//! | `intake` | CAP documents of others: read strictly, made drafts |
+//! | `alarm` | drafts from alarms of rivers |
 //! | `store`, `desk` | every statement; drafting, releasing, cancelling |
 //! | `fan_out` | from a released alert to a message for everybody it concerns |
-//! | `reach` | how many have it, by ward and channel |
+//! | `reach`, `tell` | how many have it, by ward and channel; the city is told while it grows |
 
+pub(crate) mod alarm;
 pub(crate) mod area;
 pub(crate) mod cap;
 pub(crate) mod desk;
 pub(crate) mod fan_out;
+pub(crate) mod intake;
 pub(crate) mod life;
 pub(crate) mod reach;
 pub(crate) mod store;
+pub(crate) mod tell;
 pub(crate) mod term;
 
 use serde::{Deserialize, Serialize};
@@ -30,17 +35,48 @@ use crate::city::City;
 use crate::error::Error;
 
 /// Characters of the name of the event at most.
-const MAX_EVENT: usize = 60;
+pub(crate) const MAX_EVENT: usize = 60;
 /// Characters of a headline at most, as CAP advises.
-const MAX_HEADLINE: usize = 160;
+pub(crate) const MAX_HEADLINE: usize = 160;
 /// Characters of a description at most.
-const MAX_DESCRIPTION: usize = 2_000;
+pub(crate) const MAX_DESCRIPTION: usize = 2_000;
 /// Characters of an instruction at most; it is what a text message carries beside the headline.
-const MAX_INSTRUCTION: usize = 500;
+pub(crate) const MAX_INSTRUCTION: usize = 500;
 
 platform::typed_id! {
     /// One alert: a message of CAP, in any state.
     pub(crate) struct AlertId;
+}
+
+/// Where a draft comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = AlertOrigin)]
+pub(crate) enum Origin {
+    /// An officer wrote it.
+    Officer,
+    /// An alarm of a river.
+    Alarm,
+    /// A CAP document of somebody else.
+    Cap,
+}
+
+impl Origin {
+    const ALL: [Self; 3] = [Self::Officer, Self::Alarm, Self::Cap];
+
+    /// The name in SQL and JSON.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Officer => "officer",
+            Self::Alarm => "alarm",
+            Self::Cap => "cap",
+        }
+    }
+
+    /// The origin with that name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|origin| origin.name() == name)
+    }
 }
 
 /// A text in both languages.
@@ -67,7 +103,7 @@ impl Bilingual {
 }
 
 /// Whether XML 1.0 has the character (section 2.2); control characters other than a new line are not wanted either.
-fn is_writable(character: char) -> bool {
+pub(crate) fn is_writable(character: char) -> bool {
     character == '\n' || !(character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}'))
 }
 

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::cap::Entry;
-use super::{AlertId, Content, Kind, Life, State};
+use super::{AlertId, Content, Kind, Life, Origin, State};
 use crate::city::City;
 use crate::error::Error;
 
@@ -18,6 +18,9 @@ pub(crate) struct Alert {
     pub(crate) id: AlertId,
     pub(crate) identifier: String,
     pub(crate) life: Life,
+    pub(crate) origin: Origin,
+    /// What it comes from: an alarm's id, or sender and identifier of a document.
+    pub(crate) origin_reference: Option<String>,
     pub(crate) content: Content,
     pub(crate) supersedes: Option<AlertId>,
     pub(crate) drafted_at: DateTime<Utc>,
@@ -35,7 +38,9 @@ struct Row {
     state: String,
     content: Value,
     supersedes: Option<AlertId>,
-    drafted_by: Uuid,
+    origin: String,
+    origin_reference: Option<String>,
+    drafted_by: Option<Uuid>,
     drafted_at: DateTime<Utc>,
     released_by: Option<Uuid>,
     released_at: Option<DateTime<Utc>>,
@@ -60,6 +65,8 @@ impl TryFrom<Row> for Alert {
                 released_by: row.released_by,
                 expires_at: row.expires_at,
             },
+            origin: Origin::from_name(&row.origin).ok_or_else(unreadable)?,
+            origin_reference: row.origin_reference,
             content: serde_json::from_value(row.content).map_err(|_| Error::Unreadable(row.id))?,
             supersedes: row.supersedes,
             drafted_at: row.drafted_at,
@@ -78,8 +85,8 @@ impl TryFrom<Row> for Alert {
 pub(crate) async fn read(connection: &mut PgConnection, id: AlertId) -> Result<Alert, Error> {
     let row = sqlx::query_as!(
         Row,
-        r#"SELECT id AS "id: AlertId", identifier, kind, state, content, supersedes AS "supersedes: AlertId", drafted_by,
-                  drafted_at, released_by, released_at, ended_by, ended_at, expires_at, document
+        r#"SELECT id AS "id: AlertId", identifier, kind, state, content, supersedes AS "supersedes: AlertId", origin,
+                  origin_reference, drafted_by, drafted_at, released_by, released_at, ended_by, ended_at, expires_at, document
            FROM notifications.alert WHERE id = $1"#,
         id.uuid()
     );
@@ -104,8 +111,8 @@ pub(crate) async fn lock(
 pub(crate) async fn list(pool: &PgPool, before: Option<AlertId>, limit: i64) -> Result<Vec<Alert>, Error> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT id AS "id: AlertId", identifier, kind, state, content, supersedes AS "supersedes: AlertId", drafted_by,
-                  drafted_at, released_by, released_at, ended_by, ended_at, expires_at, document
+        r#"SELECT id AS "id: AlertId", identifier, kind, state, content, supersedes AS "supersedes: AlertId", origin,
+                  origin_reference, drafted_by, drafted_at, released_by, released_at, ended_by, ended_at, expires_at, document
            FROM notifications.alert WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2"#,
         before.map(AlertId::uuid),
         limit
@@ -117,8 +124,8 @@ pub(crate) async fn list(pool: &PgPool, before: Option<AlertId>, limit: i64) -> 
 pub(crate) async fn insert(connection: &mut PgConnection, alert: &Alert) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO notifications.alert (id, identifier, kind, state, content, supersedes, drafted_by, drafted_at,
-                                          released_by, released_at, expires_at, document)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                                          released_by, released_at, expires_at, document, origin, origin_reference)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         alert.id.uuid(),
         alert.identifier,
         alert.life.kind.name(),
@@ -130,7 +137,9 @@ pub(crate) async fn insert(connection: &mut PgConnection, alert: &Alert) -> Resu
         alert.life.released_by,
         alert.released_at,
         alert.life.expires_at,
-        alert.document
+        alert.document,
+        alert.origin.name(),
+        alert.origin_reference
     )
     .execute(connection)
     .await
@@ -150,6 +159,20 @@ pub(crate) async fn update(connection: &mut PgConnection, alert: &Alert) -> Resu
         alert.ended_by,
         alert.ended_at,
         alert.document
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+/// Writes what an officer who adopts a draft makes of it.
+pub(crate) async fn adopt(connection: &mut PgConnection, alert: &Alert) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE notifications.alert SET drafted_by = $2, content = $3, expires_at = $4 WHERE id = $1",
+        alert.id.uuid(),
+        alert.life.drafted_by,
+        serde_json::to_value(&alert.content).expect("content serialises"),
+        alert.life.expires_at
     )
     .execute(connection)
     .await

@@ -21,6 +21,12 @@ macro_rules! terms {
                 match self { $(Self::$variant => $stored,)+ }
             }
 
+            /// The term that CAP writes so.
+            #[allow(dead_code, reason = "whether it is meant is told by more than one element")]
+            pub(crate) fn of_cap(word: &str) -> Option<Self> {
+                match word { $($cap => Some(Self::$variant),)+ _ => None }
+            }
+
             /// As CAP writes it.
             pub(crate) const fn cap(self) -> &'static str {
                 match self { $(Self::$variant => $cap,)+ }

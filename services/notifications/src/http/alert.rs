@@ -19,11 +19,11 @@ use crate::SCHEMA;
 use crate::alert::desk::Wanted;
 use crate::alert::reach::{self, Reach};
 use crate::alert::store::{self, Alert};
-use crate::alert::{AlertId, Bilingual, Content, Kind, State as Standing};
+use crate::alert::{AlertId, Bilingual, Content, Kind, Origin, State as Standing};
 use crate::error::Error;
 
 /// The role of those who draft, and release what others drafted.
-const OPERATOR: &str = "ioc.operator";
+pub(super) const OPERATOR: &str = "ioc.operator";
 /// The role of those who release.
 const LEAD: &str = "ioc.lead";
 
@@ -39,6 +39,18 @@ pub(super) struct DraftBody {
     #[serde(default)]
     #[schema(value_type = Option<Uuid>)]
     updates: Option<AlertId>,
+}
+
+/// What an officer makes of a draft of nobody's.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdoptBody {
+    /// What it is to say instead; as it is when absent.
+    #[serde(default)]
+    content: Option<Content>,
+    /// Until when it is in force instead, at most 7 days from now.
+    #[serde(default)]
+    expires_at: Option<DateTime<Utc>>,
 }
 
 /// Why a warning is ended.
@@ -67,8 +79,12 @@ pub(super) struct AlertBody {
     /// The alert that it replaces or ends.
     #[schema(value_type = Option<Uuid>)]
     supersedes: Option<AlertId>,
-    /// The officer who drafted it.
-    drafted_by: Uuid,
+    /// Where the draft comes from.
+    origin: Origin,
+    /// Of an alarm its id; of a CAP document its sender and identifier.
+    origin_reference: Option<String>,
+    /// The officer who drafted or adopted it; null while nobody stands for it.
+    drafted_by: Option<Uuid>,
     /// When that was.
     drafted_at: DateTime<Utc>,
     /// The officer who released it.
@@ -92,6 +108,8 @@ impl AlertBody {
             state: alert.life.state_at(now),
             content: alert.content,
             supersedes: alert.supersedes,
+            origin: alert.origin,
+            origin_reference: alert.origin_reference,
             drafted_by: alert.life.drafted_by,
             drafted_at: alert.drafted_at,
             released_by: alert.life.released_by,
@@ -103,7 +121,7 @@ impl AlertBody {
     }
 }
 
-fn allow(principal: &Principal, roles: &[&str]) -> Result<(), Error> {
+pub(super) fn allow(principal: &Principal, roles: &[&str]) -> Result<(), Error> {
     if roles.iter().any(|role| principal.has_role(role)) { Ok(()) } else { Err(Error::Forbidden) }
 }
 
@@ -202,6 +220,52 @@ pub(super) async fn show(
     allow(&principal, &[OPERATOR, LEAD])?;
     let alert = store::read(&mut *routes.pool.acquire().await?, AlertId::from(id)).await?;
     Ok(Json(AlertBody::of(alert, routes.clock.now())))
+}
+
+/// Lets an officer stand for a draft of nobody's (an alarm of a river, a partner's document), as it is or as they amend it. Role
+/// `ioc.operator`. Another officer releases it.
+#[utoipa::path(
+    post,
+    path = "/notifications/v1/alerts/{id}/adopt",
+    tag = "warnings",
+    operation_id = "adoptAlert",
+    params(
+        ("id" = Uuid, Path, description = "The alert."),
+        ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters, new for each action.")
+    ),
+    request_body = AdoptBody,
+    responses(
+        (status = 200, description = "It is this officer's draft.", body = AlertBody),
+        (status = 400, description = "`idempotency-key-missing`, `malformed-json`."),
+        (status = 403, description = "`forbidden`: the role is missing."),
+        (status = 404, description = "`not-found`."),
+        (status = 409, description = "`alert-already-adopted`, `alert-not-drafted`."),
+        (status = 422, description = "`invalid-field`, `ward-unknown`, `wards-invalid`, `alert-area-invalid`, `alert-expiry-invalid`, `invalid-body`, `idempotency-key-reused`.")
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn adopt(
+    State(routes): State<Routes>,
+    principal: Principal,
+    Path(id): Path<Uuid>,
+    request: IdempotentJson<AdoptBody>,
+) -> Result<Response, Problem> {
+    allow(&principal, &[OPERATOR])?;
+    let officer = principal.subject;
+    let key = Key { caller: officer, operation: "alert.adopt", key: request.key, fingerprint: request.fingerprint };
+    let now = routes.clock.now();
+    let mut transaction = platform::db::begin(&routes.pool).await?;
+    if let Claim::Replay(stored) = idempotency::claim(&mut transaction, SCHEMA, &key, now).await? {
+        return Ok(answer(stored.status, stored.body));
+    }
+    let AdoptBody { content, expires_at } = request.body;
+    let alert = routes.desk.adopt(&mut transaction, (officer, AlertId::from(id)), (content, expires_at)).await?;
+    let severity = alert.content.severity;
+    let body = serde_json::to_value(AlertBody::of(alert, now)).expect("an alert serialises");
+    idempotency::store(&mut transaction, SCHEMA, &key, StatusCode::OK.as_u16(), &body).await?;
+    transaction.commit().await?;
+    routes.desk.meter.alert("adopted", severity);
+    Ok(answer(StatusCode::OK.as_u16(), body))
 }
 
 /// Releases a draft: it goes to everybody in its wards at once. Roles `ioc.lead` and `ioc.operator`, never the officer who

@@ -1,14 +1,20 @@
 //! `GET /cap/v1/feed.atom` and `GET /cap/v1/alerts/{identifier}.xml`: warnings for everybody, machines foremost.
+//! `POST /cap/v1/alerts`: documents of partners and officers, which become drafts.
 
 use axum::extract::State;
+use axum::extract::rejection::StringRejection;
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use platform::http::{Language, Path};
-use platform::problem::{NOT_FOUND, Problem};
+use platform::auth::Principal;
+use platform::http::{Json, Language, Path};
+use platform::problem::{BODY_TOO_LARGE, INVALID_BODY, NOT_FOUND, Problem, UNAUTHENTICATED, UNSUPPORTED_MEDIA_TYPE};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Routes;
-use crate::alert::{cap, store};
+use crate::alert::intake::desk::Bringer;
+use crate::alert::{AlertId, State as Standing, cap, store};
 
 /// How long a message stays in the feed: as long as an alert can be in force, so that the end of one stands beside it.
 const FEED_LIFE: TimeDelta = crate::alert::desk::MAX_LIFE;
@@ -68,6 +74,95 @@ pub(super) async fn document(
     let document = store::document(&routes.pool, identifier).await?.ok_or_else(|| Problem::new(NOT_FOUND))?;
     let etag = format!("\"{identifier}\"");
     Ok(cached(&headers, &etag, DOCUMENT_CACHING, "application/cap+xml; charset=utf-8", || document))
+}
+
+/// What became of a document.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct ReceiptBody {
+    /// The document's sender.
+    sender: String,
+    /// Its identifier.
+    identifier: String,
+    /// Whether it carries a signature, which is kept and not checked.
+    signed: bool,
+    /// The draft that it made, or of a cancellation before the release, withdrew.
+    #[schema(value_type = uuid::Uuid)]
+    alert_id: AlertId,
+    /// How that stands now.
+    state: Standing,
+}
+
+/// Takes a CAP 1.2 document (`application/cap+xml`, UTF-8, at most 64 KiB) and drafts a warning from it.
+///
+/// A partner is told by HTTP Basic and may speak for the senders of its configuration; its draft is adopted by one officer and released
+/// by another. An officer (`ioc.operator`) who brings a document stands for its draft. Update and Cancel refer to earlier documents of
+/// the same sender by `references`: a draft is replaced or withdrawn, for a warning in force an update or its end is drafted. The same
+/// document again changes nothing.
+#[utoipa::path(
+    post,
+    path = "/cap/v1/alerts",
+    tag = "warnings",
+    operation_id = "submitCapDocument",
+    request_body(content = String, content_type = "application/cap+xml"),
+    responses(
+        (status = 201, description = "It is drafted.", body = ReceiptBody),
+        (status = 200, description = "It was known.", body = ReceiptBody),
+        (status = 401, description = "`unauthenticated`: HTTP Basic of a partner, or an officer's token."),
+        (status = 403, description = "`forbidden`: the role is missing; `cap-sender-forbidden`."),
+        (status = 409, description = "`cap-identifier-reused`."),
+        (status = 415, description = "`unsupported-media-type`."),
+        (status = 422, description = "`cap-invalid`, `cap-not-public`, `cap-elsewhere`, `cap-reference-unknown`, `alert-expiry-invalid`.")
+    ),
+    security(("cap_partner" = []), ("bearer" = []))
+)]
+pub(super) async fn submit(
+    State(routes): State<Routes>,
+    principal: Result<Option<Principal>, Problem>,
+    headers: HeaderMap,
+    text: Result<String, StringRejection>,
+) -> Result<Response, Problem> {
+    let (bringer, senders) = bringer(&routes, principal, &headers)?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !["application/cap+xml", "application/xml", "text/xml"].contains(&essence.as_str()) {
+        return Err(Problem::new(UNSUPPORTED_MEDIA_TYPE));
+    }
+    let text = text.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(BODY_TOO_LARGE),
+        _ => Problem::new(INVALID_BODY),
+    })?;
+    let mut transaction = platform::db::begin(&routes.pool).await?;
+    let receipt = routes.desk.take(&mut transaction, &bringer, (&text, senders.as_deref())).await?;
+    transaction.commit().await?;
+    if !receipt.again {
+        let step = if receipt.alert.life.state == Standing::Withdrawn { "withdrawn" } else { "drafted" };
+        routes.desk.meter.alert(step, receipt.alert.content.severity);
+    }
+    let status = if receipt.again { StatusCode::OK } else { StatusCode::CREATED };
+    let body = ReceiptBody {
+        sender: receipt.sender,
+        identifier: receipt.identifier,
+        signed: receipt.signed,
+        alert_id: receipt.alert.id,
+        state: receipt.alert.life.state_at(routes.clock.now()),
+    };
+    Ok((status, Json(body)).into_response())
+}
+
+/// Who brings a document, and the senders for whom they may speak; an officer may for all.
+fn bringer(
+    routes: &Routes,
+    principal: Result<Option<Principal>, Problem>,
+    headers: &HeaderMap,
+) -> Result<(Bringer, Option<Vec<String>>), Problem> {
+    if platform::http::is_machine(headers) {
+        let name = routes.cap_partners.who(headers).ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
+        let senders = routes.cap_senders.get(name).cloned().unwrap_or_default();
+        return Ok((Bringer::Partner(name.to_owned()), Some(senders)));
+    }
+    let principal = principal?.ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
+    super::alert::allow(&principal, &[super::alert::OPERATOR])?;
+    Ok((Bringer::Officer(principal.subject), None))
 }
 
 /// The body, or `304 Not Modified` for who has it.

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | inbox, stream, preferences, devices, wards | a citizen, who sees their own things only; another's are not found |
 //! | alerts | officers of the operations centre: roles `ioc.operator` and `ioc.lead` |
-//! | `/cap/v1` | anybody |
+//! | `/cap/v1` | anybody; documents in: partners by HTTP Basic, and operators |
 
 mod alert;
 mod cap;
@@ -14,9 +14,12 @@ mod preference;
 mod stream;
 mod ward;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use platform::auth::Verifier;
 use platform::clock::Clock;
-use platform::http::ApiRouter;
+use platform::http::{ApiRouter, Machines};
 use sqlx::PgPool;
 use url::Url;
 use utoipa_axum::routes;
@@ -32,6 +35,9 @@ pub(crate) struct Routes {
     pub(crate) verifier: Verifier,
     pub(crate) hub: Hub,
     pub(crate) desk: Desk,
+    /// Who sends CAP documents, and for whom each speaks.
+    pub(crate) cap_partners: Arc<Machines>,
+    pub(crate) cap_senders: Arc<BTreeMap<String, Vec<String>>>,
     /// The city's address; ends with a slash.
     pub(crate) public_url: Url,
 }
@@ -48,10 +54,12 @@ pub(crate) fn router(state: Routes) -> ApiRouter {
         .routes(routes!(ward::show, ward::replace))
         .routes(routes!(alert::draft, alert::list))
         .routes(routes!(alert::show))
+        .routes(routes!(alert::adopt))
         .routes(routes!(alert::release))
         .routes(routes!(alert::cancel))
         .routes(routes!(alert::reach))
         .routes(routes!(cap::feed))
         .routes(routes!(cap::document))
+        .routes(routes!(cap::submit))
         .with_state(state)
 }

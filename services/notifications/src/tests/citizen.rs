@@ -123,13 +123,14 @@ async fn nothing_is_shown_without_a_token() {
         (Method::GET, "/alerts".to_owned()),
         (Method::POST, "/alerts".to_owned()),
         (Method::GET, format!("/alerts/{id}")),
+        (Method::POST, format!("/alerts/{id}/adopt")),
         (Method::POST, format!("/alerts/{id}/release")),
         (Method::POST, format!("/alerts/{id}/cancel")),
         (Method::GET, format!("/alerts/{id}/reach")),
     ];
     let paths = role.description["paths"].as_object().unwrap();
     let (public, ours): (Vec<_>, Vec<_>) = paths.iter().partition(|(path, _)| path.starts_with("/cap/"));
-    assert_eq!(public.len(), 2);
+    assert_eq!(public.len(), 3);
     let described = ours.into_iter().flat_map(|(_, path)| path.as_object().unwrap());
     let described: Vec<_> = described.map(|(_, operation)| &operation["security"]).collect();
     assert_eq!(described, vec![&json!([{ "bearer": [] }]); routes.len()]);

@@ -191,7 +191,7 @@ async fn a_process_that_dies_while_it_releases_has_done_all_of_it_or_nothing() {
         desk.release(officer, *alert).await.unwrap();
     }
     assert_eq!(town.count("SELECT count(*) FROM notifications.alert WHERE state = 'released'").await, 39);
-    for table in ["alert_fan_out", "job", "outbox"] {
+    for table in ["alert_fan_out", "job WHERE kind = 'fan-out-alert'", "job WHERE kind = 'tell-reach'", "outbox"] {
         let sql = format!("SELECT count(*) FROM notifications.{table}");
         let rows: i64 =
             sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&town.database.admin_pool()).await.unwrap();

@@ -6,6 +6,7 @@ mod citizen;
 mod fan_out;
 mod flow;
 mod identity;
+mod intake;
 mod lanes;
 mod send;
 mod stream;

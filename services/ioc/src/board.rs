@@ -36,7 +36,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 pub(crate) const PULSE: Duration = Duration::from_secs(2);
 /// How many frames may wait for a slow wall.
 const MAX_PENDING: usize = 32;
-/// Alarms on a wall at most; more than the city has stations.
+/// Alarms, and warnings, on a wall at most; more than the city has stations.
 const MAX_ALARMS: i64 = 100;
 /// The wall's past.
 const SHOWN: TimeDelta = TimeDelta::minutes(60);
@@ -189,6 +189,7 @@ impl Board {
             last_payments: self.payments(sql::payments(&mut tx, -1).await?),
             reports: reports(&mut tx, day, -1).await?,
             alarms: self.alarms(&mut tx, -1).await?,
+            warnings: sql::warning::changed(&mut tx, (-1, now), MAX_ALARMS).await?,
             book_position: head.book_position,
             book_totals: sql::book_totals(&mut tx)
                 .await?
@@ -212,7 +213,8 @@ impl Board {
             minutes: self.minutes(sql::minutes(&mut *tx, first_minute(now), after).await?),
             last_payments: self.payments(sql::payments(&mut *tx, after).await?),
             reports: reports(&mut *tx, day, after).await?,
-            alarms: self.alarms(tx, after).await?,
+            alarms: self.alarms(&mut *tx, after).await?,
+            warnings: sql::warning::changed(tx, (after, now), MAX_ALARMS).await?,
         })
     }
 

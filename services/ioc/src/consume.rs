@@ -32,10 +32,15 @@ pub(crate) struct Tallier {
 impl Handler for Tallier {
     async fn handle(&self, tx: &mut PgConnection, events: &[Event]) -> Result<(), HandleError> {
         let mut batch = Batch::default();
+        let mut warnings = crate::warning::Batch::default();
         for event in events {
             batch.add(self.stream, &self.city, event)?;
+            warnings.add(event)?;
         }
         let revision = sql::lock(&mut *tx).await?;
+        if !warnings.is_empty() {
+            sql::warning::add(&mut *tx, &warnings, revision).await?;
+        }
         Ok(sql::add(tx, self.stream, &batch, revision).await?)
     }
 }

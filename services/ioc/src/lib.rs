@@ -6,6 +6,7 @@
 //! | [`directory`] | the names of wards and agencies, and the map of the wards |
 //! | `tally` | from events to what is counted. Pure |
 //! | `report` | from events of field reports to how many stand where and what happened to them. Pure |
+//! | `warning` | from events of warnings to which are in force and how many they reached. Pure |
 //! | `consume` | the streams of the other services into the tallies, in the consumer's transaction |
 //! | `sql` | every statement |
 //! | `board` | what changed, at most four times a second, to every wall of this process |
@@ -45,6 +46,7 @@ mod report;
 mod sensor;
 mod sql;
 mod tally;
+mod warning;
 
 use std::path::Path;
 use std::sync::Arc;

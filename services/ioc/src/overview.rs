@@ -26,9 +26,10 @@ pub struct Amount {
 /// How often a kind of thing ended in a way, and for how much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tally {
-    /// `payment`, `top-up`, `session`, `otp`, `citizen`, `message-push`, …
+    /// `payment`, `top-up`, `session`, `otp`, `citizen`, `message-push` and the like by channel, `lane-emergency` and the like by lane; by
+    /// minute also `report`.
     pub kind: String,
-    /// `completed`, `rejected`, `failed`, `started`, …
+    /// `completed`, `rejected`, `failed`, `started`, `delivered`, `suppressed`, …; of `report` `submitted`, `breach`, `result`, `rating`.
     pub outcome: String,
     /// How often.
     pub count: i64,
@@ -217,6 +218,52 @@ pub struct AlarmRow {
     pub exercise: bool,
 }
 
+/// How many of a ward have a warning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = WarningWard)]
+pub struct WardReach {
+    /// The ward's code.
+    #[schema(example = "19774")]
+    pub ward: String,
+    /// Citizens who were warned on its account.
+    pub recipients: i64,
+    /// Of them, those of whom it is known: it arrived on a phone, or was read in the app.
+    pub reached: i64,
+}
+
+/// A warning to citizens, and how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WarningRow {
+    /// Tells it from others.
+    pub alert_id: uuid::Uuid,
+    /// Names its document: `/cap/v1/alerts/{identifier}.xml`.
+    pub identifier: String,
+    /// CAP's category, for instance `met`.
+    pub category: String,
+    /// `extreme`, `severe`, `moderate`, `minor`, `unknown`.
+    pub severity: String,
+    /// What is the matter.
+    pub headline: Name,
+    /// When it was released.
+    pub released_at: DateTime<Utc>,
+    /// Until when it is in force.
+    pub expires_at: DateTime<Utc>,
+    /// `updated` or `cancelled` when it ended before its time.
+    pub ended: Option<String>,
+    /// When that was.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Not meant: an exercise.
+    pub exercise: bool,
+    /// Citizens who were warned, each once.
+    pub recipients: i64,
+    /// Of them, those of whom it is known: it arrived on a phone, or was read in the app.
+    pub reached: i64,
+    /// Whether everybody whom it concerns has been counted in.
+    pub complete: bool,
+    /// By ward; a citizen of two wards counts in both.
+    pub wards: Vec<WardReach>,
+}
+
 /// The city as the wall shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CitySummary {
@@ -252,6 +299,8 @@ pub struct Overview {
     pub reports: ReportFigures,
     /// Open alarms, at most 100, oldest first.
     pub alarms: Vec<AlarmRow>,
+    /// Warnings in force, at most 100, the newest first.
+    pub warnings: Vec<WarningRow>,
     /// The journal position up to which nothing is missing here.
     pub book_position: i64,
     /// The totals of the journal up to `book_position`, exactly: to be compared with the wallet's at that position.
@@ -281,6 +330,8 @@ pub struct Delta {
     pub reports: ReportFigures,
     /// Alarms that changed; closed ones too, so that they can be taken away.
     pub alarms: Vec<AlarmRow>,
+    /// Warnings that changed; those that ended too.
+    pub warnings: Vec<WarningRow>,
 }
 
 /// Says that the line is alive, and how everything is; sent every two seconds.

@@ -11,13 +11,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use platform::events::Event;
 use proto::reports::v1::{ReportEscalated, ReportMoved, ReportRated, ReportSubmitted, ResultPublished};
 use uuid::Uuid;
 
 use crate::city::City;
-use crate::tally::{OTHER, TallyError, bounded};
+use crate::tally::{Label, OTHER, Sum, TallyError, bounded, minute_of};
 
 #[cfg(test)]
 mod tests;
@@ -84,6 +84,8 @@ pub(crate) struct Batch {
     standing: BTreeMap<Place, Change>,
     /// What happened, by day of the city.
     pub(crate) days: BTreeMap<(NaiveDate, Flow), i64>,
+    /// The same by minute, under kind `report` with what happened as the outcome.
+    pub(crate) minutes: BTreeMap<(DateTime<Utc>, Label), Sum>,
     /// The newest position of each partition.
     pub(crate) positions: BTreeMap<i16, i64>,
 }
@@ -127,6 +129,8 @@ impl Batch {
             None
         };
         if let Some(flow) = flow {
+            let label = Label { kind: "report".to_owned(), outcome: flow.kind.to_owned() };
+            self.minutes.entry((minute_of(event)?, label)).or_default().add(0)?;
             *self.days.entry((city.day(event.time), flow)).or_default() += 1;
         }
         Ok(())

@@ -23,6 +23,7 @@ pub(crate) const JOURNAL: &str = "journal";
 const UNKNOWN: &str = "unknown";
 /// Kinds of movement that a refusal may name; any other is counted as `other`.
 const MOVEMENTS: [&str; 6] = ["payment", "top-up", "transfer", "withdrawal", "refund", "bill"];
+const LANES: [&str; 5] = ["emergency", "security", "payment", "service", "news"];
 const CHANNELS: [&str; 4] = ["in-app", "push", "sms", "email"];
 const OUTCOMES: [&str; 3] = ["delivered", "failed", "suppressed"];
 pub(crate) const OTHER: &str = "other";
@@ -137,19 +138,36 @@ impl Batch {
             let paid_at = event.time;
             self.payments.push(Payment { position: event.position, paid_at, merchant, amount: counted.amount });
         }
-        let label = Label { kind: counted.kind, outcome: counted.outcome.to_owned() };
-        let minute = event.time.duration_trunc(TimeDelta::minutes(1)).map_err(|_| TallyError::Overflow)?;
-        self.minutes.entry((minute, label.clone())).or_default().add(counted.amount)?;
-        self.days.entry((city.day(event.time), label)).or_default().add(counted.amount)
+        let minute = minute_of(event)?;
+        // A message counts twice: by its channel, and by its lane.
+        let kinds = [Some(counted.kind), lane(event)?.map(|lane| format!("lane-{lane}"))];
+        for kind in kinds.into_iter().flatten() {
+            let label = Label { kind, outcome: counted.outcome.to_owned() };
+            self.minutes.entry((minute, label.clone())).or_default().add(counted.amount)?;
+            self.days.entry((city.day(event.time), label)).or_default().add(counted.amount)?;
+        }
+        Ok(())
     }
 }
 
 impl Sum {
-    fn add(&mut self, amount: i64) -> Result<(), TallyError> {
+    /// Adds one.
+    pub(crate) fn add(&mut self, amount: i64) -> Result<(), TallyError> {
         self.count += 1;
         self.amount = self.amount.checked_add(amount).ok_or(TallyError::Overflow)?;
         Ok(())
     }
+}
+
+/// The minute that an event falls in.
+pub(crate) fn minute_of(event: &Event) -> Result<DateTime<Utc>, TallyError> {
+    event.time.duration_trunc(TimeDelta::minutes(1)).map_err(|_| TallyError::Overflow)
+}
+
+/// The lane of a message that ended.
+fn lane(event: &Event) -> Result<Option<&'static str>, TallyError> {
+    let Some(settled) = event.decode::<MessageSettled>() else { return Ok(None) };
+    Ok(Some(bounded(&settled?.lane, &LANES)))
 }
 
 /// What an event counts as; `None` for types that the wall does not show.
@@ -292,13 +310,20 @@ mod tests {
     #[test]
     fn words_of_other_services_stay_bounded() {
         let mut batch = Batch::default();
-        let message =
-            MessageSettled { channel: "pigeon".to_owned(), outcome: "eaten".to_owned(), ..MessageSettled::default() };
+        let message = MessageSettled {
+            channel: "pigeon".to_owned(),
+            outcome: "eaten".to_owned(),
+            lane: "fast".to_owned(),
+            ..MessageSettled::default()
+        };
         batch.add("notifications", &hue(), &event(1, "2025-11-22T17:00:00Z", &message)).expect("counted");
         let amount = Some(Money { minor_units: 5, currency: "VND".to_owned() });
         let refusal = PaymentRejected { kind: "payment".to_owned(), amount, ..PaymentRejected::default() };
         batch.add("wallet", &hue(), &event(2, "2025-11-22T17:00:00Z", &refusal)).expect("counted");
         let labels: Vec<_> = batch.minutes.keys().map(|(_, label)| label.clone()).collect();
-        assert_eq!(labels, [label("message-other", "other"), label("payment", "rejected")]);
+        assert_eq!(
+            labels,
+            [label("lane-other", "other"), label("message-other", "other"), label("payment", "rejected")]
+        );
     }
 }

@@ -30,6 +30,7 @@ pub(crate) async fn add(tx: &mut PgConnection, batch: &Batch, revision: i64) -> 
     write_cases(&mut *tx, batch).await?;
     add_standing(&mut *tx, &batch.standing().collect::<Vec<_>>(), revision).await?;
     add_days(&mut *tx, &batch.days, revision).await?;
+    super::add_minutes(&mut *tx, &batch.minutes, revision).await?;
     super::add_positions(&mut *tx, REPORTS, &batch.positions).await?;
     super::announce(tx).await
 }

@@ -268,3 +268,67 @@ async fn an_exercise_tells_of_the_past_and_is_closed_by_a_lead() {
     assert_eq!(told, 2, "raised and closed");
     centre.stop().await;
 }
+
+#[tokio::test]
+async fn the_wall_shows_warnings_in_force_and_how_many_they_reached() {
+    use proto::notifications::v1::{AlertCancelled, AlertReached, AlertReleased, MessageSettled, WardReached};
+    let stage = Stage::new().await;
+    let centre = centre(&stage).await;
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    let now = stage.clock.now();
+    let released = |supersedes: Option<Uuid>| AlertReleased {
+        identifier: "VN-46-1".to_owned(),
+        severity: "severe".to_owned(),
+        headline_vi: "Lũ sông Hương".to_owned(),
+        headline_en: "Flood".to_owned(),
+        ward_codes: vec!["19774".to_owned(), "19753".to_owned()],
+        released_at: now.timestamp(),
+        expires_at: (now + TimeDelta::hours(12)).timestamp(),
+        supersedes_alert_id: supersedes.map(|id| id.to_string()).unwrap_or_default(),
+        ..AlertReleased::default()
+    };
+    stage.publish("notifications", 1, first, &released(None)).await;
+    let ward = WardReached { ward_code: "19774".to_owned(), recipients: 5, reached: 4 };
+    let told = AlertReached { recipients: 5, reached: 4, complete: true, wards: vec![ward], ..AlertReached::default() };
+    stage.publish("notifications", 2, first, &told).await;
+    let settled = MessageSettled {
+        lane: "emergency".to_owned(),
+        channel: "push".to_owned(),
+        outcome: "delivered".to_owned(),
+        ..MessageSettled::default()
+    };
+    stage.publish("notifications", 3, Uuid::now_v7(), &settled).await;
+    let overview = centre
+        .overview_when("the reach is told", |overview| overview.warnings.iter().any(|warning| warning.reached == 4))
+        .await;
+    let shown = &overview.warnings[0];
+    let wards: Vec<_> = shown.wards.iter().map(|ward| (ward.ward.as_str(), ward.recipients, ward.reached)).collect();
+    assert_eq!((wards, shown.complete), (vec![("19774", 5, 4), ("19753", 0, 0)], true));
+    let overview = centre
+        .overview_when("the message is counted", |overview| {
+            overview.today.iter().any(|tally| tally.kind == "lane-emergency")
+        })
+        .await;
+    assert!(overview.today.iter().any(|tally| tally.kind == "message-push" && tally.count == 1));
+
+    let mut wall = Wall::open(&centre.url, None).await;
+    wall.next_of("snapshot").await;
+    stage.publish("notifications", 4, second, &released(Some(first))).await;
+    let mut seen = std::collections::BTreeMap::new();
+    while seen.len() < 2 {
+        for warning in wall.next_of("delta").await.body["warnings"].as_array().expect("warnings") {
+            seen.insert(warning["alert_id"].as_str().expect("an id").to_owned(), warning["ended"].clone());
+        }
+    }
+    assert_eq!((&seen[&first.to_string()], &seen[&second.to_string()]), (&json!("updated"), &Value::Null));
+    stage
+        .publish(
+            "notifications",
+            5,
+            second,
+            &AlertCancelled { cancelled_at: now.timestamp(), ..AlertCancelled::default() },
+        )
+        .await;
+    centre.overview_when("nothing is in force", |overview| overview.warnings.is_empty()).await;
+    centre.stop().await;
+}

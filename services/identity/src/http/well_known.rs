@@ -7,7 +7,7 @@ use platform::http::Json;
 use platform::problem::Problem;
 
 use super::App;
-use crate::key::{self, JWKS_MAX_AGE_S};
+use crate::key::{self, Algorithm, JWKS_MAX_AGE_S};
 
 /// Show the keys that verify access tokens
 ///
@@ -17,7 +17,10 @@ use crate::key::{self, JWKS_MAX_AGE_S};
     responses((status = 200, description = "The key set", body = serde_json::Value))
 )]
 pub(super) async fn jwks(State(identity): App) -> Result<Response, Problem> {
-    identity.signer().await?;
+    // A client may keep what it sees for minutes: none sees a set without the keys of every algorithm.
+    for algorithm in Algorithm::ALL {
+        identity.signer_of(algorithm).await?;
+    }
     let mut response = Json(key::jwks(&identity.pool, identity.now()).await?).into_response();
     let age = format!("public, max-age={JWKS_MAX_AGE_S}");
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_str(&age).expect("ASCII is a header value"));

@@ -1,0 +1,195 @@
+//! An independent OpenID client (the `openidconnect` crate) and a browser of HTTP only sign a citizen in at the running city.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use harness::{Citizen, City, Shape, Visitor, eventually};
+use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims};
+use openidconnect::{
+    AccessTokenHash, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
+    OAuth2TokenResponse as _, PkceCodeChallenge, RedirectUrl, Scope, TokenResponse as _,
+};
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use serde_json::{Value, json};
+use url::Url;
+use uuid::Uuid;
+
+const CALLBACK: &str = "https://tickets.example/cb";
+
+/// The client's way to HTTP.
+async fn http(request: HttpRequest) -> Result<HttpResponse, std::io::Error> {
+    let sent = async {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+        let (parts, body) = request.into_parts();
+        let answer = client.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body).send().await?;
+        Ok::<_, reqwest::Error>((answer.status(), answer.headers().clone(), answer.bytes().await?))
+    };
+    let (status, headers, body) = sent.await.map_err(std::io::Error::other)?;
+    let mut response = HttpResponse::new(body.to_vec());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// A browser that keeps cookies and reads forms; it goes nowhere by itself.
+struct Browser {
+    http: reqwest::Client,
+    visitor: Visitor,
+    cookies: BTreeMap<String, String>,
+}
+
+/// What a browser sees.
+enum Seen {
+    Page(String),
+    Elsewhere(Url),
+}
+
+impl Browser {
+    fn new(visitor: &Visitor) -> Result<Self> {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+        Ok(Self { http, visitor: visitor.clone(), cookies: BTreeMap::new() })
+    }
+
+    async fn open(&mut self, place: Url) -> Result<Seen> {
+        let request = self.http.get(place);
+        self.send(request).await
+    }
+
+    async fn form(&mut self, page: &str, fields: &[(&str, &str)]) -> Result<Seen> {
+        let (_, rest) = page.split_once("name=\"ticket\" value=\"").context("a form with a ticket")?;
+        let ticket = rest.split_once('"').context("the end of the value")?.0;
+        let fields: Vec<(&str, &str)> = [("ticket", ticket)].into_iter().chain(fields.iter().copied()).collect();
+        let request = self.http.post(self.visitor.city.join("/oauth2/sign-in")?).form(&fields);
+        self.send(request).await
+    }
+
+    async fn send(&mut self, request: reqwest::RequestBuilder) -> Result<Seen> {
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let answer = request.header(COOKIE, cookies.join("; ")).header("accept-language", "en").send().await?;
+        for value in answer.headers().get_all(SET_COOKIE) {
+            let (name, rest) = value.to_str()?.split_once('=').context("a cookie")?;
+            self.cookies.insert(name.to_owned(), rest.split(';').next().unwrap_or_default().to_owned());
+        }
+        match answer.headers().get(LOCATION) {
+            Some(place) => Ok(Seen::Elsewhere(place.to_str()?.parse()?)),
+            None => Ok(Seen::Page(answer.text().await?)),
+        }
+    }
+
+    /// Signs a new number in at the page by the code that came by SMS, agrees, and gives where the browser goes then.
+    async fn sign_in(&mut self, place: Url, phone: &str) -> Result<Url> {
+        let Seen::Page(page) = self.open(place).await? else { bail!("a page that asks for a number") };
+        let Seen::Page(page) = self.form(&page, &[("action", "phone"), ("phone", phone)]).await? else {
+            bail!("a page that asks for a code")
+        };
+        let visitor = self.visitor.clone();
+        let code = eventually("the code by SMS", || async {
+            let sent = visitor.outside(&format!("/sms?to={}", phone.replace('+', "%2B"))).await?;
+            let messages = sent["items"].as_array().or(sent.as_array()).cloned().unwrap_or_default();
+            Ok(messages.iter().find_map(|message| digits(message["text"].as_str()?)))
+        })
+        .await?;
+        match self.form(&page, &[("action", "code"), ("code", &code)]).await? {
+            Seen::Elsewhere(place) => Ok(place),
+            Seen::Page(page) => match self.form(&page, &[("action", "allow")]).await? {
+                Seen::Elsewhere(place) => Ok(place),
+                Seen::Page(page) => bail!("still a page: {page}"),
+            },
+        }
+    }
+}
+
+/// Six digits that stand alone.
+fn digits(text: &str) -> Option<String> {
+    text.split(|character: char| !character.is_ascii_digit()).find(|run| run.len() == 6).map(str::to_owned)
+}
+
+/// An admin of the city.
+async fn admin(city: &City, visitor: &Visitor) -> Result<Citizen> {
+    let citizen = visitor.sign_up().await?;
+    sqlx::query("INSERT INTO identity.role_grant (id, user_id, role, granted_at) VALUES ($1, $2, 'admin', now())")
+        .bind(Uuid::now_v7())
+        .bind(citizen.user)
+        .execute(&city.admin())
+        .await?;
+    Ok(citizen)
+}
+
+async fn register(visitor: &Visitor, admin: &Citizen, changed: Value) -> Result<Value> {
+    let mut body = json!({
+        "name": {"vi": "Vé tham quan", "en": "Tickets"},
+        "access": "confidential",
+        "grant_types": ["authorization_code", "refresh_token"],
+        "scopes": ["openid", "profile", "phone", "offline_access"],
+        "redirect_uris": [CALLBACK],
+    });
+    for (name, value) in changed.as_object().context("an object")? {
+        body[name] = value.clone();
+    }
+    let request = visitor.request(reqwest::Method::POST, "/identity/v1/clients")?.bearer_auth(&admin.token);
+    let answer = request.header("idempotency-key", Uuid::new_v4().to_string()).json(&body).send().await?;
+    ensure!(answer.status() == 201, "{}", answer.text().await?);
+    Ok(answer.json().await?)
+}
+
+fn text(value: &Value, name: &str) -> Result<String> {
+    Ok(value[name].as_str().with_context(|| format!("{name} in {value}"))?.to_owned())
+}
+
+async fn signs_in(visitor: &Visitor, admin: &Citizen, (algorithm, phone): (&str, &str)) -> Result<()> {
+    let registered = register(visitor, admin, json!({"id_token_signed_response_alg": algorithm})).await?;
+    let issuer = IssuerUrl::new(visitor.city.as_str().trim_end_matches('/').to_owned())?;
+    let metadata = CoreProviderMetadata::discover_async(issuer, &http).await?;
+    let client = CoreClient::from_provider_metadata(
+        metadata,
+        ClientId::new(text(&registered, "client_id")?),
+        Some(ClientSecret::new(text(&registered, "client_secret")?)),
+    )
+    .set_redirect_uri(RedirectUrl::new(CALLBACK.to_owned())?);
+    let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+    let (place, state, nonce) = client
+        .authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random)
+        .add_scopes(["profile", "phone", "offline_access"].map(|scope| Scope::new(scope.to_owned())))
+        .set_pkce_challenge(challenge)
+        .url();
+    let back = Browser::new(visitor)?.sign_in(place, phone).await?;
+    let answer: BTreeMap<String, String> = back.query_pairs().into_owned().collect();
+    ensure!(back.as_str().starts_with(CALLBACK) && answer.get("state") == Some(state.secret()), "{back}");
+    ensure!(answer.get("iss").map(String::as_str) == Some(visitor.city.as_str().trim_end_matches('/')), "{back}");
+    let code = answer.get("code").with_context(|| format!("a code in {back}"))?;
+    let tokens = client
+        .exchange_code(AuthorizationCode::new(code.clone()))?
+        .set_pkce_verifier(verifier)
+        .request_async(&http)
+        .await?;
+    let id_token = tokens.id_token().context("an ID token")?;
+    let checker = client.id_token_verifier();
+    let claims = id_token.claims(&checker, &nonce)?;
+    let hash = AccessTokenHash::from_token(
+        tokens.access_token(),
+        id_token.signing_alg()?,
+        id_token.signing_key(&checker)?,
+    )?;
+    ensure!(claims.access_token_hash() == Some(&hash), "at_hash");
+    let info: CoreUserInfoClaims = client
+        .user_info(tokens.access_token().clone(), Some(claims.subject().clone()))?
+        .request_async(&http)
+        .await?;
+    ensure!(info.phone_number().map(|told| told.as_str()) == Some(phone), "{:?}", info.phone_number());
+    let refresh = tokens.refresh_token().context("a refresh token")?;
+    let again = client.exchange_refresh_token(refresh)?.request_async(&http).await?;
+    let renewed = again.id_token().context("an ID token")?.claims(&checker, |_: Option<&Nonce>| Ok(()))?;
+    ensure!(renewed.subject() == claims.subject(), "the subject stays");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_independent_client_signs_a_citizen_in() -> Result<()> {
+    let city = City::start(Shape::AllInOne).await?;
+    let visitor = city.visitor()?;
+    let admin = admin(&city, &visitor).await?;
+    for (algorithm, phone) in [("RS256", "+84905550123"), ("EdDSA", "+84905550124")] {
+        signs_in(&visitor, &admin, (algorithm, phone)).await.with_context(|| format!("ID tokens by {algorithm}"))?;
+    }
+    city.finish().await
+}

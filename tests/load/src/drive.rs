@@ -58,17 +58,18 @@ where
     let mut seen = Seen { latencies: Latencies::new(), errors: 0, elapsed };
     while let Some(done) = running.join_next().await {
         let (latencies, errors) = done.expect("callers don't panic");
-        seen.latencies.merge(&latencies);
+        latencies.into_iter().for_each(|latency| seen.latencies.add(latency));
         seen.errors += errors;
     }
     seen
 }
 
-async fn ask_on<C, F>(mut caller: C, stage: &AtomicU8, ask: impl Fn(C) -> F) -> (Latencies, u64)
+/// A caller keeps plain numbers: thousands of histograms would be most of what is measured.
+async fn ask_on<C, F>(mut caller: C, stage: &AtomicU8, ask: impl Fn(C) -> F) -> (Vec<Duration>, u64)
 where
     F: Future<Output = (C, anyhow::Result<()>)>,
 {
-    let (mut latencies, mut errors) = (Latencies::new(), 0);
+    let (mut latencies, mut errors) = (Vec::new(), 0);
     while stage.load(Ordering::Relaxed) != ENDED {
         let asked = Instant::now();
         let (back, answer) = ask(caller).await;
@@ -79,7 +80,7 @@ where
             }
             errors += 1;
         } else if stage.load(Ordering::Relaxed) == MEASURING {
-            latencies.add(asked.elapsed());
+            latencies.push(asked.elapsed());
         }
     }
     (latencies, errors)

@@ -6,6 +6,7 @@
 
 mod baseline;
 mod ceiling;
+mod processor;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ use platform::task::{Shutdown, Tasks};
 use serde_json::json;
 use sqlx::PgPool;
 
-use self::workload::{Accounts, Caller, Shape};
+use self::processor::Spent;
+use self::workload::{Accounts, Caller, Keys, Pick, Shape};
 use crate::drive::{Spell, drive};
 use crate::report::{Report, Row};
 use crate::stack::Database;
@@ -28,7 +30,8 @@ use crate::stack::Database;
 /// The role that posts.
 const WALLET: Schema = Schema::new("wallet");
 /// Columns beside the common ones, in the order of their names.
-const MORE: [&str; 5] = ["baseline_connections", "batch", "bytes_per_transfer", "ceiling_per_s", "of_ceiling"];
+const MORE: [&str; 7] =
+    ["baseline_connections", "batch", "bytes_per_transfer", "callers_us", "ceiling_per_s", "of_ceiling", "server_us"];
 /// How long the engine may take to stop.
 const STOP: Duration = Duration::from_secs(30);
 
@@ -41,6 +44,9 @@ pub(crate) struct Options {
     /// Only these numbers of callers.
     #[arg(long, value_delimiter = ',')]
     callers: Vec<usize>,
+    /// What clients take for idempotency keys.
+    #[arg(long, value_enum, default_value_t)]
+    keys: Keys,
     /// Seconds that each measurement takes.
     #[arg(long)]
     seconds: Option<f64>,
@@ -77,26 +83,30 @@ pub(crate) async fn run(quick: bool, options: &Options) -> anyhow::Result<Report
     let (ledger, tasks, shutdown) = start(pool);
     let accounts = Accounts::open(&ledger).await?;
     if options.preload > 0 {
-        workload::preload(&ledger, &accounts, options.preload).await?;
+        workload::preload(&ledger, &accounts, options.keys, options.preload).await?;
         println!("{} transfers preloaded", options.preload);
     }
     let spell = options.spell(quick);
     let mut report = Report::begin(&MORE);
-    let ceiling = ceiling::measure(&admin, spell).await?;
+    let ceiling = ceiling::measure(&admin, options.keys, spell).await?;
     for shape in options.scenarios() {
         let baselines = baseline::measure(&admin, shape, shorter(spell)).await?;
         for callers in options.callers(quick) {
-            let before = Footprint::of(&admin).await?;
-            let asking = (0..callers).map(|number| Caller::new(number, shape, &accounts, &ledger)).collect();
+            let (before, spent_before) = (Footprint::of(&admin).await?, Spent::of(&admin).await?);
+            let caller = |number| Caller::new(Pick::new(shape, number), options.keys, &accounts, &ledger);
+            let asking = (0..callers).map(caller).collect();
             let seen = drive(asking, spell, Caller::ask).await;
-            let after = Footprint::of(&admin).await?;
+            let (after, spent) = (Footprint::of(&admin).await?, Spent::of(&admin).await?);
+            let each = spent.per_answer(spent_before, after.answers - before.answers);
             let baseline = baselines.best(callers);
             let more = BTreeMap::from([
                 (MORE[0], json!(baseline.connections)),
                 (MORE[1], json!(after.answers_per_block(before))),
                 (MORE[2], json!(after.bytes_per_transfer())),
-                (MORE[3], json!(ceiling.round())),
-                (MORE[4], json!(seen.per_s() / ceiling)),
+                (MORE[3], json!(each.callers_us)),
+                (MORE[4], json!(ceiling.round())),
+                (MORE[5], json!(seen.per_s() / ceiling)),
+                (MORE[6], json!(each.server_us)),
             ]);
             report.add(Row {
                 scenario: shape.name().to_owned(),

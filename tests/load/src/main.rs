@@ -13,6 +13,7 @@
 
 mod drive;
 mod ledger;
+#[cfg(feature = "pay")]
 mod pay;
 mod place;
 mod report;
@@ -40,6 +41,7 @@ enum Scenarios {
         options: ledger::Options,
     },
     /// Payments over HTTP.
+    #[cfg(feature = "pay")]
     Pay {
         #[command(flatten)]
         common: Common,
@@ -66,6 +68,7 @@ async fn main() -> anyhow::Result<()> {
             let report = ledger::run(common.quick, &options).await?;
             report.finish(common.json.as_deref())
         }
+        #[cfg(feature = "pay")]
         Scenarios::Pay { common, options } => {
             let measured = pay::run(common.quick, &options).await?;
             measured.report.finish(common.json.as_deref())?;

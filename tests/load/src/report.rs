@@ -29,10 +29,6 @@ impl Latencies {
         self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("the bounds are the same");
-    }
-
     /// How many answers there were.
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
@@ -118,10 +114,10 @@ impl Report {
     }
 }
 
-/// A float keeps one decimal, so that a column is readable.
+/// A float keeps two decimals, so that a column is readable.
 fn shown(value: &Value) -> String {
     match value.as_f64() {
-        Some(number) if value.is_f64() => format!("{number:.1}"),
+        Some(number) if value.is_f64() => format!("{number:.2}"),
         _ => value.to_string(),
     }
 }

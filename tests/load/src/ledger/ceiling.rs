@@ -5,7 +5,7 @@ use std::time::Instant;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::workload::{ACCOUNTS, Pick, Shape};
+use super::workload::{ACCOUNTS, Keys, Pick, Shape};
 use crate::drive::Spell;
 
 /// Rows of one statement.
@@ -23,15 +23,14 @@ const INSERT: &str = "
     FROM UNNEST($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[]) WITH ORDINALITY AS n (id, debit, credit, reference, place)";
 
 /// Rows per second.
-pub(super) async fn measure(pool: &PgPool, spell: Spell) -> anyhow::Result<f64> {
+pub(super) async fn measure(pool: &PgPool, keys: Keys, spell: Spell) -> anyhow::Result<f64> {
     sqlx::raw_sql(TABLE).execute(pool).await?;
     let mut connection = pool.acquire().await?;
     let accounts: Vec<Uuid> = (0..ACCOUNTS).map(|_| Uuid::now_v7()).collect();
     let mut pick = Pick::new(Shape::Uniform, 0);
     let (mut sequence, began) = (0_usize, Instant::now());
     while began.elapsed() < spell.measured {
-        // Ids are hashes of keys and so come in no order; references do.
-        let ids: Vec<Uuid> = (0..ROWS).map(|_| Uuid::new_v4()).collect();
+        let ids: Vec<Uuid> = (0..ROWS).map(|_| keys.one().transfer(0).uuid()).collect();
         let references: Vec<Uuid> = (0..ROWS).map(|_| Uuid::now_v7()).collect();
         let pairs = (0..ROWS).map(|_| pick.pair()).map(|(debit, credit)| (accounts[debit], accounts[credit]));
         let (debits, credits): (Vec<Uuid>, Vec<Uuid>) = pairs.unzip();

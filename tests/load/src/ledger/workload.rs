@@ -34,6 +34,24 @@ const GOODS: Class = Class::new(1);
 /// The limits that each payment must keep, above what a run spends: one payment, a day, a month.
 const LIMITS: [(Period, i64); 3] = [(Period::Transaction, FUNDS), (Period::Day, FUNDS), (Period::Month, FUNDS)];
 
+/// What clients take for idempotency keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Keys {
+    /// UUIDv7, as the program's own.
+    #[default]
+    Time,
+    /// UUIDv4, which come in no order.
+    Random,
+}
+
+impl Keys {
+    /// A new key.
+    pub(super) fn one(self) -> Key {
+        let id = if self == Self::Time { Uuid::now_v7() } else { Uuid::new_v4() };
+        Key { caller: Uuid::nil(), operation: "load", key: id.to_string(), fingerprint: [0; 32] }
+    }
+}
+
 /// Who pays whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Shape {
@@ -105,10 +123,10 @@ impl Accounts {
     /// Opens and funds them.
     pub(super) async fn open(ledger: &Ledger<()>) -> anyhow::Result<Self> {
         let (nostro, empty) = (spec(NOSTRO), spec(CUSTOMER));
-        post(ledger, Request::new(key()).open(nostro).open(empty)).await?;
+        post(ledger, Request::new(Keys::Time.one()).open(nostro).open(empty)).await?;
         let specs: Vec<AccountSpec> = (0..ACCOUNTS).map(|_| spec(CUSTOMER)).collect();
         let requests = specs.chunks(OPENED_AT_ONCE).map(|chunk| {
-            let opened = chunk.iter().fold(Request::new(key()), |request, spec| request.open(*spec));
+            let opened = chunk.iter().fold(Request::new(Keys::Time.one()), |request, spec| request.open(*spec));
             let funded = chunk.iter().fold(opened, |request, spec| {
                 request.transfer(Posting { kind: TOP_UP, ..posting(nostro.id, spec.id, FUNDS) })
             });
@@ -122,11 +140,16 @@ impl Accounts {
 }
 
 /// Fills the journal with transfers between any two accounts.
-pub(super) async fn preload(ledger: &Ledger<()>, accounts: &Accounts, transfers: u64) -> anyhow::Result<()> {
+pub(super) async fn preload(
+    ledger: &Ledger<()>,
+    accounts: &Accounts,
+    keys: Keys,
+    transfers: u64,
+) -> anyhow::Result<()> {
     let mut pick = Pick::new(Shape::Uniform, 0);
     let requests = (0..transfers).map(|_| {
         let (debit, credit) = pick.pair();
-        post(ledger, payment(accounts.ids[debit], accounts.ids[credit]))
+        post(ledger, payment(keys.one(), accounts.ids[debit], accounts.ids[credit]))
     });
     let mut answers = futures::stream::iter(requests).buffer_unordered(UNDER_WAY);
     while let Some(answer) = answers.next().await {
@@ -148,14 +171,14 @@ pub(super) struct Caller {
     ledger: Ledger<()>,
     accounts: Accounts,
     pick: Pick,
+    keys: Keys,
     /// Its open hold, which it posts the next time.
     hold: Option<HoldId>,
 }
 
 impl Caller {
-    pub(super) fn new(number: usize, shape: Shape, accounts: &Accounts, ledger: &Ledger<()>) -> Self {
-        let pick = Pick::new(shape, number);
-        Self { ledger: ledger.clone(), accounts: accounts.clone(), pick, hold: None }
+    pub(super) fn new(pick: Pick, keys: Keys, accounts: &Accounts, ledger: &Ledger<()>) -> Self {
+        Self { ledger: ledger.clone(), accounts: accounts.clone(), pick, keys, hold: None }
     }
 
     pub(super) async fn ask(mut self) -> (Self, anyhow::Result<()>) {
@@ -174,9 +197,9 @@ impl Caller {
         let (debit, credit) = (self.accounts.ids[debit], self.accounts.ids[credit]);
         let percent = if self.pick.shape == Shape::Mixed { self.pick.percent() } else { 100 };
         match percent {
-            0..5 => payment(self.accounts.empty, credit),
-            5..15 => Request::new(key()).action(self.hold(debit, credit)).limits(limits(debit)),
-            _ => payment(debit, credit),
+            0..5 => payment(self.keys.one(), self.accounts.empty, credit),
+            5..15 => Request::new(self.keys.one()).action(self.hold(debit, credit)).limits(limits(debit)),
+            _ => payment(self.keys.one(), debit, credit),
         }
     }
 
@@ -197,18 +220,14 @@ fn spec(kind: AccountKind) -> AccountSpec {
 }
 
 /// One đồng from one account to another, within limits.
-fn payment(debit: AccountId, credit: AccountId) -> Request<()> {
-    Request::new(key()).transfer(posting(debit, credit, 1)).limits(limits(debit))
+fn payment(key: Key, debit: AccountId, credit: AccountId) -> Request<()> {
+    Request::new(key).transfer(posting(debit, credit, 1)).limits(limits(debit))
 }
 
 fn limits(account: AccountId) -> Vec<Limit> {
     let limit =
         |(period, maximum)| Limit { account, classes: Classes::of(&[GOODS]), period, maximum, lift: Lift::Never };
     LIMITS.into_iter().map(limit).collect()
-}
-
-fn key() -> Key {
-    Key { caller: Uuid::nil(), operation: "load", key: Uuid::now_v7().to_string(), fingerprint: [0; 32] }
 }
 
 fn posting(debit: AccountId, credit: AccountId, dong: i64) -> Posting {

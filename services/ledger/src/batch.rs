@@ -16,7 +16,7 @@ use crate::request::Outcome;
 use crate::rider::{Refusal, Ride};
 use crate::session::Bug;
 use crate::sql::row::Head;
-use crate::sql::write::AccountColumns;
+use crate::sql::write::{AccountColumns, Changed};
 
 /// What the clock of this machine said when a batch was stamped, and how far ahead of the database's it may be.
 ///
@@ -105,7 +105,10 @@ impl Sealed {
         // In order of ids, so that neighbours in the index are changed one after the other.
         let mut ids = effects.touched.clone();
         ids.sort_unstable();
-        let touched = AccountColumns::of(ids.iter().map(|id| &state.accounts[id]));
+        let only_money =
+            effects.holds_opened.is_empty() && effects.holds_moved.is_empty() && effects.changes.is_empty();
+        let changed = if only_money { Changed::Balances } else { Changed::Everything };
+        let touched = AccountColumns::of(ids.iter().map(|id| &state.accounts[id]), changed);
         let rows = Rows { salt, kinds: &kinds, opened: &opened, held: &held, moved: &moved, effects: &effects, stamp };
         let block = rows.block(state, &on, &transfers, balances.finish());
         let hash = block.hash();

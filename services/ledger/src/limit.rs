@@ -215,18 +215,31 @@ impl Usage {
     }
 
     /// As the account's row has it: the day, then code, day's total and month's total of each class; nothing if nothing was ever counted.
-    pub fn encode(&self) -> Vec<i64> {
-        let Some(last) = self.last else { return Vec::new() };
-        let totals = self.totals.iter().flat_map(|total| [i64::from(total.class.0), total.day, total.month]);
-        std::iter::once(last.number()).chain(totals).collect()
+    /// Each number takes 8 bytes, the highest first.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.encode_to(&mut bytes);
+        bytes
+    }
+
+    /// As [`encode`](Self::encode), after what is there already.
+    pub fn encode_to(&self, bytes: &mut Vec<u8>) {
+        let Some(last) = self.last else { return };
+        bytes.extend(last.number().to_be_bytes());
+        for total in &self.totals {
+            let numbers = [i64::from(total.class.0), total.day, total.month];
+            numbers.iter().for_each(|number| bytes.extend(number.to_be_bytes()));
+        }
     }
 
     /// The usage that a row has.
     ///
     /// # Errors
     /// When [`encode`](Self::encode) never writes that.
-    pub fn decode(stored: &[i64]) -> Result<Self, UsageUnreadable> {
-        let Some((day, rest)) = stored.split_first() else { return Ok(Self::default()) };
+    pub fn decode(stored: &[u8]) -> Result<Self, UsageUnreadable> {
+        let (numbers, []) = stored.as_chunks() else { return Err(UsageUnreadable) };
+        let numbers: Vec<i64> = numbers.iter().map(|number| i64::from_be_bytes(*number)).collect();
+        let Some((day, rest)) = numbers.split_first() else { return Ok(Self::default()) };
         let (totals, []) = rest.as_chunks::<STRIDE>() else { return Err(UsageUnreadable) };
         let total = |[code, day, month]: &[i64; STRIDE]| {
             let class = i16::try_from(*code).ok().and_then(Class::from_code)?;

@@ -94,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_stored_is_read_or_refused(stored in prop::collection::vec(any::<i64>(), 0..30)) {
+    fn whatever_is_stored_is_read_or_refused(stored in prop::collection::vec(any::<u8>(), 0..240)) {
         if let Ok(usage) = Usage::decode(&stored) {
             prop_assert_eq!(usage.encode(), stored);
         }
@@ -204,9 +204,16 @@ fn what_no_ledger_writes_is_refused() {
         &[number, 1, 1, 1, 1, 1, 1],
         &[i64::MAX],
     ] {
-        assert_eq!(Usage::decode(wrong), Err(UsageUnreadable), "{wrong:?}");
+        assert_eq!(Usage::decode(&stored(wrong)), Err(UsageUnreadable), "{wrong:?}");
     }
-    assert_eq!(Usage::decode(&[number]).map(|usage| usage.encode()), Ok(vec![number]));
+    let one_day = stored(&[number]);
+    assert_eq!(Usage::decode(&one_day).map(|usage| usage.encode()), Ok(one_day.clone()));
+    assert_eq!(Usage::decode(&one_day[1..]), Err(UsageUnreadable));
+}
+
+/// Numbers as a row has them.
+fn stored(numbers: &[i64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
 #[test]

@@ -145,7 +145,7 @@ pub(crate) async fn opened(connection: &mut PgConnection, range: Blocks) -> Resu
     sqlx::query_as!(
         AccountRow,
         r#"SELECT id, owner, kind, currency, floor, opened_block, opened_at, posted, held, promised, frozen, closed, sequence, transfers,
-                '{}'::bigint[] AS "usage!"
+                ''::bytea AS "usage!"
          FROM ledger.account
          WHERE shard = $1 AND opened_block BETWEEN $2 AND $3
          ORDER BY opened_block, id

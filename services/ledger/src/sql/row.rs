@@ -78,7 +78,7 @@ pub(crate) struct AccountRow {
     pub(crate) closed: bool,
     pub(crate) sequence: i64,
     pub(crate) transfers: i64,
-    pub(crate) usage: Vec<i64>,
+    pub(crate) usage: Vec<u8>,
 }
 
 impl AccountRow {

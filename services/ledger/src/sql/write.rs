@@ -52,7 +52,7 @@ pub(crate) async fn post(
                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
                $13, $14, $15, $16, $17, $18, $19, $20,
                $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33,
-               $34, $35, $36, $37, $38, $39, $40, $41
+               $34, $35, $36, $37, $38, $39, $40
            ) AS "answer!""#,
         block.shard,
         sealed.machine.at,
@@ -77,8 +77,7 @@ pub(crate) async fn post(
         &a.frozen,
         &a.closed,
         &a.usage,
-        &a.usage_first,
-        &a.usage_last,
+        &a.usage_end,
         &t.id,
         &t.debit,
         &t.credit,
@@ -106,46 +105,52 @@ pub(crate) async fn post(
     }
 }
 
+/// What a batch changes of accounts that were there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// What a transfer changes.
+    Balances,
+    /// Also what is held and promised, or whether they are frozen or closed.
+    Everything,
+}
+
 /// What changes of accounts, column by column.
 #[derive(Default)]
 pub(crate) struct AccountColumns {
     id: Vec<Uuid>,
     posted: Vec<i64>,
-    held: Vec<i64>,
-    promised: Vec<i64>,
     sequence: Vec<i64>,
     transfers: Vec<i64>,
+    /// These four are empty when nothing of them changes.
+    held: Vec<i64>,
+    promised: Vec<i64>,
     frozen: Vec<i16>,
     closed: Vec<bool>,
-    /// What accounts have spent, one after the other, each from `usage_first` to `usage_last`, counted from 1.
-    usage: Vec<i64>,
-    usage_first: Vec<i32>,
-    usage_last: Vec<i32>,
+    /// What accounts have spent, one after the other.
+    usage: Vec<u8>,
+    /// Where each ends; a zero stands first.
+    usage_end: Vec<i32>,
 }
 
 impl AccountColumns {
-    pub(crate) fn of<'a>(accounts: impl Iterator<Item = &'a Account>) -> Self {
-        let mut columns = Self::default();
+    pub(crate) fn of<'a>(accounts: impl Iterator<Item = &'a Account>, changed: Changed) -> Self {
+        let mut columns = Self { usage_end: vec![0], ..Self::default() };
         for account in accounts {
             columns.id.push(account.id.uuid());
             columns.posted.push(account.posted);
-            columns.held.push(account.held);
-            columns.promised.push(account.promised);
             columns.sequence.push(account.sequence);
             columns.transfers.push(account.transfers);
-            columns.frozen.push(account.freeze.number());
-            columns.closed.push(account.closed);
-            columns.usage_first.push(place(columns.usage.len() + 1));
-            columns.usage.extend(account.usage.encode());
-            columns.usage_last.push(place(columns.usage.len()));
+            if changed == Changed::Everything {
+                columns.held.push(account.held);
+                columns.promised.push(account.promised);
+                columns.frozen.push(account.freeze.number());
+                columns.closed.push(account.closed);
+            }
+            account.usage.encode_to(&mut columns.usage);
+            columns.usage_end.push(i32::try_from(columns.usage.len()).expect("a batch is small"));
         }
         columns
     }
-}
-
-/// A place in an array of the database.
-fn place(place: usize) -> i32 {
-    i32::try_from(place).expect("a batch is small")
 }
 
 #[derive(Default)]

@@ -14,7 +14,7 @@ pub(super) async fn holds(
     connection: &mut PgConnection,
     calendar: Calendar,
     account: Uuid,
-    stored: &[i64],
+    stored: &[u8],
 ) -> Result<bool, sqlx::Error> {
     // Whoever ever spent has a last day.
     if stored.is_empty() || Usage::decode(stored).is_err() {
@@ -26,7 +26,7 @@ pub(super) async fn holds(
 
 fn agrees(counted: &[Recount]) -> bool {
     let Some(Recount { usage, .. }) = counted.first() else { return false };
-    let Some((_, stored)) = usage.split_first() else { return false };
+    let Some(stored) = usage.get(size_of::<i64>()..) else { return false };
     let spent_then = counted.iter().any(|class| class.on_last_day);
     let spent_later = counted.iter().any(|class| class.later);
     let mut again = Vec::new();
@@ -35,7 +35,7 @@ fn agrees(counted: &[Recount]) -> bool {
             return false;
         };
         if month != 0 {
-            again.extend([i64::from(code), day, month]);
+            [i64::from(code), day, month].iter().for_each(|number| again.extend(number.to_be_bytes()));
         }
     }
     spent_then && !spent_later && again == stored

@@ -5,7 +5,6 @@ use futures::future::join_all;
 use ledger::limit::{Class, Classes, Lift, Limit, Period};
 use ledger::verify::{Fault, Options, verify};
 use ledger::{AccountId, Action, HoldId, HoldPosting, HoldSpec, Money, Outcome, Reject, Request};
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::support::*;
@@ -185,32 +184,37 @@ async fn a_usage_that_history_does_not_bear_out_is_found() {
     replica.stop().await;
     assert_sound(&world.pool()).await;
     let admin = world.database.admin_pool();
-    for (account, forged) in [
-        (customers[0], "'{}'"),
-        (customers[0], "usage[1:1]"),
-        (customers[0], "usage[1:3] || ARRAY[11::bigint]"),
-        (customers[0], "usage[1:2] || ARRAY[0, 12]::bigint[]"),
-        (customers[0], "ARRAY[usage[1] + 1, 1, 0, 12]"),
-        (customers[0], "ARRAY[usage[1] - 1, 1, 5, 12]"),
-        (customers[0], "ARRAY[usage[1] + 60]"),
-        (customers[0], "usage || ARRAY[2, 1, 1]::bigint[]"),
-        (customers[0], "ARRAY[7]::bigint[] || 8::bigint"),
-        (customers[1], "'{}'"),
-        (customers[1], "usage || ARRAY[1, 0, 1]::bigint[]"),
-        (customers[2], "ARRAY[738000]::bigint[]"),
-    ] {
-        let mut tx = admin.begin().await.expect("begun");
-        let forge = format!("UPDATE ledger.account SET usage = {forged} WHERE id = '{account}'");
-        let before: Vec<i64> = sqlx::query_scalar("SELECT usage FROM ledger.account WHERE id = $1")
+    let forgeries: [(AccountId, fn(&[i64]) -> Vec<i64>); 12] = [
+        (customers[0], |_| Vec::new()),
+        (customers[0], |was| was[..1].to_vec()),
+        (customers[0], |was| [&was[..3], &[11]].concat()),
+        (customers[0], |was| [&was[..2], &[0, 12]].concat()),
+        (customers[0], |was| vec![was[0] + 1, 1, 0, 12]),
+        (customers[0], |was| vec![was[0] - 1, 1, 5, 12]),
+        (customers[0], |was| vec![was[0] + 60]),
+        (customers[0], |was| [was, &[2, 1, 1]].concat()),
+        (customers[0], |_| vec![7, 8]),
+        (customers[1], |_| Vec::new()),
+        (customers[1], |was| [was, &[1, 0, 1]].concat()),
+        (customers[2], |_| vec![738_000]),
+    ];
+    for (account, forge) in forgeries {
+        let before: Vec<u8> = sqlx::query_scalar("SELECT usage FROM ledger.account WHERE id = $1")
             .bind(account.uuid())
-            .fetch_one(&mut *tx)
+            .fetch_one(&admin)
             .await
             .expect("there");
-        sqlx::query(AssertSqlSafe(forge)).execute(&mut *tx).await.expect("forged");
-        tx.commit().await.expect("committed");
+        let was: Vec<i64> = before.as_chunks().0.iter().map(|number| i64::from_be_bytes(*number)).collect();
+        let forged = forge(&was);
+        sqlx::query("UPDATE ledger.account SET usage = $2 WHERE id = $1")
+            .bind(account.uuid())
+            .bind(forged.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>())
+            .execute(&admin)
+            .await
+            .expect("forged");
         let report = verify(&world.pool(), Options::default()).await.expect("verified");
         let found: Vec<_> = report.shards[0].findings.iter().map(|finding| (finding.account, finding.fault)).collect();
-        assert_eq!(found, [(Some(account.uuid()), Fault::Usage)], "{forged} of {before:?}");
+        assert_eq!(found, [(Some(account.uuid()), Fault::Usage)], "{forged:?} of {was:?}");
         sqlx::query("UPDATE ledger.account SET usage = $2 WHERE id = $1")
             .bind(account.uuid())
             .bind(before)

@@ -175,7 +175,7 @@ impl Model {
     }
 
     /// The usage that the account's row should have.
-    pub(crate) fn usage(&self, wanted: AccountId) -> Vec<i64> {
+    pub(crate) fn usage(&self, wanted: AccountId) -> Vec<u8> {
         let days = self.events.iter().filter_map(|event| match event {
             Event::Spent { account, day, .. } if *account == wanted => Some(*day),
             _ => None,
@@ -192,7 +192,7 @@ impl Model {
                 usage.extend([i64::from(code), of(&|day| day == last), month]);
             }
         }
-        usage
+        usage.into_iter().flat_map(i64::to_be_bytes).collect()
     }
 
     /// Notes a spending, unless it can't be counted.

@@ -33,7 +33,7 @@ pub(crate) struct StateRow {
     /// SHA-256 of their sequences in order, 8 bytes each.
     pub(crate) mark_hash: Vec<u8>,
     /// What it spent in its day and month.
-    pub(crate) usage: Vec<i64>,
+    pub(crate) usage: Vec<u8>,
 }
 
 /// Accounts of a shard after an id, each with what history after `verified` and the open holds say.
@@ -92,7 +92,7 @@ pub(crate) async fn states(
 
 /// What history says that an account spent of one class since the beginning of the month that its usage is of, beside that usage.
 pub(crate) struct Recount {
-    pub(crate) usage: Vec<i64>,
+    pub(crate) usage: Vec<u8>,
     /// `None` when it spent nothing.
     pub(crate) class: Option<i16>,
     /// What was spent and kept on the usage's day; as text because it may pass 64 bits in forged books.
@@ -119,7 +119,7 @@ pub(crate) async fn recount(
                SELECT a.id, a.shard, a.sequence, a.usage, d.day::timestamp AT TIME ZONE $2 AS day_begins,
                       (d.day + 1)::timestamp AT TIME ZONE $2 AS day_ends, DATE_TRUNC('month', d.day::timestamp) AT TIME ZONE $2 AS month_begins
                FROM ledger.account AS a
-               CROSS JOIN LATERAL (SELECT DATE '0001-01-01' + (a.usage[1] - 1)::integer AS day) AS d
+               CROSS JOIN LATERAL (SELECT DATE '0001-01-01' + (('x' || ENCODE(SUBSTRING(a.usage FROM 1 FOR 8), 'hex'))::bit(64)::bigint - 1)::integer AS day) AS d
                WHERE a.id = $1
            ), walk AS (
                SELECT t.shard, t.sequence, t.id, t.debit, t.amount, t.kind, t.posted_at, t.debit_previous, t.credit_previous

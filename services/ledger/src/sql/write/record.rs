@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::AccountColumns;
+use super::{AccountColumns, Changed};
 use crate::account::{Account, AccountChange};
 use crate::fold::StoredRequest;
 use crate::hold::{Ending, Hold};
@@ -14,16 +14,10 @@ use crate::limit::Class;
 use crate::refund::Refund;
 use crate::sql::row::ending_name;
 
-/// An account's usage in PostgreSQL's own words.
-fn usage_text(account: &Account) -> String {
-    let numbers: Vec<String> = account.usage.encode().iter().map(i64::to_string).collect();
-    format!("{{{}}}", numbers.join(","))
-}
-
 /// Adds new accounts with their balances after the batch.
 pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &[Account]) -> Result<(), sqlx::Error> {
-    let a = AccountColumns::of(accounts.iter());
-    let usage: Vec<String> = accounts.iter().map(usage_text).collect();
+    let a = AccountColumns::of(accounts.iter(), Changed::Everything);
+    let usage: Vec<Vec<u8>> = accounts.iter().map(|account| account.usage.encode()).collect();
     let owner: Vec<Uuid> = accounts.iter().map(|account| account.owner).collect();
     let kind: Vec<i16> = accounts.iter().map(|account| account.kind).collect();
     let currency: Vec<i16> = accounts.iter().map(|account| account.currency.numeric()).collect();
@@ -32,9 +26,9 @@ pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &
     let at: Vec<_> = accounts.iter().map(|account| account.opened_at).collect();
     sqlx::query!(
         "INSERT INTO ledger.account (shard, id, posted, held, promised, sequence, transfers, frozen, closed, usage, owner, kind, currency, floor, opened_block, opened_at)
-         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.transfers, n.frozen, n.closed, n.usage::bigint[], n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at
+         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.transfers, n.frozen, n.closed, n.usage, n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at
          FROM UNNEST($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::smallint[], $9::boolean[],
-                     $10::uuid[], $11::smallint[], $12::smallint[], $13::bigint[], $14::bigint[], $15::timestamptz[], $16::text[])
+                     $10::uuid[], $11::smallint[], $12::smallint[], $13::bigint[], $14::bigint[], $15::timestamptz[], $16::bytea[])
            AS n (id, posted, held, promised, sequence, transfers, frozen, closed, owner, kind, currency, floor, opened_block, opened_at, usage)",
         shard,
         &a.id,

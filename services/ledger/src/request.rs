@@ -6,7 +6,8 @@ mod reject;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+use uuid::{Uuid, Version};
 
 pub use self::reject::Reject;
 use crate::account::{AccountId, AccountSpec, Freeze};
@@ -14,7 +15,7 @@ use crate::hold::{HoldId, HoldPosting, HoldSpec};
 use crate::limit::Limit;
 use crate::money::Money;
 use crate::refund::RefundSpec;
-use crate::transfer::{Fingerprint, Posting, RequestKey, TransferId, uuid_of};
+use crate::transfer::{Fingerprint, Front, Posting, RequestKey, TransferId, front_of, uuid_of};
 
 /// The most actions in one request.
 pub const MAX_ACTIONS: usize = 256;
@@ -42,14 +43,21 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key as the ledger stores it.
+    /// The key as the ledger stores it: the start of its hash, after the time of the client's key if that is a UUIDv7.
     pub fn request_key(&self) -> RequestKey {
         let hash = Sha256::new()
             .chain_update(self.caller.as_bytes())
             .chain_update((self.operation.len() as u64).to_be_bytes())
             .chain_update(self.operation.as_bytes())
             .chain_update(self.key.as_bytes());
-        RequestKey(uuid_of(hash))
+        RequestKey(uuid_of(hash, self.time()))
+    }
+
+    /// The time of the client's key, if that is a UUIDv7.
+    fn time(&self) -> Option<Front> {
+        let is_plain = self.key.len() == Hyphenated::LENGTH;
+        let id = is_plain.then(|| Uuid::try_parse(&self.key).ok()).flatten()?;
+        (id.get_version() == Some(Version::SortRand)).then(|| front_of(id))
     }
 
     /// The id of the transfer that a request with this key makes at `place`, counted from 0.

@@ -10,6 +10,7 @@ mod officer;
 use anyhow::Context as _;
 use chrono::Utc;
 use identity::audit::{Action, OperatorAct, Reason};
+use identity::officer::{Role as OfficerRole, RoleKind};
 use platform::db;
 use reports::officer::Appointment;
 use uuid::Uuid;
@@ -166,6 +167,19 @@ pub async fn appoint_supervisor(place: &Place, user_id: Uuid, reason: Reason) ->
         .context("the officer can't be written down")?;
     tracing::info!(operator = by.operator, user.id = %user_id, "supervisor appointed");
     Ok(())
+}
+
+/// Gives a person a role, on record; an agency's with its code.
+///
+/// # Errors
+/// When the role can't be given.
+pub async fn grant_role(
+    place: &Place,
+    (user_id, role, agency): (Uuid, RoleKind, Option<&str>),
+    reason: Reason,
+) -> anyhow::Result<()> {
+    let role = OfficerRole::try_new(role, agency, None)?;
+    officer::give(place, &identity::officer::Appointment { user_id, role }, &Why { reason }).await.map(|_| ())
 }
 
 /// Puts an act on record, in identity's database.

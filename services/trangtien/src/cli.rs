@@ -75,6 +75,12 @@ enum Command {
         /// Data folder of a running `trangtien up`.
         #[arg(long, value_name = "DIR", default_value = ".trangtien")]
         data_dir: PathBuf,
+        /// What is played.
+        #[arg(long, value_enum, default_value = "day")]
+        scenario: walkthrough::Scenario,
+        /// How many seconds a day of the flood takes; 0 plays it as fast as the city answers.
+        #[arg(long, value_name = "N", default_value = "60", value_parser = clap::value_parser!(u64).range(..=3_600))]
+        day_seconds: u64,
     },
     /// Prints the description of the whole API (OpenAPI).
     Openapi,
@@ -176,7 +182,10 @@ impl Cli {
                 );
                 Ok(())
             }
-            Command::Walkthrough { url, data_dir } => walkthrough::run(url, &data_dir).await,
+            Command::Walkthrough { url, data_dir, scenario, day_seconds } => {
+                let day = std::time::Duration::from_secs(day_seconds);
+                walkthrough::run(url, &data_dir, (scenario, day)).await
+            }
             Command::Openapi => {
                 println!("{}", serde_json::to_string_pretty(&run::document(up::settings::for_description()?).await?)?);
                 Ok(())

@@ -69,6 +69,9 @@ pub struct Secrets {
     pub database: Passwords,
     /// Identity's keys.
     pub identity: identity::config::Keys,
+    /// What the gauges of exercises sign in with.
+    #[serde(default)]
+    pub sensors: Secret,
     /// Credentials shared with the sandbox.
     pub sandbox: sandbox::Config,
 }
@@ -182,6 +185,9 @@ impl Folder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Secrets::generate(),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
+        if secrets.sensors.is_empty() {
+            secrets.sensors = Secret::new(generate_secret());
+        }
         if secrets.checkpoint.is_empty() {
             secrets.checkpoint = signing_key();
         }
@@ -236,6 +242,7 @@ impl Secrets {
                 retired_encryption: Vec::new(),
                 pin_pepper: key(),
             },
+            sensors: Secret::new(generate_secret()),
             sandbox: sandbox::Config::generate(),
         }
     }

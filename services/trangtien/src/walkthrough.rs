@@ -5,10 +5,13 @@
 //! or missing end right; bad input is refused in words; an operator sees it all in metrics that agree with the books.
 //! What phones receive is read from the sandbox.
 //!
+//! `--scenario flood` plays the flood night instead (see `flood`).
+//!
 //! It adds to whatever the city already holds and may be run again and again, also while others use the city.
 
 mod bill;
 mod citizen;
+mod flood;
 mod operator;
 mod person;
 mod refusal;
@@ -18,6 +21,7 @@ mod shop;
 mod top_up;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -33,11 +37,20 @@ const TOP_UP: u64 = 1_500_000;
 /// What the bowl costs, in đồng.
 const PRICE: u64 = 45_000;
 
-/// Walks through the city at `url`, or the one that runs in `data_dir`.
+/// What is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// The main job: a payment, bills, a field report, and what the operations centre sees of it.
+    Day,
+    /// The floods of October 2025, as an exercise: gauges, alarms, warnings, reports. On the city's own machine.
+    Flood,
+}
+
+/// Walks through the city at `url`, or the one that runs in `data_dir`; a day of the flood takes as long as it says.
 ///
 /// # Errors
 /// The first step that does not hold.
-pub async fn run(url: Option<Url>, data_dir: &Path) -> anyhow::Result<()> {
+pub async fn run(url: Option<Url>, data_dir: &Path, (scenario, day): (Scenario, Duration)) -> anyhow::Result<()> {
     let here = running(data_dir);
     // Whoever walks through a city that runs elsewhere is not on its machine.
     let on_its_machine = match (&url, &here) {
@@ -51,6 +64,12 @@ pub async fn run(url: Option<Url>, data_dir: &Path) -> anyhow::Result<()> {
     };
     let mut script = Script::new();
     let world = arrive(&mut script, url).await?;
+    if scenario == Scenario::Flood {
+        ensure!(on_its_machine, "the flood is played on the city's own machine (--data-dir)");
+        flood::night(&mut script, &world, (data_dir, day)).await?;
+        script.end();
+        return Ok(());
+    }
     let before = operator::counts(&world).await?;
     let buyer = citizen::sign_in(&mut script, &world).await?;
     let seller = shop::owner(&mut script, &world).await?;

@@ -54,15 +54,20 @@ pub struct Which {
 
 /// Gives a role.
 pub(super) async fn grant(place: &Place, post: &Post, why: &Why) -> anyhow::Result<()> {
-    let (appointment, by) = (post.appointment()?, why.by());
-    let act = by.act(Action::RoleGrant, appointment.role.to_string(), Some(post.user_id));
-    let new = officer::grant_as_operator(&place.pool(Role::Identity)?, &Clock::system(), &appointment, &act)
-        .await
-        .map_err(|problem| anyhow::anyhow!("{problem}"))
-        .context("the role can't be given")?;
+    let appointment = post.appointment()?;
+    let new = give(place, &appointment, why).await?;
     let how = if new { "now holds" } else { "held before and holds" };
     println!("{} {how} {}", post.user_id, appointment.role);
     Ok(())
+}
+
+/// Gives a role, on record; `false` when the person held it before.
+pub(super) async fn give(place: &Place, appointment: &Appointment, why: &Why) -> anyhow::Result<bool> {
+    let act = why.by().act(Action::RoleGrant, appointment.role.to_string(), Some(appointment.user_id));
+    officer::grant_as_operator(&place.pool(Role::Identity)?, &Clock::system(), appointment, &act)
+        .await
+        .map_err(|problem| anyhow::anyhow!("{problem}"))
+        .context("the role can't be given")
 }
 
 /// Takes a role.

@@ -16,6 +16,8 @@ use crate::listen::Bound;
 
 /// The bank of the city's list that the sandbox plays.
 pub const SANDBOX_BANK: &str = "VCB";
+/// The name under which the gauges of exercises sign in.
+pub const SENSOR_CLIENT: &str = "exercise-gauges";
 /// How long the sandbox's gateways may take to answer.
 const GATEWAY_TIMEOUT_MS: u64 = 3_000;
 /// When the sandbox's bank is asked for a callback that has not come.
@@ -66,6 +68,7 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
         token: push.token.clone(),
         timeout_ms: GATEWAY_TIMEOUT_MS,
     });
+    config.ioc.sensor_clients.insert(SENSOR_CLIENT, secrets.sensors.clone());
     // A demonstration shows its wall to everyone, unless somebody wants to see it guarded.
     if std::env::var_os("TRANGTIEN_IOC__PUBLIC_WALL").is_none() {
         config.ioc.public_wall = true;

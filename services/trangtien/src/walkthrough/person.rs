@@ -294,7 +294,8 @@ where
     }
 }
 
-async fn send(request: RequestBuilder) -> anyhow::Result<Answer> {
+/// Sends a request and reads the answer.
+pub(super) async fn send(request: RequestBuilder) -> anyhow::Result<Answer> {
     let answer = request.send().await?;
     let status = answer.status();
     let text = answer.text().await?;

@@ -23,9 +23,9 @@ const DONE: &str = "Đã vá mặt đường";
 pub(crate) const EVIDENCE: &[u8] = include_bytes!("evidence.png");
 
 /// Those who handle reports.
-struct Officers {
-    centre: Person,
-    agency: Person,
+pub(super) struct Officers {
+    pub(super) centre: Person,
+    pub(super) agency: Person,
 }
 
 /// A report from the citizen's phone to the rated result.
@@ -106,7 +106,7 @@ async fn appointed(script: &mut Script, world: &World, data_dir: &Path, report: 
 }
 
 /// The centre hands it on, the agency does it and shows evidence, the centre approves.
-async fn handled(script: &mut Script, officers: &Officers, report: &str) -> anyhow::Result<()> {
+pub(super) async fn handled(script: &mut Script, officers: &Officers, report: &str) -> anyhow::Result<()> {
     let Officers { centre, agency } = officers;
     script
         .step("the centre takes it up and hands it on", async {

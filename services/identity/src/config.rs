@@ -30,6 +30,8 @@ pub struct Config {
     pub caps: Caps,
     /// What one-time codes may cost the city in a day.
     pub budget: Budget,
+    /// The outside verifier of citizen numbers; without one nobody proves a number here.
+    pub ekyc: Option<EkycConfig>,
     /// How many PIN hashes run at once; each takes 19 MiB.
     pub pin_hashes_at_once: usize,
     /// How many trusted reverse proxies append to `X-Forwarded-For`; 0 takes the address of the connection.
@@ -47,10 +49,21 @@ impl Default for Config {
             lifetimes: Lifetimes::default(),
             caps: Caps::default(),
             budget: Budget::default(),
+            ekyc: None,
             pin_hashes_at_once: 4,
             trusted_proxies: 0,
         }
     }
+}
+
+/// The outside verifier of citizen numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EkycConfig {
+    /// Where it takes questions.
+    pub url: Url,
+    /// The bearer token that it knows us by.
+    pub token: Secret,
 }
 
 /// Secret keys, each at least 32 bytes, all different.

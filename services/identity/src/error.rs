@@ -11,6 +11,7 @@ use platform::problem::{
 
 pub use self::code::*;
 
+use crate::ekyc::number::NumberFault;
 use crate::officer::RoleFault;
 use crate::phone::PhoneFault;
 use crate::pin::strength::PinFault;
@@ -126,6 +127,21 @@ pub(crate) enum Error {
         /// Our time.
         now: DateTime<Utc>,
     },
+    /// No citizen number.
+    #[error(transparent)]
+    Number(#[from] NumberFault),
+    /// This city has no verifier.
+    #[error("no verifier of citizen numbers")]
+    EkycUnavailable,
+    /// A number is proved already.
+    #[error("a citizen number is proved already")]
+    EkycDone,
+    /// The verifier is being asked already.
+    #[error("the verifier is being asked")]
+    EkycPending,
+    /// Too many requests in a day.
+    #[error("too many requests to the verifier")]
+    EkycTooMany,
     /// The city's address is no name that passkeys could be bound to.
     #[error("passkeys are not available")]
     PasskeysUnavailable,
@@ -229,6 +245,11 @@ impl Error {
             Self::PinChanged => PIN_CHANGED,
             Self::PinCapped { .. } => PIN_TOO_MANY,
             Self::PinCooling { .. } => PIN_COOLING,
+            Self::Number(_) => CITIZEN_NUMBER_INVALID,
+            Self::EkycUnavailable => EKYC_UNAVAILABLE,
+            Self::EkycDone => EKYC_DONE,
+            Self::EkycPending => EKYC_PENDING,
+            Self::EkycTooMany => EKYC_TOO_MANY,
             Self::PasskeysUnavailable => PASSKEYS_UNAVAILABLE,
             Self::PasskeyMissing => PASSKEY_MISSING,
             Self::PasskeyRefused => PASSKEY_REFUSED,
@@ -275,6 +296,7 @@ impl From<Error> for Problem {
                 )
                 .with("tries_left", left),
             Error::PinWrong { retry_at: Some(retry_at) } => problem.with("retry_at", retry_at),
+            Error::Number(fault) => problem.with("reason", fault.reason()),
             Error::PinCooling { until } => problem.with("cooling_until", until),
             Error::DeviceSignatureStale { now } => problem.with("now", now),
             Error::Field { field, vi, en } => problem.detail(vi, en).with("field", field),

@@ -15,6 +15,7 @@
 //! | `key` | signing keys, their rotation, the JWKS |
 //! | `pin` | strength and delay (pure), argon2id |
 //! | `passkey` | passkeys and what they are asked |
+//! | `ekyc` | citizen numbers proved by an outside verifier; `ekyc::number` is pure |
 //! | `step_up` | proofs for one transaction; `step_up::transaction` is pure |
 //! | `vault` | everything that a configured key protects |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
@@ -35,6 +36,7 @@ mod citizen;
 pub mod city;
 pub mod config;
 mod device;
+mod ekyc;
 pub mod error;
 mod grpc;
 mod http;
@@ -58,10 +60,12 @@ mod vault;
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use platform::auth::Verifier;
 use platform::clock::Clock;
 use platform::db::Schema;
+use platform::idempotency;
+use platform::job::Runner;
 use platform::outbox::Relay;
 use platform::redis::RedisLink;
 use platform::service::{Context, DatabaseReady, KeysReady, Service};
@@ -85,6 +89,9 @@ pub const STREAM: &str = "identity";
 /// Identity's own migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
+/// How long answers to idempotency keys are kept.
+const KEY_LIFE: TimeDelta = TimeDelta::days(7);
+
 /// What identity is given.
 #[derive(Clone, Debug)]
 pub struct Deps {
@@ -101,6 +108,9 @@ pub enum BuildError {
     /// A secret is missing or weak.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// No client for outside parties can be made.
+    #[error("the way to the verifier can't be set up")]
+    Client(#[from] reqwest::Error),
 }
 
 /// The service: what every use case needs.
@@ -119,6 +129,8 @@ pub(crate) struct Identity {
     /// The name of this process.
     pub instance: String,
     pub hasher: pin::Hasher,
+    /// The outside verifier of citizen numbers, if there is one.
+    pub verifies: Option<Box<dyn ekyc::verifier::Verifier>>,
     /// The relying party of passkeys; none where the public URL has no name.
     pub passkeys: Option<webauthn_rs::Webauthn>,
 }
@@ -152,6 +164,7 @@ impl Identity {
             clients: openid::Clients::default(),
             instance: context.instance.clone(),
             hasher: pin::Hasher::new(config.pin_hashes_at_once),
+            verifies: verifier(&config)?,
             passkeys: passkey::relying_party(&context.public_url),
             config,
         })
@@ -165,10 +178,17 @@ impl Identity {
 pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let Deps { context } = deps;
     let identity = Arc::new(Identity::try_new(config, &context)?);
+    let jobs = Runner::new(&context, SCHEMA).on(ekyc::JOB, ekyc::EkycJob { identity: identity.clone() });
     Ok(Service {
         http: http::router(identity.clone()),
         grpc: Some(grpc::routes(identity.clone())),
-        tasks: vec![identity.key_task(), identity.prune_task(), Relay::of_outbox(&context, SCHEMA, STREAM).into_task()],
+        tasks: vec![
+            identity.key_task(),
+            identity.prune_task(),
+            Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
+            jobs.into_task(),
+            idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),
+        ],
         ready: vec![Arc::new(DatabaseReady(context.pool.clone())), Arc::new(KeysReady(context.verifier.clone()))],
         metrics: context.metrics,
     })
@@ -185,6 +205,13 @@ pub async fn rotate_keys(mut config: Config, deps: Deps, act: &OperatorAct) -> R
         .map_err(|error| platform::problem::Problem::new(platform::problem::INTERNAL).source(error))?;
     identity.rotate_keys(Urgency::Now, &act.behest()).await?;
     Ok(())
+}
+
+/// The way to the outside verifier of citizen numbers.
+fn verifier(config: &Config) -> Result<Option<Box<dyn ekyc::verifier::Verifier>>, BuildError> {
+    let Some(settings) = &config.ekyc else { return Ok(None) };
+    let verifier = ekyc::verifier::HttpVerifier::try_new(settings.url.clone(), settings.token.clone())?;
+    Ok(Some(Box::new(verifier)))
 }
 
 /// Which numbers may sign in: the configured region, else the city's.

@@ -14,6 +14,7 @@ pub(crate) struct Meter {
     refreshes: IntCounterVec,
     pin_checks: IntCounterVec,
     step_ups: IntCounterVec,
+    ekyc: IntCounterVec,
     key_rotations: IntCounterVec,
 }
 
@@ -37,6 +38,7 @@ impl Meter {
             sessions_ended: metrics.counter("sessions_ended_total", "Sessions ended before their time.", &["reason"]),
             refreshes: metrics.counter("refreshes_total", "Uses of refresh tokens.", &["outcome"]),
             pin_checks: metrics.counter("pin_checks_total", "Checks of PINs.", &["outcome"]),
+            ekyc: metrics.counter("ekyc_total", "Requests to the verifier that were decided.", &["outcome"]),
             step_ups: metrics.counter("step_ups_total", "Proofs asked for by citizens.", &["method", "outcome"]),
             key_rotations: metrics.counter("key_rotations_total", "Signing keys that took over.", &[]),
         }
@@ -85,6 +87,11 @@ impl Meter {
     /// A PIN was checked.
     pub(crate) fn pin_check(&self, outcome: &str) {
         self.pin_checks.with_label_values(&[outcome]).inc();
+    }
+
+    /// A request to the verifier was decided: `verified`, or why not.
+    pub(crate) fn ekyc(&self, outcome: &str) {
+        self.ekyc.with_label_values(&[outcome]).inc();
     }
 
     /// A proof was asked for: `proved` or `refused`.

@@ -1,6 +1,7 @@
 //! What the tests of this crate share: a private database, a private Redis, a clock that moves, and short ways to sign in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use platform::auth::{Principal, Verifier};
@@ -22,6 +23,19 @@ use crate::error::Error;
 use crate::session::{Opened, Opening, Seat};
 use crate::vault::Vault;
 use crate::{DatabaseKeySource, Identity, MIGRATOR, SCHEMA, http};
+
+/// The longest wait for something to become true.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Waits until a condition holds.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "in time: {what}");
+}
 
 /// A configuration with secrets of its own.
 pub(crate) fn config() -> Config {

@@ -69,6 +69,8 @@ pub(crate) struct Vault {
     phone: hmac::Key,
     cap: hmac::Key,
     address: hmac::Key,
+    number: hmac::Key,
+    request: hmac::Key,
     /// The first tags; all verify. In the order of `sealers`.
     refresh: Vec<hmac::Key>,
     pin: hmac::Key,
@@ -101,6 +103,8 @@ impl Vault {
             phone: mac_key(&keys.phone_hmac, "identity phone look-up"),
             cap: mac_key(&keys.phone_hmac, "identity cap"),
             address: mac_key(&keys.phone_hmac, "identity audit address"),
+            number: mac_key(&keys.phone_hmac, "identity citizen number look-up"),
+            request: mac_key(&keys.phone_hmac, "identity request fingerprint"),
             refresh: encryption().map(|secret| mac_key(secret, "identity refresh token")).collect(),
             pin: mac_key(&keys.pin_pepper, "identity pin pepper"),
             subject: mac_key(&keys.phone_hmac, "identity pairwise subject"),
@@ -111,6 +115,16 @@ impl Vault {
     /// The look-up digest of an E.164 number.
     pub(crate) fn phone_digest(&self, e164: &str) -> Digest {
         mac(&self.phone, &[e164.as_bytes()])
+    }
+
+    /// The look-up digest of a citizen identity number.
+    pub(crate) fn number_digest(&self, number: &str) -> Digest {
+        mac(&self.number, &[number.as_bytes()])
+    }
+
+    /// What is kept of the fingerprint of a request whose words could be found by trying.
+    pub(crate) fn fingerprint(&self, plain: &[u8]) -> Digest {
+        mac(&self.request, &[plain])
     }
 
     /// Names a bucket of a cap without telling whose it is: 128 bits in hexadecimal.

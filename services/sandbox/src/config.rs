@@ -24,6 +24,23 @@ pub struct Config {
     pub sms: SmsConfig,
     /// The push gateway.
     pub push: PushConfig,
+    /// The verifier of citizen numbers; fresh where a configuration was written before there was one.
+    #[serde(default = "EkycConfig::generate")]
+    pub ekyc: EkycConfig,
+}
+
+/// Credentials of the verifier of citizen numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EkycConfig {
+    /// The bearer token of its one customer.
+    pub token: Secret,
+}
+
+impl EkycConfig {
+    fn generate() -> Self {
+        Self { token: random_secret() }
+    }
 }
 
 /// Credentials of the bank and its one partner.
@@ -90,6 +107,7 @@ impl Config {
             billers: Billers::default(),
             sms: SmsConfig { token: random_secret() },
             push: PushConfig { project: "trangtien-sandbox".to_owned(), token: random_secret() },
+            ekyc: EkycConfig::generate(),
         }
     }
 }

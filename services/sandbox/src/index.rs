@@ -31,7 +31,15 @@ const OFFERS: &[(&str, &str)] = &[
     ("POST /gateways/fcm/v1/projects/{project}/messages:send", "bearer: a push message in FCM's HTTP v1 form"),
     ("GET /push?token=&limit=", "push messages received, newest first"),
     (
-        "GET, POST, DELETE /bank/faults, /billers/{code}/faults, /sms/faults, /push/faults",
+        "POST /gateways/ekyc/v1/verifications",
+        "bearer: {request_id, citizen_number, full_name, date_of_birth}; {result}",
+    ),
+    (
+        "POST /ekyc/people",
+        "{citizen_number, full_name?, date_of_birth?}: whose a number is; nobody's without a name, else the first one's who claims it",
+    ),
+    (
+        "GET, POST, DELETE /bank/faults, /billers/{code}/faults, /sms/faults, /push/faults, /ekyc/faults",
         "read, set or clear what goes wrong: \
         {delay_ms, error_rate, timeout, error_after_effect, duplicate, drop_callback, callback_delay_ms, times}",
     ),

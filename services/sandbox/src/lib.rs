@@ -1,4 +1,4 @@
-//! The outside world for demos and tests: a bank, billers, an SMS gateway and a push gateway, in memory.
+//! The outside world for demos and tests: a bank, billers, an SMS gateway, a push gateway and a verifier of citizen numbers, in memory.
 //!
 //! Services reach it over HTTP only and never link it; the command and the tests start it.
 //!
@@ -8,6 +8,7 @@
 //! | `biller` | utilities that bill what their customers used, by the city's dated tariffs, and record payments |
 //! | `sms` | an SMS gateway with delivery receipts |
 //! | `push` | a push gateway in the form of FCM's HTTP v1 interface |
+//! | `ekyc` | a verifier of citizen identity numbers |
 //! | `fault` | what goes wrong with each of them, when a test asks for it |
 //! | `signature` | the signatures of the bank and the billers, both ways |
 //! | `journal` | what a partner asked for, once per id |
@@ -23,6 +24,7 @@ mod bank;
 mod biller;
 mod callback;
 mod config;
+mod ekyc;
 mod fault;
 mod index;
 mod journal;
@@ -43,7 +45,7 @@ use tokio::task::JoinSet;
 
 pub use bank::{CLOSED_ACCOUNT, OPENING_BALANCE, POOR_ACCOUNT, RICH_ACCOUNTS};
 pub use biller::{Billers, check_city};
-pub use config::{BankConfig, BillerConfig, Config, PushConfig, SmsConfig};
+pub use config::{BankConfig, BillerConfig, Config, EkycConfig, PushConfig, SmsConfig};
 pub use push::DEAD_TOKEN_PREFIX;
 pub use signature::{MAX_AGE, PARTNER_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
@@ -96,6 +98,7 @@ fn routes(world: world::World) -> Router {
         .merge(biller::routes())
         .merge(sms::routes())
         .merge(push::routes())
+        .merge(ekyc::routes())
         .fallback(index::unknown_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(world)

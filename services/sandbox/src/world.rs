@@ -14,6 +14,7 @@ use crate::bank::Bank;
 use crate::biller::{Book, Profile};
 use crate::callback::{Callback, Callbacks};
 use crate::config::Config;
+use crate::ekyc::Registry;
 use crate::fault::{CallbackCourse, FaultSlot};
 use crate::push::PushGateway;
 use crate::sms::SmsGateway;
@@ -40,6 +41,8 @@ struct Inner {
     sms_faults: FaultSlot,
     push: Mutex<PushGateway>,
     push_faults: FaultSlot,
+    people: Mutex<Registry>,
+    ekyc_faults: FaultSlot,
 }
 
 /// One biller: who it is, its books, and what goes wrong with it.
@@ -77,6 +80,8 @@ impl World {
             sms_faults: FaultSlot::default(),
             push: Mutex::new(PushGateway::new()),
             push_faults: FaultSlot::default(),
+            people: Mutex::new(Registry::new()),
+            ekyc_faults: FaultSlot::default(),
         }))
     }
 
@@ -134,6 +139,14 @@ impl World {
 
     pub(crate) fn push_faults(&self) -> &FaultSlot {
         &self.0.push_faults
+    }
+
+    pub(crate) fn people(&self) -> MutexGuard<'_, Registry> {
+        self.0.people.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ekyc_faults(&self) -> &FaultSlot {
+        &self.0.ekyc_faults
     }
 
     /// Waits for running callbacks, at most [`FINISH_WITHIN`].

@@ -55,6 +55,12 @@ pub enum Action {
     PinReset,
     /// A transaction was proved; the object is the proof's id, the reason how.
     StepUp,
+    /// The verifier of citizen numbers was asked; the object is the request.
+    EkycAsk,
+    /// It said something; the reason is what.
+    EkycDecide,
+    /// A citizen rose to a tier; the object is its number.
+    TierChange,
     /// A passkey was registered.
     PasskeyAdd,
     /// A passkey was forgotten.
@@ -103,6 +109,9 @@ impl Action {
             Self::PinChange => "pin.change",
             Self::PinReset => "pin.reset",
             Self::StepUp => "step-up.prove",
+            Self::EkycAsk => "ekyc.ask",
+            Self::EkycDecide => "ekyc.decide",
+            Self::TierChange => "tier.change",
             Self::PasskeyAdd => "passkey.add",
             Self::PasskeyRemove => "passkey.remove",
             Self::KeyMake => "key.make",

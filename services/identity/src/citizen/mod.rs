@@ -9,7 +9,7 @@ use platform::http::Language;
 use platform::typed_id;
 use sqlx::PgConnection;
 
-pub(crate) use sql::lock;
+pub(crate) use sql::{find, lock, raise_tier};
 
 use crate::Identity;
 use crate::audit::{self, Action, Entry, Origin};
@@ -120,6 +120,13 @@ impl DisplayName {
     }
 }
 
+impl DisplayName {
+    /// The name; keep it out of logs.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::fmt::Debug for DisplayName {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("DisplayName(…)")
@@ -162,7 +169,8 @@ impl Row {
         })
     }
 
-    fn key(&self, vault: &Vault) -> Result<Sealer, Error> {
+    /// The person's own key.
+    pub(crate) fn key(&self, vault: &Vault) -> Result<Sealer, Error> {
         Ok(vault.personal_key(Place::new(DATA_KEY, self.id), &self.data_key)?)
     }
 }
@@ -200,7 +208,7 @@ impl Identity {
 
     /// A citizen.
     pub(crate) async fn citizen(&self, id: CitizenId) -> Result<Citizen, Error> {
-        let row = sql::find(&mut *self.pool.acquire().await?, id).await?.ok_or(Error::NotFound)?;
+        let row = find(&mut *self.pool.acquire().await?, id).await?.ok_or(Error::NotFound)?;
         row.open(self)
     }
 

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{CitizenId, Row};
+use super::{CitizenId, Row, Tier};
 use crate::vault::Digest;
 
 /// The citizen, unlocked.
-pub(super) async fn find(conn: &mut PgConnection, id: CitizenId) -> Result<Option<Row>, sqlx::Error> {
+pub(crate) async fn find(conn: &mut PgConnection, id: CitizenId) -> Result<Option<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: CitizenId", data_key, phone, display_name, language, tier, version, created_at,
@@ -75,6 +75,24 @@ pub(super) async fn insert(conn: &mut PgConnection, row: &Row, phone: &Digest) -
     .execute(conn)
     .await?;
     Ok(result.rows_affected() == 1)
+}
+
+/// Lets a citizen rise to a tier; `false` when they are there already, or higher.
+pub(crate) async fn raise_tier(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    tier: Tier,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE identity.citizen SET tier = $2, version = version + 1, updated_at = $3 WHERE id = $1 AND tier < $2",
+        citizen.uuid(),
+        tier.number(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Stores a changed profile.

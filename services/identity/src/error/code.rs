@@ -151,6 +151,33 @@ pub const DEVICE_SIGNATURE_STALE: Code = Code::new(
     "Chữ ký quá cũ hoặc đồng hồ thiết bị sai",
     "The signature is too old, or the device's clock is wrong",
 );
+/// Not a citizen number, or not one of that day of birth.
+pub const CITIZEN_NUMBER_INVALID: Code = Code::new(
+    "citizen-number-invalid",
+    422,
+    "Số định danh cá nhân không hợp lệ",
+    "This is not a citizen identity number of that day of birth",
+);
+/// This city has no verifier.
+pub const EKYC_UNAVAILABLE: Code = Code::new(
+    "ekyc-unavailable",
+    503,
+    "Thành phố này chưa hỗ trợ xác thực số định danh",
+    "This city can't verify citizen numbers yet",
+);
+/// A number is proved already.
+pub const EKYC_DONE: Code =
+    Code::new("ekyc-done", 409, "Số định danh đã được xác thực", "A citizen number is proved already");
+/// The verifier is being asked already.
+pub const EKYC_PENDING: Code =
+    Code::new("ekyc-pending", 409, "Đang chờ kết quả xác thực", "The verifier is being asked already");
+/// Too many requests in a day.
+pub const EKYC_TOO_MANY: Code = Code::new(
+    "ekyc-too-many",
+    429,
+    "Đã yêu cầu xác thực quá nhiều lần hôm nay",
+    "The verifier was asked too often today",
+);
 /// The city's address is no name that passkeys could be bound to.
 pub const PASSKEYS_UNAVAILABLE: Code = Code::new(
     "passkeys-unavailable",
@@ -227,6 +254,11 @@ pub const ALL: &[Code] = &[
     PIN_CHANGED,
     PIN_TOO_MANY,
     PIN_COOLING,
+    CITIZEN_NUMBER_INVALID,
+    EKYC_UNAVAILABLE,
+    EKYC_DONE,
+    EKYC_PENDING,
+    EKYC_TOO_MANY,
     PASSKEYS_UNAVAILABLE,
     PASSKEY_MISSING,
     PASSKEY_REFUSED,

@@ -9,6 +9,7 @@ mod address;
 mod client;
 mod consent;
 mod device;
+mod ekyc;
 mod hidden;
 mod me;
 mod officer;
@@ -48,6 +49,7 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(me::show, me::edit))
         .routes(routes!(pin::set))
         .routes(routes!(step_up::prove))
+        .routes(routes!(ekyc::show, ekyc::ask))
         .routes(routes!(passkey::challenge))
         .routes(routes!(passkey::begin))
         .routes(routes!(passkey::finish, passkey::list))

@@ -44,6 +44,10 @@ impl Call<'_> {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
+    pub(super) fn key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
     fn header(mut self, name: &str, value: &str) -> Self {
         self.builder = self.builder.header(name, value);
         self

@@ -5,6 +5,7 @@ mod audit;
 mod build;
 mod cap;
 mod device;
+mod ekyc;
 mod grpc;
 mod http;
 mod key;

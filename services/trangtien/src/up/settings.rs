@@ -56,6 +56,10 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
         };
         config.wallet.billers.insert(code.to_owned(), settings);
     }
+    config.identity.ekyc = Some(identity::config::EkycConfig {
+        url: outside("/gateways/ekyc/v1/verifications")?,
+        token: secrets.sandbox.ekyc.token.clone(),
+    });
     let (sms, push) = (&secrets.sandbox.sms, &secrets.sandbox.push);
     config.notifications.sms = Some(notifications::SmsConfig {
         url: outside("/gateways/sms/v1/messages")?,

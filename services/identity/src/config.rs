@@ -32,6 +32,8 @@ pub struct Config {
     pub budget: Budget,
     /// The outside verifier of citizen numbers; without one nobody proves a number here.
     pub ekyc: Option<EkycConfig>,
+    /// VNeID; without it nobody links an account.
+    pub vneid: Option<VneidConfig>,
     /// How many PIN hashes run at once; each takes 19 MiB.
     pub pin_hashes_at_once: usize,
     /// How many trusted reverse proxies append to `X-Forwarded-For`; 0 takes the address of the connection.
@@ -50,6 +52,7 @@ impl Default for Config {
             caps: Caps::default(),
             budget: Budget::default(),
             ekyc: None,
+            vneid: None,
             pin_hashes_at_once: 4,
             trusted_proxies: 0,
         }
@@ -64,6 +67,20 @@ pub struct EkycConfig {
     pub url: Url,
     /// The bearer token that it knows us by.
     pub token: Secret,
+}
+
+/// VNeID, an upstream OpenID provider.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VneidConfig {
+    /// Its issuer; the discovery document lies below.
+    pub issuer: Url,
+    /// What it knows us by.
+    pub client_id: String,
+    /// Our secret there.
+    pub client_secret: Secret,
+    /// Where it sends citizens back: a link that opens the app.
+    pub redirect_uri: Url,
 }
 
 /// Secret keys, each at least 32 bytes, all different.

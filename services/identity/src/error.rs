@@ -11,11 +11,13 @@ use platform::problem::{
 
 pub use self::code::*;
 
+use crate::ekyc::NumberConflict;
 use crate::ekyc::number::NumberFault;
 use crate::officer::RoleFault;
 use crate::phone::PhoneFault;
 use crate::pin::strength::PinFault;
 use crate::vault::Unsealable;
+use crate::vneid::LinkConflict;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -142,6 +144,18 @@ pub(crate) enum Error {
     /// Too many requests in a day.
     #[error("too many requests to the verifier")]
     EkycTooMany,
+    /// VNeID does not answer, or this city is not connected to it.
+    #[error("VNeID is not available")]
+    VneidUnavailable,
+    /// VNeID does not vouch for the citizen.
+    #[error("VNeID does not vouch")]
+    VneidRefused,
+    /// No such visit waits in this session.
+    #[error("no such visit to VNeID")]
+    VneidStateUnknown,
+    /// The account at VNeID can't be this citizen's.
+    #[error("an account at VNeID can't be linked")]
+    Link(LinkConflict),
     /// The city's address is no name that passkeys could be bound to.
     #[error("passkeys are not available")]
     PasskeysUnavailable,
@@ -250,6 +264,13 @@ impl Error {
             Self::EkycDone => EKYC_DONE,
             Self::EkycPending => EKYC_PENDING,
             Self::EkycTooMany => EKYC_TOO_MANY,
+            Self::VneidUnavailable => VNEID_UNAVAILABLE,
+            Self::VneidRefused => VNEID_REFUSED,
+            Self::VneidStateUnknown => VNEID_STATE_UNKNOWN,
+            Self::Link(LinkConflict::Taken) => VNEID_TAKEN,
+            Self::Link(LinkConflict::Differs) => VNEID_DIFFERS,
+            Self::Link(LinkConflict::Number(NumberConflict::Taken)) => NUMBER_TAKEN,
+            Self::Link(LinkConflict::Number(NumberConflict::Differs)) => NUMBER_DIFFERS,
             Self::PasskeysUnavailable => PASSKEYS_UNAVAILABLE,
             Self::PasskeyMissing => PASSKEY_MISSING,
             Self::PasskeyRefused => PASSKEY_REFUSED,
@@ -296,6 +317,7 @@ impl From<Error> for Problem {
                 )
                 .with("tries_left", left),
             Error::PinWrong { retry_at: Some(retry_at) } => problem.with("retry_at", retry_at),
+            Error::VneidUnavailable => problem.retry_after(30),
             Error::Number(fault) => problem.with("reason", fault.reason()),
             Error::PinCooling { until } => problem.with("cooling_until", until),
             Error::DeviceSignatureStale { now } => problem.with("now", now),

@@ -16,6 +16,7 @@
 //! | `pin` | strength and delay (pure), argon2id |
 //! | `passkey` | passkeys and what they are asked |
 //! | `ekyc` | citizen numbers proved by an outside verifier; `ekyc::number` is pure |
+//! | `vneid` | visits to VNeID, and links to accounts there |
 //! | `step_up` | proofs for one transaction; `step_up::transaction` is pure |
 //! | `vault` | everything that a configured key protects |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
@@ -56,6 +57,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod vault;
+mod vneid;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -109,7 +111,7 @@ pub enum BuildError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// No client for outside parties can be made.
-    #[error("the way to the verifier can't be set up")]
+    #[error("the ways to outside parties can't be set up")]
     Client(#[from] reqwest::Error),
 }
 
@@ -131,6 +133,8 @@ pub(crate) struct Identity {
     pub hasher: pin::Hasher,
     /// The outside verifier of citizen numbers, if there is one.
     pub verifies: Option<Box<dyn ekyc::verifier::Verifier>>,
+    /// VNeID, if this city is connected to it.
+    pub vneid: Option<Box<dyn vneid::provider::Provider>>,
     /// The relying party of passkeys; none where the public URL has no name.
     pub passkeys: Option<webauthn_rs::Webauthn>,
 }
@@ -165,6 +169,7 @@ impl Identity {
             instance: context.instance.clone(),
             hasher: pin::Hasher::new(config.pin_hashes_at_once),
             verifies: verifier(&config)?,
+            vneid: provider(&config)?,
             passkeys: passkey::relying_party(&context.public_url),
             config,
         })
@@ -212,6 +217,12 @@ fn verifier(config: &Config) -> Result<Option<Box<dyn ekyc::verifier::Verifier>>
     let Some(settings) = &config.ekyc else { return Ok(None) };
     let verifier = ekyc::verifier::HttpVerifier::try_new(settings.url.clone(), settings.token.clone())?;
     Ok(Some(Box::new(verifier)))
+}
+
+/// The way to VNeID.
+fn provider(config: &Config) -> Result<Option<Box<dyn vneid::provider::Provider>>, BuildError> {
+    let Some(settings) = &config.vneid else { return Ok(None) };
+    Ok(Some(Box::new(vneid::provider::HttpProvider::try_new(settings.clone())?)))
 }
 
 /// Which numbers may sign in: the configured region, else the city's.

@@ -25,7 +25,11 @@ impl Identity {
         for _ in 0..MAX_ROUNDS {
             let challenges = challenge::prune(&self.pool, now, pause_over, BATCH).await?;
             let sessions = session::prune(&self.pool, now, BATCH).await?;
-            let challenges = challenges.max(crate::passkey::prune(&self.pool, now, BATCH).await?);
+            let challenges = challenges.max(
+                crate::passkey::prune(&self.pool, now, BATCH)
+                    .await?
+                    .max(crate::vneid::prune(&self.pool, now, BATCH).await?),
+            );
             let revocations = revocation::prune(&self.pool, now, BATCH).await?;
             let codes = openid::prune(&self.pool, now, BATCH).await?;
             if challenges.max(sessions).max(revocations).max(codes) < BATCH.unsigned_abs() {

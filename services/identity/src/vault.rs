@@ -70,6 +70,7 @@ pub(crate) struct Vault {
     cap: hmac::Key,
     address: hmac::Key,
     number: hmac::Key,
+    outside: hmac::Key,
     request: hmac::Key,
     /// The first tags; all verify. In the order of `sealers`.
     refresh: Vec<hmac::Key>,
@@ -103,6 +104,7 @@ impl Vault {
             phone: mac_key(&keys.phone_hmac, "identity phone look-up"),
             cap: mac_key(&keys.phone_hmac, "identity cap"),
             address: mac_key(&keys.phone_hmac, "identity audit address"),
+            outside: mac_key(&keys.phone_hmac, "identity outside account"),
             number: mac_key(&keys.phone_hmac, "identity citizen number look-up"),
             request: mac_key(&keys.phone_hmac, "identity request fingerprint"),
             refresh: encryption().map(|secret| mac_key(secret, "identity refresh token")).collect(),
@@ -120,6 +122,11 @@ impl Vault {
     /// The look-up digest of a citizen identity number.
     pub(crate) fn number_digest(&self, number: &str) -> Digest {
         mac(&self.number, &[number.as_bytes()])
+    }
+
+    /// The look-up digest of somebody's account at another provider of identities.
+    pub(crate) fn outside_digest(&self, issuer: &str, subject: &str) -> Digest {
+        mac(&self.outside, &[issuer.as_bytes(), subject.as_bytes()])
     }
 
     /// What is kept of the fingerprint of a request whose words could be found by trying.

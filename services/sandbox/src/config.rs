@@ -27,6 +27,25 @@ pub struct Config {
     /// The verifier of citizen numbers; fresh where a configuration was written before there was one.
     #[serde(default = "EkycConfig::generate")]
     pub ekyc: EkycConfig,
+    /// VNeID; fresh where a configuration was written before there was one.
+    #[serde(default = "VneidConfig::generate")]
+    pub vneid: VneidConfig,
+}
+
+/// Credentials of VNeID's one client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VneidConfig {
+    /// What the client calls itself.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: Secret,
+}
+
+impl VneidConfig {
+    fn generate() -> Self {
+        Self { client_id: PARTNER.to_owned(), client_secret: random_secret() }
+    }
 }
 
 /// Credentials of the verifier of citizen numbers.
@@ -108,6 +127,7 @@ impl Config {
             sms: SmsConfig { token: random_secret() },
             push: PushConfig { project: "trangtien-sandbox".to_owned(), token: random_secret() },
             ekyc: EkycConfig::generate(),
+            vneid: VneidConfig::generate(),
         }
     }
 }

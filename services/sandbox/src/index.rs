@@ -39,7 +39,12 @@ const OFFERS: &[(&str, &str)] = &[
         "{citizen_number, full_name?, date_of_birth?}: whose a number is; nobody's without a name, else the first one's who claims it",
     ),
     (
-        "GET, POST, DELETE /bank/faults, /billers/{code}/faults, /sms/faults, /push/faults, /ekyc/faults",
+        "GET /vneid/.well-known/openid-configuration",
+        "VNeID as an OpenID provider: code flow, PKCE; `login_hint` says who visits",
+    ),
+    ("POST /vneid/people", "{citizen_number, full_name, subject?}: somebody with an account at VNeID"),
+    (
+        "GET, POST, DELETE /bank/faults, /billers/{code}/faults, /sms/faults, /push/faults, /ekyc/faults, /vneid/faults",
         "read, set or clear what goes wrong: \
         {delay_ms, error_rate, timeout, error_after_effect, duplicate, drop_callback, callback_delay_ms, times}",
     ),

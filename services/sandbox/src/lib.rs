@@ -1,4 +1,4 @@
-//! The outside world for demos and tests: a bank, billers, an SMS gateway, a push gateway and a verifier of citizen numbers, in memory.
+//! The outside world for demos and tests: a bank, billers, an SMS gateway, a push gateway, a verifier of citizen numbers and VNeID, in memory.
 //!
 //! Services reach it over HTTP only and never link it; the command and the tests start it.
 //!
@@ -9,6 +9,7 @@
 //! | `sms` | an SMS gateway with delivery receipts |
 //! | `push` | a push gateway in the form of FCM's HTTP v1 interface |
 //! | `ekyc` | a verifier of citizen identity numbers |
+//! | `vneid` | the national identity app as an OpenID provider |
 //! | `fault` | what goes wrong with each of them, when a test asks for it |
 //! | `signature` | the signatures of the bank and the billers, both ways |
 //! | `journal` | what a partner asked for, once per id |
@@ -34,6 +35,7 @@ mod refusal;
 mod ring;
 mod signature;
 mod sms;
+mod vneid;
 mod world;
 
 use axum::Router;
@@ -45,7 +47,7 @@ use tokio::task::JoinSet;
 
 pub use bank::{CLOSED_ACCOUNT, OPENING_BALANCE, POOR_ACCOUNT, RICH_ACCOUNTS};
 pub use biller::{Billers, check_city};
-pub use config::{BankConfig, BillerConfig, Config, EkycConfig, PushConfig, SmsConfig};
+pub use config::{BankConfig, BillerConfig, Config, EkycConfig, PushConfig, SmsConfig, VneidConfig};
 pub use push::DEAD_TOKEN_PREFIX;
 pub use signature::{MAX_AGE, PARTNER_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
@@ -99,6 +101,7 @@ fn routes(world: world::World) -> Router {
         .merge(sms::routes())
         .merge(push::routes())
         .merge(ekyc::routes())
+        .merge(vneid::routes())
         .fallback(index::unknown_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(world)

@@ -18,6 +18,7 @@ use crate::ekyc::Registry;
 use crate::fault::{CallbackCourse, FaultSlot};
 use crate::push::PushGateway;
 use crate::sms::SmsGateway;
+use crate::vneid::Provider;
 
 /// Callbacks that are still to come, at most; what would lead to more is refused until some are done.
 const MAX_PENDING: usize = 50_000;
@@ -43,6 +44,8 @@ struct Inner {
     push_faults: FaultSlot,
     people: Mutex<Registry>,
     ekyc_faults: FaultSlot,
+    vneid: Mutex<Provider>,
+    vneid_faults: FaultSlot,
 }
 
 /// One biller: who it is, its books, and what goes wrong with it.
@@ -82,6 +85,8 @@ impl World {
             push_faults: FaultSlot::default(),
             people: Mutex::new(Registry::new()),
             ekyc_faults: FaultSlot::default(),
+            vneid: Mutex::new(Provider::new()),
+            vneid_faults: FaultSlot::default(),
         }))
     }
 
@@ -147,6 +152,14 @@ impl World {
 
     pub(crate) fn ekyc_faults(&self) -> &FaultSlot {
         &self.0.ekyc_faults
+    }
+
+    pub(crate) fn vneid(&self) -> MutexGuard<'_, Provider> {
+        self.0.vneid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn vneid_faults(&self) -> &FaultSlot {
+        &self.0.vneid_faults
     }
 
     /// Waits for running callbacks, at most [`FINISH_WITHIN`].

@@ -59,6 +59,8 @@ pub enum Action {
     EkycAsk,
     /// It said something; the reason is what.
     EkycDecide,
+    /// An account was linked to one at VNeID.
+    VneidLink,
     /// A citizen rose to a tier; the object is its number.
     TierChange,
     /// A passkey was registered.
@@ -111,6 +113,7 @@ impl Action {
             Self::StepUp => "step-up.prove",
             Self::EkycAsk => "ekyc.ask",
             Self::EkycDecide => "ekyc.decide",
+            Self::VneidLink => "vneid.link",
             Self::TierChange => "tier.change",
             Self::PasskeyAdd => "passkey.add",
             Self::PasskeyRemove => "passkey.remove",

@@ -109,6 +109,8 @@ impl Said {
 pub(crate) enum Source {
     /// The outside verifier.
     Ekyc,
+    /// VNeID.
+    Vneid,
 }
 
 impl Source {
@@ -116,6 +118,7 @@ impl Source {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ekyc => "ekyc",
+            Self::Vneid => "vneid",
         }
     }
 }

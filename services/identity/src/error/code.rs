@@ -178,6 +178,39 @@ pub const EKYC_TOO_MANY: Code = Code::new(
     "Đã yêu cầu xác thực quá nhiều lần hôm nay",
     "The verifier was asked too often today",
 );
+/// VNeID does not answer, or this city is not connected to it.
+pub const VNEID_UNAVAILABLE: Code =
+    Code::new("vneid-unavailable", 503, "Chưa kết nối được với VNeID", "VNeID can't be reached");
+/// VNeID does not vouch for the citizen.
+pub const VNEID_REFUSED: Code =
+    Code::new("vneid-refused", 403, "VNeID không xác nhận danh tính này", "VNeID does not vouch for you");
+/// No such visit waits in this session.
+pub const VNEID_STATE_UNKNOWN: Code = Code::new(
+    "vneid-state-unknown",
+    422,
+    "Lượt đăng nhập VNeID đã hết hạn hoặc không thuộc phiên này",
+    "This visit to VNeID is over, or is not of this session",
+);
+/// The account at VNeID is linked to another account here.
+pub const VNEID_TAKEN: Code = Code::new(
+    "vneid-taken",
+    409,
+    "Tài khoản VNeID này đã liên kết với người khác",
+    "This account at VNeID is linked to somebody else",
+);
+/// This account is linked to another one at VNeID.
+pub const VNEID_DIFFERS: Code = Code::new(
+    "vneid-differs",
+    409,
+    "Bạn đã liên kết với một tài khoản VNeID khác",
+    "You are linked to another account at VNeID",
+);
+/// Another account has the citizen number.
+pub const NUMBER_TAKEN: Code =
+    Code::new("number-taken", 409, "Số định danh này đã có tài khoản", "Another account has this citizen number");
+/// This account has another citizen number.
+pub const NUMBER_DIFFERS: Code =
+    Code::new("number-differs", 409, "Số định danh khác với số đã xác thực", "You have proved another citizen number");
 /// The city's address is no name that passkeys could be bound to.
 pub const PASSKEYS_UNAVAILABLE: Code = Code::new(
     "passkeys-unavailable",
@@ -259,6 +292,13 @@ pub const ALL: &[Code] = &[
     EKYC_DONE,
     EKYC_PENDING,
     EKYC_TOO_MANY,
+    VNEID_UNAVAILABLE,
+    VNEID_REFUSED,
+    VNEID_STATE_UNKNOWN,
+    VNEID_TAKEN,
+    VNEID_DIFFERS,
+    NUMBER_TAKEN,
+    NUMBER_DIFFERS,
     PASSKEYS_UNAVAILABLE,
     PASSKEY_MISSING,
     PASSKEY_REFUSED,

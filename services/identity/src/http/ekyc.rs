@@ -13,8 +13,11 @@ use utoipa::ToSchema;
 use super::address::ClientAddress;
 use super::hidden::Hidden;
 use super::{App, origin, private};
+use crate::Identity;
+use crate::citizen::CitizenId;
 use crate::ekyc::number::Sex;
 use crate::ekyc::{EkycId, Request, Said, Standing, State as EkycState};
+use crate::error::Error;
 
 /// What a citizen says of themself, as it stands on the identity card.
 #[derive(Deserialize, ToSchema)]
@@ -72,6 +75,8 @@ pub(super) struct EkycView {
     proved: Option<ProvedNumberView>,
     /// What the verifier was asked last, if it was.
     request: Option<EkycRequestView>,
+    /// Whether the account is linked to one at VNeID.
+    vneid_linked: bool,
 }
 
 impl From<Request> for EkycRequestView {
@@ -81,15 +86,21 @@ impl From<Request> for EkycRequestView {
     }
 }
 
-impl From<Standing> for EkycView {
-    fn from(standing: Standing) -> Self {
+impl EkycView {
+    /// How well a citizen is known now.
+    pub(super) async fn of(identity: &Identity, citizen: CitizenId) -> Result<Self, Error> {
+        let vneid_linked = identity.is_linked_to_vneid(citizen).await?;
+        Ok(Self::new(identity.ekyc_of(citizen).await?, vneid_linked))
+    }
+
+    fn new(standing: Standing, vneid_linked: bool) -> Self {
         let proved = standing.number.map(|number| ProvedNumberView {
             citizen_number_masked: number.masked,
             full_name: number.full_name,
             source: number.source,
             proved_at: number.proved_at,
         });
-        Self { tier: standing.tier.number(), proved, request: standing.request.map(Into::into) }
+        Self { tier: standing.tier.number(), proved, request: standing.request.map(Into::into), vneid_linked }
     }
 }
 
@@ -102,7 +113,7 @@ impl From<Standing> for EkycView {
     )
 )]
 pub(super) async fn show(State(identity): App, caller: Principal) -> Result<Response, Problem> {
-    Ok(private(StatusCode::OK, EkycView::from(identity.ekyc_of(caller.subject.into()).await?)))
+    Ok(private(StatusCode::OK, EkycView::of(&identity, caller.subject.into()).await?))
 }
 
 /// Prove my citizen number
@@ -127,7 +138,7 @@ pub(super) async fn ask(
     request: IdempotentJson<EkycRequest>,
 ) -> Result<Response, Problem> {
     let EkycRequest { citizen_number, full_name, date_of_birth, sex } = request.body;
-    let born: NaiveDate = date_of_birth.0.parse().map_err(|_| crate::error::Error::Field {
+    let born: NaiveDate = date_of_birth.0.parse().map_err(|_| Error::Field {
         field: "date_of_birth",
         vi: "Ngày sinh có dạng năm-tháng-ngày, ví dụ 1999-03-26.",
         en: "A day of birth is written year-month-day, such as 1999-03-26.",

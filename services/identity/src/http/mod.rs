@@ -19,6 +19,7 @@ mod passkey;
 mod pin;
 mod session;
 mod step_up;
+mod vneid;
 mod well_known;
 
 use std::net::IpAddr;
@@ -50,6 +51,8 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(pin::set))
         .routes(routes!(step_up::prove))
         .routes(routes!(ekyc::show, ekyc::ask))
+        .routes(routes!(vneid::begin))
+        .routes(routes!(vneid::come_back))
         .routes(routes!(passkey::challenge))
         .routes(routes!(passkey::begin))
         .routes(routes!(passkey::finish, passkey::list))

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::SCHEMA;
-use crate::config::EkycConfig;
+use crate::config::{EkycConfig, VneidConfig};
 use crate::device::DeviceId;
 use crate::ekyc::{EkycJob, JOB};
 use crate::testing::{Stage, config, eventually};
@@ -42,6 +42,12 @@ impl Scene {
         config.ekyc = Some(EkycConfig {
             url: format!("{sandbox}/gateways/ekyc/v1/verifications").parse().expect("a URL"),
             token: Secret::new(outside.ekyc.token.expose().to_owned()),
+        });
+        config.vneid = Some(VneidConfig {
+            issuer: format!("{sandbox}/vneid").parse().expect("a URL"),
+            client_id: outside.vneid.client_id.clone(),
+            client_secret: Secret::new(outside.vneid.client_secret.expose().to_owned()),
+            redirect_uri: "https://hue.example.org/vneid".parse().expect("a URL"),
         });
         let stage = Stage::with(config).await;
         let shutdown = Shutdown::new();
@@ -88,7 +94,7 @@ fn verdict(answer: &Answer) -> (u16, &str) {
 async fn a_citizen_proves_a_number_and_rises_to_tier_1() {
     let scene = Scene::new().await;
     let token = scene.token("0912345678").await;
-    assert_eq!(scene.show(&token).await, json!({ "tier": 0, "proved": null, "request": null }));
+    assert_eq!(scene.show(&token).await, json!({ "tier": 0, "proved": null, "request": null, "vneid_linked": false }));
     assert_eq!(scene.asked(&token, HUONG).await, ("verified".to_owned(), Value::Null));
     let shown = scene.show(&token).await;
     assert_eq!((&shown["tier"], &shown["proved"]["source"]), (&json!(1), &json!("ekyc")));

@@ -18,3 +18,4 @@ mod prune;
 mod session;
 mod step_up;
 mod token;
+mod vneid;

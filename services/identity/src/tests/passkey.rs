@@ -18,6 +18,9 @@ use crate::tests::http::Answer;
 use crate::tests::step_up::Phone;
 use crate::vault;
 
+/// What makes an authenticator another one.
+type Forge = fn(&mut Authenticator);
+
 const PHONE: &str = "0912345678";
 const ORIGIN: &str = "http://localhost:8080";
 /// Flags of authenticator data (Web Authentication, section 6.1).
@@ -209,7 +212,7 @@ async fn an_answer_that_is_not_the_passkeys_is_refused() {
     let stage = Stage::new().await;
     let token = Phone::new().sign_in(&stage, PHONE).await;
     let genuine = registered(&stage, &token).await;
-    let forgers: [(&str, fn(&mut Authenticator)); 4] = [
+    let forgers: [(&str, Forge); 4] = [
         ("another key", |it| it.key = Authenticator::new().key),
         ("another credential", |it| it.id = vault::random()),
         ("another origin", |it| it.origin = "https://hue.example.org"),

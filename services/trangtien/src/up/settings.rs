@@ -60,6 +60,12 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
         url: outside("/gateways/ekyc/v1/verifications")?,
         token: secrets.sandbox.ekyc.token.clone(),
     });
+    config.identity.vneid = Some(identity::config::VneidConfig {
+        issuer: format!("{}/vneid", sandbox.url()).parse().context("a URL of the sandbox")?,
+        client_id: secrets.sandbox.vneid.client_id.clone(),
+        client_secret: secrets.sandbox.vneid.client_secret.clone(),
+        redirect_uri: config.public_url.join("/app/vneid").context("the app's link")?,
+    });
     let (sms, push) = (&secrets.sandbox.sms, &secrets.sandbox.push);
     config.notifications.sms = Some(notifications::SmsConfig {
         url: outside("/gateways/sms/v1/messages")?,

@@ -1,0 +1,157 @@
+//! VNeID, the national identity app, as an upstream OpenID provider: a citizen visits it, and comes back with a number that it vouches for.
+//!
+//! Rules of linking, held by unique keys in the database: an account there is one account here, and the other way round; the number that
+//! it says is proved as by eKYC ([`Identity::prove_number`]): one number, one account. Whatever collides changes nothing.
+//! A visit belongs to the session that began it, lives for minutes, and its return is taken once; state, nonce and PKCE (S256) tie
+//! the return to the visit.
+
+pub(crate) mod provider;
+mod sql;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use platform::auth::Principal;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+use url::Url;
+
+pub(crate) use sql::prune;
+
+use self::provider::{Person, ProviderError, Visit};
+use crate::Identity;
+use crate::audit::{self, Action, Entry, Origin};
+use crate::citizen::{self, CitizenId};
+use crate::ekyc::number::CitizenNumber;
+use crate::ekyc::{NumberConflict, Source};
+use crate::error::Error;
+use crate::vault::{self, Digest, Place};
+
+/// How long a visit may take.
+const VISIT_LIFE: TimeDelta = TimeDelta::minutes(10);
+/// Visits of a citizen that wait for their return; the oldest gives way.
+const MAX_VISITS: i64 = 5;
+/// The longest state and code that are looked at.
+const MAX_TEXT: usize = 2_048;
+const SECRET: &str = "vneid_attempt.secret";
+
+/// A visit that begins.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// Where the citizen goes.
+    pub url: Url,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What must be remembered until the citizen comes back.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    nonce: String,
+    verifier: String,
+}
+
+/// Why an account at VNeID can't be this citizen's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkConflict {
+    /// It is linked to another account here.
+    Taken,
+    /// This account is linked to another one there.
+    Differs,
+    /// Its number.
+    Number(NumberConflict),
+}
+
+impl Identity {
+    /// Begins a visit of the caller.
+    pub(crate) async fn begin_vneid(&self, caller: &Principal) -> Result<Begun, Error> {
+        let provider = self.vneid.as_ref().ok_or(Error::VneidUnavailable)?;
+        let text = || URL_SAFE_NO_PAD.encode(vault::random::<32>());
+        let (state, nonce, verifier) = (text(), text(), text());
+        let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
+        let url = provider.authorize(&Visit { state: &state, nonce: &nonce, challenge: &challenge }).await;
+        let url = url.map_err(away)?;
+        let now = self.now();
+        let expires_at = now + VISIT_LIFE;
+        let remembered = serde_json::to_vec(&Remembered { nonce, verifier }).map_err(|_| Error::VneidUnavailable)?;
+        let sealed = self.vault.seal(Place::new(SECRET, caller.subject), &remembered);
+        let mut tx = platform::db::begin(&self.pool).await?;
+        citizen::lock(&mut tx, caller.subject.into()).await?.ok_or(Error::NotFound)?;
+        sql::make_room(&mut tx, caller.subject, MAX_VISITS - 1).await?;
+        sql::insert(&mut tx, caller, (&digest_of(&state), &sealed), expires_at).await?;
+        tx.commit().await?;
+        Ok(Begun { url, expires_at })
+    }
+
+    /// Takes a return: what VNeID says of the citizen becomes theirs.
+    pub(crate) async fn return_from_vneid(
+        &self,
+        caller: &Principal,
+        (state, code): (&str, &str),
+        origin: Origin,
+    ) -> Result<(), Error> {
+        let provider = self.vneid.as_ref().ok_or(Error::VneidUnavailable)?;
+        if state.len() > MAX_TEXT || code.len() > MAX_TEXT {
+            return Err(Error::VneidStateUnknown);
+        }
+        let taken = sql::take(&mut *self.pool.acquire().await?, caller, &digest_of(state), self.now()).await?;
+        let sealed = taken.ok_or(Error::VneidStateUnknown)?;
+        let plain = self.vault.open(Place::new(SECRET, caller.subject), &sealed)?;
+        let remembered: Remembered = serde_json::from_slice(&plain).map_err(|_| Error::VneidStateUnknown)?;
+        let person = provider.exchange(code, &remembered.verifier, &remembered.nonce, self.now()).await;
+        let person = person.map_err(away)?;
+        let linked = self.link_vneid(caller.subject.into(), &person, origin).await?;
+        linked.map_err(Error::Link)
+    }
+
+    async fn link_vneid(
+        &self,
+        citizen: CitizenId,
+        person: &Person,
+        origin: Origin,
+    ) -> Result<Result<(), LinkConflict>, Error> {
+        let number = CitizenNumber::parse(&person.citizen_number)?;
+        let now = self.now();
+        let account = self.vault.outside_digest(&person.issuer, &person.subject);
+        let mut tx = platform::db::begin(&self.pool).await?;
+        let row = citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
+        if let Some(known) = sql::linked(&mut tx, citizen).await?
+            && !vault::same(&known, &account)
+        {
+            return Ok(Err(LinkConflict::Differs));
+        }
+        if !sql::link(&mut tx, citizen, &account, now).await? {
+            return Ok(Err(LinkConflict::Taken));
+        }
+        let entry = Entry::of(citizen, Action::VneidLink, "", &self.source(origin));
+        let key = row.key(&self.vault)?;
+        let proof = (&number, person.full_name.as_str(), Source::Vneid);
+        // A conflict leaves the transaction, and so the link too.
+        if let Err(conflict) = self.prove_number(&mut tx, (citizen, &key), proof, &entry, now).await? {
+            return Ok(Err(LinkConflict::Number(conflict)));
+        }
+        audit::append(&mut tx, &[entry], now).await?;
+        tx.commit().await?;
+        Ok(Ok(()))
+    }
+
+    /// Whether the citizen's account is linked to one at VNeID.
+    pub(crate) async fn is_linked_to_vneid(&self, citizen: CitizenId) -> Result<bool, Error> {
+        Ok(sql::linked(&mut *self.pool.acquire().await?, citizen).await?.is_some())
+    }
+}
+
+fn digest_of(state: &str) -> Digest {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, state.as_bytes()).as_ref());
+    bytes
+}
+
+/// What the provider's failure means to the citizen.
+fn away(error: ProviderError) -> Error {
+    warn!(%error, "VNeID did not vouch for a citizen");
+    match error {
+        ProviderError::Away(_) => Error::VneidUnavailable,
+        ProviderError::Refused(_) | ProviderError::Token(_) => Error::VneidRefused,
+    }
+}

@@ -6,7 +6,7 @@ import { defineConfig, loadEnv } from 'vite';
 export default defineConfig(({ mode }) => {
   const city = loadEnv(mode, '.', 'TRANGTIEN_')['TRANGTIEN_URL'] ?? 'http://localhost:8080';
   const proxy = Object.fromEntries(
-    ['/ioc/v1', '/reports/v1', '/readyz', '/openapi.json', '/docs'].map((path) => [path, { target: city, changeOrigin: true }]),
+    ['/ioc/v1', '/reports/v1', '/cap/v1', '/readyz', '/openapi.json', '/docs'].map((path) => [path, { target: city, changeOrigin: true }]),
   );
   return {
     plugins: [svelte()],

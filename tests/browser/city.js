@@ -1,6 +1,7 @@
 // A running city as its people reach it: public HTTP, and the sandbox that received their text messages.
 import { randomInt, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 const WAIT_MS = 20_000;
 
@@ -25,9 +26,10 @@ export function dong(amount) {
 }
 
 export class City {
-  constructor(url, sandbox) {
+  constructor(url, sandbox, folder) {
     this.url = url;
     this.sandbox = sandbox;
+    this.folder = folder;
   }
 
   /** The city of TRANGTIEN_URL, or of the run.json that TRANGTIEN_RUN names; the sandbox's address stands there too. */
@@ -37,7 +39,35 @@ export class City {
     const url = (process.env.TRANGTIEN_URL ?? run.http)?.replace(/\/$/, '');
     const sandbox = (process.env.TRANGTIEN_SANDBOX ?? run.sandbox)?.replace(/\/$/, '');
     if (!url || !sandbox) throw new Error('no city: start one by `trangtien up`, or set TRANGTIEN_URL and TRANGTIEN_RUN');
-    return new City(url, sandbox);
+    return new City(url, sandbox, dirname(file));
+  }
+
+  /** A gauge of an exercise at a station: gives what sends its readings. The secret lies in the city's data folder. */
+  async gauge(station) {
+    const [, secret] = /^sensors = "(.+)"$/m.exec(await readFile(join(this.folder, 'secrets.toml'), 'utf8'));
+    const authorization = `Basic ${Buffer.from(`exercise-gauges:${secret}`).toString('base64')}`;
+    const ask = async (path, body) => {
+      const headers = { authorization, 'content-type': 'application/json' };
+      const answer = await fetch(`${this.url}/sta/v1.1${path}`, { method: body ? 'POST' : 'GET', headers, body: body && JSON.stringify(body) });
+      if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+      return answer.json();
+    };
+    const thing = await ask('/Things', {
+      name: 'Gauge',
+      Datastreams: [
+        {
+          name: 'Water level',
+          observationType: 'http://www.opengis.net/def/observationType/OGC-OM/2.0/OM_Measurement',
+          unitOfMeasurement: { name: 'metre', symbol: 'm', definition: 'ucum:m' },
+          properties: { station, exercise: true },
+          Sensor: { name: 'Test', encodingType: 'text/plain', metadata: '' },
+          ObservedProperty: { name: 'Water level', definition: 'https://example.org/level' },
+        },
+      ],
+    });
+    const streams = await ask(`/Things(${thing['@iot.id']})/Datastreams`);
+    const id = streams.value[0]['@iot.id'];
+    return (phenomenonTime, result) => ask(`/Datastreams(${id})/Observations`, { phenomenonTime, result });
   }
 
   async get(path, token) {

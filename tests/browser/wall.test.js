@@ -106,6 +106,57 @@ test('a report shows within seconds: open, received, today, on the map and in it
   assert.deepEqual(page.faults, []);
 });
 
+test('a river above alarm 3 stands on the wall until it falls, and leads to the list of alarms', async () => {
+  const page = await openWall(city.url, '?lang=en&theme=dark');
+  const send = await city.gauge('kim-long');
+  // In one look: the strip may go between two.
+  const open = () => page.evaluate(() => Number(document.querySelector('[data-figure="alarms"]')?.dataset.value ?? 0));
+  const before = await open();
+  await send('2025-10-27T00:00:00Z', 3.58);
+  await until('the alarm shows', async () => (await open()) === before + 1);
+  const one = page.locator('[data-alarm="kim-long"][data-level="3"]').first();
+  assert.match(await one.innerText(), /Alarm 3\s+Kim Long\s+3\.58 m/);
+  await picture(page, 'wall-alarm');
+  await page.locator('button[data-figure="alarms"]').click();
+  const list = page.getByRole('dialog', { name: 'Alarms' });
+  assert.match(await list.locator('[data-list="alarms"]').innerText(), /Kim Long \(Huong \(Perfume\) River\) · exercise/);
+  await picture(page, 'wall-alarm-list');
+  await list.getByRole('button', { name: 'Close' }).click();
+  const [high, wide] = await page.evaluate(() => [document.documentElement.scrollHeight, document.documentElement.scrollWidth]);
+  assert.ok(high <= 1080 && wide <= 1920, `${wide} × ${high}`);
+  await send('2025-10-27T06:00:00Z', 0.4);
+  await until('the alarm goes', async () => (await open()) === before);
+  assert.deepEqual(page.faults, []);
+  // A browser has six lines to a city, and each open wall holds one.
+  await page.close();
+});
+
+test('every number leads to what it is made of, in both languages, dark and light', async () => {
+  for (const [language, theme, close] of [
+    ['en', 'dark', 'Close'],
+    ['vi', 'light', 'Đóng'],
+  ]) {
+    const page = await openWall(city.url, `?lang=${language}&theme=${theme}`);
+    await until('messages are counted by lane', async () => Number(await figure(page, 'lane-payment')) > 0);
+    const asked = page.locator('[data-ask], [data-lane="payment"], .health button');
+    const count = await asked.count();
+    assert.ok(count >= 12, `${count} numbers lead somewhere`);
+    for (let index = 0; index < count; index += 1) {
+      await asked.nth(index).click();
+      const dialog = page.getByRole('dialog');
+      await dialog.locator('[data-list]').waitFor();
+      await dialog.getByRole('button', { name: close }).click();
+      assert.equal(await page.getByRole('dialog').count(), 0);
+    }
+    await page.locator('[data-ask="money"]').click();
+    const rows = await page.getByRole('dialog').locator('tbody tr').allInnerTexts();
+    assert.ok(rows.length >= 2, `payments and top-ups: ${rows}`);
+    await picture(page, `wall-list-${theme}`);
+    assert.deepEqual(page.faults, []);
+    await page.close();
+  }
+});
+
 test('nothing on the wall names the payer, and everything fits one screen', async () => {
   const page = await openWall(city.url, '?lang=vi&theme=light');
   await page.locator('[data-list="payments"] li').first().waitFor();

@@ -34,6 +34,7 @@ const LEADS: [&str; 1] = ["ioc.lead"];
 #[into_params(parameter_in = Query)]
 pub(super) struct AlarmQuery {
     /// `open` for those that are not closed; all when absent.
+    #[param(inline)]
     state: Option<OpenState>,
     /// Items wanted, 1 to 200; 50 when absent.
     #[param(minimum = 1, maximum = 200)]

@@ -31,6 +31,8 @@ fn empty(public_url: &Url) -> Value {
             "schemas": {},
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "at+jwt" },
+                "sensor_client": { "type": "http", "scheme": "basic", "description": "A client of sensors, by the name and secret of `ioc.sensor_clients`." },
+                "cap_partner": { "type": "http", "scheme": "basic", "description": "A partner that sends CAP documents, by the name and secret of `notifications.cap_partners`." },
             },
         },
         "tags": [],

@@ -13,6 +13,8 @@ export type ReportFigures = components['schemas']['ReportFigures'];
 export type ReportTally = components['schemas']['ReportTally'];
 export type Directory = components['schemas']['Directory'];
 export type ReportItem = components['schemas']['Page_Item']['items'][number];
+export type AlarmRow = components['schemas']['AlarmRow'];
+export type WarningRow = components['schemas']['WarningRow'];
 export type Books = components['schemas']['Books'];
 
 /** Paths whose GET answers JSON and needs no parameter. */

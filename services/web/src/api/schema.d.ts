@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/.well-known/openid-configuration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what the OpenID provider offers
+         * @description OpenID Connect Discovery 1.0 and RFC 8414.
+         */
+        get: operations["show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/app/v1/configuration": {
         parameters: {
             query?: never;
@@ -35,6 +55,29 @@ export interface paths {
         get: operations["configuration"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cap/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Takes a CAP 1.2 document (`application/cap+xml`, UTF-8, at most 64 KiB) and drafts a warning from it.
+         * @description A partner is told by HTTP Basic and may speak for the senders of its configuration; its draft is adopted by one officer and released
+         *     by another. An officer (`ioc.operator`) who brings a document stands for its draft. Update and Cancel refer to earlier documents of
+         *     the same sender by `references`: a draft is replaced or withdrawn, for a warning in force an update or its end is drafted. The same
+         *     document again changes nothing.
+         */
+        post: operations["submitCapDocument"];
         delete?: never;
         options?: never;
         head?: never;
@@ -92,6 +135,72 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/identity/v1/clients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List clients */
+        get: operations["list"];
+        put?: never;
+        /**
+         * Register a client
+         * @description A confidential client's secret is in the answer, and nowhere else. The same request with the same key gets the same answer.
+         */
+        post: operations["register"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/clients/{client_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a client */
+        get: operations["show"];
+        put?: never;
+        post?: never;
+        /**
+         * Disable a client for ever
+         * @description It gets no token any more; its own are refused everywhere within five seconds, and citizens' expire within ten minutes.
+         */
+        delete: operations["disable"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a client
+         * @description With `If-Match` the change is made only to the version that was read. In force everywhere within five seconds.
+         */
+        patch: operations["edit"];
+        trace?: never;
+    };
+    "/identity/v1/clients/{client_id}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Give a client a new secret
+         * @description The old one and the client's own tokens are refused everywhere within five seconds.
+         */
+        put: operations["renew"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/identity/v1/me": {
         parameters: {
             query?: never;
@@ -111,6 +220,43 @@ export interface paths {
          * @description With `If-Match` the change is made only to the version that was read.
          */
         patch: operations["edit"];
+        trace?: never;
+    };
+    "/identity/v1/me/consents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what I let apps know */
+        get: operations["list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/consents/{client_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take back what I let an app know
+         * @description The app's sessions end; all services refuse its tokens within seconds. It may ask again.
+         */
+        delete: operations["withdraw"];
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/identity/v1/me/devices": {
@@ -150,6 +296,85 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/identity/v1/me/ekyc": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show how well I am known */
+        get: operations["show"];
+        put?: never;
+        /**
+         * Prove my citizen number
+         * @description An outside verifier is asked; `GET` shows what it says. A number has one account. What was asked is kept sealed, and only until it is decided.
+         */
+        post: operations["ask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List my passkeys */
+        get: operations["list"];
+        put?: never;
+        /**
+         * Keep a passkey
+         * @description A challenge is answered once, rightly or wrongly, in the session that asked for it.
+         */
+        post: operations["finish"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/passkeys/challenges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a passkey
+         * @description Soon after signing in, and with the PIN if one is set: a passkey proves more than either.
+         */
+        post: operations["begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/passkeys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a passkey */
+        delete: operations["remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/identity/v1/me/pin": {
         parameters: {
             query?: never;
@@ -161,6 +386,43 @@ export interface paths {
         /** Set, change or reset my PIN */
         put: operations["set"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/vneid": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Visit VNeID */
+        post: operations["begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/vneid/returns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Come back from VNeID
+         * @description The account is linked to the one at VNeID, and the number that VNeID says is proved. Whatever collides changes nothing.
+         */
+        post: operations["come_back"];
         delete?: never;
         options?: never;
         head?: never;
@@ -290,6 +552,116 @@ export interface paths {
          *     seconds; used later, it ends its session, for somebody else may hold a copy.
          */
         post: operations["refresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/step-ups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prove one transaction
+         * @description The token is good for three minutes, in this session, and for exactly this transaction: kind, payee, amount, currency and nonce.
+         *     Send it as `Step-Up-Token` with the transaction's own request; it serves once.
+         */
+        post: operations["prove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/step-ups/challenges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask my passkeys to prove one transaction
+         * @description The answer goes to `POST /identity/v1/step-ups` with method `passkey`.
+         */
+        post: operations["challenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ioc/v1/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Alarms, the newest first. Whoever sees the wall sees them. */
+        get: operations["listAlarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ioc/v1/alarms/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An alarm with its steps (the last 200). Whoever sees the wall sees it; who the officers are, officers alone. */
+        get: operations["getAlarm"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ioc/v1/alarms/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says that an operator has seen an alarm. Roles `ioc.operator` and `ioc.lead`. An alarm that rises must be acknowledged again. */
+        post: operations["acknowledgeAlarm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ioc/v1/alarms/{id}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Closes an alarm though the river has not fallen: its sensor is broken, or it was an exercise. Role `ioc.lead`. The next reading at a
+         *     level raises another one. */
+        post: operations["closeAlarm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -464,6 +836,24 @@ export interface paths {
         get: operations["getAlert"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/alerts/{id}/adopt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets an officer stand for a draft of nobody's (an alarm of a river, a partner's document), as it is or as they amend it. Role
+         *     `ioc.operator`. Another officer releases it. */
+        post: operations["adoptAlert"];
         delete?: never;
         options?: never;
         head?: never;
@@ -646,6 +1036,167 @@ export interface paths {
         /** Replaces them: where the citizen lives, works, has a family. Warnings released from then on follow. */
         put: operations["replaceWards"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/authorize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ask a citizen for a code
+         * @description A page for people in a browser (RFC 6749, OpenID Connect Core): sign-in by one-time code, consent, and back to
+         *     `redirect_uri` with `code`, `state` and `iss` (RFC 9207), or `error`. PKCE by `S256` is needed of every client.
+         *     Unknown parameters are ignored. A request of an unknown client or to a redirect URI that is not the client's to the letter
+         *     is answered by a page, never by a redirect.
+         */
+        get: operations["by_query"];
+        put?: never;
+        /**
+         * Ask a citizen for a code, by a form
+         * @description The same with the parameters in the body; the browser is sent on to the same request by `GET`, with which its cookie comes.
+         */
+        post: operations["by_form"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/end-session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sign out
+         * @description A page for people in a browser. With `id_token_hint` the citizen whom it names is signed out of the browser, and of what
+         *     clients got there without `offline_access`; without it they are asked first.
+         */
+        get: operations["by_query"];
+        put?: never;
+        /**
+         * Sign out, by a form
+         * @description The same with the parameters in the body; also what the page's own form sends.
+         */
+        post: operations["by_form"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/introspect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask about a token
+         * @description RFC 7662, for confidential clients: of their own tokens, and with the scope `tokens:introspect` of all.
+         *     A token that is not good, or not theirs to know, is `{"active":false}`.
+         */
+        post: operations["introspect"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a token back
+         * @description RFC 7009: ends what an access or refresh token of the client belongs to; all services refuse its access tokens within
+         *     seconds. A token that is not good is answered like one that was.
+         */
+        post: operations["revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Go on with a sign-in
+         * @description What the forms of the hosted pages send; of no use to programs.
+         */
+        post: operations["step"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Get tokens
+         * @description `grant_type` is `authorization_code` (with `code`, `redirect_uri`, `code_verifier`), `refresh_token` (with `refresh_token`,
+         *     and `scope` to narrow) or `client_credentials` (with `scope`). Confidential clients prove themselves by
+         *     `client_secret_basic` or `client_secret_post`, public ones say their `client_id`.
+         *     A code is good once; when it comes again, what it gave ends. So is a refresh token, but for ten seconds of grace.
+         */
+        post: operations["give"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/userinfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show who signed in
+         * @description OpenID Connect Core, section 5.3: `sub`, and by scope `name` and `locale`, `phone_number`, `tier`.
+         */
+        get: operations["userinfo"];
+        put?: never;
+        /**
+         * Show who signed in, by POST
+         * @description The same (OpenID Connect Core, section 5.3.1); the token comes in the header here too.
+         */
+        post: operations["userinfo_by_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -967,6 +1518,69 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sta/v1.1": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the service has: the names of its sets and where they are, and the parts of the standard that it conforms to. */
+        get: operations["getSensorThings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sta/v1.1/{resource}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A set of entities (`Things`, `Locations`, `Sensors`, `ObservedProperties`, `Datastreams`, `Observations`) or one (`Things(1)`).
+         * @description Options: `$top` (at most 1,000; 100 where `$expand` is given), `$skip`, `$orderby` (`phenomenonTime` of Observations, else `id`),
+         *     `$expand` of direct links but Observations, and for Observations `$filter` with comparisons of `phenomenonTime` and `result` joined
+         *     by `and`. Whatever else is asked for is refused.
+         */
+        get: operations["getSensorEntities"];
+        put?: never;
+        /**
+         * Registers a thing with its locations and datastreams (`Things`), adds a datastream to a thing (`Datastreams`), takes a reading
+         *     (`Observations`) or many of them (`CreateObservations`, the standard's data array).
+         * @description A datastream whose `properties` name a `station` of the city's flood stations raises that station's alarms; with `exercise: true` all
+         *     that follows is marked as an exercise. A reading that is sent again has no further effect. Bodies have at most 64 KiB.
+         */
+        post: operations["createSensorEntity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sta/v1.1/{resource}/{link}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What can be reached from an entity: `Things(1)/Datastreams`, `Datastreams(1)/Observations`, `Observations(1)/Datastream`, … */
+        get: operations["getSensorLink"];
+        put?: never;
+        /** Takes a reading of a datastream: `Datastreams(1)/Observations`. */
+        post: operations["createObservation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/wallet/v1/bank-callbacks/{bank_code}": {
         parameters: {
             query?: never;
@@ -1077,7 +1691,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Every bill of the customers that the caller has linked, the latest due day first. */
+        /** Every bill of the customers that the caller has linked, and every fee asked of the caller, the latest due day first. */
         get: operations["listBills"];
         put?: never;
         post?: never;
@@ -1120,6 +1734,46 @@ export interface paths {
          */
         post: operations["createBillPayment"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/fee-notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The agency's notices, the newest first. */
+        get: operations["listFeeNotices"];
+        put?: never;
+        /**
+         * Issues a notice of a fee.
+         * @description It stands among the citizen's bills at once, and they are told. A reference names one notice of the agency: issued again with
+         *     the same content it is the same notice.
+         */
+        post: operations["createFeeNotice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/wallet/v1/fee-notices/{notice_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One of the agency's notices. */
+        get: operations["getFeeNotice"];
+        put?: never;
+        post?: never;
+        /** Takes a notice back that is not paid. */
+        delete: operations["deleteFeeNotice"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1580,11 +2234,25 @@ export interface components {
          * @description One account of the ledger.
          */
         AccountId: string;
+        /** @description What an officer notes, if anything. */
+        AcknowledgeBody: {
+            /** @description 1 to 500 characters. */
+            note?: string | null;
+        };
         /**
          * @description Which fields an action takes.
          * @enum {string}
          */
         ActionName: "claim" | "ask" | "answer" | "reject" | "merge" | "distribute" | "accept" | "return" | "request-extension" | "grant-extension" | "refuse-extension" | "submit-result" | "approve" | "send-back" | "reopen";
+        /** @description What an officer makes of a draft of nobody's. */
+        AdoptBody: {
+            content?: components["schemas"]["Content"] | null;
+            /**
+             * Format: date-time
+             * @description Until when it is in force instead, at most 7 days from now.
+             */
+            expires_at?: string | null;
+        };
         /** @description How many open field reports an agency leads. */
         AgencyReports: {
             /**
@@ -1603,6 +2271,89 @@ export interface components {
              */
             overdue: number;
         };
+        /** @description An alarm with its steps. */
+        AlarmBody: components["schemas"]["AlarmRow"] & {
+            /**
+             * Format: uuid
+             * @description The officer who acknowledged it last.
+             */
+            acknowledged_by?: string | null;
+            /**
+             * Format: uuid
+             * @description The officer who closed it; null when the river did.
+             */
+            closed_by?: string | null;
+            /** @description What became of it, in order. */
+            steps: components["schemas"]["StepBody"][];
+        };
+        /** @description An alarm of a station at a river. */
+        AlarmRow: {
+            /**
+             * Format: date-time
+             * @description When an operator acknowledged it last.
+             */
+            acknowledged_at?: string | null;
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            closed_at?: string | null;
+            /** @description Not meant: an exercise. */
+            exercise: boolean;
+            /**
+             * Format: int32
+             * @description The highest level that it has had.
+             */
+            highest: number;
+            /**
+             * Format: uuid
+             * @description Tells it from others.
+             */
+            id: string;
+            /**
+             * Format: int32
+             * @description The alarm level (báo động), 1 to 3; of a closed alarm its last.
+             */
+            level: number;
+            /**
+             * Format: date-time
+             * @description When that was measured.
+             */
+            measured_at: string;
+            /**
+             * Format: date-time
+             * @description When the alarm began.
+             */
+            raised_at: string;
+            /** @description The river's name. */
+            river: components["schemas"]["CityName"];
+            /** @description How it stands. */
+            state: components["schemas"]["AlarmState"];
+            /**
+             * @description The station's code.
+             * @example kim-long
+             */
+            station: string;
+            /** @description The station's name. */
+            station_name: string;
+            /**
+             * Format: double
+             * @description The newest plausible reading, in metres.
+             */
+            value_m: number;
+            /** @description Codes of the wards along the river. */
+            wards: string[];
+        };
+        /**
+         * @description How an alarm stands.
+         * @enum {string}
+         */
+        AlarmState: "raised" | "acknowledged" | "closed";
+        /**
+         * @description What happened to an alarm.
+         * @enum {string}
+         */
+        AlarmStepKind: "raised" | "rose" | "fell" | "acknowledged" | "closed";
         /** @description A warning, as officers see it. */
         AlertBody: {
             /** @description What it says, and to which wards. */
@@ -1614,9 +2365,9 @@ export interface components {
             drafted_at: string;
             /**
              * Format: uuid
-             * @description The officer who drafted it.
+             * @description The officer who drafted or adopted it; null while nobody stands for it.
              */
-            drafted_by: string;
+            drafted_by?: string | null;
             /**
              * Format: date-time
              * @description When that was.
@@ -1644,6 +2395,10 @@ export interface components {
             identifier: string;
             /** @description Whether it is the first about its event, or replaces or ends an earlier one. */
             kind: components["schemas"]["Kind"];
+            /** @description Where the draft comes from. */
+            origin: components["schemas"]["AlertOrigin"];
+            /** @description Of an alarm its id; of a CAP document its sender and identifier. */
+            origin_reference?: string | null;
             /**
              * Format: date-time
              * @description When that was.
@@ -1662,6 +2417,11 @@ export interface components {
              */
             supersedes?: string | null;
         };
+        /**
+         * @description Where a draft comes from.
+         * @enum {string}
+         */
+        AlertOrigin: "officer" | "alarm" | "cap";
         /**
          * @description How an alert stands.
          * @enum {string}
@@ -1784,12 +2544,14 @@ export interface components {
          * @enum {string}
          */
         BillState: "open" | "being-paid" | "paid" | "closed";
-        /** @description A bill of a customer that the caller has linked. */
+        /** @description A bill of a customer that the caller has linked, or an agency's notice of a fee to the caller (`kind: fee`). */
         BillView: {
             amount: components["schemas"]["Money"];
+            /** @description Of an agency: `agency:` and its code. */
             biller_code: string;
             /** @description In the request's language. */
             biller_name: string;
+            /** @description Of a fee: the procedure's code. */
             customer_code: string;
             /** @description How the amount comes about, in the biller's own form. */
             details: Record<string, never>;
@@ -1817,7 +2579,7 @@ export interface components {
          * @description What a biller delivers.
          * @enum {string}
          */
-        BillerKind: "electricity" | "water";
+        BillerKind: "electricity" | "water" | "fee";
         /** @description All billers. */
         BillerList: {
             items: components["schemas"]["BillerView"][];
@@ -1994,6 +2756,99 @@ export interface components {
              */
             time_zone: string;
         };
+        /** @description A change of a client; absent fields stay as they are. */
+        ClientEdit: {
+            name?: components["schemas"]["ClientName"] | null;
+            /** @description All its URIs after signing out from now on. */
+            post_logout_redirect_uris?: string[] | null;
+            /** @description All its redirect URIs from now on. The subject of its citizens stays. */
+            redirect_uris?: string[] | null;
+            /** @description All its scopes from now on. */
+            scopes?: ("openid" | "profile" | "phone" | "tier" | "offline_access" | "fees:write" | "tokens:introspect")[] | null;
+        };
+        /** @description A client. */
+        ClientItem: {
+            access: ("confidential" | "public") & Record<string, never>;
+            /** @description Code of the agency that it acts for. */
+            agency?: string | null;
+            /**
+             * Format: uuid
+             * @description Names it in requests.
+             */
+            client_id: string;
+            /** @description Shown when it is made or renewed, and never again. */
+            client_secret?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @description The admin who registered it.
+             */
+            created_by?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when it is disabled.
+             */
+            disabled_at?: string | null;
+            /** @description Whether it is a page of the city's own. */
+            first_party: boolean;
+            /** @description How it comes to tokens. */
+            grant_types: ("authorization_code" | "refresh_token" | "client_credentials")[];
+            id_token_signed_response_alg: ("EdDSA" | "RS256") & Record<string, never>;
+            /** @description What people are told that it is. */
+            name: components["schemas"]["ClientName"];
+            /** @description Where the browser may go after signing out. */
+            post_logout_redirect_uris: string[];
+            /** @description Where codes may go. */
+            redirect_uris: string[];
+            /** @description What its tokens may be used for. */
+            scopes: ("openid" | "profile" | "phone" | "tier" | "offline_access" | "fees:write" | "tokens:introspect")[];
+            /** @description Within which a citizen has one subject; null for the city's own. */
+            sector?: string | null;
+        };
+        /** @description What a client is called. */
+        ClientName: {
+            /**
+             * @description In English, 1 to 80 characters.
+             * @example Tickets
+             */
+            en: string;
+            /**
+             * @description In Vietnamese, 1 to 80 characters.
+             * @example Vé tham quan
+             */
+            vi: string;
+        };
+        /** @description A client to be registered. */
+        ClientRequest: {
+            access: ("confidential" | "public") & Record<string, never>;
+            /**
+             * @description Code of the agency that it acts for.
+             * @example UBND-HUE
+             */
+            agency?: string | null;
+            /** @description A page of the city's own: it sees citizens' ids and asks for no consent. */
+            first_party?: boolean;
+            /** @description How it comes to tokens. */
+            grant_types: ("authorization_code" | "refresh_token" | "client_credentials")[];
+            id_token_signed_response_alg?: ("EdDSA" | "RS256") & Record<string, never>;
+            /** @description What people are told that it is. */
+            name: components["schemas"]["ClientName"];
+            /** @description Where the browser may go after signing out. */
+            post_logout_redirect_uris?: string[];
+            /** @description Where codes may go: at most 10, https, http on localhost, or a scheme with a dot. */
+            redirect_uris?: string[];
+            /** @description What its tokens may be used for. */
+            scopes: ("openid" | "profile" | "phone" | "tier" | "offline_access" | "fees:write" | "tokens:introspect")[];
+        };
+        /** @description Why an alarm is closed though the river has not fallen. */
+        CloseBody: {
+            /** @description 1 to 500 characters. */
+            note: string;
+        };
         /** @description What an app asks for when it starts. */
         Configuration: {
             /** @description What this city offers. */
@@ -2010,6 +2865,30 @@ export interface components {
             };
             /** @description In a city for demonstrations: where the messages that it sends can be read. */
             sandbox?: string | null;
+        };
+        /** @description What a client may know of the caller. */
+        ConsentItem: {
+            /** @description Code of the agency that it acts for. */
+            agency?: string | null;
+            /**
+             * Format: date-time
+             * @description When that last became more.
+             */
+            changed_at: string;
+            /**
+             * Format: uuid
+             * @description The client.
+             */
+            client_id: string;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            given_at: string;
+            /** @description What it is called. */
+            name: components["schemas"]["ClientName"];
+            /** @description What it may know and do. */
+            scopes: string[];
         };
         /** @description What an alert says. */
         Content: {
@@ -2139,6 +3018,8 @@ export interface components {
         };
         /** @description Rows that changed: each replaces the one before it. */
         Delta: {
+            /** @description Alarms that changed; closed ones too, so that they can be taken away. */
+            alarms: components["schemas"]["AlarmRow"][];
             /**
              * Format: date-time
              * @description When they were read.
@@ -2162,6 +3043,8 @@ export interface components {
             revision: number;
             /** @description Changed sums of the day. */
             today: components["schemas"]["Tally"][];
+            /** @description Warnings that changed; those that ended too. */
+            warnings: components["schemas"]["WarningRow"][];
         };
         /** @description A registered device. Its token is not shown. */
         DeviceBody: {
@@ -2247,6 +3130,67 @@ export interface components {
              * @description The alert in force that it replaces when it is released.
              */
             updates?: string | null;
+        };
+        /**
+         * Format: uuid
+         * @description A request to the outside verifier.
+         */
+        EkycId: string;
+        /** @description What a citizen says of themself, as it stands on the identity card. */
+        EkycRequest: {
+            /**
+             * @description The citizen identity number: 12 digits.
+             * @example 046199012345
+             */
+            citizen_number: string;
+            /**
+             * Format: date
+             * @description The day of birth.
+             * @example 1999-03-26
+             */
+            date_of_birth: string;
+            /**
+             * @description The full name.
+             * @example Nguyễn Thị Hương
+             */
+            full_name: string;
+            sex?: components["schemas"]["Sex"] | null;
+        };
+        /** @description A request to the verifier. */
+        EkycRequestView: {
+            /**
+             * Format: date-time
+             * @description When it was asked.
+             */
+            asked_at: string;
+            /**
+             * Format: date-time
+             * @description When it was decided.
+             */
+            decided_at?: string | null;
+            /** @description The request. */
+            id: components["schemas"]["EkycId"];
+            /** @description Why it was refused: `mismatch`, `number-unknown`, `number-taken` (another account has it), `number-differs`, `verifier-away`. */
+            reason?: string | null;
+            /** @description `pending` until the verifier has said something. */
+            state: components["schemas"]["EkycState"];
+        };
+        /**
+         * @description Where a request stands.
+         * @enum {string}
+         */
+        EkycState: "pending" | "verified" | "refused";
+        /** @description How well the caller is known. */
+        EkycView: {
+            proved?: components["schemas"]["ProvedNumberView"] | null;
+            request?: components["schemas"]["EkycRequestView"] | null;
+            /**
+             * Format: int32
+             * @description 0 = phone proved, 1 = citizen number proved, 2 = proved in person.
+             */
+            tier: number;
+            /** @description Whether the account is linked to one at VNeID. */
+            vneid_linked: boolean;
         };
         /** @description One report as a feature. */
         Feature: {
@@ -2626,6 +3570,29 @@ export interface components {
              */
             name: string;
         };
+        /** @description A notice to be issued. */
+        NewNotice: {
+            /** @description One of the fees that the portal lists for that. */
+            amount: components["schemas"]["Money"];
+            channel: ("counter" | "online" | "post") & Record<string, never>;
+            /**
+             * Format: date
+             * @description The last day to pay; today or later, at most a year ahead.
+             */
+            due_on: string;
+            /** @description Whom it is addressed to. */
+            payer: components["schemas"]["Payer"];
+            /**
+             * @description Code of the procedure on the national portal.
+             * @example 1.000005
+             */
+            procedure: string;
+            /**
+             * @description The agency's own name for it, such as the number of the file: one notice each.
+             * @example H57.11-251122-0001
+             */
+            reference: string;
+        };
         /** @description A payment that a citizen makes. */
         NewPayment: {
             amount?: components["schemas"]["Money"] | null;
@@ -2709,6 +3676,65 @@ export interface components {
              */
             bank_code: string;
         };
+        /**
+         * @description Where a notice stands.
+         * @enum {string}
+         */
+        NoticeState: "open" | "being-paid" | "paid" | "cancelled";
+        /** @description A notice of a fee, as its agency sees it: not who it is addressed to. */
+        NoticeView: {
+            /** @description Code of the agency. */
+            agency: string;
+            amount: components["schemas"]["Money"];
+            /** Format: date-time */
+            cancelled_at?: string | null;
+            /** @description How it was filed. */
+            channel: string;
+            /**
+             * Format: date
+             * @description The last day to pay.
+             */
+            due_on: string;
+            /** @description The notice; for the citizen, the bill. */
+            id: components["schemas"]["BillId"];
+            /** Format: date-time */
+            issued_at: string;
+            /** @description Code of the procedure. */
+            procedure: string;
+            /** @description The agency's own name for it. */
+            reference: string;
+            state: components["schemas"]["NoticeState"];
+            /**
+             * Format: uuid
+             * @description The transaction that paid it.
+             */
+            transaction_id?: string | null;
+        };
+        /** @description A refusal in the words of OAuth. */
+        OAuthError: {
+            /** @description The kind, for instance `invalid_grant`. */
+            error: string;
+            /** @description For the developer of the client. */
+            error_description: string;
+        };
+        /** @description Tokens (RFC 6749, section 5.1). */
+        OAuthTokens: {
+            /** @description For `Authorization: Bearer`. */
+            access_token: string;
+            /**
+             * Format: int32
+             * @description Seconds until the access token expires.
+             */
+            expires_in: number;
+            /** @description Who signed in (OpenID Connect Core, section 2). */
+            id_token?: string | null;
+            /** @description Good for one refresh. */
+            refresh_token?: string | null;
+            /** @description What the access token may be used for. */
+            scope: string;
+            /** @description Always `Bearer`. */
+            token_type: string;
+        };
         /** @description An officer. */
         Officer: {
             /** @description Code of the agency, for an officer of one. */
@@ -2779,6 +3805,8 @@ export interface components {
         };
         /** @description Everything that the wall shows, read at one moment. */
         Overview: {
+            /** @description Open alarms, at most 100, oldest first. */
+            alarms: components["schemas"]["AlarmRow"][];
             /**
              * Format: date-time
              * @description When it was read.
@@ -2819,11 +3847,76 @@ export interface components {
             today: components["schemas"]["Tally"][];
             /** @description Sums since the beginning. */
             totals: components["schemas"]["Tally"][];
+            /** @description Warnings in force, at most 100, the newest first. */
+            warnings: components["schemas"]["WarningRow"][];
         };
         /** @description The caller's own payment of a bill. */
         OwnPayment: {
             id: components["schemas"]["BillPaymentId"];
             state: components["schemas"]["BillPaymentState"];
+        };
+        /** @description One page of a list. */
+        Page_AlarmRow: {
+            /** @description The items, in the list's order. */
+            items: {
+                /**
+                 * Format: date-time
+                 * @description When an operator acknowledged it last.
+                 */
+                acknowledged_at?: string | null;
+                /**
+                 * Format: date-time
+                 * @description When it ended.
+                 */
+                closed_at?: string | null;
+                /** @description Not meant: an exercise. */
+                exercise: boolean;
+                /**
+                 * Format: int32
+                 * @description The highest level that it has had.
+                 */
+                highest: number;
+                /**
+                 * Format: uuid
+                 * @description Tells it from others.
+                 */
+                id: string;
+                /**
+                 * Format: int32
+                 * @description The alarm level (báo động), 1 to 3; of a closed alarm its last.
+                 */
+                level: number;
+                /**
+                 * Format: date-time
+                 * @description When that was measured.
+                 */
+                measured_at: string;
+                /**
+                 * Format: date-time
+                 * @description When the alarm began.
+                 */
+                raised_at: string;
+                /** @description The river's name. */
+                river: components["schemas"]["CityName"];
+                /** @description How it stands. */
+                state: components["schemas"]["AlarmState"];
+                /**
+                 * @description The station's code.
+                 * @example kim-long
+                 */
+                station: string;
+                /** @description The station's name. */
+                station_name: string;
+                /**
+                 * Format: double
+                 * @description The newest plausible reading, in metres.
+                 */
+                value_m: number;
+                /** @description Codes of the wards along the river. */
+                wards: string[];
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
         };
         /** @description One page of a list. */
         Page_AlertBody: {
@@ -2838,9 +3931,9 @@ export interface components {
                 drafted_at: string;
                 /**
                  * Format: uuid
-                 * @description The officer who drafted it.
+                 * @description The officer who drafted or adopted it; null while nobody stands for it.
                  */
-                drafted_by: string;
+                drafted_by?: string | null;
                 /**
                  * Format: date-time
                  * @description When that was.
@@ -2868,6 +3961,10 @@ export interface components {
                 identifier: string;
                 /** @description Whether it is the first about its event, or replaces or ends an earlier one. */
                 kind: components["schemas"]["Kind"];
+                /** @description Where the draft comes from. */
+                origin: components["schemas"]["AlertOrigin"];
+                /** @description Of an alarm its id; of a CAP document its sender and identifier. */
+                origin_reference?: string | null;
                 /**
                  * Format: date-time
                  * @description When that was.
@@ -2894,9 +3991,11 @@ export interface components {
             /** @description The items, in the list's order. */
             items: {
                 amount: components["schemas"]["Money"];
+                /** @description Of an agency: `agency:` and its code. */
                 biller_code: string;
                 /** @description In the request's language. */
                 biller_name: string;
+                /** @description Of a fee: the procedure's code. */
                 customer_code: string;
                 /** @description How the amount comes about, in the biller's own form. */
                 details: Record<string, never>;
@@ -2972,6 +4071,83 @@ export interface components {
                 note: string;
                 /** Format: int32 */
                 shard: number;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_ClientItem: {
+            /** @description The items, in the list's order. */
+            items: {
+                access: ("confidential" | "public") & Record<string, never>;
+                /** @description Code of the agency that it acts for. */
+                agency?: string | null;
+                /**
+                 * Format: uuid
+                 * @description Names it in requests.
+                 */
+                client_id: string;
+                /** @description Shown when it is made or renewed, and never again. */
+                client_secret?: string | null;
+                /**
+                 * Format: date-time
+                 * @description Since when.
+                 */
+                created_at: string;
+                /**
+                 * Format: uuid
+                 * @description The admin who registered it.
+                 */
+                created_by?: string | null;
+                /**
+                 * Format: date-time
+                 * @description Since when it is disabled.
+                 */
+                disabled_at?: string | null;
+                /** @description Whether it is a page of the city's own. */
+                first_party: boolean;
+                /** @description How it comes to tokens. */
+                grant_types: ("authorization_code" | "refresh_token" | "client_credentials")[];
+                id_token_signed_response_alg: ("EdDSA" | "RS256") & Record<string, never>;
+                /** @description What people are told that it is. */
+                name: components["schemas"]["ClientName"];
+                /** @description Where the browser may go after signing out. */
+                post_logout_redirect_uris: string[];
+                /** @description Where codes may go. */
+                redirect_uris: string[];
+                /** @description What its tokens may be used for. */
+                scopes: ("openid" | "profile" | "phone" | "tier" | "offline_access" | "fees:write" | "tokens:introspect")[];
+                /** @description Within which a citizen has one subject; null for the city's own. */
+                sector?: string | null;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_ConsentItem: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description Code of the agency that it acts for. */
+                agency?: string | null;
+                /**
+                 * Format: date-time
+                 * @description When that last became more.
+                 */
+                changed_at: string;
+                /**
+                 * Format: uuid
+                 * @description The client.
+                 */
+                client_id: string;
+                /**
+                 * Format: date-time
+                 * @description Since when.
+                 */
+                given_at: string;
+                /** @description What it is called. */
+                name: components["schemas"]["ClientName"];
+                /** @description What it may know and do. */
+                scopes: string[];
             }[];
             /** @description The cursor of the next page; null on the last one. */
             next_cursor?: string | null;
@@ -3179,6 +4355,40 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        Page_NoticeView: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description Code of the agency. */
+                agency: string;
+                amount: components["schemas"]["Money"];
+                /** Format: date-time */
+                cancelled_at?: string | null;
+                /** @description How it was filed. */
+                channel: string;
+                /**
+                 * Format: date
+                 * @description The last day to pay.
+                 */
+                due_on: string;
+                /** @description The notice; for the citizen, the bill. */
+                id: components["schemas"]["BillId"];
+                /** Format: date-time */
+                issued_at: string;
+                /** @description Code of the procedure. */
+                procedure: string;
+                /** @description The agency's own name for it. */
+                reference: string;
+                state: components["schemas"]["NoticeState"];
+                /**
+                 * Format: uuid
+                 * @description The transaction that paid it.
+                 */
+                transaction_id?: string | null;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         Page_StoreView: {
             /** @description The items, in the list's order. */
             items: {
@@ -3244,10 +4454,81 @@ export interface components {
          * @enum {string}
          */
         PartnerStatus: "processing" | "succeeded" | "failed";
+        /** @description What an authenticator is asked. */
+        PasskeyChallengeAnswer: {
+            /** @description Names the challenge when it is answered. */
+            challenge_id: components["schemas"]["PasskeyChallengeId"];
+            /**
+             * Format: date-time
+             * @description When the challenge ends.
+             */
+            expires_at: string;
+            /** @description For `PublicKeyCredential.parseCreationOptionsFromJSON` or `parseRequestOptionsFromJSON` (Web Authentication, level 3). */
+            public_key: Record<string, never>;
+        };
+        /**
+         * Format: uuid
+         * @description A challenge that a passkey is asked to answer.
+         */
+        PasskeyChallengeId: string;
+        /** @description A new passkey is wanted. */
+        PasskeyChallengeRequest: {
+            /** @description The payment PIN; needed when one is set. */
+            pin?: string | null;
+        };
+        /**
+         * Format: uuid
+         * @description A passkey.
+         */
+        PasskeyId: string;
+        /** @description A passkey. */
+        PasskeyItem: {
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            created_at: string;
+            /** @description The passkey. */
+            id: components["schemas"]["PasskeyId"];
+            /**
+             * Format: date-time
+             * @description When it proved something last.
+             */
+            last_used_at?: string | null;
+            /** @description What its owner calls it. */
+            name: string;
+        };
+        /** @description The caller's passkeys; at most 10, so there is one page. */
+        PasskeyList: {
+            /** @description The newest first. */
+            items: components["schemas"]["PasskeyItem"][];
+            /** @description Always null. */
+            next_cursor?: string | null;
+        };
+        /** @description A passkey that an authenticator made. */
+        PasskeyRequest: {
+            /** @description The challenge. */
+            challenge_id: components["schemas"]["PasskeyChallengeId"];
+            /** @description The authenticator's answer: `RegistrationResponseJSON`, from `toJSON()`. */
+            credential: Record<string, never>;
+            /**
+             * @description What its owner calls it, 1 to 64 characters.
+             * @example Điện thoại của Hương
+             */
+            name: string;
+        };
         /** @description Who was paid. */
         PayeeView: {
             id: components["schemas"]["MerchantId"];
             name: string;
+        };
+        /** @description Whom a notice is addressed to. */
+        Payer: {
+            /**
+             * @description The telephone number that the citizen signs in with.
+             * @example +84912345678
+             */
+            phone: string;
         };
         /**
          * Format: uuid
@@ -3362,6 +4643,28 @@ export interface components {
             lanes: components["schemas"]["LanesBody"];
             language?: components["schemas"]["LanguageBody"] | null;
         };
+        /**
+         * @description How strong a proof is, from weak to strong; the rules of those who ask for one name these.
+         * @enum {string}
+         */
+        ProofLevel: "pin" | "biometric" | "signature";
+        /** @description The proved number. */
+        ProvedNumberView: {
+            /**
+             * @description The number with its middle hidden.
+             * @example 046******345
+             */
+            citizen_number_masked: string;
+            /** @description The name that belongs to it. */
+            full_name: string;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            proved_at: string;
+            /** @description `ekyc` or `vneid`. */
+            source: string;
+        };
         /** @description Says that the line is alive, and how everything is; sent every two seconds. */
         Pulse: {
             /**
@@ -3464,6 +4767,22 @@ export interface components {
              * @description The form of the receipt: 1.
              */
             version: number;
+        };
+        /** @description What became of a document. */
+        ReceiptBody: {
+            /**
+             * Format: uuid
+             * @description The draft that it made, or of a cancellation before the release, withdrew.
+             */
+            alert_id: string;
+            /** @description Its identifier. */
+            identifier: string;
+            /** @description The document's sender. */
+            sender: string;
+            /** @description Whether it carries a signature, which is kept and not checked. */
+            signed: boolean;
+            /** @description How that stands now. */
+            state: components["schemas"]["AlertState"];
         };
         /** @description A signed checkpoint and the way from the block to it. */
         ReceiptCheckpoint: {
@@ -3757,6 +5076,11 @@ export interface components {
          * @enum {string}
          */
         Severity: "extreme" | "severe" | "moderate" | "minor" | "unknown";
+        /**
+         * @description The sex that a number says.
+         * @enum {string}
+         */
+        Sex: "male" | "female";
         /** @description The newest position of a stream's partition that the numbers include. */
         SourcePosition: {
             /**
@@ -3819,6 +5143,109 @@ export interface components {
              */
             within_first_deadline: number;
         };
+        /** @description A step of an alarm. */
+        StepBody: {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /**
+             * Format: int32
+             * @description The level before; 0 for none.
+             */
+            from_level: number;
+            /** @description What happened. */
+            kind: components["schemas"]["AlarmStepKind"];
+            /** @description What the officer noted. */
+            note?: string | null;
+            /**
+             * Format: uuid
+             * @description The officer, if one did it.
+             */
+            officer?: string | null;
+            /**
+             * Format: int32
+             * @description The level after; 0 for none.
+             */
+            to_level: number;
+            /**
+             * Format: double
+             * @description The reading, in metres.
+             */
+            value_m: number;
+        };
+        /** @description An amount of money. */
+        StepUpAmount: {
+            /**
+             * @description Whole units, as decimal digits.
+             * @example 12000000
+             */
+            amount: string;
+            /**
+             * @description ISO 4217.
+             * @example VND
+             */
+            currency: string;
+        };
+        /** @description A proof. */
+        StepUpAnswer: {
+            /**
+             * Format: int64
+             * @description Seconds until it is over.
+             */
+            expires_in: number;
+            /** @description How strong the proof is. */
+            level: components["schemas"]["ProofLevel"];
+            /** @description For the header `Step-Up-Token` of the transaction's own request. */
+            step_up_token: string;
+        };
+        /** @description A transaction that a passkey is to prove. */
+        StepUpChallengeRequest: {
+            /** @description The one transaction. */
+            transaction: components["schemas"]["StepUpTransaction"];
+        };
+        /**
+         * @description What a citizen proves with.
+         * @enum {string}
+         */
+        StepUpMethod: "pin" | "device" | "passkey";
+        /** @description A proof for one transaction. */
+        StepUpRequest: {
+            challenge_id?: components["schemas"]["PasskeyChallengeId"] | null;
+            /** @description The authenticator's answer: `AuthenticationResponseJSON`, from `toJSON()`. */
+            credential?: Record<string, never> | null;
+            /** @description What the citizen proves with. */
+            method: components["schemas"]["StepUpMethod"];
+            /** @description The payment PIN. */
+            pin?: string | null;
+            /** @description The device's signature (Ed25519, or ECDSA on P-256 with SHA-256) over the transaction's digest, in base64. */
+            signature?: string | null;
+            /**
+             * Format: int64
+             * @description When the device signed, in Unix seconds; part of what is signed.
+             */
+            signed_at?: number | null;
+            /** @description The one transaction that is proved: as `step-up-required` gives it. */
+            transaction: components["schemas"]["StepUpTransaction"];
+        };
+        /** @description The one transaction that a proof is for; what the service that moves the money says in `transaction` of its `step-up-required`. */
+        StepUpTransaction: {
+            /** @description How much. */
+            amount: components["schemas"]["StepUpAmount"];
+            /**
+             * @description What the money is moved for: `payment`, `bill`, `top-up`, …
+             * @example payment
+             */
+            kind: string;
+            /** @description The `Idempotency-Key` that the transaction will be asked for with. */
+            nonce: string;
+            /**
+             * @description Who gets it: the till of a payment, the bill, the bank and account of a top-up.
+             * @example 0199d2a4-7c1e-7d3a-9b1f-2f6f0c8f4b11
+             */
+            payee: string;
+        };
         /**
          * Format: uuid
          * @description One store of a merchant.
@@ -3860,9 +5287,10 @@ export interface components {
              * @description How often.
              */
             count: number;
-            /** @description `payment`, `top-up`, `session`, `otp`, `citizen`, `message-push`, … */
+            /** @description `payment`, `top-up`, `session`, `otp`, `citizen`, `message-push` and the like by channel, `lane-emergency` and the like by lane; by
+             *     minute also `report`. */
             kind: string;
-            /** @description `completed`, `rejected`, `failed`, `started`, … */
+            /** @description `completed`, `rejected`, `failed`, `started`, `delivered`, `suppressed`, …; of `report` `submitted`, `breach`, `result`, `rating`. */
             outcome: string;
         };
         /** @description How well the citizen is known. */
@@ -4063,6 +5491,23 @@ export interface components {
             account: string;
             bank_code: string;
         };
+        /** @description What VNeID sent the citizen back with. */
+        VneidReturn: {
+            /** @description As it came. */
+            code: string;
+            /** @description As it came. */
+            state: string;
+        };
+        /** @description A visit to VNeID. */
+        VneidVisit: {
+            /** @description Where the citizen signs in; VNeID sends them on to the app with `state` and `code`. */
+            authorization_url: string;
+            /**
+             * Format: date-time
+             * @description When the visit ends.
+             */
+            expires_at: string;
+        };
         /** @description One event of the wall's stream. */
         WallEvent: components["schemas"]["Overview"] | components["schemas"]["Delta"] | components["schemas"]["Pulse"];
         /** @description The caller's wallet. */
@@ -4128,6 +5573,73 @@ export interface components {
              */
             codes: string[];
         };
+        /** @description A warning to citizens, and how far it has come. */
+        WarningRow: {
+            /**
+             * Format: uuid
+             * @description Tells it from others.
+             */
+            alert_id: string;
+            /** @description CAP's category, for instance `met`. */
+            category: string;
+            /** @description Whether everybody whom it concerns has been counted in. */
+            complete: boolean;
+            /** @description `updated` or `cancelled` when it ended before its time. */
+            ended?: string | null;
+            /**
+             * Format: date-time
+             * @description When that was.
+             */
+            ended_at?: string | null;
+            /** @description Not meant: an exercise. */
+            exercise: boolean;
+            /**
+             * Format: date-time
+             * @description Until when it is in force.
+             */
+            expires_at: string;
+            /** @description What is the matter. */
+            headline: components["schemas"]["CityName"];
+            /** @description Names its document: `/cap/v1/alerts/{identifier}.xml`. */
+            identifier: string;
+            /**
+             * Format: int64
+             * @description Of them, those of whom it is known: it arrived on a phone, or was read in the app.
+             */
+            reached: number;
+            /**
+             * Format: int64
+             * @description Citizens who were warned, each once.
+             */
+            recipients: number;
+            /**
+             * Format: date-time
+             * @description When it was released.
+             */
+            released_at: string;
+            /** @description `extreme`, `severe`, `moderate`, `minor`, `unknown`. */
+            severity: string;
+            /** @description By ward; a citizen of two wards counts in both. */
+            wards: components["schemas"]["WarningWard"][];
+        };
+        /** @description How many of a ward have a warning. */
+        WarningWard: {
+            /**
+             * Format: int64
+             * @description Of them, those of whom it is known: it arrived on a phone, or was read in the app.
+             */
+            reached: number;
+            /**
+             * Format: int64
+             * @description Citizens who were warned on its account.
+             */
+            recipients: number;
+            /**
+             * @description The ward's code.
+             * @example 19774
+             */
+            ward: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -4157,6 +5669,26 @@ export interface operations {
             };
         };
     };
+    show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The provider's metadata */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
     configuration: {
         parameters: {
             query?: never;
@@ -4174,6 +5706,74 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Configuration"];
                 };
+            };
+        };
+    };
+    submitCapDocument: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/cap+xml": string;
+            };
+        };
+        responses: {
+            /** @description It was known. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiptBody"];
+                };
+            };
+            /** @description It is drafted. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiptBody"];
+                };
+            };
+            /** @description `unauthenticated`: HTTP Basic of a partner, or an officer's token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `forbidden`: the role is missing; `cap-sender-forbidden`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `cap-identifier-reused`. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unsupported-media-type`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `cap-invalid`, `cap-not-public`, `cap-elsewhere`, `cap-reference-unknown`, `alert-expiry-invalid`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
@@ -4257,6 +5857,368 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+        };
+    };
+    list: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Oldest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ClientItem"];
+                };
+            };
+            /** @description `invalid-query` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: you are no admin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    register: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description New for each client */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClientRequest"];
+            };
+        };
+        responses: {
+            /** @description The client, with its secret */
+            201: {
+                headers: {
+                    /** @description Its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClientItem"];
+                };
+            };
+            /** @description `idempotency-key-missing`, `malformed-json` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: you are no admin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `invalid-body`, `idempotency-key-reused` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The client */
+                client_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The client */
+            200: {
+                headers: {
+                    /** @description Its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClientItem"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: you are no admin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    disable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The client */
+                client_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is disabled */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: you are no admin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    edit: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` that was read */
+                "If-Match"?: string | null;
+            };
+            path: {
+                /** @description The client */
+                client_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClientEdit"];
+            };
+        };
+        responses: {
+            /** @description The changed client */
+            200: {
+                headers: {
+                    /** @description Its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClientItem"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: you are no admin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `client-disabled` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `precondition-failed`: it was changed meanwhile */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    renew: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The client */
+                client_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The client, with its new secret */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClientItem"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: you are no admin */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `client-disabled`, `client-public` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
                 };
             };
         };
@@ -4350,6 +6312,88 @@ export interface operations {
     };
     list: {
         parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By client */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ConsentItem"];
+                };
+            };
+            /** @description `invalid-query` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    withdraw: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The client */
+                client_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It may know nothing any more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`: you let no such client know anything */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    list: {
+        parameters: {
             query?: never;
             header?: never;
             path?: never;
@@ -4406,6 +6450,313 @@ export interface operations {
                 };
             };
             /** @description `not-found`: no device of yours */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Tier, number and last request */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EkycView"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    ask: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per request */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EkycRequest"];
+            };
+        };
+        responses: {
+            /** @description The verifier is being asked */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EkycRequestView"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `ekyc-done`, `ekyc-pending` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `citizen-number-invalid` (with `reason`: `form`, `province`, `serial`, `year-of-birth`, `sex`), `invalid-body`, `idempotency-key-reused` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `ekyc-too-many`: five in a day */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `ekyc-unavailable`: this city has no verifier */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The passkeys */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyList"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    finish: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyRequest"];
+            };
+        };
+        responses: {
+            /** @description The passkey */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyItem"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `passkey-refused` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `passkey-known`, `passkeys-too-many` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `passkey-challenge-unknown`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    begin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyChallengeRequest"];
+            };
+        };
+        responses: {
+            /** @description What the authenticator is asked */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallengeAnswer"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `session-not-fresh`, `pin-wrong`, `pin-cooling` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `passkeys-too-many` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `pin-proof-required`, `pin-malformed`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `pin-delayed` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `passkeys-unavailable`: the city's address is no name */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The passkey */
+                id: components["schemas"]["PasskeyId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It proves nothing any more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`: no passkey of yours */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4476,6 +6827,113 @@ export interface operations {
             };
             /** @description `pin-delayed`, `pin-too-many`: wait before the next try */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    begin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Where to go */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VneidVisit"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `vneid-unavailable`: it does not answer, or this city is not connected to it */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    come_back: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VneidReturn"];
+            };
+        };
+        responses: {
+            /** @description How well the citizen is known now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EkycView"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `vneid-refused`: VNeID does not vouch */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `vneid-taken`, `vneid-differs`, `number-taken`, `number-differs` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `vneid-state-unknown`, `citizen-number-invalid`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `vneid-unavailable` */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4867,6 +7325,380 @@ export interface operations {
             };
         };
     };
+    prove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StepUpRequest"];
+            };
+        };
+        responses: {
+            /** @description The proof */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StepUpAnswer"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `passkey-refused`, `pin-wrong`, `pin-cooling` (with `cooling_until`), `device-signature-wrong`, `device-signature-stale` (with `now`) */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `pin-not-set`, `device-key-missing` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `passkey-challenge-unknown`, `pin-malformed`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `pin-delayed`: wait before the next try */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `passkeys-unavailable`: the city's address is no name */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    challenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StepUpChallengeRequest"];
+            };
+        };
+        responses: {
+            /** @description What the authenticator is asked */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallengeAnswer"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `passkey-missing`: none is registered */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `passkeys-unavailable`: the city's address is no name */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    listAlarms: {
+        parameters: {
+            query?: {
+                /** @description `open` for those that are not closed; all when absent. */
+                state?: "open";
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AlarmRow"];
+                };
+            };
+            /** @description `invalid-query`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `internal-only`, `forbidden`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    getAlarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The alarm. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The alarm. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmBody"];
+                };
+            };
+            /** @description `internal-only`, `forbidden`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    acknowledgeAlarm: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description 1 to 255 visible ASCII characters, new for each action. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                /** @description The alarm. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AcknowledgeBody"];
+            };
+        };
+        responses: {
+            /** @description The alarm. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmRow"];
+                };
+            };
+            /** @description `idempotency-key-missing`, `malformed-json`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `alarm-closed`. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `alarm-note-invalid`, `invalid-body`, `idempotency-key-reused`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    closeAlarm: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description 1 to 255 visible ASCII characters, new for each action. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                /** @description The alarm. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CloseBody"];
+            };
+        };
+        responses: {
+            /** @description The alarm. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmRow"];
+                };
+            };
+            /** @description `idempotency-key-missing`, `malformed-json`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `alarm-closed`. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `alarm-note-invalid`, `invalid-body`, `idempotency-key-reused`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     getDirectory: {
         parameters: {
             query?: never;
@@ -5206,6 +8038,71 @@ export interface operations {
             };
             /** @description `not-found`. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    adoptAlert: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description 1 to 255 visible ASCII characters, new for each action. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                /** @description The alert. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AdoptBody"];
+            };
+        };
+        responses: {
+            /** @description It is this officer's draft. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertBody"];
+                };
+            };
+            /** @description `idempotency-key-missing`, `malformed-json`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not-found`. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `alert-already-adopted`, `alert-not-drafted`. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid-field`, `ward-unknown`, `wards-invalid`, `alert-area-invalid`, `alert-expiry-invalid`, `invalid-body`, `idempotency-key-reused`. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5651,6 +8548,458 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    by_query: {
+        parameters: {
+            query?: {
+                /** @description The client; needed */
+                client_id?: string;
+                /** @description One of the client's, to the letter; needed */
+                redirect_uri?: string;
+                /** @description `code`; needed */
+                response_type?: string;
+                /** @description `openid profile phone tier offline_access`: unknown ones are ignored */
+                scope?: string;
+                /** @description base64url of the SHA-256 of the verifier; needed */
+                code_challenge?: string;
+                /** @description `S256`; needed */
+                code_challenge_method?: string;
+                /** @description Comes back as it is */
+                state?: string;
+                /** @description Stands in the ID token */
+                nonce?: string;
+                /** @description `none`, or any of `login consent select_account` */
+                prompt?: string;
+                /** @description Seconds since the sign-in, at most */
+                max_age?: string;
+                /** @description Wishes; the ID token says what was reached */
+                acr_values?: string;
+                /** @description `vi` or `en` */
+                ui_locales?: string;
+                /** @description An earlier ID token: whom the client means */
+                id_token_hint?: string;
+                /** @description A telephone number to begin with */
+                login_hint?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page that asks for a number, a code or a consent */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description Back to the client */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A page: the client or its redirect URI is not known */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+        };
+    };
+    by_form: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": string;
+            };
+        };
+        responses: {
+            /** @description To the same request by `GET` */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+        };
+    };
+    by_query: {
+        parameters: {
+            query?: {
+                /** @description An ID token of the client, which may have expired */
+                id_token_hint?: string;
+                /** @description The client, if no hint says it */
+                client_id?: string;
+                /** @description One of the client's, to the letter */
+                post_logout_redirect_uri?: string;
+                /** @description Comes back as it is */
+                state?: string;
+                /** @description `vi` or `en` */
+                ui_locales?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page that asks, or says that it was done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description Back to the client */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A page: the client or its URI is not known */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+        };
+    };
+    by_form: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": string;
+            };
+        };
+        responses: {
+            /** @description A page that asks, or says that it was done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description Back to the client */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A page: the client or its URI is not known; `invalid_request` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+        };
+    };
+    introspect: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description `token` */
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": string;
+            };
+        };
+        responses: {
+            /** @description What it says */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description `invalid_request` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description `invalid_client` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+        };
+    };
+    revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description `token` */
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": string;
+            };
+        };
+        responses: {
+            /** @description It is not good any more */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid_request`; `invalid_grant`: it is another client's */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description `invalid_client` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+        };
+    };
+    step: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": string;
+            };
+        };
+        responses: {
+            /** @description The next page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description Back to the client */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A page: the form is not of this browser, or too old; `invalid_request` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description The page again, with what is wrong */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description The page again: wait */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description The page again: codes can't be sent right now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+        };
+    };
+    give: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": string;
+            };
+        };
+        responses: {
+            /** @description Tokens */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthTokens"];
+                };
+            };
+            /** @description `invalid_request`, `invalid_grant`, `invalid_scope`, `unauthorized_client`, `unsupported_grant_type` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description `invalid_client` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+        };
+    };
+    userinfo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the client may know */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description `invalid_token` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description `insufficient_scope`: it was not granted `openid` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+        };
+    };
+    userinfo_by_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the client may know */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description `invalid_token` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description `insufficient_scope`: it was not granted `openid` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
             };
         };
     };
@@ -6373,6 +9722,283 @@ export interface operations {
             };
         };
     };
+    getSensorThings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OGC 18-088, section 9.2.1. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description `unauthenticated`: HTTP Basic of a sensor client, or an officer's token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    getSensorEntities: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `Things`, `Datastreams(1)`, … */
+                resource: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As OGC 18-088 shows them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description `sta-query-invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    createSensorEntity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `Things`, `Datastreams`, `Observations` or `CreateObservations` */
+                resource: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description The entity, its address in `Location`; of `CreateObservations` an address or `error` for each reading. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description `sta-entity-invalid`, `malformed-json`, `observation-ahead-of-time`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `unauthenticated`: HTTP Basic of a sensor client. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: a token; officers read only. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`; also what another client registered. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `observation-conflicts`: another result is known for that time. `too-many-things`. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    getSensorLink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `Things(1)`, … */
+                resource: string;
+                /** @description `Datastreams`, `Observations`, `Thing`, … */
+                link: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As OGC 18-088 shows them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description `sta-query-invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    createObservation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `Datastreams(1)` */
+                resource: string;
+                /** @description `Observations` */
+                link: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description The reading, its address in `Location`. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description `sta-entity-invalid`, `malformed-json`, `observation-ahead-of-time`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `unauthenticated`: HTTP Basic of a sensor client. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `forbidden`: a token; officers read only. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `not-found`; also what another client registered. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `observation-conflicts`: another result is known for that time. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     receiveBankCallback: {
         parameters: {
             query?: never;
@@ -6702,6 +10328,8 @@ export interface operations {
             header: {
                 /** @description One per payment */
                 "Idempotency-Key": string;
+                /** @description A proof for this payment: `bill`, the bill, its amount, its key */
+                "Step-Up-Token"?: string | null;
             };
             path: {
                 bill_id: string;
@@ -6722,7 +10350,7 @@ export interface operations {
                     "application/json": components["schemas"]["BillPaymentAccepted"];
                 };
             };
-            /** @description step-up-required */
+            /** @description step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`) */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6752,6 +10380,176 @@ export interface operations {
             };
             /** @description unavailable, overloaded, outcome-unknown: send it again with the same key */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listFeeNotices: {
+        parameters: {
+            query?: {
+                /** @description Only the notice with this reference. */
+                reference?: string;
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_NoticeView"];
+                };
+            };
+            /** @description invalid-query */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description forbidden, agency-unknown */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    createFeeNotice: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description One per notice */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewNotice"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeView"];
+                };
+            };
+            /** @description forbidden: not a client of an agency, or without `fees:write`; agency-unknown */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description fee-reference-used */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description procedure-unknown, fee-not-listed (with `listed`), fee-due-day, payer-unknown, phone-invalid, phone-not-mobile, phone-not-served, too-many, invalid-body, idempotency-key-reused */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description unavailable: send it again with the same key */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getFeeNotice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                notice_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeView"];
+                };
+            };
+            /** @description forbidden, agency-unknown */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    deleteFeeNotice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                notice_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It stands in no list of bills to be paid any more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description forbidden, agency-unknown */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description bill-paid, bill-being-paid */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7222,6 +11020,8 @@ export interface operations {
             header: {
                 /** @description One per payment */
                 "Idempotency-Key": string;
+                /** @description A proof for this payment: `payment`, its till, its amount, its key */
+                "Step-Up-Token"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -7240,7 +11040,7 @@ export interface operations {
                     "application/json": components["schemas"]["PaidView"];
                 };
             };
-            /** @description step-up-required */
+            /** @description step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`) */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7377,6 +11177,8 @@ export interface operations {
             header: {
                 /** @description One per top-up */
                 "Idempotency-Key": string;
+                /** @description A proof for this top-up: `top-up`, `BANK:ACCOUNT`, its amount, its key */
+                "Step-Up-Token"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -7395,7 +11197,7 @@ export interface operations {
                     "application/json": components["schemas"]["TopUpAccepted"];
                 };
             };
-            /** @description step-up-required */
+            /** @description step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`) */
             403: {
                 headers: {
                     [name: string]: unknown;

@@ -3,6 +3,7 @@
 import type { Books, CityName, Delta, LastPayment, MinuteTally, Overview, Pulse, RoleHealth, Tally } from '../api/client';
 import { Reports } from './reports.svelte';
 import { follow, type Message } from './stream';
+import { Watch } from './watch.svelte';
 
 const MINUTE_MS = 60_000;
 const KEPT_MINUTES = 62;
@@ -23,6 +24,8 @@ export interface Bar {
   readonly payments: number;
   readonly topUps: number;
   readonly refused: number;
+  /** Field reports that came in. */
+  readonly reports: number;
 }
 
 export class Board {
@@ -33,6 +36,7 @@ export class Board {
   books = $state.raw<Books | null>(null);
   payments = $state.raw<readonly LastPayment[]>([]);
   readonly reports = new Reports();
+  readonly watch = new Watch();
   loaded = $state(false);
   /** The newest payment of the last whole picture; later ones arrived before the viewer's eyes. */
   opened = $state(0);
@@ -57,6 +61,8 @@ export class Board {
     const [before, current] = [this.bars.at(-2)?.payments ?? 0, this.bars.at(-1)?.payments ?? 0];
     return Math.round(current + before * (1 - elapsed));
   });
+  /** Everything counted today. */
+  readonly tallies = $derived([...this.#today.values()].sort((a, b) => key(a.kind, a.outcome).localeCompare(key(b.kind, b.outcome))));
   readonly moved = $derived(this.#sum('completed').amount);
   readonly completed = $derived(this.#sum('completed').count);
   readonly attempts = $derived(this.completed + this.#sum('rejected').count + this.#sum('failed').count);
@@ -90,7 +96,12 @@ export class Board {
 
   /** Today's completed count of one kind. */
   count(kind: string): number {
-    return this.#today.get(key(kind, 'completed'))?.count ?? 0;
+    return this.happened(kind, 'completed');
+  }
+
+  /** Today's count of one kind that ended in one way. */
+  happened(kind: string, outcome: string): number {
+    return this.#today.get(key(kind, outcome))?.count ?? 0;
   }
 
   #snapshot(overview: Overview): void {
@@ -105,7 +116,7 @@ export class Board {
     this.loaded = true;
   }
 
-  #delta(delta: Pick<Delta, 'as_of' | 'day' | 'today' | 'minutes' | 'last_payments' | 'reports'>, fresh = false): void {
+  #delta(delta: Pick<Delta, 'as_of' | 'day' | 'today' | 'minutes' | 'last_payments' | 'reports' | 'alarms' | 'warnings'>, fresh = false): void {
     this.#hear(delta.as_of);
     this.#turn(delta.day);
     const today = new Map(this.#today);
@@ -118,6 +129,7 @@ export class Board {
     this.#minutes = minutes;
 
     this.reports.take(delta.reports, fresh);
+    this.watch.take(delta.alarms, delta.warnings, fresh);
 
     const known = new Map(this.payments.map((payment) => [payment.position, payment]));
     for (const payment of delta.last_payments) known.set(payment.position, payment);
@@ -156,6 +168,7 @@ export class Board {
         payments: at(minute, 'payment', 'completed'),
         topUps: at(minute, 'top-up', 'completed'),
         refused,
+        reports: at(minute, 'report', 'submitted'),
       };
     });
   }

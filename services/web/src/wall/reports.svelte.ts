@@ -63,6 +63,12 @@ export class Reports {
     [this.#states, this.#agencies, this.wards, this.#today, this.#totals] = [states, agencies, wards, today, totals];
   }
 
+  /** What happened of a kind, today or since the beginning. */
+  happened(kind: string, when: 'today' | 'totals'): ReportTally[] {
+    const rows = when === 'today' ? this.#today : this.#totals;
+    return [...rows.values()].filter((row) => row.kind === kind).sort((a, b) => b.count - a.count);
+  }
+
   /** A new day begins empty. */
   turn(): void {
     this.#today = new Map();

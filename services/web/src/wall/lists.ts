@@ -1,0 +1,275 @@
+// The rows behind each number of the wall, as tables: built from what the wall knows, so that they move with it.
+// Nothing here names a citizen. Where the whole list is behind an officer's sign-in, a row leads to its route.
+import type { Language } from '../shell/language.svelte';
+import { hourMinute, percent, whole } from '../shell/format';
+import type { Text } from '../shell/text';
+import type { Board } from './board.svelte';
+import type { Places } from './places.svelte';
+
+export interface Cell {
+  readonly text: string;
+  readonly href?: string;
+  readonly bad?: boolean;
+  /** A number, written to the right. */
+  readonly count?: boolean;
+}
+
+export interface Sheet {
+  readonly title: string;
+  readonly note: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly Cell[])[];
+}
+
+/** A number that was asked about. */
+export type Topic =
+  | { readonly of: 'minutes' | 'money' | 'overdue' | 'breaches' | 'submitted' | 'satisfaction' | 'messages' | 'alarms' | 'warnings' | 'health' }
+  | { readonly of: 'agency'; readonly code: string };
+
+export const LANES = ['emergency', 'security', 'payment', 'service', 'news'] as const;
+const OUTCOMES = ['delivered', 'failed', 'suppressed'] as const;
+
+interface View {
+  readonly board: Board;
+  readonly places: Places;
+  readonly text: Text;
+  readonly language: Language;
+}
+
+const say = (text: string): Cell => ({ text });
+
+export function sheet(topic: Topic, view: View): Sheet {
+  switch (topic.of) {
+    case 'minutes':
+      return minutes(view);
+    case 'money':
+      return money(view);
+    case 'overdue':
+      return overdue(view);
+    case 'breaches':
+      return breaches(view);
+    case 'submitted':
+      return submitted(view);
+    case 'satisfaction':
+      return satisfaction(view);
+    case 'messages':
+      return messages(view);
+    case 'alarms':
+      return alarms(view);
+    case 'warnings':
+      return warnings(view);
+    case 'health':
+      return health(view);
+    case 'agency':
+      return agency(view, topic.code);
+  }
+}
+
+function number({ language }: View, value: number | bigint, bad = false): Cell {
+  return { text: whole(value, language), count: true, bad: bad && value > 0 };
+}
+
+function minutes(view: View): Sheet {
+  const { board, text } = view;
+  const rows = [...board.bars].reverse().filter((bar) => bar.payments + bar.topUps + bar.refused + bar.reports > 0);
+  return {
+    title: text.lastHour,
+    note: text.minutesNote,
+    head: [text.columnMinute, text.payments, text.topUps, text.refused, text.columnReports],
+    rows: rows.map((bar) => [
+      say(hourMinute(bar.minute, board.zone)),
+      number(view, bar.payments),
+      number(view, bar.topUps),
+      number(view, bar.refused, true),
+      number(view, bar.reports),
+    ]),
+  };
+}
+
+/** Everything that moves money or tries to, by kind and how it ended. */
+function money(view: View): Sheet {
+  const { board, text, language } = view;
+  const rows = board.tallies.filter((tally) => tally.kind in text.kinds);
+  return {
+    title: text.moneyMoved,
+    note: text.moneyNote,
+    head: [text.columnKind, text.columnOutcome, text.columnCount, text.columnAmount],
+    rows: rows.map((tally) => [
+      say(text.kinds[tally.kind] ?? tally.kind),
+      say(text.outcomes[tally.outcome] ?? tally.outcome),
+      number(view, tally.count, tally.outcome !== 'completed'),
+      { text: `${whole(BigInt(tally.amount.amount), language)} ₫`, count: true },
+    ]),
+  };
+}
+
+function overdue(view: View): Sheet {
+  const { board, places, text, language } = view;
+  return {
+    title: text.columnOverdue,
+    note: text.queueNote,
+    head: [text.columnAgency, text.columnOpen, text.columnOverdue],
+    rows: board.reports.agencies
+      .filter((row) => row.overdue > 0)
+      .map((row) => [
+        { text: places.name(row.agency, language), href: queue(row.agency) },
+        number(view, row.open),
+        number(view, row.overdue, true),
+      ]),
+  };
+}
+
+function breaches(view: View): Sheet {
+  const { board, places, text, language } = view;
+  return {
+    title: text.breachesListed,
+    note: text.queueNote,
+    head: [text.columnAgency, text.columnState, text.columnCount],
+    rows: board.reports.happened('breach', 'today').map((row) => [
+      row.agency ? { text: places.name(row.agency, language), href: queue(row.agency) } : say(text.wallTitle),
+      say(text.states[row.outcome] ?? row.outcome),
+      number(view, row.count, true),
+    ]),
+  };
+}
+
+function submitted(view: View): Sheet {
+  const { board, places, text, language } = view;
+  const wards = new Map<string, number>();
+  for (const row of board.reports.happened('submitted', 'today')) wards.set(row.ward, (wards.get(row.ward) ?? 0) + row.count);
+  const rows = [...wards].sort((a, b) => b[1] - a[1]);
+  return {
+    title: text.submittedListed,
+    note: text.reportsListNote,
+    head: [text.columnWard, text.columnCount],
+    rows: rows.map(([ward, count]) => [
+      ward ? { text: places.name(ward, language), href: `/reports/v1/reports?ward=${encodeURIComponent(ward)}` } : say(text.wardUnknown),
+      number(view, count),
+    ]),
+  };
+}
+
+function satisfaction(view: View): Sheet {
+  const { board, places, text, language } = view;
+  const rows = [...board.reports.happened('rating', 'totals')];
+  rows.sort((a, b) => a.agency.localeCompare(b.agency) || a.outcome.localeCompare(b.outcome));
+  return {
+    title: text.satisfaction,
+    note: text.satisfactionListNote,
+    head: [text.columnAgency, text.columnRating, text.columnCount],
+    rows: rows.map((row) => [
+      say(places.name(row.agency, language)),
+      say(text.ratings[row.outcome] ?? row.outcome),
+      number(view, row.count, row.outcome === 'dissatisfied'),
+    ]),
+  };
+}
+
+function messages(view: View): Sheet {
+  const { board, text } = view;
+  const row = (name: string, kind: string): Cell[] => [
+    say(name),
+    ...OUTCOMES.map((outcome) => number(view, board.happened(kind, outcome), outcome === 'failed')),
+  ];
+  return {
+    title: text.messagesToday,
+    note: text.messagesNote,
+    head: [text.columnLane, ...OUTCOMES.map((outcome) => text.outcomes[outcome] ?? outcome)],
+    rows: [
+      ...LANES.map((lane) => row(text.lanes[lane], `lane-${lane}`)),
+      ...(['in-app', 'push', 'sms'] as const).map((channel) => row(text.channels[channel], `message-${channel}`)),
+    ],
+  };
+}
+
+function alarms(view: View): Sheet {
+  const { board, text, language } = view;
+  const metres = new Intl.NumberFormat(language === 'vi' ? 'vi-VN' : 'en-GB', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+  return {
+    title: text.alarms,
+    note: text.alarmsNote,
+    head: [text.columnStation, text.columnLevel, text.columnReading, text.columnMeasured, text.columnState],
+    rows: board.watch.alarms.map((alarm) => [
+      { text: `${alarm.station_name} (${alarm.river[language]})${alarm.exercise ? ` · ${text.exercise}` : ''}`, href: `/ioc/v1/alarms/${alarm.id}` },
+      { text: String(alarm.level), count: true, bad: alarm.level > 2 },
+      { text: `${metres.format(alarm.value_m)} m`, count: true },
+      say(moment(view, alarm.measured_at)),
+      { text: text.alarmStates[alarm.state] ?? alarm.state, bad: alarm.state === 'raised' },
+    ]),
+  };
+}
+
+/** Each warning in force, and below it how many of each of its wards have it. */
+function warnings(view: View): Sheet {
+  const { board, places, text, language } = view;
+  const share = (reached: number, recipients: number): Cell => ({
+    text: recipients > 0 ? `${percent(reached, recipients, language)} %` : '–',
+    count: true,
+  });
+  return {
+    title: text.warnings,
+    note: text.warningsNote,
+    head: [text.columnWarning, text.columnUntil, text.columnRecipients, text.columnReached, text.columnShare],
+    rows: board.watch.inForce(board.now).flatMap((warning) => [
+      [
+        { text: `${warning.headline[language]}${warning.exercise ? ` · ${text.exercise}` : ''}`, href: `/cap/v1/alerts/${warning.identifier}.xml` },
+        say(moment(view, warning.expires_at)),
+        number(view, warning.recipients),
+        number(view, warning.reached),
+        share(warning.reached, warning.recipients),
+      ],
+      ...[...warning.wards].sort((a, b) => b.recipients - a.recipients).map((ward) => [
+        say(`– ${places.name(ward.ward, language)}`),
+        say(''),
+        number(view, ward.recipients),
+        number(view, ward.reached),
+        share(ward.reached, ward.recipients),
+      ]),
+    ]),
+  };
+}
+
+function health({ board, text }: View): Sheet {
+  return {
+    title: text.rolesTitle,
+    note: text.healthNote(board.books?.position ?? 0),
+    head: [text.columnRole, text.columnInstance, text.columnState, text.columnDetail],
+    rows: board.roles.map((role) => [
+      { text: role.service, href: `/${role.service}/readyz` },
+      say(role.instance),
+      { text: role.ready ? text.ready : role.up ? text.notReady : text.down, bad: !role.ready },
+      say(role.detail ?? ''),
+    ]),
+  };
+}
+
+function agency(view: View, code: string): Sheet {
+  const { board, places, text, language } = view;
+  const row = board.reports.agencies.find((known) => known.agency === code);
+  const results = board.reports.happened('result', 'totals').filter((result) => result.agency === code);
+  const ratings = board.reports.happened('rating', 'totals').filter((rating) => rating.agency === code);
+  const late = board.reports.happened('breach', 'today').filter((breach) => breach.agency === code);
+  const sum = (rows: readonly { count: number }[]): number => rows.reduce((total, one) => total + one.count, 0);
+  return {
+    title: places.name(code, language),
+    note: text.queueNote,
+    head: [text.columnWhat, text.columnCount],
+    rows: [
+      [{ text: text.columnOpen, href: queue(code) }, number(view, row?.open ?? 0)],
+      [{ text: text.columnOverdue, href: queue(code) }, number(view, row?.overdue ?? 0, true)],
+      [say(text.breachesListed), number(view, sum(late), true)],
+      ...results.map((result) => [say(text.results[result.outcome] ?? result.outcome), number(view, result.count, result.outcome === 'late')]),
+      ...ratings.map((rating) => [say(text.ratings[rating.outcome] ?? rating.outcome), number(view, rating.count)]),
+    ],
+  };
+}
+
+/** The officers' queue of an agency. */
+function queue(code: string): string {
+  return `/reports/v1/queue?agency=${encodeURIComponent(code)}`;
+}
+
+function moment({ board }: View, at: string): string {
+  const day = new Intl.DateTimeFormat('en-GB', { timeZone: board.zone, day: '2-digit', month: '2-digit' });
+  return `${day.format(Date.parse(at))} ${hourMinute(Date.parse(at), board.zone)}`;
+}

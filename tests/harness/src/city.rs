@@ -18,7 +18,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::client::{Citizen, Visitor, eventually};
+use crate::client::{Citizen, Visitor};
+use crate::patience::eventually;
 use crate::proxy::FaultProxy;
 use crate::sse::EventFeed;
 use crate::{teardown, template};
@@ -52,9 +53,9 @@ struct RunInfo {
 /// A private city. End it with [`City::finish`]; a dropped one is killed.
 #[derive(Debug)]
 pub struct City {
-    folder: TestFolder,
-    postgres: Postgres,
-    redis: Redis,
+    pub(crate) folder: TestFolder,
+    pub(crate) postgres: Postgres,
+    pub(crate) redis: Redis,
     database_proxy: FaultProxy,
     redis_proxy: FaultProxy,
     admin: PgPool,
@@ -148,6 +149,11 @@ impl City {
         trangtien::up::settings::SANDBOX_BANK
     }
 
+    /// Everything that the program and its roles have logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_file(self.folder.path())).unwrap_or_default() + &role_logs(self.folder.path())
+    }
+
     /// The database as its administrator, past the proxy.
     pub fn admin(&self) -> PgPool {
         self.admin.clone()
@@ -218,55 +224,6 @@ impl City {
         &self.redis_proxy
     }
 
-    /// Removes everything that Redis holds.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn wipe_redis(&self) -> Result<()> {
-        let client = redis::Client::open(self.redis.url())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await?;
-        Ok(())
-    }
-
-    /// Kills Redis; it stays away until [`City::restart_redis`].
-    pub async fn kill_redis(&self) {
-        self.redis.kill().await;
-    }
-
-    /// Starts Redis again, with what it had saved: nothing.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub async fn restart_redis(&self) -> Result<()> {
-        Ok(self.redis.restart().await?)
-    }
-
-    /// Kills PostgreSQL without warning and starts it again.
-    ///
-    /// # Errors
-    /// When it does not come back.
-    pub async fn crash_postgres(&self) -> Result<()> {
-        self.postgres.kill().await;
-        Ok(self.postgres.restart().await?)
-    }
-
-    /// Kills the process of a role of a split city and waits until another one answers.
-    ///
-    /// # Errors
-    /// When the role has no process, or it does not come back.
-    pub async fn kill_role(&self, role: &str) -> Result<()> {
-        let pid = self.pid_of(role).with_context(|| format!("{role} has no process of its own"))?;
-        kill(pid, Signal::SIGKILL)?;
-        let visitor = self.visitor()?;
-        let path = format!("/{role}/readyz");
-        eventually("the role to come back", || async {
-            let ready = visitor.get(&path).await?.status.is_success();
-            Ok((ready && self.pid_of(role).is_some_and(|now| now != pid)).then_some(()))
-        })
-        .await
-    }
-
     /// Asserts that nothing is left over, and stops everything.
     ///
     /// # Errors
@@ -275,28 +232,15 @@ impl City {
         let settled = teardown::assert_settled(&self.admin, self.now().await).await;
         self.admin.close().await;
         let stopped = stop(&mut *self.program.lock().await).await;
-        let log = std::fs::read_to_string(log_file(self.folder.path())).unwrap_or_default();
-        let roles = role_logs(self.folder.path());
+        let log = self.log();
         self.redis.stop().await?;
         self.postgres.stop().await?;
-        let panicked = [log.as_str(), roles.as_str()].iter().any(|log| log.contains("panicked"));
-        let told = || format!("--- log ---\n{}{}", last_lines(&log), last_lines(&roles));
+        let panicked = log.contains("panicked");
+        let told = || format!("--- log ---\n{}", last_lines(&log));
         settled.with_context(told)?;
         stopped.with_context(told)?;
         ensure!(!panicked, "something panicked\n{}", told());
         Ok(())
-    }
-
-    fn pid_of(&self, role: &str) -> Option<Pid> {
-        let configuration = data_folder(self.folder.path()).join("roles").join(format!("{role}.toml"));
-        let wanted = configuration.to_str()?.to_owned();
-        let processes = std::fs::read_dir("/proc").ok()?.flatten();
-        processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).find_map(|pid| {
-            let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            let mut words = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-            let is_role = words.clone().any(|word| word == wanted) && words.nth(1).is_some_and(|word| word == "serve");
-            is_role.then(|| Pid::from_raw(pid))
-        })
     }
 }
 
@@ -371,7 +315,7 @@ fn through(url: &str, proxy: SocketAddr) -> Result<String> {
     Ok(url.to_string())
 }
 
-fn data_folder(folder: &Path) -> PathBuf {
+pub(crate) fn data_folder(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
@@ -390,5 +334,5 @@ fn role_logs(folder: &Path) -> String {
 
 fn last_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(60)..].join("\n")
+    lines[lines.len().saturating_sub(120)..].join("\n")
 }

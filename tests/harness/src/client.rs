@@ -1,17 +1,14 @@
 //! People of the city, as their apps and tills would speak to it: public HTTP only.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-/// How long a step that happens by itself (a message, a callback) may take.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(40);
+use crate::patience::{PATIENCE, definite, eventually};
 
 static PHONES: AtomicU32 = AtomicU32::new(0);
 
@@ -200,6 +197,34 @@ impl Citizen {
         self.post_with(path, body, &Uuid::new_v4().to_string()).await
     }
 
+    /// POSTs with one idempotency key until there is an answer that does not pass, as an app does that means it.
+    ///
+    /// # Errors
+    /// When there is none within [`PATIENCE`].
+    pub async fn insist(&self, path: &str, body: &Value) -> Result<Answer> {
+        let key = Uuid::new_v4().to_string();
+        eventually("an answer that does not pass", || async {
+            let answer = self.post_with(path, body, &key).await?;
+            Ok((!answer.may_pass()).then_some(answer))
+        })
+        .await
+    }
+
+    /// Goes on with fresh tokens.
+    ///
+    /// # Errors
+    /// When the session does not go on.
+    pub async fn refresh(&mut self) -> Result<()> {
+        let body = json!({"refresh_token": self.refresh_token});
+        let tokens = eventually("fresh tokens", || async {
+            self.visitor.post("/identity/v1/sessions/refresh", &body).await?.expect(200).map(Some)
+        })
+        .await?;
+        let text = |name: &str| tokens[name].as_str().map(str::to_owned).with_context(|| name.to_owned());
+        (self.token, self.refresh_token) = (text("access_token")?, text("refresh_token")?);
+        Ok(())
+    }
+
     /// PUTs as this citizen.
     ///
     /// # Errors
@@ -307,52 +332,6 @@ pub fn money(amount: u64) -> Value {
     json!({"amount": amount.to_string(), "currency": "VND"})
 }
 
-/// An error that no waiting mends.
-#[derive(Debug)]
-struct Definite(String);
-
-impl std::fmt::Display for Definite {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Definite {}
-
-/// An error at which [`eventually`] gives up at once: what it tells does not change by waiting.
-pub fn definite(what: impl std::fmt::Display) -> anyhow::Error {
-    Definite(what.to_string()).into()
-}
-
-/// Asks again until `probe` gives a value. A probe gives what it saw as a value and leaves the judgement to its caller:
-/// an error means that it may be asked again.
-///
-/// # Errors
-/// When there is no value within [`PATIENCE`], with the last error; at once when the error is [`definite`],
-/// as an unexpected answer below 500 is.
-pub async fn eventually<T, F, Fut>(what: &str, mut probe: F) -> Result<T>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<Option<T>>>,
-{
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let last = match probe().await {
-            Ok(Some(value)) => return Ok(value),
-            Ok(None) => None,
-            Err(error) if error.is::<Definite>() => return Err(error.context(format!("while waiting for {what}"))),
-            Err(error) => Some(error),
-        };
-        if Instant::now() >= deadline {
-            match last {
-                Some(error) => return Err(error.context(format!("waited in vain for {what}"))),
-                None => bail!("waited in vain for {what}"),
-            }
-        }
-        tokio::time::sleep(POLL).await;
-    }
-}
-
 async fn send(request: reqwest::RequestBuilder) -> Result<Answer> {
     let response = request.send().await?;
     let status = response.status();
@@ -367,23 +346,4 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Answer> {
 
 fn six_digits(text: &str) -> Option<String> {
     text.split(|character: char| !character.is_ascii_digit()).find(|run| run.len() == 6).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_definite_answer_ends_the_waiting_and_a_passing_one_does_not() {
-        let answer =
-            |status: u16| Answer { status: StatusCode::from_u16(status).expect("a status"), body: Value::Null };
-        let began = Instant::now();
-        let declined = eventually("a payment", || async { answer(422).expect(201).context("paying").map(Some) }).await;
-        let declined = format!("{:#}", declined.expect_err("declined"));
-        assert!(declined.contains("while waiting for a payment") && declined.contains("422"), "{declined}");
-        assert!(began.elapsed() < PATIENCE / 2, "it does not wait for what never comes");
-        let statuses = std::cell::RefCell::new(vec![201, 429, 503]);
-        let next = || statuses.borrow_mut().pop().expect("three are enough");
-        eventually("a payment", || async { answer(next()).expect(201).map(Some) }).await.expect("in the end");
-    }
 }

@@ -5,12 +5,15 @@
 
 pub mod city;
 pub mod client;
+pub mod patience;
 pub mod proxy;
 pub mod sse;
 mod teardown;
 mod template;
+mod trouble;
 
 pub use city::{City, Shape};
-pub use client::{Answer, Citizen, Shop, Visitor, definite, eventually, money};
+pub use client::{Answer, Citizen, Shop, Visitor, money};
+pub use patience::{definite, eventually};
 pub use proxy::{Fault, FaultProxy};
 pub use sse::EventFeed;

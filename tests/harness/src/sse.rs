@@ -5,7 +5,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use url::Url;
 
-use crate::client::PATIENCE;
+use crate::patience::PATIENCE;
 
 /// An open stream.
 pub struct EventFeed {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::client::eventually;
+use crate::patience::eventually;
 
 /// Schemas with platform's own tables.
 const SERVICES: [&str; 5] = ["identity", "wallet", "reports", "notifications", "ioc"];

@@ -1,0 +1,45 @@
+//! Chance that can be repeated: a test prints its seed.
+
+use uuid::Uuid;
+
+/// A sequence of numbers that a seed repeats.
+#[derive(Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// Dice of a seed that nobody knows before; it is printed.
+    pub fn thrown() -> Self {
+        let seed = Uuid::new_v4().as_u64_pair().0;
+        eprintln!("seed {seed}");
+        Self(seed)
+    }
+
+    /// Other dice, whose throws these decide.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self(self.below(u64::MAX))
+    }
+
+    /// A number below `sides`, which is not 0.
+    pub fn below(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+
+    /// One of several; there is at least one.
+    pub fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.index(all.len())]
+    }
+
+    /// In another order.
+    pub fn shuffle<T>(&mut self, all: &mut [T]) {
+        for last in (1..all.len()).rev() {
+            let other = self.index(last + 1);
+            all.swap(last, other);
+        }
+    }
+
+    fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).expect("below a length")
+    }
+}

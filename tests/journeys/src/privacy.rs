@@ -1,0 +1,122 @@
+//! Who may know whom: answers to others, events and log lines carry nobody's personal data.
+
+use anyhow::{Result, ensure};
+use harness::{Answer, Citizen, City, Visitor};
+use sqlx::AssertSqlSafe;
+
+/// Schemas with an outbox.
+const SERVICES: [&str; 5] = ["identity", "wallet", "reports", "notifications", "ioc"];
+/// What anybody may read without being known.
+const PUBLIC: [&str; 8] = [
+    "/reports/v1/reports?limit=200",
+    "/reports/v1/map.geojson?bbox=107.0,16.0,108.3,16.8",
+    "/reports/v1/statistics",
+    "/reports/v1/categories",
+    "/cap/v1/feed.atom",
+    "/wallet/v1/ledger/checkpoints",
+    "/ioc/v1/overview",
+    "/ioc/v1/metrics",
+];
+
+/// Texts that must not be found, and where they were looked for.
+#[derive(Debug)]
+pub struct Secrets {
+    texts: Vec<String>,
+    looked: usize,
+}
+
+impl Secrets {
+    /// Looks for these.
+    pub fn new(texts: Vec<String>) -> Self {
+        Self { texts, looked: 0 }
+    }
+
+    /// Adds what is secret only in what is looked at from now on.
+    pub fn and(&mut self, text: impl Into<String>) {
+        self.texts.push(text.into());
+    }
+
+    /// Nothing secret is in these bytes.
+    ///
+    /// # Errors
+    /// Names what was found where.
+    pub fn absent(&mut self, place: &str, bytes: &[u8]) -> Result<()> {
+        self.looked += 1;
+        let read = String::from_utf8_lossy(bytes);
+        for text in &self.texts {
+            ensure!(!read.contains(text), "{place} tells {text:?}: {read:.2000}");
+        }
+        Ok(())
+    }
+
+    /// How many answers, events and logs were looked at.
+    pub fn looked(&self) -> usize {
+        self.looked
+    }
+
+    /// Everything that is public, with each of these reports.
+    ///
+    /// # Errors
+    /// Names what was found where, or an answer that did not come.
+    pub async fn absent_in_public(&mut self, visitor: &Visitor, reports: &[String]) -> Result<()> {
+        for path in PUBLIC {
+            self.absent_in(path, &visitor.get(path).await?)?;
+        }
+        for report in reports {
+            for path in [format!("/reports/v1/reports/{report}"), format!("/reports/v1/reports/{report}/timeline")] {
+                // One that is not published is not there for the public, which is an answer too.
+                self.absent_in(&path, &visitor.get(&path).await?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What an officer of an agency reads: the queue, and each report that the agency may see.
+    ///
+    /// # Errors
+    /// Names what was found where, or an answer that did not come.
+    pub async fn absent_for_officer(&mut self, officer: &Citizen, reports: &[String]) -> Result<()> {
+        let queue = "/reports/v1/queue?limit=200";
+        self.absent("the queue", officer.get(queue).await?.expect(200)?.to_string().as_bytes())?;
+        for report in reports {
+            for path in [format!("/reports/v1/reports/{report}"), format!("/reports/v1/reports/{report}/timeline")] {
+                self.absent_in(&path, &officer.get(&path).await?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every event that any service has told: in its outbox, and in Redis, where the ledger's journal is too.
+    ///
+    /// # Errors
+    /// Names what was found where.
+    pub async fn absent_in_events(&mut self, city: &City) -> Result<()> {
+        for schema in SERVICES {
+            let sql = format!("SELECT kind, data FROM {schema}.outbox");
+            let events: Vec<(String, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&city.admin()).await?;
+            for (kind, data) in events {
+                self.absent(&format!("an event {kind} of {schema}"), &data)?;
+            }
+        }
+        for (stream, fields) in city.streamed().await? {
+            self.absent(&format!("an event in {stream}"), &fields)?;
+        }
+        Ok(())
+    }
+
+    /// Every log line.
+    ///
+    /// # Errors
+    /// Names what was found.
+    pub fn absent_in_logs(&mut self, city: &City) -> Result<()> {
+        let log = city.log();
+        ensure!(log.len() > 1_000, "there is hardly a log: {log}");
+        log.lines().try_for_each(|line| self.absent("the log", line.as_bytes()))
+    }
+
+    fn absent_in(&mut self, path: &str, answer: &Answer) -> Result<()> {
+        ensure!(!answer.may_pass(), "{path}: {}", answer.status);
+        let text = answer.body.as_str().map_or_else(|| answer.body.to_string(), str::to_owned);
+        self.absent(path, text.as_bytes())
+    }
+}

@@ -1,6 +1,6 @@
 //! Limits on the real engine: decided under the lock whoever posts, given back with what is not spent, recounted by verification.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, Months, TimeDelta, Utc};
 use futures::future::join_all;
 use ledger::limit::{Class, Classes, Lift, Limit, Period};
 use ledger::verify::{Fault, Options, verify};
@@ -82,10 +82,19 @@ async fn many_at_once_spend_exactly_what_the_day_allows() {
     }
 }
 
+/// Moves on to a noon in the middle of a month, so that no day or month ends by itself while a test counts them.
+fn begin_mid_month(world: &World) {
+    let now = world.clock.now();
+    let first = now.date_naive().with_day(1).expect("every month has a first day") + Months::new(1);
+    let noon = first.and_hms_opt(12, 0, 0).expect("every day has a noon").and_utc() + TimeDelta::days(9);
+    world.clock.advance(noon - now);
+}
+
 /// A hold counts in full in its own month; what it gives back counts there, and nowhere once the month is over.
 #[tokio::test]
 async fn the_month_is_that_of_the_hold() {
     let world = World::new().await;
+    begin_mid_month(&world);
     let replica = world.engine();
     let ledger = &replica.ledger;
     let (nostro, customers) = open(ledger, &[1_000_000]).await;
@@ -172,6 +181,7 @@ async fn a_request_that_was_asked_for_a_proof_comes_again_under_its_key() {
 #[tokio::test]
 async fn a_usage_that_history_does_not_bear_out_is_found() {
     let world = World::new().await;
+    begin_mid_month(&world);
     let replica = world.engine();
     let ledger = &replica.ledger;
     let (nostro, customers) = open(ledger, &[1_000, 1_000, 1_000]).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 use uuid::Uuid;
 
 use crate::account::{Account, AccountId};
@@ -16,7 +17,7 @@ use crate::request::Outcome;
 use crate::rider::{Refusal, Ride};
 use crate::session::Bug;
 use crate::sql::row::Head;
-use crate::sql::write::{AccountColumns, Changed};
+use crate::sql::write::{AccountColumns, Changed, TransferColumns};
 
 /// What the clock of this machine said when a batch was stamped, and how far ahead of the database's it may be.
 ///
@@ -81,6 +82,7 @@ pub(crate) struct Sealed {
     pub(crate) kinds: NewKinds,
     pub(crate) opened: Vec<Account>,
     pub(crate) touched: AccountColumns,
+    pub(crate) transfers: TransferColumns,
     /// New holds.
     pub(crate) held: Vec<Hold>,
     /// Holds, new or not, that took a step after their opening.
@@ -113,7 +115,8 @@ impl Sealed {
         let block = rows.block(state, &on, &transfers, balances.finish());
         let hash = block.hash();
         memory.advance(Head { sequence: block.last_sequence(), block: block.number, posted_at: block.posted_at, hash });
-        Ok(Self { on, machine, hash, salt, block, kinds, opened, touched, held, moved, effects })
+        let transfers = TransferColumns::of(&effects.transfers);
+        Ok(Self { on, machine, hash, salt, block, kinds, opened, touched, transfers, held, moved, effects })
     }
 
     /// Whether it only moves money between accounts that are there.
@@ -131,7 +134,8 @@ impl Sealed {
 /// Follows each account through the batch once more: each transfer must go on where the one before it on that account ended,
 /// and the last must leave what the account came to.
 fn follow(state: &State, effects: &Effects) -> Result<(), Bug> {
-    let mut seen: Map<AccountId, (i64, i64)> = Map::default();
+    let most = effects.touched.len() + effects.opened.len();
+    let mut seen: Map<AccountId, (i64, i64)> = Map::with_capacity_and_hasher(most, RandomState::default());
     for transfer in &effects.transfers {
         let debit = (transfer.debit, -transfer.amount, transfer.debit_balance, transfer.debit_previous);
         let credit = (transfer.credit, transfer.amount, transfer.credit_balance, transfer.credit_previous);

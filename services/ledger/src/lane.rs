@@ -1,7 +1,8 @@
 //! The loop that turns what waits in the queue into batches.
 //!
 //! There is no timer: an idle engine posts a lone request at once, a busy one posts thousands together.
-//! While one batch is written, the next is decided, request by request as they arrive, on the books as the one under way will leave them;
+//! While one batch is written, the next is decided, request by request as they arrive, on the books as the one under way will leave them,
+//! and sealed as soon as it is full, so that the server gets it the moment it is done with the one before;
 //! when that one fails, what was decided on it is decided anew.
 //!
 //! The usual way is without a lock across round trips (see [`session`](crate::session)). After anything unusual a batch goes under the lock:
@@ -61,6 +62,8 @@ pub(crate) struct Lane<R, S> {
 struct Next<R> {
     /// What was decided so far.
     making: Option<Making>,
+    /// What was decided, once it takes no more.
+    sealed: Option<Box<Sealed>>,
     /// The requests that were decided.
     decided: Vec<Job<R>>,
     /// Requests that name what the memory has not.
@@ -70,11 +73,16 @@ struct Next<R> {
 
 impl<R> Next<R> {
     fn empty() -> Self {
-        Self { making: None, decided: Vec::new(), waiting: Vec::new(), weight: 0 }
+        Self { making: None, sealed: None, decided: Vec::new(), waiting: Vec::new(), weight: 0 }
     }
 
     fn len(&self) -> usize {
         self.decided.len() + self.waiting.len()
+    }
+
+    /// Whether there is something to write at once.
+    fn is_on_its_way(&self) -> bool {
+        self.waiting.is_empty() && (self.making.is_some() || self.sealed.is_some())
     }
 
     /// The requests, whatever was decided of them.
@@ -95,7 +103,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         loop {
             // Half of all requests are decided by now, and on their way before the others are answered.
-            if !self.next.waiting.is_empty() || self.next.making.is_none() {
+            if !self.next.is_on_its_way() {
                 self.answer_written();
             }
             if self.next.len() == 0 {
@@ -113,7 +121,6 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
             self.gather().await;
             self.session.shared.meter.batch(self.next.len(), self.jobs.len());
             self.batch().await;
-            self.memory.trim_keys();
             if self.memory.is_over(self.config.remembered) {
                 // What was decided of the next batch stands on what is forgotten now.
                 self.memory.forget();
@@ -150,6 +157,9 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     /// Whether the next batch takes no more: it is as large as may be, or has half of all requests under way,
     /// so that deciding one half and writing the other take turns.
     fn is_full(&self) -> bool {
+        if self.next.sealed.is_some() {
+            return true;
+        }
         let under_way = self.writing + self.next.len() + self.jobs.len();
         let half = WORTHWHILE.max(under_way.div_ceil(2)).min(self.config.queue.max(1));
         self.next.weight >= self.config.batch || self.next.len() >= half
@@ -206,11 +216,14 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
             self.settle(jobs, Vec::new()).await;
         } else if let Err(failure) = self.complete(deadline).await {
             self.recover(failure, Vec::new()).await;
-        } else if let Some(making) = self.next.making.take() {
-            let jobs = std::mem::take(&mut self.next.decided);
-            self.next.weight = 0;
+        } else {
             self.repeated = self.repeated.saturating_sub(1);
-            self.write(jobs, making, deadline).await;
+            let Next { making, sealed, decided, .. } = std::mem::replace(&mut self.next, Next::empty());
+            match (sealed, making) {
+                (Some(sealed), _) => self.write(decided, *sealed, deadline).await,
+                (None, Some(making)) => self.seal_and_write(decided, making, deadline).await,
+                (None, None) => {}
+            }
         }
         self.session.shared.meter.settled(count, began.elapsed());
     }
@@ -230,8 +243,29 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
         if self.next.waiting.is_empty() { Ok(()) } else { Err(Failure::Moved) }
     }
 
-    /// Writes what was decided, deciding further requests meanwhile.
-    async fn write(&mut self, jobs: Vec<Job<R>>, making: Making, deadline: Instant) {
+    /// Seals the next batch if it takes no more and is one that is simply written.
+    fn seal_full(&mut self) {
+        if !self.is_full() || !self.next.waiting.is_empty() {
+            return;
+        }
+        let plain = |making: &mut Making| {
+            let effects = making.effects();
+            !effects.is_empty() && !refuses_without_trace(&self.next.decided, effects)
+        };
+        let Some(making) = self.next.making.take_if(plain) else { return };
+        match Sealed::new(&mut self.memory, &self.session.shared.kinds, making) {
+            Ok(sealed) => self.next.sealed = Some(Box::new(sealed)),
+            Err(bug) => {
+                error!(error = %bug, "sealing a batch failed and it is decided anew");
+                self.memory.forget();
+                self.begin_anew();
+                self.contended = self.contended.max(1);
+            }
+        }
+    }
+
+    /// Writes what was decided, unless there is nothing to write.
+    async fn seal_and_write(&mut self, jobs: Vec<Job<R>>, making: Making, deadline: Instant) {
         if refuses_without_trace(&jobs, making.effects()) {
             // Nothing in the database would contradict such a refusal, were the memory old: it is decided under the lock.
             self.memory.forget();
@@ -241,10 +275,14 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
         if making.effects().is_empty() {
             return self.reply(jobs, making.into_effects().verdicts);
         }
-        let sealed = match Sealed::new(&mut self.memory, &self.session.shared.kinds, making) {
-            Ok(sealed) => sealed,
-            Err(bug) => return self.recover(bug.into(), jobs).await,
-        };
+        match Sealed::new(&mut self.memory, &self.session.shared.kinds, making) {
+            Ok(sealed) => self.write(jobs, sealed, deadline).await,
+            Err(bug) => self.recover(bug.into(), jobs).await,
+        }
+    }
+
+    /// Writes a batch, deciding further requests meanwhile.
+    async fn write(&mut self, jobs: Vec<Job<R>>, sealed: Sealed, deadline: Instant) {
         let connection = match self.session.connection(deadline).await {
             Ok(connection) => connection,
             Err(failure) => return self.recover(failure, jobs).await,
@@ -254,6 +292,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
         // On its way first; who waits for the batch before it is answered meanwhile.
         let mut wrote = futures::poll!(&mut writing);
         self.answer_written();
+        self.memory.trim_keys();
         let Wrote { jobs, sealed, connection, result } = loop {
             if let Poll::Ready(wrote) = wrote {
                 break wrote;
@@ -266,6 +305,7 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
                     if let Some(job) = job {
                         self.admit(job);
                         self.take_waiting(AT_ONCE);
+                        self.seal_full();
                     }
                 }
             }

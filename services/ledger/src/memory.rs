@@ -17,7 +17,7 @@ use crate::sql::row::Head;
 use crate::transfer::{RequestKey, TransferId};
 
 /// The most keys whose answers are remembered, oldest forgotten first; more than two batches can have.
-const MAX_KEYS: usize = 65_536;
+const MAX_KEYS: usize = 32_768;
 
 /// A copy of a part of the books, as they are after one block.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use platform::metrics::{DURATION_BUCKETS, Metrics, SIZE_BUCKETS};
-use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::fold::{Effects, Verdict};
 use crate::kind::{Kinds, transfer_kind};
@@ -15,7 +15,7 @@ use crate::request::{Outcome, Request};
 /// The metrics of one engine.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    duration: HistogramVec,
+    durations: Durations,
     batch: HistogramVec,
     depth: IntGaugeVec,
     moved: IntCounterVec,
@@ -28,15 +28,32 @@ pub(crate) struct Meter {
     pace_ns: AtomicU64,
 }
 
+/// The duration's series, one per outcome: looking one up for each request would cost more than counting does.
+#[derive(Debug)]
+struct Durations {
+    posted: Histogram,
+    rejected: Histogram,
+    replayed: Histogram,
+    conflict: Histogram,
+}
+
+impl Durations {
+    fn new(all: &HistogramVec) -> Self {
+        let of = |outcome: &str| all.with_label_values(&[outcome]);
+        Self { posted: of("posted"), rejected: of("rejected"), replayed: of("replayed"), conflict: of("conflict") }
+    }
+}
+
 impl Meter {
     pub(crate) fn new(metrics: &Metrics) -> Self {
+        let duration = metrics.histogram(
+            "posting_duration_seconds",
+            "Time from asking to the answer of a posting.",
+            &["outcome"],
+            DURATION_BUCKETS,
+        );
         let meter = Self {
-            duration: metrics.histogram(
-                "posting_duration_seconds",
-                "Time from asking to the answer of a posting.",
-                &["outcome"],
-                DURATION_BUCKETS,
-            ),
+            durations: Durations::new(&duration),
             batch: metrics.histogram("posting_batch_size", "Requests in one batch.", &[], SIZE_BUCKETS),
             depth: metrics.gauge("posting_queue_depth", "Requests that wait for the next batch.", &[]),
             moved: metrics.counter("money_moved_total", "Minor units moved by transfers.", &["kind", "currency"]),
@@ -116,18 +133,18 @@ impl Meter {
 
     /// A request was answered.
     pub(crate) fn answered<R>(&self, request: &Request<R>, verdict: &Verdict, elapsed: Duration) {
-        let outcome = match verdict {
-            Verdict::Fresh(Outcome::Posted(_)) => "posted",
+        let duration = match verdict {
+            Verdict::Fresh(Outcome::Posted(_)) => &self.durations.posted,
             Verdict::Fresh(Outcome::Rejected(reject)) => {
                 for kind in request.actions.iter().filter_map(transfer_kind).map(|kind| kind.name) {
                     self.transfers.with_label_values(&[kind, reject.code()]).inc();
                 }
-                "rejected"
+                &self.durations.rejected
             }
-            Verdict::Replayed(_) => "replayed",
-            Verdict::Conflict => "conflict",
+            Verdict::Replayed(_) => &self.durations.replayed,
+            Verdict::Conflict => &self.durations.conflict,
         };
-        self.duration.with_label_values(&[outcome]).observe(elapsed.as_secs_f64());
+        duration.observe(elapsed.as_secs_f64());
     }
 }
 

@@ -119,8 +119,9 @@ impl<R: Send + Sync + 'static, S: Riders<R>> Lane<R, S> {
     }
 
     pub(super) fn reply(&self, batch: Vec<Job<R>>, verdicts: Vec<Verdict>) {
+        let now = Instant::now();
         for (job, verdict) in batch.into_iter().zip(verdicts) {
-            self.session.shared.meter.answered(&job.request, &verdict, job.asked.elapsed());
+            self.session.shared.meter.answered(&job.request, &verdict, now.saturating_duration_since(job.asked));
             let answer = match verdict {
                 Verdict::Fresh(outcome) => Ok(Answer { outcome, replayed: false }),
                 Verdict::Replayed(outcome) => Ok(Answer { outcome, replayed: true }),

@@ -42,7 +42,7 @@ pub(crate) async fn post(
     sealed: &Sealed,
     channel: &str,
 ) -> Result<Posting, sqlx::Error> {
-    let (a, t) = (&sealed.touched, TransferColumns::of(&sealed.effects.transfers));
+    let (a, t) = (&sealed.touched, &sealed.transfers);
     let block = &sealed.block;
     let request_keys: Vec<Uuid> = sealed.effects.requests.iter().map(|request| request.key.0).collect();
     let (mark_accounts, mark_sequences): (Vec<Uuid>, Vec<i64>) =
@@ -153,8 +153,9 @@ impl AccountColumns {
     }
 }
 
+/// New transfers, column by column.
 #[derive(Default)]
-struct TransferColumns {
+pub(crate) struct TransferColumns {
     id: Vec<Uuid>,
     debit: Vec<Uuid>,
     credit: Vec<Uuid>,
@@ -171,7 +172,7 @@ struct TransferColumns {
 }
 
 impl TransferColumns {
-    fn of(transfers: &[Transfer]) -> Self {
+    pub(crate) fn of(transfers: &[Transfer]) -> Self {
         let mut columns = Self::default();
         for transfer in transfers {
             columns.id.push(transfer.id.uuid());

@@ -1,8 +1,11 @@
 //! `trangtien walkthrough`, as an evaluator runs it, against both shapes of the city.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, ensure};
 use harness::City;
 use harness::city::program;
+use serde_json::json;
 use tokio::process::Command;
 
 #[tokio::test]
@@ -37,7 +40,53 @@ async fn flood(city: City) -> Result<()> {
     ensure!(text.contains("alarm 3 (báo động)"), "the rivers rise: {text}");
     let releases = text.matches("the operator adopts it and the lead releases it").count();
     ensure!(releases == 5, "each crossing of alarm 3 is a warning, not {releases}: {text}");
+    centre_agrees(&city).await?;
     city.finish().await
+}
+
+/// What the operations centre counted of messages, reports by the minute and warnings is what the others' tables say.
+async fn centre_agrees(city: &City) -> Result<()> {
+    city.drained().await?;
+    let overview = city.visitor()?.get("/ioc/v1/overview").await?.expect(200)?;
+    let lanes = overview["totals"].as_array().context("totals")?.iter().filter_map(|row| {
+        let kind = row["kind"].as_str().filter(|kind| kind.starts_with("lane-"))?;
+        Some((format!("{kind} {}", row["outcome"].as_str()?), row["count"].as_i64()?))
+    });
+    let told: BTreeMap<String, i64> = lanes.collect();
+    let own = counted(
+        city,
+        "SELECT 'lane-' || lane || ' ' || state, count(*) FROM notifications.message WHERE state <> 'waiting' GROUP BY 1",
+    )
+    .await?;
+    ensure!(told == own && !own.is_empty(), "by lane the overview says {told:?}, the tables {own:?}");
+    ensure!(overview["alarms"] == json!([]) && overview["warnings"] == json!([]), "all is over: {overview}");
+    for (what, centre, own) in [
+        (
+            "reports by minute",
+            "SELECT outcome, sum(count)::bigint FROM ioc.minute_tally WHERE kind = 'report' GROUP BY 1",
+            "SELECT kind, sum(count)::bigint FROM ioc.report_total GROUP BY 1",
+        ),
+        (
+            "ends of warnings",
+            "SELECT alert_id || ' ' || how, 1::bigint FROM ioc.warning JOIN ioc.warning_end USING (alert_id)",
+            "SELECT id || ' ' || state, 1::bigint FROM notifications.alert WHERE kind <> 'cancel'",
+        ),
+        (
+            "recipients of warnings",
+            "SELECT alert_id::text, recipients FROM ioc.warning JOIN ioc.warning_reach USING (alert_id) WHERE ward = ''",
+            "SELECT alert_id::text, recipients FROM notifications.alert_fan_out JOIN notifications.alert ON id = alert_id
+             WHERE kind <> 'cancel'",
+        ),
+    ] {
+        let (centre, own) = (counted(city, centre).await?, counted(city, own).await?);
+        ensure!(centre == own && !own.is_empty(), "{what}: the centre has {centre:?}, the tables {own:?}");
+    }
+    Ok(())
+}
+
+async fn counted(city: &City, sql: &'static str) -> Result<BTreeMap<String, i64>> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(sql).fetch_all(&city.admin()).await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// What the program tells of steps that all hold.

@@ -5,7 +5,7 @@
 //! | `OtpRequested` | security | the number that asked: SMS |
 //! | `PaymentCompleted` | payment | the payer and the merchant's owner: in-app and push |
 //! | `RefundCompleted` | payment | the payer: in-app and push |
-//! | `BillPaid`, `BillPaymentFailed` | payment | the citizen: in-app and push |
+//! | `BillPaid`, `BillPaymentFailed`, `FeeNoticeIssued` | payment | the citizen: in-app and push |
 //! | `TopUpCompleted`, `TopUpFailed` | payment | the citizen: in-app and push |
 //! | `ReporterNotice`, of the steps that a reporter waits for | service | the reporter: in-app and push |
 //!
@@ -22,7 +22,9 @@ use platform::events::{Event, HandleError, Handler};
 use proto::identity::v1::{OtpRequested, SessionRevoked};
 use proto::money::v1::Money;
 use proto::reports::v1::ReporterNotice;
-use proto::wallet::v1::{BillPaid, BillPaymentFailed, PaymentCompleted, RefundCompleted, TopUpCompleted, TopUpFailed};
+use proto::wallet::v1::{
+    BillPaid, BillPaymentFailed, FeeNoticeIssued, PaymentCompleted, RefundCompleted, TopUpCompleted, TopUpFailed,
+};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -75,6 +77,8 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
         bill_paid(event, &paid?)
     } else if let Some(failed) = event.decode::<BillPaymentFailed>() {
         bill_payment_failed(event, &failed?)
+    } else if let Some(issued) = event.decode::<FeeNoticeIssued>() {
+        fee_notice(event, &issued?)
     } else if let Some(completed) = event.decode::<TopUpCompleted>() {
         top_up_completed(event, &completed?)
     } else if let Some(failed) = event.decode::<TopUpFailed>() {
@@ -175,6 +179,17 @@ fn bill_paid(event: &Event, paid: &BillPaid) -> Result<Vec<Draft>, HandleError> 
         "balance": money(paid.balance.as_ref())?,
     });
     Ok(in_app_and_push(event, Lane::Payment, id(&paid.user_id)?, template::BILL_PAID, &parameters))
+}
+
+fn fee_notice(event: &Event, issued: &FeeNoticeIssued) -> Result<Vec<Draft>, HandleError> {
+    let parameters = json!({
+        "bill_id": issued.bill_id,
+        "agency": { "vi": issued.agency_name_vi, "en": issued.agency_name_en },
+        "procedure": issued.procedure,
+        "amount": money(issued.amount.as_ref())?,
+        "due_on": issued.due_on,
+    });
+    Ok(in_app_and_push(event, Lane::Payment, id(&issued.user_id)?, template::FEE_NOTICE, &parameters))
 }
 
 fn bill_payment_failed(event: &Event, failed: &BillPaymentFailed) -> Result<Vec<Draft>, HandleError> {

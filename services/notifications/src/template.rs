@@ -28,6 +28,8 @@ pub(crate) const PAYMENT_REFUNDED: Template = Template("payment-refunded.v1");
 pub(crate) const TOP_UP_COMPLETED: Template = Template("top-up-completed.v1");
 /// Parameters: `bill_payment_id`, `bill_id`, `transfer_id`, `kind`, `period`, `amount`, `balance`.
 pub(crate) const BILL_PAID: Template = Template("bill-paid.v1");
+/// Parameters: `bill_id`, `agency`, `procedure`, `amount`, `due_on`.
+pub(crate) const FEE_NOTICE: Template = Template("fee-notice.v1");
 /// Parameters: `bill_payment_id`, `bill_id`, `kind`, `period`, `amount`, `reason`.
 pub(crate) const BILL_PAYMENT_FAILED: Template = Template("bill-payment-failed.v1");
 /// Parameters: `top_up_id`, `amount`, `reason`.
@@ -91,6 +93,8 @@ macro_rules! source {
 
 const SOURCES: &[Source] = &[
     source!("otp.v1", Sms, "sms"),
+    source!("fee-notice.v1", Title, "title"),
+    source!("fee-notice.v1", Body, "body"),
     source!("alert-released.v1", Title, "title"),
     source!("alert-released.v1", Body, "body"),
     source!("alert-released.v1", Sms, "sms"),
@@ -267,6 +271,9 @@ mod tests {
             "kind": "electricity",
             "period": "2025-11",
             "minutes": 5,
+            "agency": { "vi": "Trung tâm Phục vụ hành chính công", "en": "Public Administration Service Centre" },
+            "procedure": "1.000005",
+            "due_on": "2025-12-01",
             "exercise": true,
             "headline": { "vi": "Lũ sông Hương trên báo động 3", "en": "Perfume River above flood alarm 3" },
             "text": { "vi": "Di chuyển lên nơi cao.", "en": "Move to higher ground." },

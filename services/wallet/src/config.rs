@@ -22,6 +22,8 @@ pub struct Config {
     pub bank_timeout_ms: u64,
     /// The billers whose bills can be paid, by their code in the city's list.
     pub billers: BTreeMap<String, PartnerConfig>,
+    /// Where agencies hear that a fee was paid, by their code in the city's list; one without an entry is told nothing.
+    pub agencies: BTreeMap<String, AgencyConfig>,
     /// Longest wait for a biller's answer, in milliseconds.
     pub biller_timeout_ms: u64,
     /// How often each linked customer's bills are fetched, in seconds.
@@ -44,6 +46,16 @@ pub struct CheckpointConfig {
     pub name: Option<String>,
     /// Ed25519 seed of 64 hexadecimal digits (`openssl rand -hex 32`); without it nothing is signed.
     pub key: Secret,
+}
+
+/// Where an agency hears that a fee was paid.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgencyConfig {
+    /// Takes the messages (Standard Webhooks).
+    pub event_url: Url,
+    /// Signs them: `whsec_` and base64 of at least 24 bytes.
+    pub secret: Secret,
 }
 
 /// How a bank or a biller is reached, and how it proves itself.
@@ -69,6 +81,7 @@ impl Default for Config {
             virtual_account_prefix: "TT".to_owned(),
             bank_timeout_ms: 10_000,
             billers: BTreeMap::new(),
+            agencies: BTreeMap::new(),
             biller_timeout_ms: 10_000,
             bill_refresh_s: 6 * 3600,
             first_status_query_ms: 10_000,

@@ -12,10 +12,12 @@ use crate::step_up::Needed;
 
 mod bill;
 mod code;
+mod fee;
 
 pub(crate) use bill::BillFault;
 pub use code::codes;
 pub(crate) use code::*;
+pub(crate) use fee::FeeFault;
 
 /// A failure of the wallet.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,9 @@ pub(crate) enum Error {
     /// What can be wrong with a bill, its customer or its biller.
     #[error(transparent)]
     Bill(#[from] BillFault),
+    /// What can be wrong with a notice of a fee.
+    #[error(transparent)]
+    Fee(#[from] FeeFault),
     /// The key belongs to another request.
     #[error("idempotency key reused")]
     KeyReused,
@@ -197,6 +202,7 @@ impl Error {
             Self::TooMany(_) => TOO_MANY,
             Self::TooManyTopUps(_) => TOO_MANY_TOP_UPS,
             Self::Bill(fault) => fault.code(),
+            Self::Fee(fault) => fault.code(),
             Self::KeyReused => problem::IDEMPOTENCY_KEY_REUSED,
             Self::QueueFull(_) => problem::OVERLOADED,
             Self::Unavailable(_) => problem::UNAVAILABLE,
@@ -281,6 +287,7 @@ impl From<Error> for Problem {
             }
             Error::Proof(fault) => problem.with("reason", fault.reason()),
             Error::Bill(fault) => fault.explain(problem),
+            Error::Fee(fault) => fault.explain(problem),
             Error::Unprintable(field) => problem.with("field", field),
             Error::TooMany(most) => problem
                 .detail(format!("Tối đa là {most}."), format!("There may be at most {most}."))

@@ -10,6 +10,7 @@
 //! | [`top_up`] | money from a bank: a saga with a pure state machine and a job |
 //! | [`bill`] | linked customer codes and what billers ask them for |
 //! | [`bill_payment`] | a bill paid: hold, biller's word, post or void; a saga with a pure state machine and a job |
+//! | `fee` | notices of agencies to citizens, paid as bills are; the agency is told |
 //! | `merchant` | merchants, stores, tills and their codes |
 //! | `payment`, `refund` | a citizen pays a merchant, who may give it back: one request to the ledger each |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
@@ -44,6 +45,7 @@ mod connect;
 mod device;
 pub mod error;
 mod event;
+mod fee;
 mod feed;
 mod grpc;
 mod history;
@@ -78,6 +80,7 @@ use platform::config::Secret;
 use platform::dataset::{Fault, Faults};
 use platform::db::Schema;
 use platform::events::Consumer;
+use platform::http::Language;
 use platform::idempotency;
 use platform::job::Runner;
 use platform::outbox::Relay;
@@ -169,6 +172,19 @@ pub(crate) struct Biller {
 pub(crate) struct Directory {
     banks: city::Banks,
     billers: city::Billers,
+    agencies: city::Agencies,
+    procedures: city::Procedures,
+}
+
+impl Directory {
+    /// The name of a biller or an agency, where payments of bills are shown.
+    fn payee(&self, biller_code: &str, language: Language) -> String {
+        let named = match fee::agency_of(biller_code) {
+            Some(agency) => self.agencies.get(agency).map(|agency| agency.name(language)),
+            None => self.billers.get(biller_code).map(|biller| biller.name(language)),
+        };
+        named.unwrap_or(biller_code).to_owned()
+    }
 }
 
 /// The service: what every use case needs.
@@ -184,6 +200,8 @@ pub(crate) struct Wallet {
     place: place::Place,
     banks: HashMap<String, Bank>,
     billers: BTreeMap<String, Biller>,
+    agency_endpoints: BTreeMap<String, fee::AgencyEndpoint>,
+    identity: Channel,
     biller_reads: Semaphore,
     lookups: bill::Lookups,
     bill_refresh: TimeDelta,
@@ -205,6 +223,14 @@ impl Wallet {
     fn biller(&self, code: &str) -> Result<&Biller, error::BillFault> {
         self.billers.get(code).ok_or(error::BillFault::BillerUnknown)
     }
+
+    /// Who records payments of bills under a code.
+    fn connector(&self, code: &str) -> Result<&dyn BillerConnector, error::BillFault> {
+        match fee::agency_of(code) {
+            Some(_) => Ok(&fee::AgencyBooks),
+            None => Ok(self.biller(code)?.connector.as_ref()),
+        }
+    }
 }
 
 /// Builds the role. Nothing is reached yet: database, Redis and banks may be away when the process starts.
@@ -212,8 +238,13 @@ impl Wallet {
 /// # Errors
 /// When a setting is out of bounds or a file of the city's folder is wrong.
 pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
-    let Deps { context, identity: _ } = deps;
-    let directory = Directory { banks: city::load_banks(&context.city)?, billers: city::load_billers(&context.city)? };
+    let Deps { context, identity } = deps;
+    let directory = Directory {
+        banks: city::load_banks(&context.city)?,
+        billers: city::load_billers(&context.city)?,
+        agencies: city::load_agencies(&context.city)?,
+        procedures: city::load_procedures(&context.city)?,
+    };
     let metrics = metrics::WalletMetrics::new(&context.metrics);
     let riders = WalletRiders { clock: context.clock.clone(), metrics: metrics.clone() };
     let place = place::Place::load(&context.city)?;
@@ -233,6 +264,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         place,
         banks: connect::banks(&config, &context, &directory.banks)?,
         billers: connect::billers(&config, &context, &directory.billers)?,
+        agency_endpoints: fee::AgencyEndpoint::all(&config.agencies)?,
+        identity,
         biller_reads: Semaphore::new(MAX_BILLER_READS),
         lookups: bill::Lookups::new(),
         bill_refresh: bill_refresh(&config)?,
@@ -251,7 +284,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let mut jobs = Runner::new(&context, SCHEMA)
         .on(top_up::JOB, TopUpJob { wallet: wallet.clone() })
         .on(bill::JOB, RefreshJob { wallet: wallet.clone() })
-        .on(bill_payment::JOB, BillPaymentJob { wallet: wallet.clone() });
+        .on(bill_payment::JOB, BillPaymentJob { wallet: wallet.clone() })
+        .on(fee::JOB, fee::FeePaidJob { wallet: wallet.clone() });
     if let Some(maker) = maker {
         tasks.push(checkpoint::schedule(&context, wallet.shard));
         jobs = jobs.on(checkpoint::JOB, checkpoint::CheckpointJob::new(&context, maker));

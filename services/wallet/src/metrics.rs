@@ -18,6 +18,8 @@ pub(crate) struct WalletMetrics {
     bill_payments: IntCounterVec,
     bill_payments_open: IntGaugeVec,
     biller_callbacks: IntCounterVec,
+    fee_notices: IntCounterVec,
+    fee_events: IntCounterVec,
 }
 
 impl WalletMetrics {
@@ -51,6 +53,12 @@ impl WalletMetrics {
                 "Callbacks of connected billers that were answered: by biller, and the state that the payment then had or why it was refused.",
                 &["biller", "outcome"],
             ),
+            fee_notices: metrics.counter("fee_notices_total", "Notices of fees issued and cancelled.", &["act"]),
+            fee_events: metrics.counter(
+                "fee_events_total",
+                "Attempts to tell an agency that a fee was paid.",
+                &["outcome"],
+            ),
         }
     }
 
@@ -72,6 +80,16 @@ impl WalletMetrics {
     /// A payment of a bill reached a state.
     pub(crate) fn bill_payment(&self, state: bill_payment::State) {
         self.bill_payments.with_label_values(&[state.name()]).inc();
+    }
+
+    /// A notice of a fee was issued or cancelled.
+    pub(crate) fn fee_notice(&self, act: &str) {
+        self.fee_notices.with_label_values(&[act]).inc();
+    }
+
+    /// An attempt to tell an agency ended.
+    pub(crate) fn fee_event(&self, outcome: &str) {
+        self.fee_events.with_label_values(&[outcome]).inc();
     }
 
     /// A callback of a connected biller is answered. `outcome` is a state's name or a problem's code.

@@ -21,7 +21,8 @@ async fn http(request: HttpRequest) -> Result<HttpResponse, std::io::Error> {
     let sent = async {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
         let (parts, body) = request.into_parts();
-        let answer = client.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body).send().await?;
+        let answer =
+            client.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body).send().await?;
         Ok::<_, reqwest::Error>((answer.status(), answer.headers().clone(), answer.bytes().await?))
     };
     let (status, headers, body) = sent.await.map_err(std::io::Error::other)?;
@@ -165,16 +166,11 @@ async fn signs_in(visitor: &Visitor, admin: &Citizen, (algorithm, phone): (&str,
     let id_token = tokens.id_token().context("an ID token")?;
     let checker = client.id_token_verifier();
     let claims = id_token.claims(&checker, &nonce)?;
-    let hash = AccessTokenHash::from_token(
-        tokens.access_token(),
-        id_token.signing_alg()?,
-        id_token.signing_key(&checker)?,
-    )?;
+    let hash =
+        AccessTokenHash::from_token(tokens.access_token(), id_token.signing_alg()?, id_token.signing_key(&checker)?)?;
     ensure!(claims.access_token_hash() == Some(&hash), "at_hash");
-    let info: CoreUserInfoClaims = client
-        .user_info(tokens.access_token().clone(), Some(claims.subject().clone()))?
-        .request_async(&http)
-        .await?;
+    let info: CoreUserInfoClaims =
+        client.user_info(tokens.access_token().clone(), Some(claims.subject().clone()))?.request_async(&http).await?;
     ensure!(info.phone_number().map(|told| told.as_str()) == Some(phone), "{:?}", info.phone_number());
     let refresh = tokens.refresh_token().context("a refresh token")?;
     let again = client.exchange_refresh_token(refresh)?.request_async(&http).await?;

@@ -122,6 +122,23 @@ fn bills_fill_their_templates_and_say_what_became_of_the_money() {
             "Your electricity bill for 2025-11, 636.768 ₫, is paid. Balance: 363.232 ₫.",
         ]
     );
+    let fee = BillPaid { kind: "fee".to_owned(), period: "1.000005".to_owned(), ..paid.clone() };
+    let [vi, en] = texts(drafts(&event(user, &fee)).expect("well formed"));
+    assert!(vi.starts_with("Phí, lệ phí của thủ tục 1.000005: 636.768 ₫"), "{vi}");
+    assert!(en.starts_with("The fee of procedure 1.000005, 636.768 ₫, is paid."), "{en}");
+    let notice = FeeNoticeIssued {
+        user_id: user.to_string(),
+        agency_name_vi: "Trung tâm Phục vụ hành chính công".to_owned(),
+        agency_name_en: "Public Administration Service Centre".to_owned(),
+        procedure: "1.000005".to_owned(),
+        amount: dong(120_000),
+        due_on: "2025-12-01".to_owned(),
+        ..FeeNoticeIssued::default()
+    };
+    assert_eq!(
+        texts(drafts(&event(user, &notice)).expect("well formed"))[1],
+        "Public Administration Service Centre asks for 120.000 ₫ for procedure 1.000005, by 2025-12-01. You can pay it among your bills."
+    );
     for (reason, says) in [
         ("insufficient-funds", "the wallet holds too little"),
         ("bill-paid", "it was paid elsewhere"),

@@ -204,7 +204,7 @@ pub(super) async fn store(
     .map(|_| ())
 }
 
-/// Bills of the customers that a citizen has linked, the latest due day first.
+/// Bills of the customers that a citizen has linked, and notices that are addressed to them, the latest due day first.
 pub(crate) async fn list(
     connection: &mut PgConnection,
     user: Uuid,
@@ -214,13 +214,19 @@ pub(crate) async fn list(
     let (after_due, after_id) = wanted.after.map_or((None, None), |(due, id)| (Some(due), Some(id.uuid())));
     sqlx::query_as!(
         ListedBill,
-        r#"SELECT bill.id, bill.biller_code, bill.customer_code, bill.kind AS "kind: BillerKind", subscription.label AS "label?", bill.reference, bill.period, bill.amount,
+        r#"SELECT bill.id, bill.biller_code, bill.customer_code, bill.kind AS "kind: BillerKind", seen.label AS "label?", bill.reference, bill.period, bill.amount,
                   bill.issued_on, bill.due_on, bill.details, bill.status = 'open' AS "open!",
                   payment.id AS "payment_id?: BillPaymentId", payment.state AS "payment_state?: State", payment.user_id AS "payer?"
-           FROM wallet.bill_subscription AS subscription
-           JOIN wallet.bill ON bill.biller_code = subscription.biller_code AND bill.customer_code = subscription.customer_code
+           FROM (
+               SELECT bill.id, subscription.label FROM wallet.bill_subscription AS subscription
+               JOIN wallet.bill ON bill.biller_code = subscription.biller_code AND bill.customer_code = subscription.customer_code
+               WHERE subscription.user_id = $1
+               UNION ALL
+               SELECT bill.id, NULL FROM wallet.bill WHERE bill.user_id = $1
+           ) AS seen
+           JOIN wallet.bill ON bill.id = seen.id
            LEFT JOIN wallet.bill_payment AS payment ON payment.bill_id = bill.id AND payment.state <> 'failed'
-           WHERE subscription.user_id = $1
+           WHERE true
              AND ($2::uuid IS NULL OR bill.id = $2)
              AND ($3::boolean IS NULL OR (bill.status = 'open' AND payment.id IS NULL) = $3)
              AND ($4::date IS NULL OR (bill.due_on, bill.id) < ($4, $5::uuid))
@@ -245,10 +251,10 @@ pub(crate) async fn lock(
     sqlx::query_as!(
         Payable,
         r#"SELECT biller_code, customer_code, kind AS "kind: BillerKind", reference, period, amount, status = 'open' AS "open!" FROM wallet.bill
-           WHERE id = $1 AND EXISTS (
+           WHERE id = $1 AND (user_id = $2 OR EXISTS (
                SELECT FROM wallet.bill_subscription AS subscription
                WHERE subscription.user_id = $2 AND subscription.biller_code = bill.biller_code
-                 AND subscription.customer_code = bill.customer_code)
+                 AND subscription.customer_code = bill.customer_code))
            FOR UPDATE OF bill"#,
         id.uuid(),
         user,

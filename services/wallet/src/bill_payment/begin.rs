@@ -119,7 +119,7 @@ async fn begin(
         None if !payable.open => return Err(BillFault::Closed.into()),
         None => {}
     }
-    wallet.biller(&payable.biller_code)?;
+    wallet.connector(&payable.biller_code)?;
     if amount.minor() != payable.amount {
         return Err(BillFault::AmountChanged(Money::from_minor(payable.amount, CURRENCY)).into());
     }

@@ -13,12 +13,13 @@ use super::{BillPayment, BillPaymentId, State, Step, sql};
 use crate::Wallet;
 use crate::bill::Charge;
 use crate::error::{BillFault, Error};
+use crate::fee;
 use crate::partner::{Answer, Report, given_up};
 
 /// The kind of the job; its key is the payment's id, and something more where it goes on after it had stopped.
 pub(crate) const JOB: &str = "bill-payment";
-/// Steps taken in one run: the hold, a request, its status, the request again that the biller never saw, and its status.
-const MAX_STEPS: usize = 5;
+/// Steps taken in one run: the hold, a request, its status, the request again that the biller never saw, its status, and the end.
+const MAX_STEPS: usize = 6;
 /// Why a payment failed that the biller never took.
 const NEVER_TAKEN: &str = "biller-never-took-it";
 
@@ -59,7 +60,7 @@ impl BillPaymentJob {
         for _ in 0..MAX_STEPS {
             let payment = self.read(id).await?;
             let report = match payment.state.step() {
-                Step::Rest => return Ok(None),
+                Step::Rest => return self.rest(&payment).await,
                 Step::Hold => {
                     self.hold(&payment).await?;
                     continue;
@@ -69,12 +70,20 @@ impl BillPaymentJob {
                 Step::Ask => self.ask(&payment).await?,
             };
             match settle(&self.wallet, id, &report).await? {
-                State::Paid | State::Failed => return Ok(None),
-                State::Requested | State::Held => {}
+                // What has ended is told of by the next step, also when this process dies before.
+                State::Paid | State::Failed | State::Requested | State::Held => {}
                 State::Confirming | State::Unknown => return Ok(Some(report.answer)),
             }
         }
         Ok(Some(Answer::Lost))
+    }
+
+    /// Has the agency of a paid fee told.
+    async fn rest(&self, payment: &BillPayment) -> Result<Option<Answer>, Error> {
+        if payment.state == State::Paid {
+            fee::tell_later(&self.wallet, &mut *self.wallet.pool.acquire().await?, payment).await?;
+        }
+        Ok(None)
     }
 
     async fn read(&self, id: BillPaymentId) -> Result<BillPayment, Error> {
@@ -106,11 +115,11 @@ impl BillPaymentJob {
             reference: payment.reference.clone(),
             amount: hold::amount(payment),
         };
-        Ok(self.wallet.biller(&payment.biller_code)?.connector.record(&charge).await)
+        Ok(self.wallet.connector(&payment.biller_code)?.record(&charge).await)
     }
 
     async fn ask(&self, payment: &BillPayment) -> Result<Report, Error> {
-        let report = self.wallet.biller(&payment.biller_code)?.connector.status(payment.id).await;
+        let report = self.wallet.connector(&payment.biller_code)?.status(payment.id).await;
         Ok(given_up(report, payment.id.uuid(), self.wallet.clock.now() - payment.requested_at, NEVER_TAKEN))
     }
 

@@ -163,7 +163,7 @@ pub(super) async fn count_open_of(connection: &mut PgConnection, user: Uuid) -> 
 }
 
 /// Where the one payment of a bill stands that has not failed.
-pub(super) async fn live_state(connection: &mut PgConnection, bill: BillId) -> Result<Option<State>, sqlx::Error> {
+pub(crate) async fn live_state(connection: &mut PgConnection, bill: BillId) -> Result<Option<State>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT state AS "state: State" FROM wallet.bill_payment WHERE bill_id = $1 AND state <> 'failed'"#,
         bill.uuid(),

@@ -25,6 +25,8 @@ pub enum BillerKind {
     Electricity,
     /// Water.
     Water,
+    /// A fee of a public service; never a biller's.
+    Fee,
 }
 
 impl BillerKind {
@@ -34,6 +36,7 @@ impl BillerKind {
         match self {
             Self::Electricity => "electricity",
             Self::Water => "water",
+            Self::Fee => "fee",
         }
     }
 }
@@ -74,6 +77,9 @@ impl Biller {
         let mut faults = Vec::new();
         if !CODE_LENGTHS.contains(&self.code.len()) || !plain(&self.code) {
             faults.push(format!("code {:?} is not 2 to 16 upper-case letters and digits", self.code));
+        }
+        if self.kind == BillerKind::Fee {
+            faults.push("fees are agencies' to ask for, no biller's".to_owned());
         }
         if self.name_vi.trim().is_empty() || self.name_en.trim().is_empty() {
             faults.push("a name is missing".to_owned());

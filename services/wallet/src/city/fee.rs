@@ -1,12 +1,13 @@
-//! Checks of public-service procedures and flat fees: `procedures.csv`, `procedure-channels.csv`, `sanitation-fees.csv`.
+//! Public-service procedures with what they cost, and checks of them and of flat fees: `procedures.csv`, `procedure-channels.csv`, `sanitation-fees.csv`.
 //!
 //! Touches only those files. One procedure may have several rows for one channel: the citizen's choices.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use platform::dataset::{Fault, read_csv_faults};
-use serde::Deserialize;
+use platform::dataset::{Fault, Faults, read_csv_faults};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 const PROCEDURES: &str = "procedures.csv";
 const CHANNELS: &str = "procedure-channels.csv";
@@ -35,12 +36,74 @@ struct ChannelRow {
     fee: Option<i64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+/// How a procedure is filed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Channel {
+pub enum Channel {
+    /// At the counter.
     Counter,
+    /// On the portal.
     Online,
+    /// By post.
     Post,
+}
+
+impl Channel {
+    /// As the database and JSON say it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Online => "online",
+            Self::Post => "post",
+        }
+    }
+}
+
+/// A procedure with what it costs.
+#[derive(Clone, Debug)]
+pub struct PricedProcedure {
+    /// Its name.
+    pub name: String,
+    fees: Vec<(Channel, i64)>,
+}
+
+impl PricedProcedure {
+    /// The fees that are listed for a way to file it, in minor units.
+    pub fn fees(&self, channel: Channel) -> Vec<i64> {
+        self.fees.iter().filter(|(listed, _)| *listed == channel).map(|(_, fee)| *fee).collect()
+    }
+}
+
+/// All procedures of the city's folder, by code.
+#[derive(Clone, Debug, Default)]
+pub struct Procedures(HashMap<String, PricedProcedure>);
+
+impl Procedures {
+    /// The procedure of a code.
+    pub fn get(&self, code: &str) -> Option<&PricedProcedure> {
+        self.0.get(code)
+    }
+}
+
+/// Reads procedures and what they cost.
+pub fn load_procedures(dir: &Path) -> Result<Procedures, Faults> {
+    let mut faults = Vec::new();
+    let path = dir.join(PROCEDURES);
+    let codes = procedures(&path, &mut faults);
+    channels(&dir.join(CHANNELS), &codes, &mut faults);
+    if !faults.is_empty() {
+        return Err(Faults(faults));
+    }
+    let rows = read_csv_faults::<Procedure>(&path).0.into_iter();
+    let mut priced: HashMap<String, PricedProcedure> =
+        rows.map(|(_, row)| (row.code, PricedProcedure { name: row.name, fees: Vec::new() })).collect();
+    for (_, row) in read_csv_faults::<ChannelRow>(&dir.join(CHANNELS)).0 {
+        if let (Some(fee), Some(procedure)) = (row.fee, priced.get_mut(&row.procedure)) {
+            procedure.fees.push((row.channel, fee));
+        }
+    }
+    Ok(Procedures(priced))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]

@@ -2,7 +2,7 @@
 
 use platform::problem::{self, Code};
 
-use super::bill;
+use super::{bill, fee};
 use crate::qr;
 
 /// The account holds too little.
@@ -159,5 +159,6 @@ pub fn codes() -> Vec<Code> {
     ];
     codes.extend(QR_CODES);
     codes.extend(bill::CODES);
+    codes.extend(fee::CODES);
     codes
 }

@@ -205,15 +205,17 @@ struct OwnPayment {
     state: PaymentState,
 }
 
-/// A bill of a customer that the caller has linked.
+/// A bill of a customer that the caller has linked, or an agency's notice of a fee to the caller (`kind: fee`).
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BillView {
     id: BillId,
     state: BillState,
+    /// Of an agency: `agency:` and its code.
     biller_code: String,
     /// In the request's language.
     biller_name: String,
     kind: BillerKind,
+    /// Of a fee: the procedure's code.
     customer_code: String,
     /// What the caller calls the customer.
     label: Option<String>,
@@ -241,8 +243,7 @@ fn view(wallet: &Wallet, principal: &Principal, language: Language, bill: Listed
         None if bill.open => BillState::Open,
         None => BillState::Closed,
     };
-    let biller = wallet.directory.billers.get(&bill.biller_code);
-    let biller_name = biller.map_or_else(|| bill.biller_code.clone(), |biller| biller.name(language).to_owned());
+    let biller_name = wallet.directory.payee(&bill.biller_code, language);
     let own = bill.payer == Some(principal.subject);
     let payment = bill.payment_id.zip(bill.payment_state).filter(|_| own);
     BillView {
@@ -264,7 +265,7 @@ fn view(wallet: &Wallet, principal: &Principal, language: Language, bill: Listed
     }
 }
 
-/// Every bill of the customers that the caller has linked, the latest due day first.
+/// Every bill of the customers that the caller has linked, and every fee asked of the caller, the latest due day first.
 #[utoipa::path(
     get,
     path = "/wallet/v1/bills",

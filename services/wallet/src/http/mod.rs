@@ -1,12 +1,13 @@
 //! Routes of the wallet: thin adapters from HTTP to use cases. Only these files know axum.
 //!
-//! Who may call is part of each handler's signature: a `Principal` is a citizen's token; `qr/decode`, checkpoints and callbacks of banks and billers take none,
+//! Who may call is part of each handler's signature: a `Principal` is a citizen's token, a `ClientPrincipal` that of an agency's client; `qr/decode`, checkpoints and callbacks of banks and billers take none,
 //! callbacks prove themselves by signature.
 
 mod bill;
 mod bill_payment;
 mod callback;
 mod checkpoint;
+mod fee;
 mod merchant;
 mod payment;
 mod qr;
@@ -68,6 +69,8 @@ pub(crate) fn router(wallet: App) -> ApiRouter {
         .routes(routes!(bill_payment::pay))
         .routes(routes!(bill_payment::show))
         .routes(routes!(callback::receive_of_biller))
+        .routes(routes!(fee::issue, fee::list))
+        .routes(routes!(fee::show, fee::cancel))
         .routes(routes!(payment::pay))
         .routes(routes!(payment::show))
         .routes(routes!(refund::create))

@@ -84,10 +84,7 @@ pub(super) struct TransactionView {
 }
 
 fn view(line: Line, wallet: &Wallet, language: Language) -> TransactionView {
-    let biller = |code: String| {
-        let found = wallet.directory.billers.get(&code).map(|biller| biller.name(language).to_owned());
-        found.unwrap_or(code)
-    };
+    let biller = |code: String| wallet.directory.payee(&code, language);
     let bank = |code: String| wallet.directory.banks.by_code(&code).map_or(code, |bank| bank.short_name.clone());
     TransactionView {
         id: line.id,

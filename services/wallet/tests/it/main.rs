@@ -6,6 +6,7 @@ mod bill_faults;
 mod biller;
 mod callback;
 mod checkpoint;
+mod fee;
 mod journey;
 mod limit;
 mod merchant;

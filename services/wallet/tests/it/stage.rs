@@ -197,6 +197,16 @@ impl Stage {
 
     /// A wallet process with settings of its own.
     pub(crate) async fn replica_with(&self, instance: &str, config: Config) -> Replica {
+        self.replica_asking(instance, config, platform::rpc::unreachable()).await
+    }
+
+    /// A wallet process that asks this identity who has a number.
+    pub(crate) async fn replica_asking(
+        &self,
+        instance: &str,
+        config: Config,
+        identity: platform::rpc::Channel,
+    ) -> Replica {
         let mut running = JoinSet::new();
         let shutdown = Shutdown::new();
         let (verifier, keys) = Verifier::new(self.issuer.clone(), self.clock.clone());
@@ -211,7 +221,7 @@ impl Stage {
             public_url: "http://localhost:8080".parse().expect("a URL"),
             instance: instance.to_owned(),
         };
-        let deps = Deps { context: context.clone(), identity: platform::rpc::unreachable() };
+        let deps = Deps { context: context.clone(), identity };
         let service = wallet::build(config, deps).await.expect("the configuration is valid");
         for task in service.tasks.into_iter().chain([keys]) {
             let shutdown = shutdown.clone();

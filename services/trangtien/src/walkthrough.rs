@@ -1,8 +1,8 @@
 //! `trangtien walkthrough`: the main job of the city, done by its people over public HTTP only, each step printed with what came back.
 //!
 //! A citizen signs in by phone and sets a PIN; a merchant opens a shop; the citizen tops up from a bank and pays by scanning;
-//! both see it; the citizen pays electricity bills; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
-//! or missing end right; bad input is refused in words; an operator sees it all in metrics that agree with the books.
+//! both see it; the citizen pays electricity bills and an agency's fee; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
+//! or missing end right; the citizen proves who they are, and one payment by PIN; bad input is refused in words; an operator sees it all in metrics that agree with the books.
 //! What phones receive is read from the sandbox.
 //!
 //! `--scenario flood` plays the flood night instead (see `flood`).
@@ -11,9 +11,11 @@
 
 mod bill;
 mod citizen;
+mod fee;
 mod flood;
 mod operator;
 mod person;
+mod proof;
 mod refusal;
 mod report;
 mod script;
@@ -71,7 +73,7 @@ pub async fn run(url: Option<Url>, data_dir: &Path, (scenario, day): (Scenario, 
         return Ok(());
     }
     let before = operator::counts(&world).await?;
-    let buyer = citizen::sign_in(&mut script, &world).await?;
+    let (buyer, pin) = citizen::sign_in(&mut script, &world).await?;
     let seller = shop::owner(&mut script, &world).await?;
     let shop = shop::open(&mut script, &seller).await?;
     top_up::from_bank(&mut script, &buyer).await?;
@@ -79,8 +81,10 @@ pub async fn run(url: Option<Url>, data_dir: &Path, (scenario, day): (Scenario, 
     citizen::hears_of_it(&mut script, &buyer).await?;
     report::from_hole_to_road(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;
     top_up::with_faults(&mut script, &buyer).await?;
+    proof::of_person_and_payment(&mut script, (&buyer, &pin), &shop).await?;
     refusal::of_bad_input(&mut script, (&buyer, &seller), &shop).await?;
     bill::from_meter_to_receipt(&mut script, &buyer).await?;
+    fee::from_notice_to_event(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;
     operator::sees_it(&mut script, &world, (before, payment)).await?;
     script.end();
     Ok(())

@@ -13,8 +13,8 @@ fn push_token(person: &str) -> String {
     format!("walkthrough-{person}")
 }
 
-/// Signs a new citizen in and registers the phone.
-pub(super) async fn sign_in(script: &mut Script, world: &World) -> anyhow::Result<Person> {
+/// Signs a new citizen in and registers the phone; gives their PIN too.
+pub(super) async fn sign_in(script: &mut Script, world: &World) -> anyhow::Result<(Person, String)> {
     script.chapter("A citizen");
     let challenge = script
         .step("asks for a one-time code", async {
@@ -39,14 +39,16 @@ pub(super) async fn sign_in(script: &mut Script, world: &World) -> anyhow::Resul
             Ok((person, lines))
         })
         .await?;
-    script
+    let pin = script
         .step("sets a PIN", async {
-            let pin = format!("{:06}", rand::random_range(200_000..900_000_u32) | 1);
+            // None that is refused as easy to guess: neither steady nor mirrored.
+            let pin =
+                format!("{:03}{}", rand::random_range(500..600_u32), ["917", "483", "260"][rand::random_range(0..3)]);
             let answer = person.put("/identity/v1/me/pin", &json!({ "pin": pin })).await?;
             ensure!(answer.status.is_success(), "{}: {}", answer.status, answer.body);
             let me = person.get("/identity/v1/me").await?.expect(200)?;
             ensure!(me["pin_set"] == true, "the profile says so: {me}");
-            Ok(((), vec![me.to_string()]))
+            Ok((pin, vec![me.to_string()]))
         })
         .await?;
     script
@@ -57,7 +59,7 @@ pub(super) async fn sign_in(script: &mut Script, world: &World) -> anyhow::Resul
             Ok(((), vec![format!("201 {answer}")]))
         })
         .await?;
-    Ok(person)
+    Ok((person, pin))
 }
 
 /// The payment shows in the inbox and on the phone.

@@ -231,6 +231,15 @@ impl Person {
         send(self.request(Method::POST, path)?.header("idempotency-key", key).json(body)).await
     }
 
+    /// POSTs as this person, with this idempotency key and a proof.
+    ///
+    /// # Errors
+    /// When the city does not answer.
+    pub async fn post_proved(&self, path: &str, body: &Value, (key, proof): (&str, &str)) -> anyhow::Result<Answer> {
+        let request = self.request(Method::POST, path)?.header("idempotency-key", key).header("step-up-token", proof);
+        send(request.json(body)).await
+    }
+
     /// POSTs as this person, with a fresh idempotency key.
     ///
     /// # Errors

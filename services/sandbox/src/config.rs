@@ -1,5 +1,7 @@
 //! Credentials that the sandbox shares with those who integrate with it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use platform::config::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,9 @@ pub struct Config {
     /// Which billers there are: what the city's folder says, and no secret.
     #[serde(skip)]
     pub billers: Billers,
+    /// The agencies; fresh ones where a configuration was written before there were any.
+    #[serde(default = "AgencyConfig::generate")]
+    pub agency: AgencyConfig,
     /// The SMS gateway.
     pub sms: SmsConfig,
     /// The push gateway.
@@ -102,6 +107,20 @@ pub struct SmsConfig {
     pub token: Secret,
 }
 
+/// The secret of the agencies, the same for all.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgencyConfig {
+    /// Signs what they hear: `whsec_` and base64.
+    pub secret: Secret,
+}
+
+impl AgencyConfig {
+    fn generate() -> Self {
+        Self { secret: Secret::new(format!("whsec_{}", STANDARD.encode(rand::random::<[u8; 32]>()))) }
+    }
+}
+
 /// Credentials of the push gateway.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -124,6 +143,7 @@ impl Config {
             },
             biller: BillerConfig::generate(),
             billers: Billers::default(),
+            agency: AgencyConfig::generate(),
             sms: SmsConfig { token: random_secret() },
             push: PushConfig { project: "trangtien-sandbox".to_owned(), token: random_secret() },
             ekyc: EkycConfig::generate(),

@@ -26,6 +26,8 @@ const OFFERS: &[(&str, &str)] = &[
     ),
     ("GET /billers/{code}/customers/{customer_code}", "a customer's bills, paid ones too"),
     ("GET /billers/{code}/statement?cursor=&limit=", "all payments, oldest first, for reconciliation"),
+    ("POST /agencies/{code}/v1/events", "signed (Standard Webhooks): an agency hears of a paid fee"),
+    ("GET /agencies/{code}/events", "what an agency heard, newest first"),
     ("POST /gateways/sms/v1/messages", "bearer: {to, text, reference, receipt_url?}; 202 {message_id}"),
     ("GET /sms?to=&limit=", "text messages received, newest first"),
     ("POST /gateways/fcm/v1/projects/{project}/messages:send", "bearer: a push message in FCM's HTTP v1 form"),

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `bank` | a bank that collects money from its customers' accounts for a partner, and calls back |
 //! | `biller` | utilities that bill what their customers used, by the city's dated tariffs, and record payments |
+//! | `agency` | endpoints of agencies, which hear of paid fees |
 //! | `sms` | an SMS gateway with delivery receipts |
 //! | `push` | a push gateway in the form of FCM's HTTP v1 interface |
 //! | `ekyc` | a verifier of citizen identity numbers |
@@ -21,6 +22,7 @@
 //! and demand credentials; all others exist for whoever plays with the sandbox, and demand none.
 //! So the sandbox belongs on a loopback address.
 
+mod agency;
 mod bank;
 mod biller;
 mod callback;
@@ -47,7 +49,7 @@ use tokio::task::JoinSet;
 
 pub use bank::{CLOSED_ACCOUNT, OPENING_BALANCE, POOR_ACCOUNT, RICH_ACCOUNTS};
 pub use biller::{Billers, check_city};
-pub use config::{BankConfig, BillerConfig, Config, EkycConfig, PushConfig, SmsConfig, VneidConfig};
+pub use config::{AgencyConfig, BankConfig, BillerConfig, Config, EkycConfig, PushConfig, SmsConfig, VneidConfig};
 pub use push::DEAD_TOKEN_PREFIX;
 pub use signature::{MAX_AGE, PARTNER_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 
@@ -98,6 +100,7 @@ fn routes(world: world::World) -> Router {
         .merge(index::routes())
         .merge(bank::routes())
         .merge(biller::routes())
+        .merge(agency::routes())
         .merge(sms::routes())
         .merge(push::routes())
         .merge(ekyc::routes())

@@ -10,6 +10,7 @@ use platform::clock::Clock;
 use platform::task::Shutdown;
 use tokio_util::task::TaskTracker;
 
+use crate::agency::Mailbox;
 use crate::bank::Bank;
 use crate::biller::{Book, Profile};
 use crate::callback::{Callback, Callbacks};
@@ -38,6 +39,7 @@ struct Inner {
     bank: Mutex<Bank>,
     bank_faults: FaultSlot,
     billers: HashMap<String, Biller>,
+    mailbox: Mutex<Mailbox>,
     sms: Mutex<SmsGateway>,
     sms_faults: FaultSlot,
     push: Mutex<PushGateway>,
@@ -79,6 +81,7 @@ impl World {
             bank: Mutex::new(Bank::new()),
             bank_faults: FaultSlot::default(),
             billers,
+            mailbox: Mutex::new(Mailbox::new()),
             sms: Mutex::new(SmsGateway::new()),
             sms_faults: FaultSlot::default(),
             push: Mutex::new(PushGateway::new()),
@@ -128,6 +131,10 @@ impl World {
 
     pub(crate) fn bank_faults(&self) -> &FaultSlot {
         &self.0.bank_faults
+    }
+
+    pub(crate) fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
+        self.0.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn sms(&self) -> MutexGuard<'_, SmsGateway> {

@@ -18,6 +18,8 @@ use crate::listen::Bound;
 pub const SANDBOX_BANK: &str = "VCB";
 /// The name under which the gauges of exercises sign in.
 pub const SENSOR_CLIENT: &str = "exercise-gauges";
+/// The agency of the city's list whose endpoint the sandbox plays.
+pub const SANDBOX_AGENCY: &str = "PVHCC";
 /// How long the sandbox's gateways may take to answer.
 const GATEWAY_TIMEOUT_MS: u64 = 3_000;
 /// When the sandbox's bank is asked for a callback that has not come.
@@ -66,6 +68,11 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
         client_secret: secrets.sandbox.vneid.client_secret.clone(),
         redirect_uri: config.public_url.join("/app/vneid").context("the app's link")?,
     });
+    let agency = wallet::config::AgencyConfig {
+        event_url: outside(&format!("/agencies/{SANDBOX_AGENCY}/v1/events"))?,
+        secret: secrets.sandbox.agency.secret.clone(),
+    };
+    config.wallet.agencies.insert(SANDBOX_AGENCY.to_owned(), agency);
     let (sms, push) = (&secrets.sandbox.sms, &secrets.sandbox.push);
     config.notifications.sms = Some(notifications::SmsConfig {
         url: outside("/gateways/sms/v1/messages")?,

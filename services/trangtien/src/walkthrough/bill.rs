@@ -66,7 +66,7 @@ async fn linked(person: &Person) -> anyhow::Result<(Vec<Value>, Vec<String>)> {
 }
 
 /// Pays a bill; says what came of it.
-async fn pay(person: &Person, bill: &Value, cost: u64) -> anyhow::Result<String> {
+pub(super) async fn pay(person: &Person, bill: &Value, cost: u64) -> anyhow::Result<String> {
     let before = person.balance().await?;
     let accepted = person.post(&path(bill)?, &json!({ "amount": bill["amount"] })).await?.expect(202)?;
     let seen = format!("/wallet/v1/bill-payments/{}", text(&accepted, "/id")?);

@@ -153,7 +153,7 @@ impl World {
         let answer = self.post("/identity/v1/sessions", &body).await?.expect(201)?;
         let token = super::text(&answer, "/access_token")?.to_owned();
         let refresh = super::text(&answer, "/refresh_token")?.to_owned();
-        Ok((Person { world: self.clone(), token, refresh }, answer))
+        Ok((Person { world: self.clone(), phone: challenge.phone.clone(), token, refresh }, answer))
     }
 }
 
@@ -175,6 +175,8 @@ pub struct Challenge {
 pub struct Person {
     /// Where they live.
     pub world: World,
+    /// Their number, E.164.
+    pub phone: String,
     token: String,
     refresh: String,
 }
@@ -194,7 +196,7 @@ impl Person {
         let answer = self.world.post("/identity/v1/sessions/refresh", &body).await?.expect(200)?;
         let token = super::text(&answer, "/access_token")?.to_owned();
         let refresh = super::text(&answer, "/refresh_token")?.to_owned();
-        Ok(Self { world: self.world.clone(), token, refresh })
+        Ok(Self { world: self.world.clone(), phone: self.phone.clone(), token, refresh })
     }
 
     /// Their id.

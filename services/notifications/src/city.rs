@@ -20,7 +20,7 @@ pub(crate) struct City {
     /// The box around each ward, by code: west, south, east, north, in degrees.
     pub(crate) boxes: BTreeMap<String, [f64; 4]>,
     pub(crate) warner: Warner,
-    zone: chrono_tz::Tz,
+    pub(crate) zone: chrono_tz::Tz,
 }
 
 /// Who warns.

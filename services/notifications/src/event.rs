@@ -42,6 +42,8 @@ pub(crate) const STREAMS: [&str; 4] = ["identity", "journal", "reports-private",
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     pub(crate) clock: Clock,
+    /// The zone of the city's hours.
+    pub(crate) zone: chrono_tz::Tz,
     pub(crate) meter: Meter,
 }
 
@@ -55,7 +57,7 @@ impl Handler for Writer {
         }
         // First, so that a message of the same batch does not wait for a device that is gone.
         device::end_sessions(transaction, &sessions).await?;
-        for made in message::enqueue(transaction, &all, self.clock.now()).await? {
+        for made in message::enqueue(transaction, &all, (self.clock.now(), self.zone)).await? {
             self.meter.made(&made);
         }
         Ok(())

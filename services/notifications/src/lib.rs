@@ -4,9 +4,10 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `lane`, `template`, `preference`, `sms` | pure rules: what a message is about, its text, who muted it, what an SMS costs |
+//! | `lane`, `template`, `preference`, `quiet`, `sms` | pure rules: what a message is about, its text, who muted it, when it waits, what an SMS costs |
 //! | `event` | which events call for which messages; the consumer |
 //! | `message` | messages made at most once each, in the transaction of their event |
+//! | `digest` | news of a day as one message |
 //! | `send` | what a lane's worker does with one message |
 //! | `gateway` | the outside parties: SMS and push, each with deadline, breaker and typed errors |
 //! | `inbox` | in-app messages in order, and the wake-up of their streams |
@@ -36,6 +37,7 @@ mod alert;
 mod city;
 mod config;
 mod device;
+mod digest;
 mod error;
 mod event;
 mod gateway;
@@ -47,6 +49,7 @@ mod message;
 mod meter;
 mod preference;
 mod preference_sql;
+mod quiet;
 mod retention;
 mod send;
 mod sms;
@@ -59,6 +62,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use platform::dataset::Fault;
 use platform::db::Schema;
 use platform::events::Consumer;
@@ -142,8 +146,9 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     });
     let hub = inbox::Hub::default();
     let mut tasks = lane_tasks(&deps.context, &config.lanes, &sender);
-    tasks.extend(event_tasks(&deps.context, &meter));
-    tasks.push(fan_out_task(&deps.context, &meter));
+    tasks.extend(event_tasks(&deps.context, &meter, city.zone));
+    tasks.push(fan_out_task(&deps.context, &meter, city.zone));
+    tasks.push(digest_task(&deps.context, &meter, city.zone));
     tasks.push(hub.task(pool.clone()));
     tasks.push(meter.task(pool.clone()));
     tasks.push(retention::task(pool.clone(), clock.clone(), config.retention_days));
@@ -187,29 +192,46 @@ fn lane_tasks(context: &Context, lanes: &LaneConfig, sender: &Arc<send::Sender>)
 }
 
 /// The runner that makes the messages of alerts, apart from those that send.
-fn fan_out_task(context: &Context, meter: &meter::Meter) -> Task {
+fn fan_out_task(context: &Context, meter: &meter::Meter, zone: Tz) -> Task {
     use alert::fan_out::{BATCH, FanOut, JOB_KIND, WORKERS};
     let fan_out =
-        FanOut { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), batch: BATCH };
+        FanOut { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), batch: BATCH, zone };
     let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
     Runner::new(context, SCHEMA).on(JOB_KIND, fan_out).settings(settings).into_task()
 }
 
-/// What drafts warnings from alarms, and what tells how many have a warning.
-fn alert_tasks(context: &Context, desk: &alert::desk::Desk) -> [Task; 2] {
+/// The runner that makes digests.
+fn digest_task(context: &Context, meter: &meter::Meter, zone: Tz) -> Task {
+    use digest::{Digester, JOB_KIND, WORKERS};
+    let digester = Digester { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), zone };
+    let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
+    Runner::new(context, SCHEMA).on(JOB_KIND, digester).settings(settings).into_task()
+}
+
+/// What drafts warnings from alarms, what sends them by text message in the end, and what tells how many have a warning.
+fn alert_tasks(context: &Context, desk: &alert::desk::Desk) -> [Task; 3] {
     use alert::tell::{JOB_KIND, Teller, WORKERS};
+    use alert::{climb, climb::Climber};
     let drafter = Arc::new(alert::alarm::Drafter(desk.clone()));
     let teller = Teller { pool: context.pool.clone(), clock: context.clock.clone() };
     let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
+    let climber = Climber {
+        pool: context.pool.clone(),
+        clock: context.clock.clone(),
+        meter: desk.meter.clone(),
+        zone: desk.city.zone,
+    };
+    let climbing = RunnerSettings { concurrency: climb::WORKERS, ..RunnerSettings::default() };
     [
+        Runner::new(context, SCHEMA).on(climb::JOB_KIND, climber).settings(climbing).into_task(),
         Consumer::new(context, SCHEMA, alert::alarm::STREAM, drafter).into_task(),
         Runner::new(context, SCHEMA).on(JOB_KIND, teller).settings(settings).into_task(),
     ]
 }
 
 /// The consumers of other services' events, and the relay of our own.
-fn event_tasks(context: &Context, meter: &meter::Meter) -> Vec<Task> {
-    let writer = Arc::new(event::Writer { clock: context.clock.clone(), meter: meter.clone() });
+fn event_tasks(context: &Context, meter: &meter::Meter, zone: Tz) -> Vec<Task> {
+    let writer = Arc::new(event::Writer { clock: context.clock.clone(), zone, meter: meter.clone() });
     let consumers =
         event::STREAMS.into_iter().map(|stream| Consumer::new(context, SCHEMA, stream, writer.clone()).into_task());
     consumers.chain([Relay::of_outbox(context, SCHEMA, SCHEMA.name()).into_task()]).collect()

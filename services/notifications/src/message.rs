@@ -4,15 +4,17 @@
 //! | --- | --- |
 //! | who has devices, who muted what | 2 |
 //! | messages, inboxes | 2 |
-//! | jobs | 1 per message that waits for a worker |
+//! | jobs, items of digests | 1 to 3 |
 //! | settled events and the wake-up of streams | 2 |
 //!
-//! In-app messages have arrived when the transaction commits; push and SMS wait for their lane's workers.
+//! In-app messages have arrived when the transaction commits; push and SMS wait for their lane's workers: from the end of the citizen's
+//! quiet hours on where the lane can wait, and news until the digest where one is wanted.
 //! Locks, in this order: `message` (unique key), `inbox_head` (by citizen, in order of id), `job`, `outbox_head`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use platform::job::NewJob;
 use platform::outbox::NewEvent;
 use proto::notifications::v1::MessageSettled;
@@ -24,7 +26,7 @@ use crate::SCHEMA;
 use crate::lane::{Channel, Lane};
 use crate::preference::Preferences;
 use crate::template::Template;
-use crate::{inbox, preference_sql};
+use crate::{digest, inbox, preference_sql, template};
 
 /// A message that an event calls for.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +87,29 @@ impl Recipients {
     }
 }
 
+impl Recipients {
+    /// When a message that waits goes out. Pure.
+    fn departure(&self, made: &Made, (now, zone): (DateTime<Utc>, Tz)) -> Departure {
+        let Some(own) = self.preferences.get(&made.recipient).filter(|_| made.lane.may_be_muted()) else {
+            return Departure::At(now);
+        };
+        let loud = |at: DateTime<Utc>| own.quiet.and_then(|quiet| quiet.end(at, zone)).unwrap_or(at);
+        match own.digest_at {
+            Some(hour) if made.is_digestible() => Departure::Together(loud(hour.next(now, zone))),
+            _ => Departure::At(loud(now)),
+        }
+    }
+}
+
+/// How a message that waits goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Departure {
+    /// By itself, from then on.
+    At(DateTime<Utc>),
+    /// With others, then.
+    Together(DateTime<Utc>),
+}
+
 /// A message that [`enqueue`] made.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
@@ -92,14 +117,22 @@ pub(crate) struct Made {
     pub(crate) recipient: Uuid,
     pub(crate) lane: Lane,
     pub(crate) channel: Channel,
+    pub(crate) template: Template,
     pub(crate) state: State,
+}
+
+impl Made {
+    /// Whether it may be told together with others: news, but not the digest itself.
+    fn is_digestible(&self) -> bool {
+        (self.lane, self.channel) == (Lane::News, Channel::Push) && self.template != template::DIGEST
+    }
 }
 
 /// Makes the messages of `drafts`, each at most once, and whatever sends them. Gives those that are new.
 pub(crate) async fn enqueue(
     connection: &mut PgConnection,
     drafts: &[Draft],
-    now: DateTime<Utc>,
+    (now, zone): (DateTime<Utc>, Tz),
 ) -> Result<Vec<Made>, sqlx::Error> {
     if drafts.is_empty() {
         return Ok(Vec::new());
@@ -109,9 +142,15 @@ pub(crate) async fn enqueue(
     let arrived: Vec<(Uuid, Uuid)> =
         made.iter().filter(|each| is_arrival(each)).map(|each| (each.recipient, each.id)).collect();
     inbox::insert(connection, &arrived).await?;
-    let waiting = made.iter().filter(|each| each.state == State::Waiting);
-    let jobs: Vec<NewJob> = waiting.map(|each| NewJob::new(each.lane.job_kind(), each.id.to_string(), now)).collect();
+    let (mut jobs, mut items) = (Vec::new(), Vec::new());
+    for each in made.iter().filter(|each| each.state == State::Waiting) {
+        match recipients.departure(each, (now, zone)) {
+            Departure::At(due) => jobs.push(NewJob::new(each.lane.job_kind(), each.id.to_string(), due)),
+            Departure::Together(due) => items.push((each.id, each.recipient, due)),
+        }
+    }
     platform::job::schedule_all(connection, SCHEMA, now, &jobs).await?;
+    digest::wait(connection, &items, now).await?;
     let settled: Vec<NewEvent> = made
         .iter()
         .filter(|each| each.state != State::Waiting)
@@ -163,8 +202,8 @@ async fn insert(
         .iter()
         .zip(&states)
         .map(|(draft, (state, _))| {
-            let Draft { recipient, lane, channel, .. } = *draft;
-            Made { id: platform::id::new(), recipient, lane, channel, state: *state }
+            let Draft { recipient, lane, channel, template, .. } = *draft;
+            Made { id: platform::id::new(), recipient, lane, channel, template, state: *state }
         })
         .collect();
     let ids: Vec<Uuid> = made.iter().map(|each| each.id).collect();
@@ -208,7 +247,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::template;
 
     #[test]
     fn what_a_draft_becomes() {

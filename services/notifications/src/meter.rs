@@ -27,6 +27,7 @@ pub(crate) struct Meter {
     sms_parts: IntCounterVec,
     alerts: IntCounterVec,
     alert_recipients: IntCounterVec,
+    climbed: IntCounterVec,
 }
 
 impl Meter {
@@ -62,6 +63,11 @@ impl Meter {
             alert_recipients: metrics.counter(
                 "alert_recipients_total",
                 "Citizens for whom alerts were queued, by severity.",
+                &["severity"],
+            ),
+            climbed: metrics.counter(
+                "alert_climbs_total",
+                "Text messages made because nothing else had reached a citizen in time, by severity.",
                 &["severity"],
             ),
         }
@@ -101,6 +107,12 @@ impl Meter {
     pub(crate) fn warned(&self, severity: Severity, recipients: usize) {
         let recipients = u64::try_from(recipients).unwrap_or(u64::MAX);
         self.alert_recipients.with_label_values(&[severity.name()]).inc_by(recipients);
+    }
+
+    /// So many citizens whom an alert had not reached are sent a text message.
+    pub(crate) fn climbed(&self, severity: Severity, citizens: usize) {
+        let citizens = u64::try_from(citizens).unwrap_or(u64::MAX);
+        self.climbed.with_label_values(&[severity.name()]).inc_by(citizens);
     }
 
     /// The task that counts waiting messages.

@@ -1,4 +1,4 @@
-//! What a citizen chose: language, and which channels of which lanes are switched off. Pure; SQL in `preference_sql`.
+//! What a citizen chose: language, which channels of which lanes are switched off, quiet hours, the hour of the digest. Pure; SQL in `preference_sql`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +6,7 @@ use platform::http::Language;
 
 use crate::error::Error;
 use crate::lane::{Channel, Lane};
+use crate::quiet::{Minute, QuietHours};
 
 /// One citizen's choices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub(crate) struct Preferences {
     /// `None`: as identity knows it.
     pub(crate) language: Option<Language>,
     muted: BTreeSet<(Lane, Channel)>,
+    /// When nothing makes noise that can wait.
+    pub(crate) quiet: Option<QuietHours>,
+    /// When news come together.
+    pub(crate) digest_at: Option<Minute>,
     /// Grows with each change; 0 when nothing was ever chosen.
     pub(crate) version: i64,
 }
@@ -27,7 +32,8 @@ impl Preferences {
         muted: impl IntoIterator<Item = (Lane, Channel)>,
         version: i64,
     ) -> Self {
-        Self { language, muted: muted.into_iter().filter(|(lane, _)| lane.may_be_muted()).collect(), version }
+        let muted = muted.into_iter().filter(|(lane, _)| lane.may_be_muted()).collect();
+        Self { language, muted, version, ..Self::default() }
     }
 
     /// The choices that `switches` mean.
@@ -47,7 +53,12 @@ impl Preferences {
                 }
             }
         }
-        Ok(Self { language, muted, version: 0 })
+        Ok(Self { language, muted, ..Self::default() })
+    }
+
+    /// The same with quiet hours and the hour of the digest.
+    pub(crate) fn at_times(self, quiet: Option<QuietHours>, digest_at: Option<Minute>) -> Self {
+        Self { quiet, digest_at, ..self }
     }
 
     /// Whether a message of that lane may go that way.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::lane::{Channel, Lane};
 use crate::preference::Preferences;
+use crate::quiet::{Minute, QuietHours};
 
 /// The choices of those of `users` who made any.
 pub(crate) async fn read_all(
@@ -17,7 +18,7 @@ pub(crate) async fn read_all(
     users: &[Uuid],
 ) -> Result<HashMap<Uuid, Preferences>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT preference.user_id, language, version,
+        r#"SELECT preference.user_id, language, version, quiet_from, quiet_to, digest_at,
                   array_remove(array_agg(muted.lane), NULL) AS "lanes!",
                   array_remove(array_agg(muted.channel), NULL) AS "channels!"
            FROM notifications.preference
@@ -31,7 +32,9 @@ pub(crate) async fn read_all(
     let read = rows.into_iter().map(|row| {
         let pairs = row.lanes.iter().zip(&row.channels);
         let muted = pairs.filter_map(|(lane, channel)| Some((Lane::from_name(lane)?, Channel::from_name(channel)?)));
-        (row.user_id, Preferences::stored(row.language.as_deref().map(Language::from_tag), muted, row.version))
+        let stored = Preferences::stored(row.language.as_deref().map(Language::from_tag), muted, row.version);
+        let quiet = QuietHours::stored(row.quiet_from, row.quiet_to);
+        (row.user_id, stored.at_times(quiet, row.digest_at.and_then(Minute::stored)))
     });
     Ok(read.collect())
 }
@@ -54,15 +57,21 @@ pub(crate) async fn replace(
     expected_version: Option<i64>,
     now: DateTime<Utc>,
 ) -> Result<i64, Error> {
+    let (quiet_from, quiet_to) = chosen.quiet.map(QuietHours::numbers).unzip();
     // The row's lock orders two changes at a time; whoever comes second sees the other's version.
     let version = sqlx::query_scalar!(
-        "INSERT INTO notifications.preference (user_id, language, version, updated_at) VALUES ($1, $2, 1, $3)
+        "INSERT INTO notifications.preference (user_id, language, version, updated_at, quiet_from, quiet_to, digest_at)
+         VALUES ($1, $2, 1, $3, $4, $5, $6)
          ON CONFLICT ON CONSTRAINT preference_pk
-             DO UPDATE SET language = excluded.language, version = preference.version + 1, updated_at = excluded.updated_at
+             DO UPDATE SET language = excluded.language, version = preference.version + 1, updated_at = excluded.updated_at,
+                           quiet_from = excluded.quiet_from, quiet_to = excluded.quiet_to, digest_at = excluded.digest_at
          RETURNING version",
         user,
         chosen.language.map(Language::tag),
-        now
+        now,
+        quiet_from,
+        quiet_to,
+        chosen.digest_at.map(Minute::number)
     )
     .fetch_one(&mut *connection)
     .await?;

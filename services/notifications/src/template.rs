@@ -48,6 +48,8 @@ pub(crate) const REPORT_MERGED: Template = Template("report-merged.v1");
 pub(crate) const REPORT_PUBLISHED: Template = Template("report-published.v1");
 /// To the reporter: the question had no answer in time. Parameters: `report_id`, `category`.
 pub(crate) const REPORT_LAPSED: Template = Template("report-lapsed.v1");
+/// News that came together. Parameters: `count`.
+pub(crate) const DIGEST: Template = Template("digest.v1");
 /// A warning. Parameters: `alert_id`, `identifier`, `exercise`, `severity`, `headline` and `text` in both languages.
 pub(crate) const ALERT_RELEASED: Template = Template("alert-released.v1");
 /// A warning that replaces an earlier one. Parameters as [`ALERT_RELEASED`].
@@ -95,6 +97,8 @@ const SOURCES: &[Source] = &[
     source!("otp.v1", Sms, "sms"),
     source!("fee-notice.v1", Title, "title"),
     source!("fee-notice.v1", Body, "body"),
+    source!("digest.v1", Title, "title"),
+    source!("digest.v1", Body, "body"),
     source!("alert-released.v1", Title, "title"),
     source!("alert-released.v1", Body, "body"),
     source!("alert-released.v1", Sms, "sms"),
@@ -271,6 +275,7 @@ mod tests {
             "kind": "electricity",
             "period": "2025-11",
             "minutes": 5,
+            "count": 3,
             "agency": { "vi": "Trung tâm Phục vụ hành chính công", "en": "Public Administration Service Centre" },
             "procedure": "1.000005",
             "due_on": "2025-12-01",

@@ -22,8 +22,8 @@ use uuid::Uuid;
 use super::cap::{self, Message, Reference};
 use super::fan_out::{self, JOB_KIND};
 use super::store::{self, Alert};
-use super::tell;
 use super::{AlertId, Bilingual, Content, Kind, Life, Origin, State};
+use super::{climb, tell};
 use crate::SCHEMA;
 use crate::city::City;
 use crate::error::Error;
@@ -303,7 +303,8 @@ impl Desk {
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         fan_out::begin(transaction, alert.id).await?;
-        let jobs = [NewJob::new(JOB_KIND, alert.id.to_string(), now), tell::job(alert.id, now)];
+        let mut jobs = vec![NewJob::new(JOB_KIND, alert.id.to_string(), now), tell::job(alert.id, now)];
+        jobs.extend(climb::job(alert.id, alert.content.severity, now));
         platform::job::schedule_all(transaction, SCHEMA, now, &jobs).await?;
         platform::outbox::append(transaction, SCHEMA, now, &[event]).await?;
         Ok(())

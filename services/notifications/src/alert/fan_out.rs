@@ -50,6 +50,7 @@ pub(crate) struct FanOut {
     pub(crate) clock: Clock,
     pub(crate) meter: Meter,
     pub(crate) batch: i64,
+    pub(crate) zone: chrono_tz::Tz,
 }
 
 /// What came of a batch.
@@ -127,7 +128,7 @@ impl FanOut {
         open.remember(&mut transaction, &recipients).await?;
         save(&mut transaction, alert, last.user_id, recipients.len()).await?;
         let drafts: Vec<Draft> = recipients.iter().flat_map(|recipient| open.drafts(recipient)).collect();
-        let made = message::enqueue(&mut transaction, &drafts, now).await?;
+        let made = message::enqueue(&mut transaction, &drafts, (now, self.zone)).await?;
         transaction.commit().await?;
         made.iter().for_each(|each| self.meter.made(each));
         self.meter.warned(open.content.severity, recipients.len());
@@ -155,16 +156,21 @@ async fn lock(connection: &mut PgConnection, alert: AlertId, now: DateTime<Utc>)
         return Ok(None);
     };
     let content: Content = serde_json::from_value(row.content).map_err(|_| Error::Unreadable(alert))?;
-    let parameters = json!({
+    let parameters = parameters_of(alert, &row.identifier, &content);
+    let kind = Kind::from_name(&row.kind).ok_or(Error::Unreadable(alert))?;
+    Ok(Some(Open { id: alert, position, kind, supersedes: row.supersedes, content, parameters }))
+}
+
+/// What fills the templates of a warning.
+pub(super) fn parameters_of(alert: AlertId, identifier: &str, content: &Content) -> Value {
+    json!({
         "alert_id": alert,
-        "identifier": row.identifier,
+        "identifier": identifier,
         "exercise": content.status == Status::Exercise,
         "severity": content.severity,
         "headline": content.headline,
         "text": content.instruction,
-    });
-    let kind = Kind::from_name(&row.kind).ok_or(Error::Unreadable(alert))?;
-    Ok(Some(Open { id: alert, position, kind, supersedes: row.supersedes, content, parameters }))
+    })
 }
 
 impl Open {
@@ -230,7 +236,8 @@ impl Open {
     }
 }
 
-fn template_of(kind: Kind) -> Template {
+/// The template of a kind of message.
+pub(super) fn template_of(kind: Kind) -> Template {
     match kind {
         Kind::Alert => template::ALERT_RELEASED,
         Kind::Update => template::ALERT_UPDATED,

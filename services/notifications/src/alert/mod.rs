@@ -11,11 +11,13 @@
 //! | `alarm` | drafts from alarms of rivers |
 //! | `store`, `desk` | every statement; drafting, releasing, cancelling |
 //! | `fan_out` | from a released alert to a message for everybody it concerns |
+//! | `climb` | by text message to those whom nothing has reached in time |
 //! | `reach`, `tell` | how many have it, by ward and channel; the city is told while it grows |
 
 pub(crate) mod alarm;
 pub(crate) mod area;
 pub(crate) mod cap;
+pub(crate) mod climb;
 pub(crate) mod desk;
 pub(crate) mod fan_out;
 pub(crate) mod intake;

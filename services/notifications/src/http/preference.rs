@@ -15,6 +15,7 @@ use super::Routes;
 use crate::lane::{Channel, Lane};
 use crate::preference::{Preferences, Switches};
 use crate::preference_sql;
+use crate::quiet::{Minute, QuietHours};
 
 /// A language of messages.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
@@ -113,6 +114,12 @@ pub(super) struct PreferencesBody {
     language: Option<LanguageBody>,
     /// Which channels of which lanes are on.
     lanes: LanesBody,
+    /// Hours of the city in which push and text messages wait; null: none. Emergency and security never wait.
+    #[serde(default)]
+    quiet_hours: Option<QuietHours>,
+    /// The hour of the city at which the day's news come as one push message; null: each by itself.
+    #[serde(default)]
+    digest_at: Option<Minute>,
 }
 
 impl PreferencesBody {
@@ -121,7 +128,8 @@ impl PreferencesBody {
             Language::Vi => LanguageBody::Vi,
             Language::En => LanguageBody::En,
         });
-        Self { language, lanes: LanesBody::of(&preferences.switches()) }
+        let lanes = LanesBody::of(&preferences.switches());
+        Self { language, lanes, quiet_hours: preferences.quiet, digest_at: preferences.digest_at }
     }
 
     fn language(&self) -> Option<Language> {
@@ -168,7 +176,8 @@ pub(super) async fn replace(
     Json(body): Json<PreferencesBody>,
 ) -> Result<Response, Problem> {
     let expected = if_match(&headers)?;
-    let chosen = Preferences::chosen(body.language(), &body.lanes.switches())?;
+    let chosen =
+        Preferences::chosen(body.language(), &body.lanes.switches())?.at_times(body.quiet_hours, body.digest_at);
     let mut transaction = platform::db::begin(&routes.pool).await?;
     let now = routes.clock.now();
     let version = preference_sql::replace(&mut transaction, principal.subject, &chosen, expected, now).await?;

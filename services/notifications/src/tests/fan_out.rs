@@ -51,7 +51,7 @@ fn desk(town: &Town) -> Desk {
 
 fn fan_out(town: &Town, batch: i64) -> FanOut {
     let meter = Meter::new(&Metrics::new("notifications", "fan-out"));
-    FanOut { pool: town.pool.clone(), clock: town.clock.clone(), meter, batch }
+    FanOut { pool: town.pool.clone(), clock: town.clock.clone(), meter, batch, zone: super::ZONE }
 }
 
 /// Polls a future that often and drops it, wherever it then is: so far a process comes that dies.
@@ -191,7 +191,13 @@ async fn a_process_that_dies_while_it_releases_has_done_all_of_it_or_nothing() {
         desk.release(officer, *alert).await.unwrap();
     }
     assert_eq!(town.count("SELECT count(*) FROM notifications.alert WHERE state = 'released'").await, 39);
-    for table in ["alert_fan_out", "job WHERE kind = 'fan-out-alert'", "job WHERE kind = 'tell-reach'", "outbox"] {
+    for table in [
+        "alert_fan_out",
+        "job WHERE kind = 'fan-out-alert'",
+        "job WHERE kind = 'tell-reach'",
+        "job WHERE kind = 'climb-alert'",
+        "outbox",
+    ] {
         let sql = format!("SELECT count(*) FROM notifications.{table}");
         let rows: i64 =
             sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&town.database.admin_pool()).await.unwrap();

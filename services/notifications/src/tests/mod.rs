@@ -3,6 +3,7 @@
 
 mod alert;
 mod citizen;
+mod courtesy;
 mod fan_out;
 mod flow;
 mod identity;
@@ -39,6 +40,8 @@ use crate::{Config, Deps, MIGRATOR, PushConfig, SCHEMA, SmsConfig};
 
 /// Seconds that a citizen's token lives.
 const TOKEN_LIFE_S: i64 = 600;
+/// The zone of the city's hours.
+const ZONE: chrono_tz::Tz = chrono_tz::Asia::Ho_Chi_Minh;
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -155,7 +158,11 @@ impl Town {
 
     /// Brings about the effect of events, as the consumer does.
     async fn happen(&self, events: &[Event]) {
-        let writer = Writer { clock: self.clock.clone(), meter: Meter::new(&Metrics::new("notifications", "writer")) };
+        let writer = Writer {
+            clock: self.clock.clone(),
+            zone: ZONE,
+            meter: Meter::new(&Metrics::new("notifications", "writer")),
+        };
         let mut transaction = self.pool.begin().await.unwrap();
         writer.handle(&mut transaction, events).await.unwrap();
         transaction.commit().await.unwrap();
@@ -164,7 +171,7 @@ impl Town {
     /// Makes messages directly, for lanes that no event of today uses.
     async fn enqueue(&self, drafts: &[Draft]) {
         let mut transaction = self.pool.begin().await.unwrap();
-        crate::message::enqueue(&mut transaction, drafts, self.clock.now()).await.unwrap();
+        crate::message::enqueue(&mut transaction, drafts, (self.clock.now(), ZONE)).await.unwrap();
         transaction.commit().await.unwrap();
     }
 

@@ -1,6 +1,7 @@
 //! People of the city, as their apps and tills would speak to it: public HTTP only.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::{Method, StatusCode};
@@ -8,7 +9,10 @@ use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use crate::patience::{PATIENCE, definite, eventually};
+use crate::patience::{definite, eventually};
+
+/// How long one answer may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 static PHONES: AtomicU32 = AtomicU32::new(0);
 
@@ -61,7 +65,7 @@ impl Visitor {
     /// # Errors
     /// When no HTTP client can be built.
     pub fn new(city: Url, sandbox: Url) -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+        let http = reqwest::Client::builder().timeout(ANSWER_LIMIT).no_proxy().build()?;
         Ok(Self { http, city, sandbox })
     }
 
@@ -200,7 +204,7 @@ impl Citizen {
     /// POSTs with one idempotency key until there is an answer that does not pass, as an app does that means it.
     ///
     /// # Errors
-    /// When there is none within [`PATIENCE`].
+    /// When there is none within [`crate::patience::PATIENCE`].
     pub async fn insist(&self, path: &str, body: &Value) -> Result<Answer> {
         let key = Uuid::new_v4().to_string();
         eventually("an answer that does not pass", || async {

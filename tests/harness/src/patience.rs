@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long a step that happens by itself (a message, a callback) may take.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a step that happens by itself (a message, a callback) may take: leases that a killed process left run out meanwhile, and attempts are
+/// made further and further apart, on a machine that has other things to do.
+pub const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(40);
 
 /// An error that no waiting mends.

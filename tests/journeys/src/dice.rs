@@ -1,15 +1,16 @@
-//! Chance that can be repeated: a test prints its seed.
-
-use uuid::Uuid;
+//! Chance that can be repeated: a test prints its seed, and takes another one from `SEED`.
 
 /// A sequence of numbers that a seed repeats.
 #[derive(Debug)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// Dice of a seed that nobody knows before; it is printed.
+    /// Dice whose seed is the variable `SEED`, a number; always the same without. It is printed.
+    ///
+    /// # Panics
+    /// When `SEED` is no number.
     pub fn thrown() -> Self {
-        let seed = Uuid::new_v4().as_u64_pair().0;
+        let seed = std::env::var("SEED").map_or(20_251_027, |seed| seed.parse().expect("SEED is a number"));
         eprintln!("seed {seed}");
         Self(seed)
     }

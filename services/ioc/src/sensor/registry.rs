@@ -11,7 +11,8 @@ use super::entity::{Inline, MAX_INLINE, NewDatastream, NewThing, Set, self_link}
 use super::level::Stations;
 use super::query::{Options, Resource};
 use crate::error::Error;
-use crate::sql::sensor::{self, Wanted};
+use crate::sql::entity::{self, Wanted};
+use crate::sql::sensor;
 
 /// Things at most.
 const MAX_THINGS: i64 = 5_000;
@@ -74,7 +75,7 @@ impl Registry {
 
     async fn show(&self, tx: &mut PgConnection, set: Set, id: i64) -> Result<Value, Error> {
         let wanted = Wanted { id: Some(id), of: None };
-        let found = sensor::read(tx, set, wanted, &Options { top: 1, ..Options::default() }).await?;
+        let found = entity::read(tx, set, wanted, &Options { top: 1, ..Options::default() }).await?;
         found.into_iter().next().map(|entity| entity.show(&self.base)).ok_or(Error::NotFound)
     }
 
@@ -110,7 +111,7 @@ impl Registry {
 
     async fn one(&self, tx: &mut PgConnection, set: Set, wanted: Wanted, options: &Options) -> Result<Value, Error> {
         let single = Options { top: 1, skip: 0, ..options.clone() };
-        let found = sensor::read(tx, set, wanted, &single).await?.into_iter().next().ok_or(Error::NotFound)?;
+        let found = entity::read(tx, set, wanted, &single).await?.into_iter().next().ok_or(Error::NotFound)?;
         let id = found.id;
         let mut shown = found.show(&self.base);
         self.expand(tx, (set, id), &mut shown, &options.expand).await?;
@@ -124,7 +125,7 @@ impl Registry {
         options: &Options,
         next: impl Fn(i64) -> String,
     ) -> Result<Value, Error> {
-        let mut found = sensor::read(tx, set, wanted, options).await?;
+        let mut found = entity::read(tx, set, wanted, options).await?;
         let size = usize::try_from(options.top).unwrap_or_default();
         let more = found.len() > size && size > 0;
         found.truncate(size);
@@ -154,7 +155,7 @@ impl Registry {
             let Some((_, inner)) = set.links().iter().find(|(link, _)| link == name) else { continue };
             let top = i64::try_from(MAX_INLINE).unwrap_or(i64::MAX);
             let wanted = Wanted { id: None, of: Some((set, id)) };
-            let found = sensor::read(tx, *inner, wanted, &Options { top, ..Options::default() }).await?;
+            let found = entity::read(tx, *inner, wanted, &Options { top, ..Options::default() }).await?;
             let mut found: Vec<Value> = found.into_iter().take(MAX_INLINE).map(|one| one.show(&self.base)).collect();
             shown[*name] = if is_single(name) { found.pop().unwrap_or_default() } else { found.into() };
         }

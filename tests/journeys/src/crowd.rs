@@ -138,8 +138,7 @@ impl Payer {
         let pushes = self.citizen.visitor.outside(&format!("/push?token={}&limit=1000", self.phone_token)).await?;
         let pushes = pushes.as_array().or_else(|| pushes["items"].as_array()).context("pushes")?;
         let ours = pushes.iter().filter(|push| push.to_string().contains(shop_name));
-        let shown: BTreeSet<String> =
-            ours.map(|push| push["data"]["message_id"].to_string()).collect();
+        let shown: BTreeSet<String> = ours.map(|push| push["data"]["message_id"].to_string()).collect();
         ensure!(shown.len() == self.payments, "{} pushes about {} payments", shown.len(), self.payments);
         let sms = self.citizen.visitor.outside(&format!("/sms?to=%2B{}", &self.citizen.phone[1..])).await?;
         let sms = sms.as_array().or_else(|| sms["items"].as_array()).context("messages")?;

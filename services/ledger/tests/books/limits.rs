@@ -178,6 +178,9 @@ async fn a_request_that_was_asked_for_a_proof_comes_again_under_its_key() {
 }
 
 /// Whoever gives themself room, or takes it from another, is found.
+/// Makes other counters of those that are there.
+type Forge = fn(&[i64]) -> Vec<i64>;
+
 #[tokio::test]
 async fn a_usage_that_history_does_not_bear_out_is_found() {
     let world = World::new().await;
@@ -194,7 +197,7 @@ async fn a_usage_that_history_does_not_bear_out_is_found() {
     replica.stop().await;
     assert_sound(&world.pool()).await;
     let admin = world.database.admin_pool();
-    let forgeries: [(AccountId, fn(&[i64]) -> Vec<i64>); 12] = [
+    let forgeries: [(AccountId, Forge); 12] = [
         (customers[0], |_| Vec::new()),
         (customers[0], |was| was[..1].to_vec()),
         (customers[0], |was| [&was[..3], &[11]].concat()),

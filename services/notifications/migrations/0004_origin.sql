@@ -5,6 +5,7 @@ ALTER TABLE notifications.alert
     ALTER COLUMN drafted_by DROP NOT NULL,
     ADD COLUMN origin text NOT NULL DEFAULT 'officer',
     ADD COLUMN origin_reference text,
+    ADD COLUMN revision integer NOT NULL DEFAULT 1,
     ADD CONSTRAINT alert_origin_is_known CHECK (origin IN ('officer', 'alarm', 'cap')),
     ADD CONSTRAINT alert_origin_is_named CHECK ((origin = 'officer') = (origin_reference IS NULL)),
     ADD CONSTRAINT alert_released_was_drafted_by_somebody CHECK (released_at IS NULL OR kind = 'cancel' OR drafted_by IS NOT NULL),
@@ -14,6 +15,9 @@ ALTER TABLE notifications.alert
         AND (ended_by IS NULL OR ended_at IS NOT NULL)
         AND (ended_at IS NULL OR ended_by IS NOT NULL OR origin <> 'officer'));
 
+CREATE INDEX alert_supersedes_idx ON notifications.alert (supersedes) WHERE supersedes IS NOT NULL;
+COMMENT ON COLUMN notifications.alert.revision IS 'Counts what the draft has said. Whoever releases it says which they read.';
+
 ALTER TABLE notifications.alert_fan_out ADD COLUMN told bytea;
 COMMENT ON COLUMN notifications.alert_fan_out.told IS 'The reach that the city was told last, as its event carries it.';
 
@@ -21,10 +25,18 @@ CREATE TABLE notifications.alert_alarm (
     alarm_id uuid    NOT NULL,
     crossing integer NOT NULL,
     alert_id uuid    NOT NULL,
-    CONSTRAINT alert_alarm_pk PRIMARY KEY (alarm_id, crossing),
+    CONSTRAINT alert_alarm_pk PRIMARY KEY (alarm_id, crossing, alert_id),
     CONSTRAINT alert_alarm_alert_fk FOREIGN KEY (alert_id) REFERENCES notifications.alert (id)
 );
-COMMENT ON TABLE notifications.alert_alarm IS 'Which draft each time that an alarm reached its highest level made: one, however often it is told.';
+COMMENT ON TABLE notifications.alert_alarm IS 'The drafts that an alarm made: one each time that it reached its highest level, however often that is told, and one each time that it got worse there or outlasted its warning.';
+CREATE INDEX alert_alarm_alert_idx ON notifications.alert_alarm (alert_id);
+
+CREATE TABLE notifications.high_alarm (
+    alarm_id uuid  NOT NULL,
+    told     bytea NOT NULL,
+    CONSTRAINT high_alarm_pk PRIMARY KEY (alarm_id)
+);
+COMMENT ON TABLE notifications.high_alarm IS 'Alarms at their highest level, as the centre told them last. While one stands here, its warning is renewed before it lapses.';
 
 CREATE TABLE notifications.cap_message (
     sender      text        NOT NULL,
@@ -45,5 +57,6 @@ CREATE TABLE notifications.cap_message (
 );
 COMMENT ON TABLE notifications.cap_message IS 'CAP documents that came in, as they came: who brought each, and the draft that it made, or, of a cancellation, withdrew. signed: it carries a signature, which is kept and not checked.';
 
+GRANT SELECT, INSERT, UPDATE, DELETE ON notifications.high_alarm TO trangtien_notifications;
 GRANT SELECT, INSERT ON notifications.alert_alarm TO trangtien_notifications;
 GRANT SELECT, INSERT ON notifications.cap_message TO trangtien_notifications;

@@ -48,13 +48,19 @@ pub(crate) const ALERT_NOT_IN_FORCE: Code =
 /// Nobody stands for a draft yet.
 pub(crate) const ALERT_NOT_ADOPTED: Code =
     Code::new("alert-not-adopted", 409, "Chưa có cán bộ nào nhận bản nháp này", "No officer has adopted the draft");
-/// Another officer stands for a draft.
-pub(crate) const ALERT_ALREADY_ADOPTED: Code = Code::new(
-    "alert-already-adopted",
+/// An officer stands for a draft already.
+pub(crate) const ALERT_ALREADY_ADOPTED: Code =
+    Code::new("alert-already-adopted", 409, "Bản nháp này đã có cán bộ nhận", "An officer has adopted the draft");
+/// What says that a warning is over is sent as it is.
+pub(crate) const ALERT_NEEDS_NO_ADOPTION: Code = Code::new(
+    "alert-needs-no-adoption",
     409,
-    "Cán bộ khác đã nhận bản nháp này",
-    "Another officer has adopted the draft",
+    "Bản kết thúc cảnh báo không cần cán bộ nhận",
+    "The end of a warning needs nobody's adoption",
 );
+/// A draft says something else than the releasing officer read.
+pub(crate) const ALERT_CHANGED: Code =
+    Code::new("alert-changed", 409, "Bản nháp đã được sửa, hãy đọc lại", "The draft has been changed; read it again");
 /// A document breaks a rule of CAP 1.2.
 pub(crate) const CAP_INVALID: Code =
     Code::new("cap-invalid", 422, "Văn bản CAP không hợp lệ", "The CAP document is not valid");
@@ -97,6 +103,8 @@ pub const CODES: &[Code] = &[
     ALERT_NOT_IN_FORCE,
     ALERT_NOT_ADOPTED,
     ALERT_ALREADY_ADOPTED,
+    ALERT_NEEDS_NO_ADOPTION,
+    ALERT_CHANGED,
     CAP_INVALID,
     CAP_NOT_PUBLIC,
     CAP_ELSEWHERE,
@@ -160,6 +168,9 @@ pub(crate) enum Error {
     /// The life of an alert does not allow it.
     #[error("refused: {0:?}")]
     Refused(Refusal),
+    /// The draft says something else than was read.
+    #[error("the draft is at revision {0}")]
+    AlertChanged(i32),
     /// A document breaks a rule of CAP.
     #[error(transparent)]
     CapInvalid(crate::alert::intake::Fault),
@@ -204,6 +215,8 @@ impl Error {
             Self::Refused(Refusal::SameOfficer) => ALERT_SAME_OFFICER,
             Self::Refused(Refusal::NotAdopted) => ALERT_NOT_ADOPTED,
             Self::Refused(Refusal::Adopted) => ALERT_ALREADY_ADOPTED,
+            Self::Refused(Refusal::NeedsNobody) => ALERT_NEEDS_NO_ADOPTION,
+            Self::AlertChanged(_) => ALERT_CHANGED,
             Self::CapInvalid(_) => CAP_INVALID,
             Self::CapNotPublic => CAP_NOT_PUBLIC,
             Self::CapElsewhere => CAP_ELSEWHERE,
@@ -256,6 +269,7 @@ impl From<Error> for Problem {
             Error::CapInvalid(fault) => {
                 problem.detail(format!("Văn bản không theo CAP 1.2: {fault}."), format!("Not CAP 1.2: {fault}."))
             }
+            Error::AlertChanged(revision) => problem.with("revision", revision),
             Error::Refused(Refusal::NotDrafted(state) | Refusal::NotInForce(state)) => stands(problem, state),
             _ => problem,
         }

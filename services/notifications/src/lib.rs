@@ -208,11 +208,13 @@ fn digest_task(context: &Context, meter: &meter::Meter, zone: Tz) -> Task {
     Runner::new(context, SCHEMA).on(JOB_KIND, digester).settings(settings).into_task()
 }
 
-/// What drafts warnings from alarms, what sends them by text message in the end, and what tells how many have a warning.
-fn alert_tasks(context: &Context, desk: &alert::desk::Desk) -> [Task; 3] {
+/// What drafts warnings from alarms, and drafts them anew; what sends them by text message in the end, and what tells how many have a warning.
+fn alert_tasks(context: &Context, desk: &alert::desk::Desk) -> [Task; 4] {
     use alert::tell::{JOB_KIND, Teller, WORKERS};
-    use alert::{climb, climb::Climber};
-    let drafter = Arc::new(alert::alarm::Drafter(desk.clone()));
+    use alert::{climb, climb::Climber, renew, renew::Renewer};
+    let drafter = alert::alarm::Drafter(desk.clone());
+    let (renewer, drafter) = (Renewer(drafter.clone()), Arc::new(drafter));
+    let renewing = RunnerSettings { concurrency: renew::WORKERS, ..RunnerSettings::default() };
     let teller = Teller { pool: context.pool.clone(), clock: context.clock.clone() };
     let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
     let climber = Climber {
@@ -224,6 +226,7 @@ fn alert_tasks(context: &Context, desk: &alert::desk::Desk) -> [Task; 3] {
     let climbing = RunnerSettings { concurrency: climb::WORKERS, ..RunnerSettings::default() };
     [
         Runner::new(context, SCHEMA).on(climb::JOB_KIND, climber).settings(climbing).into_task(),
+        Runner::new(context, SCHEMA).on(renew::JOB_KIND, renewer).settings(renewing).into_task(),
         Consumer::new(context, SCHEMA, alert::alarm::STREAM, drafter).into_task(),
         Runner::new(context, SCHEMA).on(JOB_KIND, teller).settings(settings).into_task(),
     ]

@@ -160,6 +160,7 @@ fn body(route: &str) -> Value {
             },
             "expires_at": "2026-01-01T00:00:00Z",
         }),
+        "POST /notifications/v1/alerts/{id}/release" => json!({ "revision": 1 }),
         "POST /notifications/v1/alerts/{id}/cancel" => json!({ "reason": both }),
         "POST /ioc/v1/alarms/{id}/close" => json!({ "note": "a check" }),
         _ => json!({}),

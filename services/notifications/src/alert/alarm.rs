@@ -1,20 +1,26 @@
-//! From an alarm of a river at its highest level to a draft that officers adopt and release.
+//! From an alarm of a river at its highest level to drafts that officers adopt and release.
 //!
-//! Each time that an alarm reaches level 3 from below makes one draft, however often it is told: an update while the warning before it is
-//! in force, none while the draft before it waits.
-//! Locks: none but the unique key of `alert_alarm`; events of one alarm come in order, through one consumer at a time.
+//! - Each time that an alarm reaches level 3 from below makes one draft, however often it is told, and so does one that gets worse there: an
+//!   update while a warning before it is in force. A draft before it that nobody has adopted is given up for it.
+//! - While the alarm stands there, its warning is renewed before it lapses (`renew`).
+//! - An alarm that falls below level 3, or closes, takes back the draft that nobody has adopted; one that closes drafts the end of its warning.
+//!
+//! Locks: those of `family`, then the keys of `alert_alarm` and `high_alarm`; events of one alarm come in order, one consumer at a time.
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use platform::events::{Event, HandleError, Handler};
-use proto::ioc::v1::{Alarm, AlarmLevelChanged, AlarmRaised};
+use prost::Message as _;
+use proto::ioc::v1::{Alarm, AlarmClosed, AlarmLevelChanged, AlarmRaised};
 use sqlx::PgConnection;
 use tracing::warn;
 use uuid::Uuid;
 
 use super::desk::{Author, Desk, Wanted};
-use super::store;
-use super::{AlertId, Bilingual, Category, Certainty, Content, Response, Severity, State, Status, Urgency};
+use super::family::Family;
+use super::store::Alert;
+use super::{AlertId, Bilingual, Category, Certainty, Content, Kind, Response, Severity, Status, Urgency, renew};
+use crate::SCHEMA;
 use crate::city::City;
 use crate::error::Error;
 
@@ -31,65 +37,143 @@ const EXTREME_MM: i64 = 1_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Drafter(pub(crate) Desk);
 
+/// What an event says of an alarm.
+enum Told {
+    /// It has reached its highest level, or it got worse there.
+    High(Alarm),
+    /// It has left its highest level.
+    Lower(Alarm),
+    /// It is over; why.
+    Over(Alarm, Bilingual),
+}
+
+/// An alarm, and the how manieth time it stands at its highest level.
+pub(crate) type Crossing = (Uuid, i32);
+
 #[async_trait]
 impl Handler for Drafter {
     async fn handle(&self, transaction: &mut PgConnection, events: &[Event]) -> Result<(), HandleError> {
         for event in events {
-            if let Some(alarm) = crossed(event)? {
-                self.draft(transaction, &alarm).await?;
-            }
+            let done = match told(event)? {
+                Some(Told::High(alarm)) => self.warn(transaction, crossing(&alarm)?, &alarm).await,
+                Some(Told::Lower(alarm)) => self.calm(transaction, crossing(&alarm)?, None).await,
+                Some(Told::Over(alarm, reason)) => self.calm(transaction, crossing(&alarm)?, Some(reason)).await,
+                None => Ok(()),
+            };
+            done.map_err(|error| match error {
+                Error::Database(error) => HandleError::from(error),
+                // It stood otherwise a moment ago.
+                Error::Refused(_) => HandleError::retry(error),
+                error => {
+                    warn!(alarm.id = %event.subject, %error, "no warning could be drafted");
+                    HandleError::poison(error.to_string())
+                }
+            })?;
         }
         Ok(())
     }
 }
 
-/// The alarm that an event tells to have reached its highest level from below.
-fn crossed(event: &Event) -> Result<Option<Alarm>, HandleError> {
-    let alarm = if let Some(raised) = event.decode::<AlarmRaised>() {
-        raised?.alarm
-    } else if let Some(changed) = event.decode::<AlarmLevelChanged>() {
-        let changed = changed?;
-        changed.alarm.filter(|alarm| changed.from_level < alarm.level)
+fn told(event: &Event) -> Result<Option<Told>, HandleError> {
+    if let Some(raised) = event.decode::<AlarmRaised>() {
+        return Ok(raised?.alarm.filter(|alarm| alarm.level >= HIGHEST).map(Told::High));
+    }
+    if let Some(changed) = event.decode::<AlarmLevelChanged>() {
+        let AlarmLevelChanged { alarm, from_level } = changed?;
+        return Ok(alarm.and_then(|alarm| match (from_level, alarm.level) {
+            (_, HIGHEST..) => Some(Told::High(alarm)),
+            (HIGHEST.., _) => Some(Told::Lower(alarm)),
+            _ => None,
+        }));
+    }
+    let Some(closed) = event.decode::<AlarmClosed>() else { return Ok(None) };
+    let AlarmClosed { alarm, officer } = closed?;
+    let (vi, en) = if officer.is_empty() {
+        ("Mực nước đã xuống dưới các mức báo động.", "The river has fallen below the alarm levels.")
     } else {
-        return Ok(None);
+        ("Báo động đã được kết thúc.", "The alarm has been closed.")
     };
-    Ok(alarm.filter(|alarm| alarm.level >= HIGHEST))
+    Ok(alarm.map(|alarm| Told::Over(alarm, Bilingual { vi: vi.to_owned(), en: en.to_owned() })))
+}
+
+fn crossing(alarm: &Alarm) -> Result<Crossing, HandleError> {
+    let id = alarm.alarm_id.parse().map_err(|_| HandleError::poison("an id is not a UUID"))?;
+    Ok((id, i32::try_from(alarm.crossings).map_err(|_| HandleError::poison("a number is out of bounds"))?))
 }
 
 impl Drafter {
-    async fn draft(&self, transaction: &mut PgConnection, alarm: &Alarm) -> Result<(), HandleError> {
-        let id: Uuid = alarm.alarm_id.parse().map_err(|_| HandleError::poison("an id is not a UUID"))?;
-        let crossing = i32::try_from(alarm.crossings).map_err(|_| HandleError::poison("a number is out of bounds"))?;
-        if known(transaction, id, crossing).await? {
+    async fn warn(&self, transaction: &mut PgConnection, crossing: Crossing, alarm: &Alarm) -> Result<(), Error> {
+        let (now, latest) = (self.0.clock.now(), latest(transaction, crossing.0).await?);
+        let family = match latest {
+            Some(latest) => Family::of(transaction, latest).await?,
+            None => Family::default(),
+        };
+        let said = content(alarm, &self.0.city);
+        let is_said = |severity| {
+            let mut alive = family.waiting(now).chain(family.in_force(now));
+            let speaks = |alert: &Alert| alert.life.kind != Kind::Cancel && alert.content.severity == severity;
+            severity != Severity::Extreme || alive.any(speaks)
+        };
+        if known(transaction, crossing).await? && is_said(said.severity) {
             return Ok(());
         }
+        stands(transaction, crossing.0, alarm).await?;
+        let waiting =
+            family.waiting(now).find(|draft| draft.life.kind != Kind::Cancel && family.is_in_hand(draft, now));
+        match waiting {
+            Some(waiting) if is_said(said.severity) => Ok(remember(transaction, crossing, waiting.id).await?),
+            _ => self.fresh(transaction, crossing, (said, &family)).await,
+        }
+    }
+
+    /// Writes a draft in the place of those that nobody has adopted.
+    pub(crate) async fn fresh(
+        &self,
+        transaction: &mut PgConnection,
+        crossing: Crossing,
+        (content, family): (Content, &Family),
+    ) -> Result<(), Error> {
         let now = self.0.clock.now();
-        let earlier = match latest(transaction, id).await? {
-            Some(earlier) => Some(store::read(transaction, earlier).await.map_err(HandleError::retry)?),
-            None => None,
+        self.take_back(transaction, crossing.0, family).await?;
+        let updates = family.in_force(now).map(|earlier| earlier.id);
+        let wanted = Wanted { content, expires_at: now + LIFE, updates };
+        let draft = self.0.draft(transaction, Author::Alarm(crossing.0), wanted).await?;
+        remember(transaction, crossing, draft.id).await?;
+        platform::job::schedule_all(transaction, SCHEMA, now, &[renew::job(&draft)]).await?;
+        Ok(())
+    }
+
+    /// The alarm has left its highest level, or is over for a reason.
+    async fn calm(
+        &self,
+        transaction: &mut PgConnection,
+        crossing: Crossing,
+        over: Option<Bilingual>,
+    ) -> Result<(), Error> {
+        stands_no_longer(transaction, crossing.0).await?;
+        let Some(latest) = latest(transaction, crossing.0).await? else { return Ok(()) };
+        let (now, family) = (self.0.clock.now(), Family::of(transaction, latest).await?);
+        self.take_back(transaction, crossing.0, &family).await?;
+        let ends = family.waiting(now).any(|draft| draft.life.kind == Kind::Cancel);
+        if let (Some(reason), Some(earlier), false) = (over, family.in_force(now), ends) {
+            self.0.draft_end(transaction, Author::Alarm(crossing.0), (earlier, reason)).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives up the alarm's drafts that nobody has adopted; what says that a warning is over waits on.
+    async fn take_back(&self, transaction: &mut PgConnection, alarm: Uuid, family: &Family) -> Result<(), Error> {
+        let is_nobodys = |draft: &&Alert| {
+            draft.is_of_alarm(alarm) && draft.life.drafted_by.is_none() && draft.life.kind != Kind::Cancel
         };
-        let state = earlier.as_ref().map(|earlier| earlier.life.state_at(now));
-        let alert = match (earlier, state) {
-            (Some(earlier), Some(State::Drafted)) => earlier.id,
-            (earlier, state) => {
-                let updates = earlier.filter(|_| state == Some(State::Released)).map(|earlier| earlier.id);
-                let wanted = Wanted { content: content(alarm, &self.0.city), expires_at: now + LIFE, updates };
-                match self.0.draft(transaction, Author::Alarm(id), wanted).await {
-                    Ok(alert) => alert.id,
-                    Err(Error::Database(error)) => return Err(error.into()),
-                    Err(error) => {
-                        warn!(alarm.id = %id, %error, "no warning could be drafted");
-                        return Err(HandleError::poison(error.to_string()));
-                    }
-                }
-            }
-        };
-        remember(transaction, (id, crossing), alert).await?;
+        for draft in family.waiting(self.0.clock.now()).filter(is_nobodys) {
+            self.0.withdraw(transaction, draft.clone(), None).await?;
+        }
         Ok(())
     }
 }
 
-async fn known(connection: &mut PgConnection, alarm: Uuid, crossing: i32) -> Result<bool, sqlx::Error> {
+async fn known(connection: &mut PgConnection, (alarm, crossing): Crossing) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM notifications.alert_alarm WHERE alarm_id = $1 AND crossing >= $2) AS "known!""#,
         alarm,
@@ -100,10 +184,10 @@ async fn known(connection: &mut PgConnection, alarm: Uuid, crossing: i32) -> Res
 }
 
 /// The newest alert of an alarm.
-async fn latest(connection: &mut PgConnection, alarm: Uuid) -> Result<Option<AlertId>, sqlx::Error> {
+pub(crate) async fn latest(connection: &mut PgConnection, alarm: Uuid) -> Result<Option<AlertId>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT alert_id AS "alert_id: AlertId" FROM notifications.alert_alarm WHERE alarm_id = $1
-           ORDER BY crossing DESC LIMIT 1"#,
+           ORDER BY crossing DESC, alert_id DESC LIMIT 1"#,
         alarm
     )
     .fetch_optional(connection)
@@ -112,11 +196,12 @@ async fn latest(connection: &mut PgConnection, alarm: Uuid) -> Result<Option<Ale
 
 async fn remember(
     connection: &mut PgConnection,
-    (alarm, crossing): (Uuid, i32),
+    (alarm, crossing): Crossing,
     alert: AlertId,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO notifications.alert_alarm (alarm_id, crossing, alert_id) VALUES ($1, $2, $3)",
+        "INSERT INTO notifications.alert_alarm (alarm_id, crossing, alert_id) VALUES ($1, $2, $3)
+         ON CONFLICT ON CONSTRAINT alert_alarm_pk DO NOTHING",
         alarm,
         crossing,
         alert.uuid()
@@ -126,8 +211,25 @@ async fn remember(
     .map(|_| ())
 }
 
+/// Keeps that an alarm stands at its highest level, as it was told.
+async fn stands(connection: &mut PgConnection, id: Uuid, alarm: &Alarm) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO notifications.high_alarm (alarm_id, told) VALUES ($1, $2)
+         ON CONFLICT ON CONSTRAINT high_alarm_pk DO UPDATE SET told = EXCLUDED.told",
+        id,
+        alarm.encode_to_vec()
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+async fn stands_no_longer(connection: &mut PgConnection, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM notifications.high_alarm WHERE alarm_id = $1", id).execute(connection).await.map(|_| ())
+}
+
 /// What a warning of an alarm says until an officer amends it. Pure.
-fn content(alarm: &Alarm, city: &City) -> Content {
+pub(crate) fn content(alarm: &Alarm, city: &City) -> Content {
     let above = alarm.value_mm - alarm.alarm3_mm;
     let measured = DateTime::from_timestamp(alarm.measured_at, 0).unwrap_or(DateTime::<Utc>::UNIX_EPOCH);
     let (day, hour) = (city.local(measured).format("%d/%m/%Y"), city.local(measured).format("%H:%M"));

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::cap::{self, Message, Reference};
 use super::fan_out::{self, JOB_KIND};
 use super::store::{self, Alert};
-use super::{AlertId, Bilingual, Content, Kind, Life, Origin, State};
+use super::{AlertId, Bilingual, Content, Kind, Life, Origin, Refusal, State};
 use super::{climb, tell};
 use crate::SCHEMA;
 use crate::city::City;
@@ -118,10 +118,10 @@ impl Desk {
         Ok(alert)
     }
 
-    /// Lets an officer stand for a draft of nobody's, as it is or as they amend it. Call it in a transaction.
+    /// Lets an officer stand for a draft of nobody's, as it is or as they amend it, once. Call it in a transaction.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Refused`] when it is no draft any more, or another officer's; those of a draft.
+    /// [`Error::NotFound`]; [`Error::Refused`] when it is no draft any more, the end of a warning, or an officer's; those of a draft.
     pub(crate) async fn adopt(
         &self,
         transaction: &mut PgConnection,
@@ -131,8 +131,12 @@ impl Desk {
         store::lock(transaction, id, None).await?;
         let mut alert = store::read(transaction, id).await?;
         let now = self.clock.now();
-        let Some(life) = alert.life.adopt(officer, now).map_err(Error::Refused)? else { return Ok(alert) };
+        let amends = content.is_some() || expires_at.is_some();
+        let Some(life) = alert.life.adopt(officer, now).map_err(Error::Refused)? else {
+            return if amends { Err(Error::Refused(Refusal::Adopted)) } else { Ok(alert) };
+        };
         alert.life = life;
+        alert.revision += i32::from(amends);
         if let Some(content) = content {
             content.check(&self.city)?;
             alert.content = content;
@@ -175,17 +179,20 @@ impl Desk {
         if good { Ok(expires_at) } else { Err(Error::ExpiryInvalid) }
     }
 
-    /// Releases a draft: from here on it goes to citizens. Asking again changes nothing.
+    /// Releases a draft, as the officer read it: from here on it goes to citizens. Asking again changes nothing.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Refused`] for whoever drafted it, and when it is no draft any more.
-    pub(crate) async fn release(&self, officer: Uuid, id: AlertId) -> Result<Alert, Error> {
+    /// [`Error::NotFound`]; [`Error::Refused`] for whoever drafted it, and when it is no draft any more; [`Error::AlertChanged`].
+    pub(crate) async fn release(&self, officer: Uuid, (id, revision): (AlertId, i32)) -> Result<Alert, Error> {
         let mut transaction = platform::db::begin(&self.pool).await?;
         let supersedes = store::read(&mut transaction, id).await?.supersedes;
         store::lock(&mut transaction, id, supersedes).await?;
         let mut alert = store::read(&mut transaction, id).await?;
         let now = self.clock.now();
         let Some(life) = alert.life.release(officer, now).map_err(Error::Refused)? else { return Ok(alert) };
+        if revision != alert.revision {
+            return Err(Error::AlertChanged(alert.revision));
+        }
         alert.life = life;
         let earlier = self.send(&mut transaction, &mut alert, now).await?;
         store::update(&mut transaction, &alert).await?;
@@ -248,6 +255,7 @@ impl Desk {
             identifier: format!("{}-{}", self.city.warner.identifier_prefix, id.uuid()),
             life,
             content,
+            revision: 1,
             supersedes,
             origin: Origin::Officer,
             origin_reference: None,
@@ -270,9 +278,11 @@ impl Desk {
         let mut earlier = None;
         if let Some(id) = alert.supersedes {
             let mut found = store::read(transaction, id).await?;
-            found.life = found.life.replace(alert.life.kind, now).map_err(Error::Refused)?;
-            (found.ended_by, found.ended_at) = (alert.life.released_by, Some(now));
-            store::update(transaction, &found).await?;
+            if let Some(life) = found.life.yields(alert.life.kind, now).map_err(Error::Refused)? {
+                found.life = life;
+                (found.ended_by, found.ended_at) = (alert.life.released_by, Some(now));
+                store::update(transaction, &found).await?;
+            }
             earlier = Some(found);
         }
         let reference = earlier.as_ref().map(|earlier| Reference {

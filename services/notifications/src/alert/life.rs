@@ -108,8 +108,10 @@ pub(crate) enum Refusal {
     SameOfficer,
     /// No officer stands for it yet.
     NotAdopted,
-    /// Another officer stands for it.
+    /// An officer stands for it already.
     Adopted,
+    /// The end of a warning needs nobody to stand for it.
+    NeedsNobody,
     /// It is no draft (any more).
     NotDrafted(State),
     /// It is not in force (any more), so that it can be neither replaced nor ended.
@@ -154,6 +156,8 @@ impl Life {
     /// Lets an officer stand for a draft of nobody's; `None` when this one does already.
     pub(crate) fn adopt(self, officer: Uuid, now: DateTime<Utc>) -> Result<Option<Self>, Refusal> {
         match (self.state_at(now), self.drafted_by) {
+            // One officer may send it; nobody may make another warning of it first.
+            (State::Drafted, _) if self.kind == Kind::Cancel => Err(Refusal::NeedsNobody),
             (State::Drafted, None) => Ok(Some(Self { drafted_by: Some(officer), ..self })),
             (State::Drafted, Some(known)) if known == officer => Ok(None),
             (State::Drafted, Some(_)) => Err(Refusal::Adopted),
@@ -168,6 +172,15 @@ impl Life {
             State::Released if by == Kind::Cancel => Ok(Self { state: State::Cancelled, ..self }),
             State::Released => Ok(Self { state: State::Updated, ..self }),
             state => Err(Refusal::NotInForce(state)),
+        }
+    }
+
+    /// As [`Life::replace`], when the other one is sent: `None` when this one has expired and an update speaks on, so that nothing is left to
+    /// be ended.
+    pub(crate) fn yields(self, to: Kind, now: DateTime<Utc>) -> Result<Option<Self>, Refusal> {
+        match self.replace(to, now) {
+            Err(Refusal::NotInForce(State::Expired)) if to == Kind::Update && self.kind != Kind::Cancel => Ok(None),
+            other => other.map(Some),
         }
     }
 
@@ -246,6 +259,11 @@ mod tests {
         assert_eq!(released.release(three, start()), Err(Refusal::NotDrafted(State::Released)));
         assert_eq!(draft().release(two, draft().expires_at), Err(Refusal::NotDrafted(State::Expired)));
         let end = Life { kind: Kind::Cancel, ..released };
+        let waiting = Life { kind: Kind::Cancel, ..nobodys };
+        assert_eq!(waiting.adopt(one, start()), Err(Refusal::NeedsNobody), "an end can't be made a warning");
+        let late = released.expires_at;
+        assert_eq!(released.yields(Kind::Update, late), Ok(None), "an update may come after the end");
+        assert_eq!(released.yields(Kind::Cancel, late), Err(Refusal::NotInForce(State::Expired)));
         assert_eq!(end.replace(Kind::Cancel, start()), Err(Refusal::NotInForce(State::Released)));
     }
 

@@ -9,6 +9,8 @@
 //! | `cap` | the CAP document and the Atom feed. Pure |
 //! | `intake` | CAP documents of others: read strictly, made drafts |
 //! | `alarm` | drafts from alarms of rivers |
+//! | `renew` | the next draft of an alarm that outlasts its warning |
+//! | `family` | what follows what: the alert in force, the drafts that wait |
 //! | `store`, `desk` | every statement; drafting, releasing, cancelling |
 //! | `fan_out` | from a released alert to a message for everybody it concerns |
 //! | `climb` | by text message to those whom nothing has reached in time |
@@ -19,10 +21,12 @@ pub(crate) mod area;
 pub(crate) mod cap;
 pub(crate) mod climb;
 pub(crate) mod desk;
+pub(crate) mod family;
 pub(crate) mod fan_out;
 pub(crate) mod intake;
 pub(crate) mod life;
 pub(crate) mod reach;
+pub(crate) mod renew;
 pub(crate) mod store;
 pub(crate) mod tell;
 pub(crate) mod term;

@@ -22,6 +22,8 @@ pub(crate) struct Alert {
     /// What it comes from: an alarm's id, or sender and identifier of a document.
     pub(crate) origin_reference: Option<String>,
     pub(crate) content: Content,
+    /// Counts what it has said; whoever releases it says which they read.
+    pub(crate) revision: i32,
     pub(crate) supersedes: Option<AlertId>,
     pub(crate) drafted_at: DateTime<Utc>,
     pub(crate) released_at: Option<DateTime<Utc>>,
@@ -37,6 +39,7 @@ struct Row {
     kind: String,
     state: String,
     content: Value,
+    revision: i32,
     supersedes: Option<AlertId>,
     origin: String,
     origin_reference: Option<String>,
@@ -68,6 +71,7 @@ impl TryFrom<Row> for Alert {
             origin: Origin::from_name(&row.origin).ok_or_else(unreadable)?,
             origin_reference: row.origin_reference,
             content: serde_json::from_value(row.content).map_err(|_| Error::Unreadable(row.id))?,
+            revision: row.revision,
             supersedes: row.supersedes,
             drafted_at: row.drafted_at,
             released_at: row.released_at,
@@ -85,7 +89,7 @@ impl TryFrom<Row> for Alert {
 pub(crate) async fn read(connection: &mut PgConnection, id: AlertId) -> Result<Alert, Error> {
     let row = sqlx::query_as!(
         Row,
-        r#"SELECT id AS "id: AlertId", identifier, kind, state, content, supersedes AS "supersedes: AlertId", origin,
+        r#"SELECT id AS "id: AlertId", identifier, kind, state, content, revision, supersedes AS "supersedes: AlertId", origin,
                   origin_reference, drafted_by, drafted_at, released_by, released_at, ended_by, ended_at, expires_at, document
            FROM notifications.alert WHERE id = $1"#,
         id.uuid()
@@ -107,11 +111,40 @@ pub(crate) async fn lock(
         .map(|_| ())
 }
 
+/// Alerts that an alert follows, and that follow it, at most; a warning of a week has some dozen.
+const MAX_FAMILY: i64 = 500;
+
+/// Locks an alert, all that it follows and all that follow it, and gives them, the oldest first.
+pub(crate) async fn family(connection: &mut PgConnection, id: AlertId) -> Result<Vec<Alert>, Error> {
+    let ids = sqlx::query_scalar!(
+        r#"WITH RECURSIVE family AS (
+               SELECT id, supersedes FROM notifications.alert WHERE id = $1
+               UNION SELECT alert.id, alert.supersedes
+               FROM family JOIN notifications.alert ON alert.id = family.supersedes OR alert.supersedes = family.id)
+           SELECT id AS "id!" FROM family ORDER BY id DESC LIMIT $2"#,
+        id.uuid(),
+        MAX_FAMILY
+    );
+    let ids = ids.fetch_all(&mut *connection).await?;
+    // As in [`lock`], a statement of its own, in the order of the ids.
+    sqlx::query!("SELECT FROM notifications.alert WHERE id = ANY ($1) ORDER BY id FOR UPDATE", &ids)
+        .execute(&mut *connection)
+        .await?;
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: AlertId", identifier, kind, state, content, revision, supersedes AS "supersedes: AlertId", origin,
+                  origin_reference, drafted_by, drafted_at, released_by, released_at, ended_by, ended_at, expires_at, document
+           FROM notifications.alert WHERE id = ANY ($1) ORDER BY id"#,
+        &ids
+    );
+    rows.fetch_all(connection).await?.into_iter().map(Alert::try_from).collect()
+}
+
 /// Alerts before an id (`None`: the newest), newest first, at most `limit`.
 pub(crate) async fn list(pool: &PgPool, before: Option<AlertId>, limit: i64) -> Result<Vec<Alert>, Error> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT id AS "id: AlertId", identifier, kind, state, content, supersedes AS "supersedes: AlertId", origin,
+        r#"SELECT id AS "id: AlertId", identifier, kind, state, content, revision, supersedes AS "supersedes: AlertId", origin,
                   origin_reference, drafted_by, drafted_at, released_by, released_at, ended_by, ended_at, expires_at, document
            FROM notifications.alert WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2"#,
         before.map(AlertId::uuid),
@@ -168,11 +201,12 @@ pub(crate) async fn update(connection: &mut PgConnection, alert: &Alert) -> Resu
 /// Writes what an officer who adopts a draft makes of it.
 pub(crate) async fn adopt(connection: &mut PgConnection, alert: &Alert) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE notifications.alert SET drafted_by = $2, content = $3, expires_at = $4 WHERE id = $1",
+        "UPDATE notifications.alert SET drafted_by = $2, content = $3, expires_at = $4, revision = $5 WHERE id = $1",
         alert.id.uuid(),
         alert.life.drafted_by,
         serde_json::to_value(&alert.content).expect("content serialises"),
-        alert.life.expires_at
+        alert.life.expires_at,
+        alert.revision
     )
     .execute(connection)
     .await

@@ -53,6 +53,14 @@ pub(super) struct AdoptBody {
     expires_at: Option<DateTime<Utc>>,
 }
 
+/// What an officer releases.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReleaseBody {
+    /// The draft's `revision` that the officer read: nobody releases words that they have not seen.
+    revision: i32,
+}
+
 /// Why a warning is ended.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +84,8 @@ pub(super) struct AlertBody {
     state: Standing,
     /// What it says, and to which wards.
     content: Content,
+    /// Counts what the draft has said; its release names it.
+    revision: i32,
     /// The alert that it replaces or ends.
     #[schema(value_type = Option<Uuid>)]
     supersedes: Option<AlertId>,
@@ -107,6 +117,7 @@ impl AlertBody {
             kind: alert.life.kind,
             state: alert.life.state_at(now),
             content: alert.content,
+            revision: alert.revision,
             supersedes: alert.supersedes,
             origin: alert.origin,
             origin_reference: alert.origin_reference,
@@ -239,7 +250,7 @@ pub(super) async fn show(
         (status = 400, description = "`idempotency-key-missing`, `malformed-json`."),
         (status = 403, description = "`forbidden`: the role is missing."),
         (status = 404, description = "`not-found`."),
-        (status = 409, description = "`alert-already-adopted`, `alert-not-drafted`."),
+        (status = 409, description = "`alert-already-adopted`: by another officer, or by this one, who would amend it again; `alert-needs-no-adoption`: it is the end of a warning; `alert-not-drafted`."),
         (status = 422, description = "`invalid-field`, `ward-unknown`, `wards-invalid`, `alert-area-invalid`, `alert-expiry-invalid`, `invalid-body`, `idempotency-key-reused`.")
     ),
     security(("bearer" = []))
@@ -276,11 +287,14 @@ pub(super) async fn adopt(
     tag = "warnings",
     operation_id = "releaseAlert",
     params(("id" = Uuid, Path, description = "The alert.")),
+    request_body = ReleaseBody,
     responses(
         (status = 200, description = "It is released.", body = AlertBody),
+        (status = 400, description = "`malformed-json`."),
         (status = 403, description = "`forbidden`: the role is missing."),
         (status = 404, description = "`not-found`."),
-        (status = 409, description = "`alert-same-officer`; `alert-not-drafted`: released by somebody else, withdrawn, ended or expired; `alert-not-in-force`: what it replaces has ended meanwhile.")
+        (status = 409, description = "`alert-changed`: the draft says something else by now; `alert-not-adopted`; `alert-same-officer`; `alert-not-drafted`: released by somebody else, withdrawn, ended or expired; `alert-not-in-force`: what it replaces was replaced or ended meanwhile."),
+        (status = 422, description = "`invalid-body`.")
     ),
     security(("bearer" = []))
 )]
@@ -288,9 +302,10 @@ pub(super) async fn release(
     State(routes): State<Routes>,
     principal: Principal,
     Path(id): Path<Uuid>,
+    Json(body): Json<ReleaseBody>,
 ) -> Result<Json<AlertBody>, Problem> {
     allow(&principal, &[OPERATOR, LEAD])?;
-    let alert = routes.desk.release(principal.subject, AlertId::from(id)).await?;
+    let alert = routes.desk.release(principal.subject, (AlertId::from(id), body.revision)).await?;
     Ok(Json(AlertBody::of(alert, routes.clock.now())))
 }
 

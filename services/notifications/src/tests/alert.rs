@@ -44,7 +44,13 @@ impl<'a> Officer<'a> {
     }
 
     pub(super) async fn release(&self, id: &str) -> (StatusCode, Value) {
-        self.call(Method::POST, &format!("/alerts/{id}/release"), None).await
+        let (_, seen) = self.call(Method::GET, &format!("/alerts/{id}"), None).await;
+        self.release_as(id, seen["revision"].as_i64().unwrap_or(1)).await
+    }
+
+    /// Releases what was read at a revision.
+    pub(super) async fn release_as(&self, id: &str, revision: i64) -> (StatusCode, Value) {
+        self.call(Method::POST, &format!("/alerts/{id}/release"), Some(&json!({ "revision": revision }))).await
     }
 
     pub(super) async fn cancel(&self, id: &str) -> (StatusCode, Value) {

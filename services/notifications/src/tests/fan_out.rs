@@ -77,7 +77,7 @@ async fn drafted(town: &Town, wards: &[&str]) -> AlertId {
 /// Releases a warning without a role that fans it out.
 async fn released(town: &Town, wards: &[&str]) -> AlertId {
     let alert = drafted(town, wards).await;
-    desk(town).release(platform::id::new(), alert).await.unwrap().id
+    desk(town).release(platform::id::new(), (alert, 1)).await.unwrap().id
 }
 
 async fn finish(fan_out: &FanOut, alert: AlertId) {
@@ -178,7 +178,7 @@ async fn a_process_that_dies_while_it_releases_has_done_all_of_it_or_nothing() {
     let mut alerts = Vec::new();
     for polls in 1..40 {
         let alert = drafted(&town, &["19774"]).await;
-        drop_after(polls, desk.release(officer, alert)).await;
+        drop_after(polls, desk.release(officer, (alert, 1))).await;
         alerts.push(alert);
     }
     // Released, fanned out, planned and told: the same alerts at any moment.
@@ -188,7 +188,7 @@ async fn a_process_that_dies_while_it_releases_has_done_all_of_it_or_nothing() {
         AND (state = 'released') = EXISTS (SELECT FROM notifications.outbox WHERE subject = alert.id))";
     assert_eq!(town.count(agree).await, 0);
     for alert in &alerts {
-        desk.release(officer, *alert).await.unwrap();
+        desk.release(officer, (*alert, 1)).await.unwrap();
     }
     assert_eq!(town.count("SELECT count(*) FROM notifications.alert WHERE state = 'released'").await, 39);
     for table in [

@@ -22,7 +22,7 @@ use crate::meter::Meter;
 
 const SECRET: &str = "a-secret-of-the-test";
 
-fn event<M: prost::Message + prost::Name>(town: &Town, position: i64, message: &M) -> Event {
+pub(super) fn event<M: prost::Message + prost::Name>(town: &Town, position: i64, message: &M) -> Event {
     Event {
         id: platform::id::new(),
         source: "ioc".to_owned(),
@@ -35,7 +35,7 @@ fn event<M: prost::Message + prost::Name>(town: &Town, position: i64, message: &
     }
 }
 
-async fn told(town: &Town, events: &[Event]) {
+pub(super) async fn told(town: &Town, events: &[Event]) {
     let meter = Meter::new(&Metrics::new("notifications", "drafter"));
     let city = std::sync::Arc::new(crate::city::tests::hue());
     let drafter = Drafter(Desk { pool: town.pool.clone(), clock: town.clock.clone(), city, meter });
@@ -44,15 +44,15 @@ async fn told(town: &Town, events: &[Event]) {
     transaction.commit().await.unwrap();
 }
 
-async fn alerts(officer: &Officer<'_>) -> Vec<Value> {
+pub(super) async fn alerts(officer: &Officer<'_>) -> Vec<Value> {
     officer.call(Method::GET, "/alerts", None).await.1["items"].as_array().unwrap().clone()
 }
 
-async fn adopt(officer: &Officer<'_>, id: &str, body: Value) -> (StatusCode, Value) {
+pub(super) async fn adopt(officer: &Officer<'_>, id: &str, body: Value) -> (StatusCode, Value) {
     officer.call(Method::POST, &format!("/alerts/{id}/adopt"), Some(&body)).await
 }
 
-fn code(answer: &(StatusCode, Value)) -> (u16, &str) {
+pub(super) fn code(answer: &(StatusCode, Value)) -> (u16, &str) {
     (answer.0.as_u16(), answer.1["code"].as_str().unwrap_or_default())
 }
 
@@ -63,9 +63,7 @@ async fn each_crossing_of_alarm_3_makes_one_draft_that_two_officers_release() {
     let (one, two) = (Officer::with(&town, &role, &["ioc.operator"]), Officer::with(&town, &role, &["ioc.operator"]));
     let lower = AlarmRaised { alarm: Some(proto::ioc::v1::Alarm { level: 2, crossings: 0, ..kim_long(0) }) };
     let crossed = |crossings| AlarmLevelChanged { alarm: Some(kim_long(crossings)), from_level: 2 };
-    let fell = AlarmLevelChanged { alarm: Some(proto::ioc::v1::Alarm { level: 2, ..kim_long(1) }), from_level: 3 };
     told(&town, &[event(&town, 1, &lower), event(&town, 2, &crossed(1)), event(&town, 2, &crossed(1))]).await;
-    told(&town, &[event(&town, 3, &fell), event(&town, 2, &crossed(1))]).await;
     let drafts = alerts(&one).await;
     assert_eq!(drafts.len(), 1, "{drafts:?}");
     let (id, draft) = (drafts[0]["id"].as_str().unwrap(), &drafts[0]);
@@ -91,8 +89,10 @@ async fn each_crossing_of_alarm_3_makes_one_draft_that_two_officers_release() {
         (&json!("update"), &json!(id)),
         "the river rose again meanwhile"
     );
+    let waiting = update["id"].as_str().unwrap();
+    assert_eq!(adopt(&one, waiting, json!({})).await.0, StatusCode::OK);
     told(&town, &[event(&town, 5, &crossed(3))]).await;
-    assert_eq!(alerts(&one).await.len(), 2, "a draft that waits is enough");
+    assert_eq!(alerts(&one).await.len(), 2, "a draft that officers work on is enough");
     role.stop().await;
 }
 
@@ -175,6 +175,50 @@ async fn a_partners_document_becomes_a_draft_once_and_its_updates_and_ends_follo
     assert_eq!(code(&take(&foreign).await), (403, "cap-sender-forbidden"));
     let (status, fault) = take("<alert/>").await;
     assert_eq!((status.as_u16(), &fault["code"]), (422, &json!("cap-invalid")), "{fault}");
+    role.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_partner_ends_or_replaces_is_what_is_in_force_by_then() {
+    let mut town = Town::start().await;
+    let partner = CapPartner { secret: Secret::new(SECRET), senders: vec!["dubao@kttv.example".to_owned()] };
+    town.config.cap_partners.insert("kttv".to_owned(), partner);
+    let role = town.role().await;
+    let (one, two) = (Officer::with(&town, &role, &["ioc.operator"]), Officer::with(&town, &role, &["ioc.lead"]));
+    let later = (town.clock.now() + TimeDelta::hours(12)).format("%Y-%m-%dT%H:%M:%S+00:00").to_string();
+    let take = async |identifier: &str, kind: &str, of: &str| {
+        let references =
+            format!("<scope>Public</scope><references>dubao@kttv.example,{of},2025-10-27T07:00:00+07:00</references>");
+        let mut changes =
+            vec![("2025-10-27T19:00:00+07:00", later.as_str()), ("KTTV-1", identifier), (">Alert<", kind)];
+        changes.extend((!of.is_empty()).then_some(("<scope>Public</scope>", references.as_str())));
+        let (status, receipt) = send(&town, &role, &document(&changes), Some(SECRET)).await;
+        assert!(status.is_success(), "{receipt}");
+        receipt["alert_id"].as_str().unwrap().to_owned()
+    };
+    let show = async |id: &str| one.call(Method::GET, &format!("/alerts/{id}"), None).await.1;
+    let first = take("KTTV-1", ">Alert<", "").await;
+    adopt(&one, &first, json!({})).await;
+    assert_eq!(two.release(&first).await.1["state"], "released");
+    let waiting = take("KTTV-2", ">Update<", "KTTV-1").await;
+    let next = take("KTTV-3", ">Update<", "KTTV-2").await;
+    assert_eq!(show(&waiting).await["state"], "withdrawn");
+    assert_eq!(show(&next).await["supersedes"], json!(first), "it replaces what is in force");
+    let ending = take("KTTV-4", ">Cancel<", "KTTV-3").await;
+    let shown = show(&ending).await;
+    assert_eq!((&shown["kind"], &shown["supersedes"]), (&json!("cancel"), &json!(first)));
+    assert_eq!(show(&next).await["state"], "withdrawn");
+
+    let mut update = draft_of(&town, &["19774"]);
+    update["updates"] = json!(first);
+    let officers = one.draft(&update).await;
+    assert_eq!(two.release(&officers).await.1["kind"], "update");
+    let ending = take("KTTV-5", ">Cancel<", "KTTV-1").await;
+    assert_eq!(show(&ending).await["supersedes"], json!(officers), "an officer's update speaks on for it");
+    let amended = json!({ "expires_at": town.clock.now() + TimeDelta::hours(6) });
+    assert_eq!(code(&adopt(&one, &ending, amended).await), (409, "alert-needs-no-adoption"));
+    assert_eq!(two.release(&ending).await.1["kind"], "cancel");
+    assert_eq!(show(&officers).await["state"], "cancelled");
     role.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! The whole role on a private PostgreSQL, against a sandbox over HTTP and an identity over gRPC.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may break off")]
 
+mod alarm;
 mod alert;
 mod citizen;
 mod courtesy;

@@ -248,16 +248,17 @@ async fn warn(
             })
             .await?;
             let path = format!("/notifications/v1/alerts/{}/release", text(&draft, "/id")?);
-            let refusal = lead.post(&path, &json!({})).await?.refused()?;
+            let refusal = lead.post(&path, &json!({ "revision": draft["revision"] })).await?.refused()?;
             Ok((draft.clone(), vec![draft["content"]["headline"]["vi"].to_string(), refusal]))
         })
         .await?;
     let path = format!("/notifications/v1/alerts/{}", text(&draft, "/id")?);
     let released = script
         .step("the operator adopts it and the lead releases it", async {
-            operator.post(&format!("{path}/adopt"), &json!({})).await?.expect(200)?;
-            let refusal = operator.post(&format!("{path}/release"), &json!({})).await?.refused()?;
-            let released = lead.post(&format!("{path}/release"), &json!({})).await?.expect(200)?;
+            let adopted = operator.post(&format!("{path}/adopt"), &json!({})).await?.expect(200)?;
+            let read = json!({ "revision": adopted["revision"] });
+            let refusal = operator.post(&format!("{path}/release"), &read).await?.refused()?;
+            let released = lead.post(&format!("{path}/release"), &read).await?.expect(200)?;
             ensure!(released["state"] == "released", "it is: {released}");
             Ok((released.clone(), vec![refusal, format!("{} {}", released["kind"], released["identifier"])]))
         })

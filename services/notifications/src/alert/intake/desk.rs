@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::{Received, Unfit, understand};
 use crate::alert::desk::{Author, Desk, MAX_LIFE, Wanted};
+use crate::alert::family::Family;
 use crate::alert::store::{self, Alert};
-use crate::alert::{AlertId, Bilingual, Kind, State};
+use crate::alert::{AlertId, Bilingual, Kind};
 use crate::error::Error;
 
 /// Who brought a document.
@@ -103,63 +104,43 @@ impl Desk {
             reference: format!("{},{}", received.sender, received.identifier),
             officer: bringer.officer(),
         };
-        let earlier = self.referred(transaction, received).await?;
-        let state = earlier.as_ref().map(|earlier| earlier.life.state_at(now));
-        match (received.kind, earlier, state) {
-            (Kind::Cancel, Some(earlier), Some(State::Released)) => {
-                let reason = reason(received);
-                self.draft_end(transaction, author, (&earlier, reason)).await
+        let (mut in_force, mut withdrawn) = (Vec::new(), None);
+        for family in self.referred(transaction, received).await? {
+            // Whatever the sender said before about this event is said anew, or is over.
+            for draft in family.waiting(now).filter(|draft| draft.is_of_sender(&received.sender)) {
+                withdrawn = Some(self.withdraw(transaction, draft.clone(), bringer.officer()).await?);
             }
-            (Kind::Cancel, Some(earlier), Some(State::Drafted)) => self.withdraw(transaction, earlier, bringer).await,
-            (Kind::Cancel, ..) => Err(Error::CapReferenceUnknown),
-            (_, earlier, state) => {
-                let mut updates = None;
-                if let Some(earlier) = earlier {
-                    match state {
-                        Some(State::Released) if received.kind == Kind::Update => updates = Some(earlier.id),
-                        Some(State::Drafted) if received.kind == Kind::Update => {
-                            self.withdraw(transaction, earlier, bringer).await?;
-                        }
-                        _ => {}
-                    }
-                }
-                let expires_at = received.expires_at.min(now + MAX_LIFE);
-                self.draft(transaction, author, Wanted { content: received.content.clone(), expires_at, updates }).await
-            }
+            in_force.extend(family.in_force(now).cloned());
         }
+        if received.kind == Kind::Cancel {
+            for earlier in &in_force {
+                withdrawn = Some(self.draft_end(transaction, author.clone(), (earlier, reason(received))).await?);
+            }
+            return withdrawn.ok_or(Error::CapReferenceUnknown);
+        }
+        let updates = in_force.iter().map(|earlier| earlier.id).max();
+        let expires_at = received.expires_at.min(now + MAX_LIFE);
+        self.draft(transaction, author, Wanted { content: received.content.clone(), expires_at, updates }).await
     }
 
-    /// The newest draft of the messages that a document refers to, locked.
-    async fn referred(&self, transaction: &mut PgConnection, received: &Received) -> Result<Option<Alert>, Error> {
-        let mut newest: Option<Alert> = None;
+    /// All about the events that a document refers to, locked; a message that is the first about its event refers to none.
+    async fn referred(&self, transaction: &mut PgConnection, received: &Received) -> Result<Vec<Family>, Error> {
+        let mut families: Vec<Family> = Vec::new();
+        if received.kind == Kind::Alert {
+            return Ok(families);
+        }
         for (sender, identifier) in &received.references {
             // Nobody speaks about another's messages.
             if *sender != received.sender {
                 continue;
             }
-            if let Some(found) = known(transaction, (sender, identifier)).await? {
-                store::lock(transaction, found.alert_id, None).await?;
-                let alert = store::read(transaction, found.alert_id).await?;
-                if newest.as_ref().is_none_or(|newest| newest.id < alert.id) {
-                    newest = Some(alert);
-                }
+            if let Some(found) = known(transaction, (sender, identifier)).await?
+                && families.iter().all(|family| family.get(found.alert_id).is_none())
+            {
+                families.push(Family::of(transaction, found.alert_id).await?);
             }
         }
-        Ok(newest)
-    }
-
-    /// Gives up a draft that its sender took back.
-    async fn withdraw(
-        &self,
-        transaction: &mut PgConnection,
-        mut alert: Alert,
-        bringer: &Bringer,
-    ) -> Result<Alert, Error> {
-        let now = self.clock.now();
-        alert.life = alert.life.withdraw(now).map_err(Error::Refused)?;
-        (alert.ended_by, alert.ended_at) = (bringer.officer(), Some(now));
-        store::update(transaction, &alert).await?;
-        Ok(alert)
+        Ok(families)
     }
 }
 

@@ -20,6 +20,7 @@
 //! | `step_up` | proofs for one transaction; `step_up::transaction` is pure |
 //! | `vault` | everything that a configured key protects |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
+//! | `export` | everything that is held on a citizen, for themself |
 //! | `prune`, `meter`, `error` | what is over goes; metrics; stable codes |
 //!
 //! Lock order: client, consent, authorisation, challenge, citizen, session, PIN, revocation head, audit head, outbox head.
@@ -39,6 +40,7 @@ pub mod config;
 mod device;
 mod ekyc;
 pub mod error;
+mod export;
 mod grpc;
 mod http;
 mod key;

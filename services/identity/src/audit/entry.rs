@@ -59,6 +59,8 @@ pub enum Action {
     EkycAsk,
     /// It said something; the reason is what.
     EkycDecide,
+    /// Everything that is held on a citizen was exported.
+    DataExport,
     /// An account was linked to one at VNeID.
     VneidLink,
     /// A citizen rose to a tier; the object is its number.
@@ -113,6 +115,7 @@ impl Action {
             Self::StepUp => "step-up.prove",
             Self::EkycAsk => "ekyc.ask",
             Self::EkycDecide => "ekyc.decide",
+            Self::DataExport => "data.export",
             Self::VneidLink => "vneid.link",
             Self::TierChange => "tier.change",
             Self::PasskeyAdd => "passkey.add",

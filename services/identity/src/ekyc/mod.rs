@@ -215,6 +215,15 @@ impl Identity {
         Ok(Standing { tier, number, request })
     }
 
+    /// The citizen's proved number, whole, for themself.
+    pub(crate) async fn proved_number(&self, citizen: CitizenId) -> Result<Option<(String, ProvedNumber)>, Error> {
+        let mut conn = self.pool.acquire().await?;
+        let Some(row) = sql::number(&mut conn, citizen).await? else { return Ok(None) };
+        let key = citizen::find(&mut conn, citizen).await?.ok_or(Error::NotFound)?.key(&self.vault)?;
+        let number = key.open_text(Place::new(NUMBER, citizen), &row.number)?;
+        Ok(Some((number, row.open(&key, citizen)?)))
+    }
+
     /// Books what the verifier says of a request; nothing when it was decided before.
     async fn decide_ekyc(&self, id: EkycId, verdict: Result<Verdict, &'static str>) -> Result<(), Error> {
         let now = self.now();

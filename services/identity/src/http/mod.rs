@@ -10,6 +10,7 @@ mod client;
 mod consent;
 mod device;
 mod ekyc;
+mod export;
 mod hidden;
 mod me;
 mod officer;
@@ -51,6 +52,7 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(pin::set))
         .routes(routes!(step_up::prove))
         .routes(routes!(ekyc::show, ekyc::ask))
+        .routes(routes!(export::show))
         .routes(routes!(vneid::begin))
         .routes(routes!(vneid::come_back))
         .routes(routes!(passkey::challenge))

@@ -6,6 +6,7 @@ mod build;
 mod cap;
 mod device;
 mod ekyc;
+mod export;
 mod grpc;
 mod http;
 mod key;

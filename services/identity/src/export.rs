@@ -1,0 +1,90 @@
+//! Everything that identity holds on a citizen, as one JSON document for themself.
+//!
+//! What is sealed is opened; what proves something (hashes, digests, keys) is left out, for it says nothing of a person and would help a thief.
+//! Lists are the newest of their kind, [`MAX_ITEMS`] at most; the document says so where there was more.
+
+use platform::auth::Principal;
+use serde_json::{Value, json};
+
+use crate::Identity;
+use crate::audit::{self, Action, Entry, Origin};
+use crate::citizen::CitizenId;
+use crate::config::Lifetimes;
+use crate::error::Error;
+
+/// The most items of one list.
+const MAX_ITEMS: i64 = 2_000;
+
+impl Identity {
+    /// The caller's document; soon after a sign-in only, for it says everything. That it was made stands in the audit.
+    pub(crate) async fn export(&self, caller: &Principal, origin: Origin) -> Result<Value, Error> {
+        let now = self.now();
+        if caller.authenticated_at + Lifetimes::span(self.config.lifetimes.fresh_seconds) <= now {
+            return Err(Error::NotFresh);
+        }
+        let id = CitizenId::from(caller.subject);
+        let citizen = self.citizen(id).await?;
+        let number = self.proved_number(id).await?.map(|(number, proved)| {
+            json!({
+                "citizen_number": number, "full_name": proved.full_name, "source": proved.source, "proved_at": proved.proved_at,
+            })
+        });
+        let entry = Entry::of(id, Action::DataExport, "", &self.source(origin));
+        let mut tx = platform::db::begin(&self.pool).await?;
+        audit::append(&mut tx, &[entry], now).await?;
+        let lists = self.lists(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(json!({
+            "exported_at": now,
+            "most_items_of_a_list": MAX_ITEMS,
+            "profile": {
+                "id": citizen.id, "phone": citizen.phone.e164(), "display_name": citizen.display_name,
+                "language": citizen.language.tag(), "tier": citizen.tier.number(), "created_at": citizen.created_at,
+            },
+            "citizen_number": number,
+            "lists": lists,
+        }))
+    }
+
+    /// What stands about a citizen in tables of its own, open as it is.
+    async fn lists(&self, tx: &mut sqlx::PgConnection, id: CitizenId) -> Result<Value, Error> {
+        let row = sqlx::query!(
+            r#"SELECT
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', d.id, 'name', d.name, 'created_at', d.created_at,
+                'last_seen_at', d.last_seen_at, 'has_public_key', d.public_key IS NOT NULL) ORDER BY d.last_seen_at DESC), '[]')
+                FROM identity.device d WHERE d.citizen_id = $1) AS "devices!",
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.id, 'device_id', s.device_id, 'client', s.client, 'scope', s.scope,
+                'authenticated_at', s.authenticated_at, 'ended_at', s.ended_at, 'end_reason', s.end_reason)), '[]')
+                FROM (SELECT id, device_id, client, scope, authenticated_at, ended_at, end_reason FROM identity.session
+                    WHERE citizen_id = $1 ORDER BY authenticated_at DESC LIMIT $2) s) AS "sessions!",
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', p.id, 'name', p.name, 'created_at', p.created_at,
+                'last_used_at', p.last_used_at)), '[]')
+                FROM identity.passkey p WHERE p.citizen_id = $1) AS "passkeys!",
+            (SELECT jsonb_build_object('set_at', p.set_at, 'cooling_until', p.cooling_until)
+                FROM identity.pin p WHERE p.citizen_id = $1) AS pin,
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', e.id, 'state', e.state, 'reason', e.reason, 'asked_at', e.asked_at,
+                'decided_at', e.decided_at)), '[]')
+                FROM (SELECT id, state, reason, asked_at, decided_at FROM identity.ekyc
+                    WHERE citizen_id = $1 ORDER BY asked_at DESC LIMIT $2) e) AS "ekyc!",
+            (SELECT v.linked_at FROM identity.vneid_link v WHERE v.citizen_id = $1) AS vneid_linked_at,
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('client_id', c.client_id, 'scopes', c.scopes, 'given_at', c.given_at,
+                'changed_at', c.changed_at)), '[]')
+                FROM identity.consent c WHERE c.citizen_id = $1) AS "consents!",
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('role', r.name, 'granted_at', r.granted_at, 'revoked_at', r.revoked_at)), '[]')
+                FROM (SELECT name, granted_at, revoked_at FROM identity.role_grant
+                    WHERE user_id = $1 ORDER BY id DESC LIMIT $2) r) AS "roles!",
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('recorded_at', a.recorded_at, 'actor_kind', a.actor_kind, 'action', a.action,
+                'object', a.object, 'channel', a.channel, 'session_id', a.session_id, 'device_id', a.device_id, 'reason', a.reason)), '[]')
+                FROM (SELECT recorded_at, actor_kind, action, object, channel, session_id, device_id, reason FROM identity.audit
+                    WHERE subject = $1 ORDER BY position DESC LIMIT $2) a) AS "audit!""#,
+            id.uuid(),
+            MAX_ITEMS,
+        )
+        .fetch_one(tx)
+        .await?;
+        Ok(json!({
+            "devices": row.devices, "sessions": row.sessions, "passkeys": row.passkeys, "pin": row.pin, "ekyc_requests": row.ekyc,
+            "vneid_linked_at": row.vneid_linked_at, "consents": row.consents, "roles": row.roles, "audit": row.audit,
+        }))
+    }
+}

@@ -177,10 +177,10 @@ async fn a_request_that_was_asked_for_a_proof_comes_again_under_its_key() {
     two.stop().await;
 }
 
-/// Whoever gives themself room, or takes it from another, is found.
 /// Makes other counters of those that are there.
 type Forge = fn(&[i64]) -> Vec<i64>;
 
+/// Whoever gives themself room, or takes it from another, is found.
 #[tokio::test]
 async fn a_usage_that_history_does_not_bear_out_is_found() {
     let world = World::new().await;

@@ -109,7 +109,7 @@ pub(super) async fn list(conn: &mut PgConnection, citizen: CitizenId) -> Result<
         r#"SELECT d.id, d.name, d.public_key IS NOT NULL AS "has_key!", d.created_at,
             GREATEST(d.last_seen_at, s.rotated_at) AS "last_seen_at!", s.id AS "session?"
         FROM identity.device d
-        LEFT JOIN identity.session s ON s.citizen_id = d.citizen_id AND s.device_id = d.id AND s.ended_at IS NULL AND s.client = 'app'
+        LEFT JOIN identity.session s ON s.citizen_id = d.citizen_id AND s.device_id = d.id AND s.ended_at IS NULL AND s.client IN ('app', 'browser')
         WHERE d.citizen_id = $1
         ORDER BY "last_seen_at!" DESC, d.id
         LIMIT $2"#,

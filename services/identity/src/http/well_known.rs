@@ -23,6 +23,9 @@ pub(super) async fn jwks(State(identity): App) -> Result<Response, Problem> {
     }
     let mut response = Json(key::jwks(&identity.pool, identity.now()).await?).into_response();
     let age = format!("public, max-age={JWKS_MAX_AGE_S}");
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_str(&age).expect("ASCII is a header value"));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_str(&age).expect("ASCII is a header value"));
+    // Pages of other origins verify tokens too.
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     Ok(response)
 }

@@ -18,6 +18,7 @@ pub(crate) struct Bearer {
     pub audience: String,
     /// Nothing where the client must not know.
     pub roles: Vec<String>,
+    pub role_epoch: u32,
 }
 
 impl Identity {
@@ -30,12 +31,14 @@ impl Identity {
                 subject: session.citizen.uuid(),
                 audience: TOKEN_AUDIENCE.to_owned(),
                 roles: session.roles.clone(),
+                role_epoch: session.role_epoch,
                 issuer,
             },
             Some(sector) => Bearer {
                 subject: self.vault.pairwise(sector, session.citizen.uuid()),
                 audience: issuer.clone(),
                 roles: Vec::new(),
+                role_epoch: 0,
                 issuer,
             },
         }
@@ -65,7 +68,7 @@ pub(super) fn sign(
         amr: session.amr.clone(),
         scope: session.scope.clone(),
         roles: bearer.roles.clone(),
-        role_epoch: session.role_epoch,
+        role_epoch: bearer.role_epoch,
         agency: None,
     };
     encode(signer, &claims)

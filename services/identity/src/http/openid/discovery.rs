@@ -59,6 +59,8 @@ pub(in super::super) async fn show(State(identity): App) -> Response {
         "require_request_uri_registration": false,
     });
     let mut response = Json(document).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, MAX_AGE);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, MAX_AGE);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }

@@ -68,7 +68,10 @@ pub(in super::super) async fn revoke(
         identity.revoke_token(&client, params.required("token", "token is missing")?, address).await
     };
     match revoked.await {
-        Ok(()) => (StatusCode::OK, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response(),
+        Ok(()) => {
+            let said = [(header::CACHE_CONTROL, "no-store"), (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+            (StatusCode::OK, said).into_response()
+        }
         Err(failure) => refuse(failure),
     }
 }

@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::routing::options;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use platform::http::{ApiRouter, Json};
 use platform::problem::Problem;
 use serde::Serialize;
@@ -32,6 +33,14 @@ use crate::openid::{Failure, Fault, FaultKind};
 /// Form bodies.
 const FORM: &str = "application/x-www-form-urlencoded";
 
+/// What programs in pages of other origins may send, and how long they may remember that, in seconds.
+const PREFLIGHT: [(HeaderName, &str); 4] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+    (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+];
+
 /// The provider's routes and their description.
 pub(super) fn router() -> ApiRouter<Arc<Identity>> {
     ApiRouter::<Arc<Identity>>::new()
@@ -43,6 +52,16 @@ pub(super) fn router() -> ApiRouter<Arc<Identity>> {
         .routes(routes!(inspect::revoke))
         .routes(routes!(inspect::userinfo, inspect::userinfo_by_post))
         .routes(routes!(end_session::by_query, end_session::by_form))
+        .route("/oauth2/token", options(preflight))
+        .route("/oauth2/revoke", options(preflight))
+        .route("/oauth2/userinfo", options(preflight))
+}
+
+/// Lets public clients that are pages of other origins call (Fetch, section 3.2): no cookie counts at these endpoints.
+async fn preflight() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().extend(PREFLIGHT.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    response
 }
 
 /// A refusal in the words of OAuth.
@@ -60,6 +79,7 @@ fn answer<T: Serialize>(status: StatusCode, body: T) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
 

@@ -180,6 +180,28 @@ async fn who_a_client_is_is_proved() {
     assert_eq!(not_own.error(), (400, "unauthorized_client".to_owned()));
 }
 
+#[tokio::test]
+async fn pages_of_other_origins_may_be_clients() {
+    let stage = Stage::new().await;
+    let app = stage.register(json!({ "access": "public" })).await;
+    for place in ["/oauth2/token", "/oauth2/userinfo", "/oauth2/revoke"] {
+        let asked =
+            Request::builder().method(Method::OPTIONS).uri(place).body(String::new().into()).expect("a request");
+        let asked = send(&stage, asked).await;
+        assert_eq!(
+            (asked.status, asked.header("access-control-allow-origin")),
+            (StatusCode::NO_CONTENT, "*"),
+            "{place}"
+        );
+    }
+    let code = Browser::default().code(&stage, &app.ask(&[])).await;
+    let answer = app.exchange(&stage, &code).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (StatusCode::OK, "*"));
+    assert_eq!(app.exchange(&stage, &code).await.header("access-control-allow-origin"), "*", "refusals too");
+    let page = Browser::default().get(&stage, &app.ask(&[])).await;
+    assert_eq!(page.header("access-control-allow-origin"), "", "never the pages, which read cookies");
+}
+
 fn agency() -> Value {
     json!({
         "grant_types": ["client_credentials"], "scopes": ["fees:write"], "redirect_uris": [],

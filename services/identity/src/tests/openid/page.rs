@@ -231,6 +231,7 @@ async fn a_browser_is_a_device_that_can_be_signed_out_from_afar() {
     let listed = with_token(&stage, Method::GET, "/identity/v1/me/devices", &phone.tokens.access).await.json();
     let items = listed["items"].as_array().expect("devices");
     let web = items.iter().find(|item| item["name"] == "Web browser").expect("the browser is listed");
+    assert_eq!(web["signed_in"], true);
     let gone = with_token(
         &stage,
         Method::DELETE,

@@ -78,6 +78,10 @@ export class City {
     return this.#ask('POST', path, body, token);
   }
 
+  async put(path, body, token) {
+    return this.#ask('PUT', path, body, token);
+  }
+
   async #ask(method, path, body, token) {
     const headers = { 'idempotency-key': randomUUID() };
     if (body) headers['content-type'] = 'application/json';
@@ -113,6 +117,10 @@ export class Citizen {
 
   post(path, body) {
     return this.city.post(path, body, this.token);
+  }
+
+  put(path, body) {
+    return this.city.put(path, body, this.token);
   }
 
   /** Brings money from a sandbox bank account and waits until it is there. */

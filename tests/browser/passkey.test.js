@@ -7,6 +7,7 @@ import { openBrowser, openPage } from './browser.js';
 import { City, dong, until } from './city.js';
 
 const AMOUNT = 12_000_000;
+const PIN = '502917';
 
 let browser;
 let city;
@@ -63,14 +64,16 @@ test('a passkey of the browser proves one large top-up', async () => {
   const page = await openPage(browser, city.url);
   await page.goto(`${city.url}/`);
   const authenticator = await addAuthenticator(page);
-  const asked = await citizen.post('/identity/v1/me/passkeys/challenges', {});
+  // With the PIN behind it a passkey proves at once.
+  await citizen.put('/identity/v1/me/pin', { pin: PIN });
+  const asked = await citizen.post('/identity/v1/me/passkeys/challenges', { pin: PIN });
   assert.equal(asked.public_key.rp.id, new URL(city.url).hostname);
   const credential = await create(page, asked.public_key);
   const passkey = { challenge_id: asked.challenge_id, name: 'Chromium', credential };
   const { id } = await citizen.post('/identity/v1/me/passkeys', passkey);
   const listed = await citizen.get('/identity/v1/me/passkeys');
   assert.deepEqual(listed.items.map((item) => item.id), [id]);
-  const again = await citizen.post('/identity/v1/me/passkeys/challenges', {});
+  const again = await citizen.post('/identity/v1/me/passkeys/challenges', { pin: PIN });
   await assert.rejects(create(page, again.public_key), /InvalidStateError|previously registered/);
 
   const key = randomUUID();

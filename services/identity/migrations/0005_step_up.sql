@@ -1,7 +1,8 @@
--- Passkeys of citizens, and the challenges that wait for one: what a citizen proves with beside PIN and device.
+-- Passkeys of citizens, the challenges that wait for one, and since when keys of devices are there: what a citizen proves with
+-- beside the PIN.
 --
 -- Proofs themselves are signed tokens and stand nowhere here; whoever relies on one remembers it.
--- Lock order: citizen, then passkey, then passkey_challenge, then audit_head.
+-- Lock order: citizen, then device, then passkey, then passkey_challenge, then audit_head.
 
 SET LOCAL lock_timeout = '5s';
 
@@ -13,6 +14,7 @@ CREATE TABLE identity.passkey (
     name          text        NOT NULL,
     created_at    timestamptz NOT NULL,
     last_used_at  timestamptz,
+    cooling_until timestamptz,
     CONSTRAINT passkey_pkey PRIMARY KEY (id),
     CONSTRAINT passkey_credential_key UNIQUE (credential_id),
     CONSTRAINT passkey_citizen_fkey FOREIGN KEY (citizen_id) REFERENCES identity.citizen (id),
@@ -22,6 +24,7 @@ CREATE TABLE identity.passkey (
 COMMENT ON TABLE identity.passkey IS 'Passkeys (WebAuthn credentials) of citizens. No secret: the private key never leaves its authenticator.';
 COMMENT ON COLUMN identity.passkey.credential_id IS 'The authenticator''s own id of the credential.';
 COMMENT ON COLUMN identity.passkey.credential IS 'Public key, signature counter and backup state, as the WebAuthn library writes them.';
+COMMENT ON COLUMN identity.passkey.cooling_until IS 'Until when it proves nothing, for it was registered without the PIN.';
 CREATE INDEX passkey_citizen ON identity.passkey (citizen_id, id);
 
 CREATE TABLE identity.passkey_challenge (
@@ -39,6 +42,11 @@ COMMENT ON TABLE identity.passkey_challenge IS 'What a passkey is asked to sign:
 COMMENT ON COLUMN identity.passkey_challenge.digest IS 'Digest of the one transaction that the answer proves (src/step_up/transaction.rs); null for the registration of a passkey.';
 CREATE INDEX passkey_challenge_citizen ON identity.passkey_challenge (citizen_id, expires_at);
 CREATE INDEX passkey_challenge_expires_at ON identity.passkey_challenge (expires_at);
+
+ALTER TABLE identity.device ADD COLUMN key_bound_at timestamptz;
+ALTER TABLE identity.device ADD COLUMN key_confirmed_at timestamptz;
+COMMENT ON COLUMN identity.device.key_bound_at IS 'Since when it has the key that it has; null where no key came since this column is there: then it counts as new at the last sign-in.';
+COMMENT ON COLUMN identity.device.key_confirmed_at IS 'When the citizen typed the PIN in a session of the device that has this key: from then on the key proves transactions.';
 
 GRANT SELECT, INSERT, DELETE ON identity.passkey, identity.passkey_challenge TO trangtien_identity;
 GRANT UPDATE (credential, last_used_at) ON identity.passkey TO trangtien_identity;

@@ -122,7 +122,7 @@ pub struct Lifetimes {
     pub refresh_grace_seconds: u32,
     /// How recent a sign-in must be for setting the first PIN.
     pub fresh_seconds: u32,
-    /// After a PIN reset by one-time code.
+    /// After a PIN reset by one-time code, and after a device's key or a passkey came without the PIN.
     pub pin_cooling_seconds: u32,
     /// How old a signing key gets before the next one takes over.
     pub signing_key_seconds: u32,

@@ -117,6 +117,12 @@ pub(crate) enum Error {
         /// Until when.
         until: DateTime<Utc>,
     },
+    /// The key of a device or a passkey is new, and no PIN stood behind it.
+    #[error("the key cools down")]
+    KeyCooling {
+        /// Until when.
+        until: DateTime<Utc>,
+    },
     /// The device of the session announced no key.
     #[error("the device has no key")]
     DeviceKeyMissing,
@@ -277,6 +283,7 @@ impl Error {
             Self::PasskeyChallengeUnknown => PASSKEY_CHALLENGE_UNKNOWN,
             Self::PasskeyKnown => PASSKEY_KNOWN,
             Self::PasskeysTooMany => PASSKEYS_TOO_MANY,
+            Self::KeyCooling { .. } => KEY_COOLING,
             Self::DeviceKeyMissing => DEVICE_KEY_MISSING,
             Self::DeviceSignatureWrong => DEVICE_SIGNATURE_WRONG,
             Self::DeviceSignatureStale { .. } => DEVICE_SIGNATURE_STALE,
@@ -319,7 +326,7 @@ impl From<Error> for Problem {
             Error::PinWrong { retry_at: Some(retry_at) } => problem.with("retry_at", retry_at),
             Error::VneidUnavailable => problem.retry_after(30),
             Error::Number(fault) => problem.with("reason", fault.reason()),
-            Error::PinCooling { until } => problem.with("cooling_until", until),
+            Error::PinCooling { until } | Error::KeyCooling { until } => problem.with("cooling_until", until),
             Error::DeviceSignatureStale { now } => problem.with("now", now),
             Error::Field { field, vi, en } => problem.detail(vi, en).with("field", field),
             Error::PinBusy | Error::NoSigningKey => problem.retry_after(1),

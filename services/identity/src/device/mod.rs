@@ -11,7 +11,7 @@ use platform::typed_id;
 use sqlx::PgConnection;
 
 pub(crate) use public_key::parse as parse_public_key;
-pub(crate) use sql::{is_known, public_key};
+pub(crate) use sql::{confirm_key, is_known, key};
 
 use crate::Identity;
 use crate::audit::{Action, Entry, Origin};
@@ -78,15 +78,15 @@ impl DeviceName {
 
 /// Remembers a device under the lock of its citizen; tells whether it is new to them and which devices gave way.
 ///
-/// A device whose key is replaced is new: who has the number and knows a device's id has not the device.
+/// A device that gets a key, or another one, is new: who has the number and knows a device's id has not the device.
 pub(crate) async fn remember(
     tx: &mut PgConnection,
     citizen: CitizenId,
     device: &Announcement,
     now: DateTime<Utc>,
 ) -> Result<(bool, Vec<DeviceId>), Error> {
-    let before = public_key(tx, citizen, device.id).await?;
-    let rebound = before.is_some() && device.public_key.is_some() && before != device.public_key;
+    let before = key(tx, citizen, device.id).await?.map(|key| key.spki);
+    let rebound = device.public_key.is_some() && before != device.public_key;
     if sql::touch(tx, citizen, device, now).await? {
         return Ok((rebound, Vec::new()));
     }

@@ -1,10 +1,11 @@
-//! Statements on devices. The lock of the citizen is held by whoever writes.
+//! Statements on devices. The lock of the citizen is held by whoever writes, but for [`confirm_key`], which takes one row.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Announcement, Device, DeviceId};
 use crate::citizen::CitizenId;
+use crate::session::SessionId;
 use crate::vault::Digest;
 
 /// Whether a citizen with this number has signed in on the device.
@@ -21,23 +22,55 @@ pub(crate) async fn is_known(conn: &mut PgConnection, phone: &Digest, device: De
     .await
 }
 
+/// The key of a device.
+pub(crate) struct Key {
+    /// SubjectPublicKeyInfo, DER.
+    pub spki: Vec<u8>,
+    /// Since when the device has it.
+    pub bound_at: DateTime<Utc>,
+    /// Whether the PIN was typed since in a session of the device.
+    pub is_confirmed: bool,
+}
+
 /// The key of a citizen's device, if it announced one.
-pub(crate) async fn public_key(
+pub(crate) async fn key(
     conn: &mut PgConnection,
     citizen: CitizenId,
     device: DeviceId,
-) -> Result<Option<Vec<u8>>, sqlx::Error> {
-    let found = sqlx::query_scalar!(
-        "SELECT public_key FROM identity.device WHERE citizen_id = $1 AND id = $2",
+) -> Result<Option<Key>, sqlx::Error> {
+    sqlx::query_as!(
+        Key,
+        r#"SELECT public_key AS "spki!", COALESCE(key_bound_at, last_seen_at) AS "bound_at!",
+            key_confirmed_at IS NOT NULL AS "is_confirmed!"
+        FROM identity.device WHERE citizen_id = $1 AND id = $2 AND public_key IS NOT NULL"#,
         citizen.uuid(),
         device.uuid(),
     )
     .fetch_optional(conn)
-    .await?;
-    Ok(found.flatten())
+    .await
 }
 
-/// Updates a known device; `false` when it is not known. A key once given stays until another comes.
+/// Confirms the key of the device of a live session, if the session is not older than the key.
+pub(crate) async fn confirm_key(
+    conn: &mut PgConnection,
+    (citizen, session): (CitizenId, SessionId),
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.device AS d SET key_confirmed_at = $3 FROM identity.session AS s
+        WHERE s.id = $2 AND s.citizen_id = $1 AND s.ended_at IS NULL AND d.citizen_id = s.citizen_id AND d.id = s.device_id
+            AND d.public_key IS NOT NULL AND d.key_confirmed_at IS NULL
+            AND COALESCE(d.key_bound_at, d.last_seen_at) <= s.authenticated_at",
+        citizen.uuid(),
+        session.uuid(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Updates a known device; `false` when it is not known. A key once given stays until another comes, which is bound anew.
 pub(super) async fn touch(
     conn: &mut PgConnection,
     citizen: CitizenId,
@@ -45,7 +78,11 @@ pub(super) async fn touch(
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let result = sqlx::query!(
-        "UPDATE identity.device SET name = $3, public_key = COALESCE($4, public_key), last_seen_at = $5 WHERE citizen_id = $1 AND id = $2",
+        "UPDATE identity.device SET name = $3, public_key = COALESCE($4, public_key), last_seen_at = $5,
+            key_bound_at = CASE WHEN $4 <> COALESCE(public_key, '') THEN $5
+                WHEN public_key IS NOT NULL THEN COALESCE(key_bound_at, last_seen_at) END,
+            key_confirmed_at = CASE WHEN $4 <> COALESCE(public_key, '') THEN NULL ELSE key_confirmed_at END
+        WHERE citizen_id = $1 AND id = $2",
         citizen.uuid(),
         device.id.uuid(),
         device.name.as_str(),
@@ -64,7 +101,8 @@ pub(super) async fn insert(
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO identity.device (citizen_id, id, name, public_key, created_at, last_seen_at) VALUES ($1, $2, $3, $4, $5, $5)",
+        "INSERT INTO identity.device (citizen_id, id, name, public_key, created_at, last_seen_at, key_bound_at)
+        VALUES ($1, $2, $3, $4, $5, $5, CASE WHEN $4::bytea IS NOT NULL THEN $5::timestamptz END)",
         citizen.uuid(),
         device.id.uuid(),
         device.name.as_str(),

@@ -134,6 +134,13 @@ pub const PIN_COOLING: Code = Code::new(
     "Mã PIN vừa được đặt lại nên chưa dùng để xác thực giao dịch",
     "The PIN was reset a short while ago and can't prove a transaction yet",
 );
+/// The key of a device or a passkey is new, and no PIN stood behind it.
+pub const KEY_COOLING: Code = Code::new(
+    "key-cooling",
+    403,
+    "Khóa này vừa được thêm nên chưa dùng để xác thực giao dịch",
+    "This key was added a short while ago and can't prove a transaction yet",
+);
 /// The device of the session announced no key.
 pub const DEVICE_KEY_MISSING: Code =
     Code::new("device-key-missing", 409, "Thiết bị này chưa đăng ký khóa", "This device has announced no key");
@@ -305,6 +312,7 @@ pub const ALL: &[Code] = &[
     PASSKEY_CHALLENGE_UNKNOWN,
     PASSKEY_KNOWN,
     PASSKEYS_TOO_MANY,
+    KEY_COOLING,
     DEVICE_KEY_MISSING,
     DEVICE_SIGNATURE_WRONG,
     DEVICE_SIGNATURE_STALE,

@@ -168,12 +168,15 @@ pub(super) async fn list(State(identity): App, caller: Principal) -> Result<Resp
 }
 
 /// Remove a passkey
+///
+/// Soon after signing in.
 #[utoipa::path(
     delete, path = "/identity/v1/me/passkeys/{id}", tag = "identity", security(("bearer" = [])),
     params(("id" = PasskeyId, Path, description = "The passkey")),
     responses(
         (status = 204, description = "It proves nothing any more"),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
+        (status = 403, description = "`session-not-fresh`", content_type = "application/problem+json"),
         (status = 404, description = "`not-found`: no passkey of yours", content_type = "application/problem+json"),
     )
 )]
@@ -183,7 +186,7 @@ pub(super) async fn remove(
     ClientAddress(address): ClientAddress,
     Path(id): Path<PasskeyId>,
 ) -> Result<StatusCode, Problem> {
-    identity.remove_passkey(caller.subject.into(), id, origin(&caller, address)).await?;
+    identity.remove_passkey(&caller, id, origin(&caller, address)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

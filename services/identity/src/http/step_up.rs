@@ -141,7 +141,7 @@ fn needed<T>(field: &'static str, value: Option<T>) -> Result<T, Error> {
     responses(
         (status = 201, description = "The proof", body = StepUpAnswer),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
-        (status = 403, description = "`passkey-refused`, `pin-wrong`, `pin-cooling` (with `cooling_until`), `device-signature-wrong`, `device-signature-stale` (with `now`)", content_type = "application/problem+json"),
+        (status = 403, description = "`passkey-refused`, `pin-wrong`, `pin-cooling` and `key-cooling` (with `cooling_until`), `device-signature-wrong`, `device-signature-stale` (with `now`)", content_type = "application/problem+json"),
         (status = 409, description = "`pin-not-set`, `device-key-missing`", content_type = "application/problem+json"),
         (status = 422, description = "`passkey-challenge-unknown`, `pin-malformed`, `invalid-body`", content_type = "application/problem+json"),
         (status = 429, description = "`pin-delayed`: wait before the next try", content_type = "application/problem+json"),

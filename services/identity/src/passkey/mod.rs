@@ -1,6 +1,7 @@
 //! Passkeys (W3C Web Authentication): registered, listed, removed, and asked to prove one transaction.
 //!
-//! Whoever registers one has signed in moments ago and knows the PIN, if there is one: a passkey is the strongest thing to have.
+//! Whoever registers or removes one has signed in moments ago; to register it they know the PIN, if there is one: a passkey is the
+//! strongest thing to have. One that was registered without a PIN cools down.
 //! A challenge is random, lives in the database for minutes, belongs to one session and, for a proof, to the digest of one
 //! transaction; whoever answers takes it out first, so that it is answered once, rightly or wrongly.
 //! The relying party is the host of the public URL; where that is an address and no name there are no passkeys.
@@ -71,6 +72,17 @@ pub(crate) struct Challenge {
 struct Row {
     passkey: Passkey,
     credential: Credential,
+    /// Until when it proves nothing.
+    cooling_until: Option<DateTime<Utc>>,
+}
+
+/// A passkey that is asked to prove something, locked.
+struct Locked {
+    id: uuid::Uuid,
+    credential: Credential,
+    /// The signature counter that it reached; 0 where it does not count.
+    counter: i64,
+    cooling_until: Option<DateTime<Utc>>,
 }
 
 /// What a challenge remembers until it is answered.
@@ -94,9 +106,7 @@ impl Identity {
     pub(crate) async fn begin_passkey(&self, caller: &Principal, pin: Option<&Pin>) -> Result<Challenge, Error> {
         let party = self.relying_party()?;
         let id = CitizenId::from(caller.subject);
-        if caller.authenticated_at + Lifetimes::span(self.config.lifetimes.fresh_seconds) <= self.now() {
-            return Err(Error::NotFresh);
-        }
+        self.require_fresh(caller)?;
         let citizen = self.citizen(id).await?;
         if citizen.pin_set {
             let pin = pin.ok_or(Error::PinProofRequired)?;
@@ -111,7 +121,7 @@ impl Identity {
         let name = citizen.display_name.unwrap_or_else(|| citizen.phone.masked());
         let (options, state) =
             party.start_passkey_registration(caller.subject, &name, &name, Some(known)).map_err(refused)?;
-        self.ask(caller, None, (json(&options.public_key)?, json(&state)?)).await
+        self.ask(caller, None, (json(&options.public_key)?, json(&(citizen.pin_set, state))?)).await
     }
 
     /// Keeps the passkey that an authenticator made.
@@ -129,12 +139,13 @@ impl Identity {
         if waiting.digest.is_some() {
             return Err(Error::PasskeyChallengeUnknown);
         }
-        let state: PasskeyRegistration = stored(waiting.state)?;
+        let (by_pin, state): (bool, PasskeyRegistration) = stored(waiting.state)?;
         let credential = party.finish_passkey_registration(answer, &state).map_err(refused)?;
         let now = self.now();
         let passkey =
             Passkey { id: PasskeyId::generate(), name: name.as_str().to_owned(), created_at: now, last_used_at: None };
-        let row = Row { passkey: passkey.clone(), credential };
+        let cooling = Lifetimes::span(self.config.lifetimes.pin_cooling_seconds);
+        let row = Row { passkey: passkey.clone(), credential, cooling_until: (!by_pin).then_some(now + cooling) };
         let mut tx = platform::db::begin(&self.pool).await?;
         citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
         if sql::credentials(&mut tx, citizen).await?.len() >= MAX_PASSKEYS {
@@ -157,11 +168,12 @@ impl Identity {
     /// Forgets a passkey.
     pub(crate) async fn remove_passkey(
         &self,
-        citizen: CitizenId,
+        caller: &Principal,
         passkey: PasskeyId,
         origin: Origin,
     ) -> Result<(), Error> {
-        let now = self.now();
+        self.require_fresh(caller)?;
+        let (citizen, now) = (CitizenId::from(caller.subject), self.now());
         let mut tx = platform::db::begin(&self.pool).await?;
         if !sql::delete(&mut tx, citizen, passkey).await? {
             return Err(Error::NotFound);
@@ -209,11 +221,24 @@ impl Identity {
         let mut tx = platform::db::begin(&self.pool).await?;
         // Locked and read again: it may have been removed since it was asked, or have signed somewhere else.
         let locked = sql::lock(&mut tx, caller.subject.into(), result.cred_id()).await?;
-        let (id, mut credential) = locked.ok_or(Error::PasskeyRefused)?;
-        credential.update_credential(&result);
-        sql::used(&mut tx, id, json(&credential)?, self.now()).await?;
+        let mut locked = locked.ok_or(Error::PasskeyRefused)?;
+        let now = self.now();
+        if let Some(until) = locked.cooling_until.filter(|until| *until > now) {
+            return Err(Error::KeyCooling { until });
+        }
+        // The library compared with what was stored when it was asked.
+        if result.counter() > 0 && i64::from(result.counter()) <= locked.counter {
+            return Err(Error::PasskeyRefused);
+        }
+        locked.credential.update_credential(&result);
+        sql::used(&mut tx, locked.id, json(&locked.credential)?, now).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    fn require_fresh(&self, caller: &Principal) -> Result<(), Error> {
+        let fresh = Lifetimes::span(self.config.lifetimes.fresh_seconds);
+        if caller.authenticated_at + fresh <= self.now() { Err(Error::NotFresh) } else { Ok(()) }
     }
 
     /// A challenge stands for its transaction in the database; nothing of it is signed, so no time is.

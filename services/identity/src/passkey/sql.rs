@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use webauthn_rs::prelude::{CredentialID, Passkey as Credential};
 
-use super::{Challenge, MAX_PASSKEYS, Passkey, PasskeyChallengeId, PasskeyId, Row, Waiting, stored};
+use super::{Challenge, Locked, MAX_PASSKEYS, Passkey, PasskeyChallengeId, PasskeyId, Row, Waiting, stored};
 use crate::citizen::CitizenId;
 use crate::error::Error;
 use crate::vault::Digest;
@@ -51,7 +51,8 @@ pub(super) async fn insert(
     credential: Value,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "INSERT INTO identity.passkey (id, citizen_id, credential_id, credential, name, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO identity.passkey (id, citizen_id, credential_id, credential, name, created_at, cooling_until)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT ON CONSTRAINT passkey_credential_key DO NOTHING",
         row.passkey.id.uuid(),
         citizen.uuid(),
@@ -59,6 +60,7 @@ pub(super) async fn insert(
         credential,
         row.passkey.name,
         row.passkey.created_at,
+        row.cooling_until,
     )
     .execute(conn)
     .await?;
@@ -82,15 +84,20 @@ pub(super) async fn lock(
     conn: &mut PgConnection,
     citizen: CitizenId,
     credential: &CredentialID,
-) -> Result<Option<(Uuid, Credential)>, Error> {
+) -> Result<Option<Locked>, Error> {
     let row = sqlx::query!(
-        "SELECT id, credential FROM identity.passkey WHERE citizen_id = $1 AND credential_id = $2 FOR UPDATE",
+        r#"SELECT id, credential, COALESCE((credential->'cred'->>'counter')::bigint, 0) AS "counter!", cooling_until
+        FROM identity.passkey WHERE citizen_id = $1 AND credential_id = $2 FOR UPDATE"#,
         citizen.uuid(),
         credential.as_slice(),
     )
     .fetch_optional(conn)
     .await?;
-    row.map(|row| Ok((row.id, stored(row.credential)?))).transpose()
+    row.map(|row| {
+        let credential = stored(row.credential)?;
+        Ok(Locked { id: row.id, credential, counter: row.counter, cooling_until: row.cooling_until })
+    })
+    .transpose()
 }
 
 pub(super) async fn used(

@@ -10,6 +10,7 @@ use platform::auth::Principal;
 
 use super::Transaction;
 use crate::Identity;
+use crate::config::Lifetimes;
 use crate::device;
 use crate::error::Error;
 
@@ -68,10 +69,15 @@ impl Identity {
         }
         let citizen = caller.subject.into();
         let device = self.session_device(citizen, caller.session.into()).await?;
-        let key = device::public_key(&mut *self.pool.acquire().await?, citizen, device).await?;
+        let key = device::key(&mut *self.pool.acquire().await?, citizen, device).await?;
         let key = key.ok_or(Error::DeviceKeyMissing)?;
+        // Whoever holds the SIM signs in with a key of their own: it proves nothing before the owner had time to notice.
+        let until = key.bound_at + Lifetimes::span(self.config.lifetimes.pin_cooling_seconds);
+        if !key.is_confirmed && until > now {
+            return Err(Error::KeyCooling { until });
+        }
         let digest = transaction.digest(&self.issuer, caller.subject, signature.signed_at);
-        if is_signed(&key, &digest, &signature.bytes) { Ok(()) } else { Err(Error::DeviceSignatureWrong) }
+        if is_signed(&key.spki, &digest, &signature.bytes) { Ok(()) } else { Err(Error::DeviceSignatureWrong) }
     }
 }
 

@@ -3,10 +3,11 @@
 //! | method | what is checked | level |
 //! | --- | --- | --- |
 //! | `pin` | the payment PIN, each check counted before it is made; not while it cools down after a reset | `pin` |
-//! | `device` | a signature over the transaction's digest by the key of the session's device | `pin` |
+//! | `device` | a signature over the transaction's digest by the key of the session's device; not while a new key cools down | `pin` |
 //! | `passkey` | an answer to a challenge that was made for this transaction ([`crate::passkey`]) | `biometric` |
 //! | `passkey` and the device's signature | both | `signature` |
 //!
+//! The PIN confirms the key of the device on which it is typed, which then proves at once.
 //! The token is a statement ([`platform::auth::STEP_UP`]) of three minutes, bound to the citizen, the session and the transaction;
 //! its nonce is the `Idempotency-Key` under which the money will be asked to move. Whoever moves the money checks it
 //! and remembers its id. Nothing of the transaction is stored here or logged.
@@ -102,6 +103,7 @@ impl Identity {
         address: Option<IpAddr>,
     ) -> Result<StepUp, Error> {
         let name = method.name();
+        let by_pin = matches!(method, Method::Pin(_));
         let proved = self.prove(caller, &transaction, method).await;
         self.meter.step_up(name, if proved.is_ok() { "proved" } else { "refused" });
         let level = proved?;
@@ -116,6 +118,9 @@ impl Identity {
         let origin = Origin { address, session: Some(caller.session.into()), device: None };
         let entry = Entry::of(caller.subject.into(), Action::StepUp, statement.jti, &self.source(origin)).because(name);
         let mut tx = platform::db::begin(&self.pool).await?;
+        if by_pin {
+            crate::device::confirm_key(&mut tx, (caller.subject.into(), caller.session.into()), now).await?;
+        }
         audit::append(&mut tx, &[entry], now).await?;
         tx.commit().await?;
         Ok(StepUp { token, level, expires_in_s: STEP_UP.lifetime_s })

@@ -240,6 +240,15 @@ async fn an_answer_that_is_not_the_passkeys_is_refused() {
     let (options, asked) = challenge(&stage, &token, &example()).await;
     let refused = prove(&stage, &token, proof(&asked, &authenticator.get(&options))).await;
     assert_eq!(verdict(&refused), (403, "passkey-refused"), "a cloned authenticator");
+    // Two copies that were asked at the same time.
+    let (first, one) = challenge(&stage, &token, &example()).await;
+    let (second, other) = challenge(&stage, &token, &example()).await;
+    authenticator.counter = 20;
+    let proved = prove(&stage, &token, proof(&one, &authenticator.get(&first))).await;
+    assert_eq!(proved.status, StatusCode::CREATED, "{}", proved.body);
+    authenticator.counter = 20;
+    let refused = prove(&stage, &token, proof(&other, &authenticator.get(&second))).await;
+    assert_eq!(verdict(&refused), (403, "passkey-refused"), "the same counter twice");
 }
 
 /// The same key again: keys of this library are not copied, so they are kept in PKCS #8.
@@ -256,7 +265,7 @@ fn genuine_parts(genuine: &Authenticator) -> Authenticator {
 async fn a_passkey_and_the_device_together_are_the_strongest_proof() {
     let stage = Stage::new().await;
     let phone = Phone::new();
-    let token = phone.sign_in(&stage, PHONE).await;
+    let token = phone.sign_in_and_confirm(&stage, PHONE).await;
     let mut authenticator = registered(&stage, &token).await;
     let caller = stage.principal(&token).await;
     let now = stage.clock.now().timestamp();
@@ -304,6 +313,30 @@ async fn registering_needs_a_fresh_session_and_the_pin() {
     stage.clock.advance(TimeDelta::seconds(900));
     let old = stage.identity.refresh(&opened.tokens.refresh, None).await.expect("refreshed").access;
     assert_eq!(verdict(&post(&stage, &old, path, json!({ "pin": "502917" })).await), (403, "session-not-fresh"));
+    let there: uuid::Uuid =
+        sqlx::query_scalar("SELECT id FROM identity.passkey").fetch_one(&stage.admin()).await.expect("a passkey");
+    let remove = stage.call(Method::DELETE, &format!("/identity/v1/me/passkeys/{there}")).token(&old).empty().await;
+    assert_eq!(verdict(&remove), (403, "session-not-fresh"), "nor is one removed");
+    assert_eq!(stage.count("passkey").await, 1);
+}
+
+#[tokio::test]
+async fn a_passkey_that_came_without_a_pin_proves_nothing_for_a_day() {
+    let stage = Stage::new().await;
+    let device = DeviceId::generate();
+    let token = stage.sign_in(PHONE, device).await.tokens.access;
+    let asked = post(&stage, &token, "/identity/v1/me/passkeys/challenges", json!({})).await;
+    let mut authenticator = Authenticator::new();
+    let answer = authenticator.create(&asked.body["public_key"]);
+    assert_eq!(finish(&stage, &token, &asked.body["challenge_id"], answer).await.status, StatusCode::CREATED);
+    let (options, asked) = challenge(&stage, &token, &example()).await;
+    let refused = prove(&stage, &token, proof(&asked, &authenticator.get(&options))).await;
+    assert_eq!(verdict(&refused), (403, "key-cooling"));
+    stage.clock.advance(TimeDelta::days(1));
+    let token = stage.sign_in(PHONE, device).await.tokens.access;
+    let (options, asked) = challenge(&stage, &token, &example()).await;
+    let proved = prove(&stage, &token, proof(&asked, &authenticator.get(&options))).await;
+    assert_eq!(proved.status, StatusCode::CREATED, "{}", proved.body);
 }
 
 #[tokio::test]

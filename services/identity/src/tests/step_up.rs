@@ -51,6 +51,15 @@ impl Phone {
         opened.tokens.access
     }
 
+    /// Signs in, and types the PIN in a proof: the key proves from then on.
+    pub(super) async fn sign_in_and_confirm(&self, stage: &Stage, number: &str) -> String {
+        let token = self.sign_in(stage, number).await;
+        let body = json!({ "method": "pin", "transaction": example(), "pin": "502917" });
+        let proved = prove(stage, &token, body).await;
+        assert_eq!(proved.status, StatusCode::CREATED, "{}", proved.body);
+        token
+    }
+
     pub(super) fn sign(&self, caller: &Principal, transaction: &Transaction, signed_at: i64) -> String {
         let digest = transaction.digest("http://localhost:8080", caller.subject, signed_at);
         STANDARD.encode(self.key.sign(&digest))
@@ -113,7 +122,7 @@ async fn wrong_pins_in_step_ups_count_as_everywhere() {
 async fn a_pin_that_was_reset_proves_nothing_for_a_day() {
     let stage = Stage::new().await;
     let phone = Phone::new();
-    let token = phone.sign_in(&stage, PHONE).await;
+    let token = phone.sign_in_and_confirm(&stage, PHONE).await;
     let caller = stage.principal(&token).await;
     let (challenge, code) = stage.code(PHONE, phone.id, Purpose::PinReset).await;
     let pin = Pin::parse("271828").expect("six digits");
@@ -133,7 +142,7 @@ async fn a_pin_that_was_reset_proves_nothing_for_a_day() {
 async fn a_device_signs_for_one_transaction_and_no_other() {
     let stage = Stage::new().await;
     let phone = Phone::new();
-    let token = phone.sign_in(&stage, PHONE).await;
+    let token = phone.sign_in_and_confirm(&stage, PHONE).await;
     let now = stage.clock.now().timestamp();
     let proved = by_device(&stage, &phone, &token, &example(), now).await;
     assert_eq!((proved.status, &proved.body["level"]), (StatusCode::CREATED, &json!("pin")));
@@ -204,6 +213,41 @@ async fn a_device_with_another_key_is_a_new_one() {
     phone.sign_in(&stage, PHONE).await;
     let impostor = Phone { id: phone.id, ..Phone::new() };
     impostor.sign_in(&stage, PHONE).await;
+    let bare = DeviceId::generate();
+    stage.sign_in(PHONE, bare).await;
+    Phone { id: bare, ..Phone::new() }.sign_in(&stage, PHONE).await;
     let new: Vec<bool> = stage.events::<SessionStarted>().await.iter().map(|event| event.new_device).collect();
-    assert_eq!(new, [true, false, true]);
+    assert_eq!(new, [true, false, true, true, true], "with another key, without one, with its first");
+}
+
+#[tokio::test]
+async fn a_new_key_proves_nothing_for_a_day_unless_the_pin_is_typed_on_its_device() {
+    let stage = Stage::new().await;
+    let owner = Phone::new();
+    owner.sign_in_and_confirm(&stage, PHONE).await;
+    let proof = async |phone: &Phone, token: &str| {
+        by_device(&stage, phone, token, &example(), stage.clock.now().timestamp()).await
+    };
+    // Who has the SIM signs in with keys of their own: on another device, on the owner's, on one that had no key.
+    let bare = DeviceId::generate();
+    stage.sign_in(PHONE, bare).await;
+    for thief in [Phone::new(), Phone { id: owner.id, ..Phone::new() }, Phone { id: bare, ..Phone::new() }] {
+        let token = thief.sign_in(&stage, PHONE).await;
+        let refused = proof(&thief, &token).await;
+        assert_eq!(verdict(&refused), (403, "key-cooling"));
+        assert!(refused.body["cooling_until"].is_string());
+        let wrong = json!({ "method": "pin", "transaction": example(), "pin": "483920" });
+        assert_eq!(verdict(&prove(&stage, &token, wrong).await), (403, "pin-wrong"));
+        assert_eq!(verdict(&proof(&thief, &token).await), (403, "key-cooling"), "a wrong PIN confirms nothing");
+        let right = json!({ "method": "pin", "transaction": example(), "pin": "502917" });
+        prove(&stage, &owner.sign_in_and_confirm(&stage, PHONE).await, right).await;
+    }
+    // The PIN on another device confirms nothing of this one; a day does.
+    let slow = Phone::new();
+    let token = slow.sign_in(&stage, PHONE).await;
+    owner.sign_in_and_confirm(&stage, PHONE).await;
+    assert_eq!(verdict(&proof(&slow, &token).await), (403, "key-cooling"));
+    stage.clock.advance(TimeDelta::days(1));
+    let token = slow.sign_in(&stage, PHONE).await;
+    assert_eq!(proof(&slow, &token).await.status, StatusCode::CREATED, "the same key again is no new one");
 }

@@ -51,6 +51,8 @@ impl EkycJob {
         let mut conn = identity.pool.acquire().await?;
         let Some(pending) = sql::pending(&mut conn, id).await? else { return Ok(None) };
         if identity.now() >= pending.asked_at + PATIENCE {
+            // No connection is held while another is waited for.
+            drop(conn);
             identity.decide_ekyc(id, Err(AWAY)).await?;
             return Ok(None);
         }

@@ -202,8 +202,8 @@ impl Identity {
 
     /// How well the citizen is known, and what the verifier was asked last.
     pub(crate) async fn ekyc_of(&self, citizen: CitizenId) -> Result<Standing, Error> {
-        let mut conn = self.pool.acquire().await?;
         let tier = self.citizen(citizen).await?.tier;
+        let mut conn = self.pool.acquire().await?;
         let request = sql::latest(&mut conn, citizen).await?;
         let number = match sql::number(&mut conn, citizen).await? {
             Some(row) => {

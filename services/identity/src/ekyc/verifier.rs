@@ -84,7 +84,12 @@ impl HttpVerifier {
     /// # Errors
     /// When no client can be made.
     pub(crate) fn try_new(url: Url, token: Secret) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+        let client = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .no_proxy()
+            // Token and question go nowhere else.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
         Ok(Self { client, url, token })
     }
 }

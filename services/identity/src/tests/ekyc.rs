@@ -157,6 +157,19 @@ async fn what_the_verifier_denies_proves_nothing() {
     assert_eq!(verdict(&scene.ask(&token, "sixth", HUONG).await), (429, "ekyc-too-many"));
 }
 
+#[tokio::test]
+async fn who_one_is_is_read_by_one_connection() {
+    let stage = Stage::new().await;
+    let citizen = stage.sign_in("0912345678", DeviceId::generate()).await.citizen.id;
+    let pool = &stage.identity.pool;
+    let mut held = Vec::new();
+    for _ in 1..pool.options().get_max_connections() {
+        held.push(pool.acquire().await.expect("a connection"));
+    }
+    let read = tokio::time::timeout(std::time::Duration::from_secs(60), stage.identity.ekyc_of(citizen)).await;
+    assert!(read.expect("in time").is_ok(), "it waits for no second one");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verifier_that_is_away_is_asked_again() {
     let scene = Scene::new().await;

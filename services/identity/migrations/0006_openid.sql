@@ -94,9 +94,13 @@ COMMENT ON COLUMN identity.session.sector IS 'Within which its tokens name the c
 COMMENT ON COLUMN identity.session.client IS 'app: a first-party app. browser: a sign-in at the hosted page, whose token is a cookie. Else the id of the client that it was granted to.';
 ALTER TABLE identity.session DROP CONSTRAINT session_end_reason_known;
 ALTER TABLE identity.session ADD CONSTRAINT session_end_reason_known CHECK (end_reason IN (
-    'signed-out', 'device-removed', 'replaced', 'replayed', 'code-replayed', 'token-revoked', 'consent-withdrawn'
+    'signed-out', 'device-removed', 'replaced', 'replayed', 'code-replayed', 'token-revoked', 'consent-withdrawn',
+    'client-disabled'
 ));
 CREATE UNIQUE INDEX session_one_per_browser ON identity.session (citizen_id, device_id) WHERE ended_at IS NULL AND client = 'browser';
+
+CREATE INDEX session_client ON identity.session (client, id) WHERE ended_at IS NULL AND client NOT IN ('app', 'browser');
+CREATE INDEX authorisation_citizen ON identity.authorisation (citizen_id, device_id) WHERE redeemed_at IS NULL;
 
 GRANT SELECT, INSERT, UPDATE ON identity.client TO trangtien_identity;
 GRANT SELECT, INSERT, UPDATE, DELETE ON identity.consent, identity.authorisation TO trangtien_identity;

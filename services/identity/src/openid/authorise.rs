@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use tracing::info;
 
-use super::client::Client;
+use super::client::{Access, Client};
 use super::code::Authorisation;
 use super::fault::{Fault, FaultKind};
 use super::params::{Params, with_params};
@@ -102,10 +102,12 @@ impl Identity {
         let Some(client) = client else { return Ok(Step::Refused("client")) };
         let Some(redirect_uri) = request::redirect_uri(&params, &client) else { return Ok(Step::Refused("redirect")) };
         let state = request::state(&params);
-        let request = match request::check(&params, &client, redirect_uri) {
+        let mut request = match request::check(&params, &client, redirect_uri) {
             Ok(request) => request,
             Err(fault) => return Ok(Step::Back(self.back(redirect_uri, state, &refusal(fault)))),
         };
+        // Any program can be where such a client is (RFC 8252, section 8.6): the citizen says each time that it is the one they mean.
+        request.prompt.consent |= client.access == Access::Public && !redirect_uri.starts_with("https:");
         let browser = self.hinted(browser, &request, &client).await?;
         let consented = match browser {
             Some(session) => self.consented(session.citizen, &client).await?,
@@ -132,7 +134,8 @@ impl Identity {
                 if !client.is_first_party() && !request.scopes.within(&consented) {
                     self.consent(session.citizen, &client, &request.scopes, (origin, now)).await?;
                 }
-                let code = self.give_code(&self.authorisation(&client, request, session, now), now).await?;
+                let given = self.authorisation(&client, request, session, now);
+                let Some(code) = self.give_code(&given, now).await? else { return Ok(Step::SignIn(page())) };
                 info!(client.id = %client.id, session.id = %session.id, "code given");
                 Ok(Step::Back(self.back(redirect_uri, state, &[("code", &code)])))
             }

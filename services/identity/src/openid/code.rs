@@ -3,7 +3,7 @@
 //! | step | round trips |
 //! | --- | --- |
 //! | give | 1 |
-//! | exchange | one transaction: use the code up, session, what the code gave, audit |
+//! | exchange | one transaction: use the code up, session, what the code gave, audit; the event of the city's own pages |
 //!
 //! A code is used up by whatever comes with it: a wrong verifier leaves no second try.
 //! Invariant: one code gives one session; when it comes again, that session ends.
@@ -13,6 +13,8 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use platform::outbox::{self, NewEvent};
+use proto::identity::v1::SessionStarted;
 use tracing::{info, warn};
 
 use super::client::{Client, ClientId, Grant, sha256};
@@ -21,7 +23,6 @@ use super::id_token::{self, Said};
 use super::scope::{Scope, Scopes};
 use super::sql;
 use super::token::Granted;
-use crate::Identity;
 use crate::audit::{self, Action, Entry, Origin};
 use crate::citizen::CitizenId;
 use crate::config::Lifetimes;
@@ -29,6 +30,7 @@ use crate::device::DeviceId;
 use crate::error::Error;
 use crate::session::{self, EndReason, Session, SessionId};
 use crate::vault::{self, DIGEST_BYTES, same};
+use crate::{Identity, SCHEMA};
 
 /// Random bytes of a code.
 const CODE_BYTES: usize = 32;
@@ -62,12 +64,13 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Identity {
-    /// Gives a code out.
-    pub(super) async fn give_code(&self, given: &Authorisation, now: DateTime<Utc>) -> Result<String, Error> {
+    /// Gives a code out; nothing when the citizen signed out meanwhile.
+    pub(super) async fn give_code(&self, given: &Authorisation, now: DateTime<Utc>) -> Result<Option<String>, Error> {
         let code = URL_SAFE_NO_PAD.encode(vault::random::<CODE_BYTES>());
         let expires_at = now + Lifetimes::span(self.config.lifetimes.authorisation_code_seconds);
-        sql::insert_code(&mut *self.pool.acquire().await?, &sha256(code.as_bytes()), given, expires_at).await?;
-        Ok(code)
+        let digest = sha256(code.as_bytes());
+        let kept = sql::insert_code(&mut *self.pool.acquire().await?, &digest, given, expires_at).await?;
+        Ok(kept.then_some(code))
     }
 
     /// Exchanges a code of a client for tokens.
@@ -78,7 +81,7 @@ impl Identity {
         let now = self.now();
         let digest = sha256(exchange.code.as_bytes());
         let mut tx = platform::db::begin(&self.pool).await?;
-        let Some(given) = sql::redeem(&mut tx, (&digest, client.id), now).await? else {
+        let Some(given) = sql::redeem(&mut tx, (&digest, client), now).await? else {
             drop(tx);
             self.end_replayed(client, &digest, exchange.address).await?;
             return Err(Fault::grant().into());
@@ -93,6 +96,15 @@ impl Identity {
         let entry = Entry::of(given.citizen, Action::SessionStart, session.id, &self.source(origin))
             .because("authorisation-code");
         audit::append(&mut tx, &[entry], now).await?;
+        if client.is_first_party() {
+            let started = SessionStarted {
+                user_id: given.citizen.to_string(),
+                session_id: session.id.to_string(),
+                device_id: given.device.to_string(),
+                new_device: false,
+            };
+            outbox::append(&mut tx, SCHEMA, now, &[NewEvent::new(given.citizen.uuid(), &started)]).await?;
+        }
         let tokens = self.tokens(&signer, &session, now)?;
         let scopes = Scopes::parse(&session.scope);
         let id_token = if scopes.has(Scope::OpenId) {

@@ -35,8 +35,7 @@ impl Identity {
         (origin, now): (Origin, DateTime<Utc>),
     ) -> Result<(), Error> {
         let mut tx = platform::db::begin(&self.pool).await?;
-        let given = sql::consented(&mut tx, citizen, client.id).await?.and(scopes);
-        sql::put_consent(&mut tx, (citizen, client.id), &given, now).await?;
+        sql::put_consent(&mut tx, (citizen, client.id), scopes, now).await?;
         let entry = Entry::of(citizen, Action::ConsentGive, client.id, &self.source(origin));
         audit::append(&mut tx, &[entry], now).await?;
         tx.commit().await?;

@@ -109,7 +109,11 @@ impl Identity {
         }
         let session = session::find(&mut *self.pool.acquire().await?, claims.sid.into()).await?;
         let session = session.filter(|session| !session.ended).ok_or(invalid)?;
-        self.client(&session.client).await?.ok_or(invalid)?;
+        let client = self.client(&session.client).await?.ok_or(invalid)?;
+        let scopes = scopes.common(&client.scopes);
+        if !scopes.has(Scope::OpenId) {
+            return Err(invalid.into());
+        }
         let citizen = self.citizen(session.citizen).await?;
         let mut info = json!({ "sub": claims.sub });
         if scopes.has(Scope::Profile) {
@@ -153,16 +157,12 @@ impl Identity {
         Ok(())
     }
 
-    /// Signs somebody out of the browser in which a client's ID token was made.
-    pub(crate) async fn sign_out_hinted(&self, hint: &Hint, origin: Origin) -> Result<(), Error> {
+    /// Whether a client's ID token was made of the sign-in that a browser has, or of one on the same browser by the same citizen.
+    pub(crate) async fn is_meant(&self, hint: &Hint, browser: &Session) -> Result<bool, Error> {
         let session = session::find(&mut *self.pool.acquire().await?, hint.sid.into()).await?;
-        let meant = session.filter(|session| {
-            hint.aud == session.client && hint.sub == self.subject(session.citizen, session.sector.as_deref())
-        });
-        match meant {
-            Some(session) => self.sign_out_browser(&session, origin).await,
-            None => Ok(()),
-        }
+        Ok(session.is_some_and(|session| {
+            session.client == hint.aud && session.citizen == browser.citizen && session.device == browser.device
+        }))
     }
 
     /// The claims of an access token that is good for the city's services or for the provider.
@@ -181,7 +181,7 @@ impl Identity {
     }
 
     /// The session that a refresh token belongs to, and whether the token is its newest and the session alive.
-    async fn held(&self, token: &str) -> Result<Option<(Session, bool)>, Error> {
+    pub(super) async fn held(&self, token: &str) -> Result<Option<(Session, bool)>, Error> {
         let Some(RefreshToken { session, generation, salt }) = self.session_of(token) else { return Ok(None) };
         let session = session::find(&mut *self.pool.acquire().await?, session).await?;
         let session = session.filter(|session| session.salt == salt);

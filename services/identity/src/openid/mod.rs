@@ -17,7 +17,7 @@
 //! the same way. A token for a client of somebody else names the citizen by a subject of the client's sector and is meant for
 //! the provider alone, so that no service of the city takes it.
 //!
-//! Lock order: client, consent, authorisation, citizen, device, session, revocation head, audit head, outbox head.
+//! Lock order: client, consent, browser's session, authorisation, citizen, device, session, revocation head, audit head, outbox head.
 //! Invariants: a code is exchanged by one UPDATE, and its replay ends what it gave; redirect URIs match to the letter; PKCE is
 //! S256 and never left out; a client gets no scope that it was not registered for nor, of a citizen, one that they did not give.
 //! Later: PAR adds to `request`, DPoP to `token`, private_key_jwt to `client::Credentials`.
@@ -38,4 +38,4 @@ pub(crate) mod token;
 
 pub(crate) use self::client::Clients;
 pub(crate) use self::fault::{Failure, Fault, FaultKind};
-pub(crate) use self::sql::prune;
+pub(crate) use self::sql::{prune, use_up_codes};

@@ -65,7 +65,9 @@ pub(crate) fn check(params: &Params, client: &Client, redirect_uri: &str) -> Res
     if params.one("registration")?.is_some() {
         return Err(Fault::new(FaultKind::RegistrationNotSupported, "registration is not supported"));
     }
-    params.one("state")?;
+    if params.one("state")?.is_some_and(|state| state.len() > MAX_TEXT) {
+        return Err(Fault::request("state is too long"));
+    }
     if !client.grants.contains(&Grant::AuthorizationCode) {
         return Err(Fault::new(FaultKind::UnauthorizedClient, "the client may not ask for codes"));
     }
@@ -82,6 +84,9 @@ pub(crate) fn check(params: &Params, client: &Client, redirect_uri: &str) -> Res
     let nonce = params.one("nonce")?.map(str::to_owned);
     if nonce.as_ref().is_some_and(|nonce| nonce.len() > MAX_TEXT) {
         return Err(Fault::request("nonce is too long"));
+    }
+    if nonce.as_ref().is_some_and(|nonce| nonce.chars().any(char::is_control)) {
+        return Err(Fault::request("nonce has control characters"));
     }
     let max_age_s = match params.one("max_age")? {
         Some(text) => Some(text.parse().map_err(|_| Fault::request("max_age must be a number of seconds"))?),
@@ -167,6 +172,9 @@ mod tests {
         ] {
             assert_eq!(kind(from, to), FaultKind::InvalidRequest, "{to}");
         }
+        let long = format!("state={}", "s".repeat(MAX_TEXT + 1));
+        assert_eq!(kind("state=s", &long), FaultKind::InvalidRequest);
+        assert_eq!(kind("nonce=n", "nonce=n%00"), FaultKind::InvalidRequest);
         assert_eq!(kind("response_type=code", "response_type=token"), FaultKind::UnsupportedResponseType);
         assert_eq!(kind("scope=openid+profile+email", "scope=fees:write"), FaultKind::InvalidScope);
         assert_eq!(kind("unknown=y", "request=eyJ"), FaultKind::RequestNotSupported);

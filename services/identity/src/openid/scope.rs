@@ -102,11 +102,6 @@ impl Scopes {
         self.0.intersection(&others.0).copied().collect()
     }
 
-    /// These and others.
-    pub(crate) fn and(&self, others: &Self) -> Self {
-        self.0.union(&others.0).copied().collect()
-    }
-
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::client::ClientId;
+use super::client::{Client, ClientId};
 use super::code::Authorisation;
 use super::scope::Scopes;
 use crate::citizen::CitizenId;
@@ -14,16 +14,18 @@ use crate::session::{EndReason, SessionId};
 /// How long a code is kept after its end, so that its replay shows as one.
 const KEPT: TimeDelta = TimeDelta::days(1);
 
+/// Keeps a code, while the sign-in lasts that it is given for; `false` when it does not.
 pub(super) async fn insert_code(
     conn: &mut PgConnection,
     digest: &[u8],
     given: &Authorisation,
     expires_at: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<bool, sqlx::Error> {
+    let result = sqlx::query!(
         "INSERT INTO identity.authorisation (code_digest, client_id, citizen_id, device_id, browser_session, redirect_uri, scope,
             nonce, challenge, acr, amr, authenticated_at, ends_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        SELECT $1, $2, $3, $4, s.id, $6, $7, $8, $9, $10, $11, $12, $13, $14
+        FROM identity.session AS s WHERE s.id = $5 AND s.ended_at IS NULL FOR SHARE OF s",
         digest,
         given.client.uuid(),
         given.citizen.uuid(),
@@ -41,27 +43,32 @@ pub(super) async fn insert_code(
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(result.rows_affected() == 1)
 }
 
-/// Uses a code up, if it is the client's, alive and unused: the whole decision in one statement.
+/// Uses a code up, if it is the client's, alive and unused, and the citizen still lets the client have what it stands for: the
+/// whole decision in one statement. The consent is locked first, so that whoever takes it back sees what the code gave.
 pub(super) async fn redeem(
     conn: &mut PgConnection,
-    (digest, client): (&[u8], ClientId),
+    (digest, client): (&[u8], &Client),
     now: DateTime<Utc>,
 ) -> Result<Option<Authorisation>, sqlx::Error> {
     let row = sqlx::query!(
         "UPDATE identity.authorisation SET redeemed_at = $3
         WHERE code_digest = $1 AND client_id = $2 AND redeemed_at IS NULL AND expires_at > $3
+            AND ($4 OR EXISTS (SELECT FROM identity.consent AS c WHERE c.citizen_id = authorisation.citizen_id
+                AND c.client_id = $2 AND c.scopes @> string_to_array(authorisation.scope, ' ') FOR SHARE))
+            AND EXISTS (SELECT FROM identity.client AS k WHERE k.id = $2 AND k.disabled_at IS NULL)
         RETURNING citizen_id, device_id, browser_session, redirect_uri, scope, nonce, challenge, acr, amr, authenticated_at, ends_at",
         digest,
-        client.uuid(),
+        client.id.uuid(),
         now,
+        client.is_first_party(),
     )
     .fetch_optional(conn)
     .await?;
     Ok(row.map(|row| Authorisation {
-        client,
+        client: client.id,
         citizen: row.citizen_id.into(),
         device: row.device_id.into(),
         browser_session: row.browser_session.into(),
@@ -115,6 +122,8 @@ pub(super) async fn consented(
     Ok(names.map(|names| Scopes::parse(&names.join(" "))).unwrap_or_default())
 }
 
+/// Adds to what a citizen lets a client know, in one statement: whoever does so at the same time takes nothing away, and whoever
+/// took it back before gives nothing of it again.
 pub(super) async fn put_consent(
     conn: &mut PgConnection,
     (citizen, client): (CitizenId, ClientId),
@@ -123,7 +132,9 @@ pub(super) async fn put_consent(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO identity.consent (citizen_id, client_id, scopes, given_at, changed_at) VALUES ($1, $2, $3, $4, $4)
-        ON CONFLICT ON CONSTRAINT consent_pkey DO UPDATE SET scopes = $3, changed_at = $4",
+        ON CONFLICT ON CONSTRAINT consent_pkey DO UPDATE SET changed_at = $4, scopes = ARRAY(
+            SELECT listed.name FROM unnest(consent.scopes || EXCLUDED.scopes) WITH ORDINALITY AS listed (name, place)
+            GROUP BY listed.name ORDER BY min(listed.place))",
         citizen.uuid(),
         client.uuid(),
         &scopes.names(),
@@ -211,8 +222,42 @@ pub(super) async fn end_of_client(
     Ok(ended.into_iter().map(SessionId::from).collect())
 }
 
-/// Ends a browser's sign-in, and what clients got under it without `offline_access`.
+/// Uses up the codes that wait on devices of a citizen.
+pub(crate) async fn use_up_codes(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    devices: &[DeviceId],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let devices: Vec<Uuid> = devices.iter().map(|device| device.uuid()).collect();
+    sqlx::query!(
+        "UPDATE identity.authorisation SET redeemed_at = $3
+        WHERE citizen_id = $1 AND device_id = ANY ($2) AND redeemed_at IS NULL AND expires_at > $3",
+        citizen.uuid(),
+        &devices,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends a browser's sign-in, the codes that wait there, and what clients got under it without `offline_access`.
+///
+/// The sign-in first, so that no code is given any more; in the end what a code gave meanwhile.
 pub(super) async fn end_of_browser(
+    conn: &mut PgConnection,
+    (citizen, device): (CitizenId, DeviceId),
+    reason: EndReason,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    let mut ended = end_in_browser(conn, (citizen, device), reason, now).await?;
+    use_up_codes(conn, citizen, &[device], now).await?;
+    ended.extend(end_in_browser(conn, (citizen, device), reason, now).await?);
+    Ok(ended)
+}
+
+async fn end_in_browser(
     conn: &mut PgConnection,
     (citizen, device): (CitizenId, DeviceId),
     reason: EndReason,

@@ -51,12 +51,23 @@ impl Identity {
         if narrowed.as_ref().is_some_and(|wanted| wanted.is_empty() || !wanted.within(&client.scopes)) {
             return Err(too_much().into());
         }
+        // Looked at before the token is used up.
+        if let (Some(wanted), Some((held, _))) = (&narrowed, self.held(token).await?)
+            && held.client == client.id.to_string()
+            && !wanted.within(&Scopes::parse(&held.scope))
+        {
+            return Err(too_much().into());
+        }
         let rotated = self.rotate(&client.id.to_string(), token, address).await;
         let (mut session, now) = rotated.map_err(|error| match error {
             Error::RefreshInvalid | Error::RefreshReplayed => Failure::from(Fault::grant()),
             other => other.into(),
         })?;
-        let granted = Scopes::parse(&session.scope);
+        // What was taken from the client since is not in its tokens any more.
+        let granted = Scopes::parse(&session.scope).common(&client.scopes);
+        if granted.is_empty() {
+            return Err(Fault::grant().into());
+        }
         let scopes = narrowed.unwrap_or_else(|| granted.clone());
         if !scopes.within(&granted) {
             return Err(too_much().into());

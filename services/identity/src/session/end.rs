@@ -1,6 +1,6 @@
 //! How a session ends before its time, and what others must know of it.
 //!
-//! Lock order: session, revocation head, audit head, outbox.
+//! Lock order: session, authorisation, session, revocation head, audit head, outbox.
 //! Invariant: every session that ends before its time has a revocation until its last access token has expired, an event,
 //! and a record of who ended it and why.
 
@@ -15,7 +15,7 @@ use crate::audit::{self, Action, Entry, Origin};
 use crate::citizen::CitizenId;
 use crate::device::DeviceId;
 use crate::error::Error;
-use crate::{Identity, SCHEMA, revocation};
+use crate::{Identity, SCHEMA, openid, revocation};
 
 /// Why a session ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) enum EndReason {
     TokenRevoked,
     /// Its citizen took back what they let the client know.
     ConsentWithdrawn,
+    /// Its client was disabled.
+    ClientDisabled,
 }
 
 impl EndReason {
@@ -45,6 +47,7 @@ impl EndReason {
             Self::CodeReplayed => "code-replayed",
             Self::TokenRevoked => "token-revoked",
             Self::ConsentWithdrawn => "consent-withdrawn",
+            Self::ClientDisabled => "client-disabled",
         }
     }
 }
@@ -55,6 +58,22 @@ pub(crate) struct Revoked {
     pub session: SessionId,
     pub position: i64,
     pub forget_at: DateTime<Utc>,
+}
+
+/// Ends all sessions on devices of a citizen that are removed, and uses up the codes that wait there.
+///
+/// The sessions of browsers first, so that no code is given any more; in the end what a code gave meanwhile.
+pub(super) async fn end_removed(
+    tx: &mut PgConnection,
+    citizen: CitizenId,
+    devices: &[DeviceId],
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    let reason = EndReason::DeviceRemoved;
+    let mut ended = sql::end_on_devices(tx, (citizen, None), devices, reason, now).await?;
+    openid::use_up_codes(tx, citizen, devices, now).await?;
+    ended.extend(sql::end_on_devices(tx, (citizen, None), devices, reason, now).await?);
+    Ok(ended)
 }
 
 impl Identity {
@@ -81,7 +100,7 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<Vec<Revoked>, Error> {
         let reason = EndReason::DeviceRemoved;
-        let ended = sql::end_on_devices(tx, (citizen, None), &[device], reason, now).await?;
+        let ended = end_removed(tx, citizen, &[device], now).await?;
         self.meter.sessions_ended(reason.as_str(), ended.len());
         let (revoked, events) = self.revoke(tx, citizen, &ended, now).await?;
         let ends = ended.iter().map(|session| removal.like(Action::SessionEnd, session).because(reason.as_str()));

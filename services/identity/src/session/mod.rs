@@ -30,7 +30,7 @@ use tracing::{info, warn};
 pub(crate) use self::end::{EndReason, Revoked};
 pub(crate) use self::refresh_token::{RefreshToken, Salt};
 use self::rule::{Decision, Family};
-pub(crate) use self::sql::{find, insert, lock, prune, revoke};
+pub(crate) use self::sql::{end_of_client, find, insert, lock, prune, revoke};
 use crate::audit::{self, Action, Entry, Origin};
 use crate::challenge::{Attempt, ChallengeId, Code, Proved, Purpose};
 use crate::citizen::{Citizen, CitizenId};
@@ -204,7 +204,7 @@ impl Identity {
             now,
         )
         .await?;
-        let removed = sql::end_on_devices(tx, (citizen.id, None), &crowded_out, EndReason::DeviceRemoved, now).await?;
+        let removed = end::end_removed(tx, citizen.id, &crowded_out, now).await?;
         let session = insert(tx, self.new_session((citizen.id, proved.device), opening.seat, now)).await?;
         let origin = Origin { address: opening.address, session: Some(session.id), device: Some(proved.device) };
         let start =

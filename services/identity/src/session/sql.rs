@@ -214,6 +214,28 @@ pub(super) async fn end_on_devices(
     Ok(ended.into_iter().map(SessionId::from).collect())
 }
 
+/// Ends sessions of a client, at most `batch`, and tells whose and which.
+pub(crate) async fn end_of_client(
+    conn: &mut PgConnection,
+    client: &str,
+    (reason, batch): (EndReason, i64),
+    now: DateTime<Utc>,
+) -> Result<Vec<(CitizenId, SessionId)>, sqlx::Error> {
+    let ended = sqlx::query!(
+        "UPDATE identity.session SET ended_at = $2, end_reason = $3 WHERE id = ANY (ARRAY(
+            SELECT id FROM identity.session
+            WHERE client = $1 AND client NOT IN ('app', 'browser') AND ended_at IS NULL ORDER BY id LIMIT $4 FOR UPDATE))
+        RETURNING id, citizen_id",
+        client,
+        now,
+        reason.as_str(),
+        batch,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ended.into_iter().map(|row| (row.citizen_id.into(), row.id.into())).collect())
+}
+
 /// Records revocations at the next positions, under the head's lock.
 pub(crate) async fn revoke(
     conn: &mut PgConnection,

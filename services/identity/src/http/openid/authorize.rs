@@ -19,6 +19,8 @@ use crate::openid::ticket::Ticket;
 
 /// The path of the endpoint.
 const PATH: &str = "/oauth2/authorize";
+/// The longest query that is looked at, in bytes.
+pub(super) const MAX_QUERY: usize = 8_192;
 
 /// Ask a citizen for a code
 ///
@@ -58,6 +60,9 @@ pub(in super::super) async fn by_query(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
+    if query.len() > MAX_QUERY {
+        return page::refused("request", language);
+    }
     let wanted = Params::parse(query.as_bytes()).ok().and_then(|params| request::language(&params));
     let language = wanted.unwrap_or(language);
     let browser = match Browser::of(&identity, &headers).await {
@@ -90,8 +95,15 @@ pub(in super::super) async fn by_form(headers: HeaderMap, body: Bytes) -> Respon
     if let Err(fault) = form(&headers, &body) {
         return refuse(fault.into());
     }
-    let place =
-        std::str::from_utf8(&body).ok().and_then(|query| HeaderValue::from_str(&format!("{PATH}?{query}")).ok());
+    by_get(PATH, &body)
+}
+
+/// Sends the browser on to the same request by GET: cookies don't come with forms of other sites.
+pub(super) fn by_get(path: &str, body: &Bytes) -> Response {
+    if body.len() > MAX_QUERY {
+        return refuse(crate::openid::Fault::request("the request is too long").into());
+    }
+    let place = std::str::from_utf8(body).ok().and_then(|query| HeaderValue::from_str(&format!("{path}?{query}")).ok());
     match place {
         Some(place) => (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response(),
         None => refuse(crate::openid::Fault::request("the form is not encoded").into()),

@@ -1,6 +1,7 @@
 //! `GET` and `POST /oauth2/end-session`: a client lets its citizen sign out (OpenID Connect RP-Initiated Logout 1.0).
 //!
-//! Whom an ID token of the client names is signed out at once; without one the page asks first, for anybody can link here.
+//! Whom an ID token of the client names is signed out at once, if it was made in this browser; else the page asks first, for anybody
+//! can link here. A form of another site brings no cookie: it is sent on to the same request by GET, with which the cookie comes.
 //! The browser goes back only to a URI that was registered by the client to the letter.
 
 use axum::body::Bytes;
@@ -11,6 +12,7 @@ use platform::http::Language;
 
 use super::super::App;
 use super::super::address::ClientAddress;
+use super::authorize::{MAX_QUERY, by_get};
 use super::cookie::Browser;
 use super::sign_in::{Visit, leave};
 use super::{form, page, refuse};
@@ -22,10 +24,13 @@ use crate::openid::params::{Params, with_params};
 use crate::openid::request;
 use crate::openid::ticket::Ticket;
 
+/// The path of the endpoint.
+const PATH: &str = "/oauth2/end-session";
+
 /// Sign out
 ///
-/// A page for people in a browser. With `id_token_hint` the citizen whom it names is signed out of the browser, and of what
-/// clients got there without `offline_access`; without it they are asked first.
+/// A page for people in a browser. With an `id_token_hint` that was made in this browser the citizen is signed out of it, and of
+/// what clients got there without `offline_access`; without one they are asked first.
 #[utoipa::path(
     get, path = "/oauth2/end-session", tag = "openid",
     params(
@@ -49,6 +54,9 @@ pub(in super::super) async fn by_query(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
+    if query.len() > MAX_QUERY {
+        return page::refused("request", language);
+    }
     let browser = match Browser::of(&identity, &headers).await {
         Ok(browser) => browser,
         Err(error) => return page::broken(error, language),
@@ -65,14 +73,15 @@ pub(in super::super) async fn by_query(
 
 /// Sign out, by a form
 ///
-/// The same with the parameters in the body; also what the page's own form sends.
+/// The same with the parameters in the body: the browser is sent on to the same request by `GET`, with which its cookie comes.
+/// Also what the page's own form sends.
 #[utoipa::path(
     post, path = "/oauth2/end-session", tag = "openid",
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
     responses(
-        (status = 200, description = "A page that asks, or says that it was done", content_type = "text/html"),
-        (status = 303, description = "Back to the client"),
-        (status = 400, description = "A page: the client or its URI is not known; `invalid_request`", content_type = "text/html"),
+        (status = 200, description = "A page that says that it was done", content_type = "text/html"),
+        (status = 303, description = "To the same request by `GET`; back to the client"),
+        (status = 400, description = "A page: the form is not of this browser, or too old; `invalid_request`", content_type = "text/html"),
     )
 )]
 pub(in super::super) async fn by_form(
@@ -86,23 +95,19 @@ pub(in super::super) async fn by_form(
         Ok(params) => params,
         Err(fault) => return refuse(fault.into()),
     };
+    let sealed = match params.one("ticket") {
+        Ok(Some(sealed)) => sealed,
+        Ok(None) => return by_get(PATH, &body),
+        Err(fault) => return refuse(fault.into()),
+    };
     let browser = match Browser::of(&identity, &headers).await {
         Ok(browser) => browser,
         Err(error) => return page::broken(error, language),
     };
-    let now = identity.now();
-    let (ticket, asked) = match params.one("ticket") {
-        Ok(Some(sealed)) => match Ticket::open(sealed, browser.device, &identity.vault, now) {
-            Some(ticket) => (ticket, Asked::Yes),
-            None => return page::refused("form", language),
-        },
-        _ => {
-            let query = String::from_utf8_lossy(&body).into_owned();
-            let language = language.tag().to_owned();
-            (Ticket { query, device: browser.device, begun_at: now, language, sent: None }, Asked::No)
-        }
-    };
-    end(Visit { identity, browser, ticket, address }, asked).await
+    match Ticket::open(sealed, browser.device, &identity.vault, identity.now()) {
+        Some(ticket) => end(Visit { identity, browser, ticket, address }, Asked::Yes).await,
+        None => page::refused("form", language),
+    }
 }
 
 /// Whether the citizen was asked and said yes.
@@ -145,7 +150,7 @@ async fn end(mut visit: Visit, asked: Asked) -> Response {
 
 /// What a client wants, checked.
 struct Wish {
-    hint: Option<(Hint, Option<String>)>,
+    hint: Option<Hint>,
     /// Where the browser goes then, with the `state`.
     back: Option<String>,
 }
@@ -184,7 +189,7 @@ impl Wish {
             }
             _ => None,
         };
-        Ok(Ok(Self { hint: hint.map(|hint| (hint, client.and_then(|client| client.sector.clone()))), back }))
+        Ok(Ok(Self { hint, back }))
     }
 }
 
@@ -196,17 +201,11 @@ enum Outcome {
 impl Visit {
     async fn sign_out(&mut self, wish: &Wish, asked: Asked) -> Result<Outcome, Error> {
         let origin = Origin { address: self.address, session: None, device: Some(self.browser.device) };
-        let Some(session) = self.browser.session.clone() else {
-            // A form of another site brings no cookie: the hint names the sign-in then.
-            if let Some((hint, _)) = &wish.hint {
-                self.identity.sign_out_hinted(hint, origin).await?;
-            }
-            return Ok(Outcome::Done);
+        let Some(session) = self.browser.session.clone() else { return Ok(Outcome::Done) };
+        let meant = match &wish.hint {
+            Some(hint) => self.identity.is_meant(hint, &session).await?,
+            None => false,
         };
-        let meant = wish
-            .hint
-            .as_ref()
-            .is_some_and(|(hint, sector)| hint.sub == self.identity.subject(session.citizen, sector.as_deref()));
         if !meant && asked == Asked::No {
             return Ok(Outcome::Ask);
         }

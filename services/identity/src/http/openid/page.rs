@@ -134,7 +134,9 @@ fn frame(language: Language) -> View<'static> {
 /// Where the browser may go after a form, as a source of the policy, and the host that people know.
 fn place(uri: &str) -> (String, Option<String>) {
     match Url::parse(uri) {
-        Ok(uri) if uri.has_host() => (uri.origin().ascii_serialization(), uri.host_str().map(str::to_owned)),
+        Ok(uri) if matches!(uri.scheme(), "http" | "https") => {
+            (uri.origin().ascii_serialization(), uri.host_str().map(str::to_owned))
+        }
         Ok(uri) => (format!("{}:", uri.scheme()), None),
         Err(_) => (String::new(), None),
     }
@@ -162,4 +164,18 @@ fn finish(status: StatusCode, view: &View<'_>, place: &str) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_names_an_origin_or_a_scheme() {
+        assert_eq!(place("https://a.example:8443/cb?x").0, "https://a.example:8443");
+        assert_eq!(place("http://127.0.0.1:3000/cb").0, "http://127.0.0.1:3000");
+        for uri in ["vn.hue.app:/cb", "vn.hue.app://callback"] {
+            assert_eq!(place(uri), ("vn.hue.app:".to_owned(), None), "{uri}");
+        }
+    }
 }

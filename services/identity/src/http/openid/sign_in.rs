@@ -186,6 +186,7 @@ impl Visit {
             Language::Vi => "Trình duyệt web",
             Language::En => "Web browser",
         };
+        let origin = self.origin();
         let opening = Opening {
             seat: Seat::Browser,
             challenge: sent.challenge,
@@ -197,6 +198,13 @@ impl Visit {
         };
         match self.identity.open_session(opening).await {
             Ok(opened) => {
+                // Whoever was here before is signed out, as if they had done it themself.
+                let former = self.browser.session.take().filter(|former| former.citizen != opened.citizen.id);
+                if let Some(former) = former
+                    && let Err(error) = self.identity.sign_out_browser(&former, origin).await
+                {
+                    return page::broken(error, self.ticket.language());
+                }
                 let token = opened.tokens.refresh;
                 self.browser.session = match self.identity.browser_session(&token).await {
                     Ok(session) => session,

@@ -1,10 +1,12 @@
 //! How clients are registered, edited, given new secrets and disabled: acts of admins, each with its record in the audit.
 //!
-//! Lock order: the admin's row is only read; client, revocation head, audit head.
+//! Lock order: the admin's row is only read; client, revocation head, audit head; for a client that was disabled afterwards, a batch
+//! at a time: session, revocation head, audit head, outbox head.
 
 use chrono::{DateTime, Utc};
 use platform::auth::Revoked;
 use platform::idempotency::{self, Claim, Key};
+use platform::outbox;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -13,11 +15,14 @@ use super::{Access, Client, ClientId, Edit, NewClient, new_secret, rule, sql};
 use crate::audit::{self, Action, Entry, Origin};
 use crate::citizen::CitizenId;
 use crate::error::Error;
+use crate::session::{self, EndReason};
 use crate::vault::Place;
 use crate::{Identity, SCHEMA, revocation};
 
 /// Where the secret in a kept answer is sealed.
 const KEPT_SECRET: &str = "idempotency_key.client_secret";
+/// The most sessions of a disabled client that end in one transaction.
+const BATCH: i64 = 200;
 /// HTTP 201.
 const CREATED: u16 = 201;
 
@@ -40,7 +45,7 @@ struct Kept {
 impl Identity {
     /// Registers a client, once per key.
     pub(crate) async fn register_client(&self, admin: Admin, new: NewClient, key: &Key) -> Result<Registered, Error> {
-        let new = rule::check(new)?;
+        let new = rule::check(new, &self.issuer)?;
         self.require_admin(admin.0).await?;
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
@@ -103,7 +108,10 @@ impl Identity {
             if seen.is_some_and(|versions| !versions.contains(&client.version)) {
                 return Err(Error::VersionMismatch);
             }
-            let new = rule::edited(client, edit)?;
+            let new = rule::edited(client, edit, &self.issuer)?;
+            if !client.scopes.within(&new.scopes) {
+                client.epoch += 1;
+            }
             client.name_vi = new.name_vi;
             client.name_en = new.name_en;
             client.scopes = new.scopes;
@@ -130,7 +138,7 @@ impl Identity {
         Ok(Registered { client, secret: Some(secret) })
     }
 
-    /// Disables a client for ever. Nothing changes when it is disabled.
+    /// Disables a client for ever, and ends whatever it holds of citizens. When it is disabled only what is left of that ends.
     pub(crate) async fn disable_client(&self, admin: Admin, id: ClientId) -> Result<(), Error> {
         let now = self.now();
         let disabled = self
@@ -141,8 +149,34 @@ impl Identity {
             })
             .await;
         match disabled {
-            Err(Error::ClientDisabled) => Ok(()),
-            other => other.map(|_| ()),
+            Ok(_) | Err(Error::ClientDisabled) => self.end_all_of_client(id).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends all sessions of a client, some at a time.
+    async fn end_all_of_client(&self, id: ClientId) -> Result<(), Error> {
+        let reason = EndReason::ClientDisabled;
+        loop {
+            let now = self.now();
+            let mut tx = platform::db::begin(&self.pool).await?;
+            let ended = session::end_of_client(&mut tx, &id.to_string(), (reason, BATCH), now).await?;
+            let (mut entries, mut events, mut revoked) = (Vec::new(), Vec::new(), Vec::new());
+            for (citizen, session) in &ended {
+                let (position, event) = self.revoke(&mut tx, *citizen, &[*session], now).await?;
+                let entry = Entry::of(*citizen, Action::SessionEnd, session, &self.source(Origin::default()));
+                entries.push(entry.because(reason.as_str()).by_service(&self.instance));
+                revoked.extend(position);
+                events.extend(event);
+            }
+            audit::append(&mut tx, &entries, now).await?;
+            outbox::append(&mut tx, SCHEMA, now, &events).await?;
+            tx.commit().await?;
+            self.meter.sessions_ended(reason.as_str(), ended.len());
+            self.forget_now(&revoked);
+            if ended.is_empty() {
+                return Ok(());
+            }
         }
     }
 

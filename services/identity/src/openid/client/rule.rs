@@ -45,8 +45,8 @@ const fn fault(field: &'static str, vi: &'static str, en: &'static str) -> Error
     Error::Field { field, vi, en }
 }
 
-/// Checks a client and gives it its form: names trimmed, each grant once.
-pub(crate) fn check(mut new: NewClient) -> Result<NewClient, Error> {
+/// Checks a client of an issuer and gives it its form: names trimmed, each grant once.
+pub(crate) fn check(mut new: NewClient, issuer: &str) -> Result<NewClient, Error> {
     new.name_vi = name(&new.name_vi)?;
     new.name_en = name(&new.name_en)?;
     new.grants = Grant::ALL.into_iter().filter(|grant| new.grants.contains(grant)).collect();
@@ -75,6 +75,13 @@ pub(crate) fn check(mut new: NewClient) -> Result<NewClient, Error> {
     }
     check_scopes(&new.scopes, (by_code, for_itself), new.agency.is_some())?;
     check_uris("redirect_uris", &new.redirect_uris)?;
+    if new.is_first_party && !new.redirect_uris.iter().all(|uri| is_place_of_its_own(uri, issuer)) {
+        return Err(fault(
+            "redirect_uris",
+            "Trang của thành phố quay về địa chỉ https, hoặc về chính địa chỉ của thành phố.",
+            "The city's own pages are at https, or at the city's own origin.",
+        ));
+    }
     check_uris("post_logout_redirect_uris", &new.post_logout_redirect_uris)?;
     if new.agency.as_ref().is_some_and(|code| !is_agency(code)) {
         return Err(fault(
@@ -87,8 +94,8 @@ pub(crate) fn check(mut new: NewClient) -> Result<NewClient, Error> {
 }
 
 /// What a client becomes by an edit, checked.
-pub(crate) fn edited(client: &super::Client, edit: Edit) -> Result<NewClient, Error> {
-    check(NewClient {
+pub(crate) fn edited(client: &super::Client, edit: Edit, issuer: &str) -> Result<NewClient, Error> {
+    let new = NewClient {
         name_vi: edit.name_vi.unwrap_or_else(|| client.name_vi.clone()),
         name_en: edit.name_en.unwrap_or_else(|| client.name_en.clone()),
         access: client.access,
@@ -101,16 +108,18 @@ pub(crate) fn edited(client: &super::Client, edit: Edit) -> Result<NewClient, Er
         is_first_party: client.is_first_party(),
         id_token_algorithm: client.id_token_algorithm,
         agency: client.agency.clone(),
-    })
+    };
+    check(new, issuer)
 }
 
-/// Within which the citizens of a client have one subject: the host of its redirect URIs if they share one (OpenID Connect
-/// Core, section 8.1), else the client alone.
+/// Within which the citizens of a client have one subject: the host of its redirect URIs if they share one by HTTPS (OpenID
+/// Connect Core, section 8.1), else the client alone: nobody owns `localhost` or a scheme.
 pub(crate) fn sector(new: &NewClient, id: super::ClientId) -> Option<String> {
     if new.is_first_party {
         return None;
     }
-    let hosts = new.redirect_uris.iter().map(|uri| Url::parse(uri).ok()?.host_str().map(str::to_owned));
+    let owned = |uri: Url| (uri.scheme() == "https").then(|| uri.host_str().map(str::to_owned)).flatten();
+    let hosts = new.redirect_uris.iter().map(|uri| owned(Url::parse(uri).ok()?));
     let mut hosts: Vec<Option<String>> = hosts.collect();
     hosts.dedup();
     match hosts.as_slice() {
@@ -161,11 +170,22 @@ fn is_redirect_uri(text: &str) -> bool {
     let Ok(uri) = Url::parse(text) else { return false };
     let bare = uri.fragment().is_none() && uri.username().is_empty() && uri.password().is_none();
     let place = match uri.scheme() {
-        "https" => uri.has_host(),
+        "https" => uri.host_str().is_some_and(is_name),
         "http" => matches!(uri.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
         scheme => scheme.contains('.'),
     };
     printable && bare && place
+}
+
+/// Whether nobody but the city can be at a URI: any program of a machine can take a loopback port or a scheme (RFC 8252, section 8.6).
+fn is_place_of_its_own(text: &str, issuer: &str) -> bool {
+    let (Ok(uri), Ok(issuer)) = (Url::parse(text), Url::parse(issuer)) else { return false };
+    uri.scheme() == "https" || (uri.scheme() == "http" && uri.origin() == issuer.origin())
+}
+
+/// Whether a host has the characters of names and IPv4 addresses only; others mean something in the policy of the pages.
+fn is_name(host: &str) -> bool {
+    host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
 }
 
 fn is_agency(code: &str) -> bool {
@@ -192,8 +212,10 @@ mod tests {
         }
     }
 
+    const ISSUER: &str = "http://localhost:8080";
+
     fn field_at_fault(new: NewClient) -> &'static str {
-        match check(new) {
+        match check(new, ISSUER) {
             Err(Error::Field { field, .. }) => field,
             _ => "",
         }
@@ -201,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_client_gets_its_form() {
-        let checked = check(new()).expect("good");
+        let checked = check(new(), ISSUER).expect("good");
         assert_eq!((checked.name_vi.as_str(), checked.grants.len()), ("Vé tham quan", 2));
     }
 
@@ -240,8 +262,23 @@ mod tests {
             "/cb",
             "https://a.example/a b",
             "https://a.example\\@b.example/",
+            "https://a.example;script-src/cb",
+            "https://*.example/cb",
         ] {
             assert!(!is_redirect_uri(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_citys_own_pages_are_where_nobody_else_can_be() {
+        let own = |uri: &str| {
+            let redirect_uris = vec!["https://wall.example/cb".to_owned(), uri.to_owned()];
+            field_at_fault(NewClient { is_first_party: true, redirect_uris, ..new() })
+        };
+        assert_eq!((own("https://hue.example/cb"), own("http://localhost:8080/wall/cb")), ("", ""));
+        for shared in ["http://localhost:3000/cb", "http://127.0.0.1:8080/cb", "http://localhost/cb", "vn.hue.app:/cb"]
+        {
+            assert_eq!(own(shared), "redirect_uris", "{shared}");
         }
     }
 
@@ -253,7 +290,10 @@ mod tests {
         };
         assert_eq!(of(&["https://a.example/1", "https://a.example/2"]).as_deref(), Some("a.example"));
         assert_eq!(of(&["https://a.example/1", "https://b.example/2"]), Some(id.to_string()));
-        assert_eq!(of(&["vn.hue.app:/cb"]), Some(id.to_string()));
+        for shared in ["vn.hue.app:/cb", "vn.hue.app://callback", "http://localhost:3000/cb", "http://127.0.0.1/cb"] {
+            assert_eq!(of(&[shared]), Some(id.to_string()), "{shared}");
+        }
+        assert_eq!(of(&["https://a.example/1", "http://localhost/1"]), Some(id.to_string()));
         assert_eq!(sector(&NewClient { is_first_party: true, ..new() }, id), None);
     }
 }

@@ -137,8 +137,10 @@ async fn refresh_tokens_rotate_and_a_replay_ends_the_family() {
     ];
     assert_eq!(app.post(&stage, "/oauth2/token", &wide).await.error().1, "invalid_scope");
     stage.clock.advance(TimeDelta::seconds(11));
+    let fourth = app.refresh(&stage, text(&third, "refresh_token")).await.json();
+    assert_ne!(fourth["refresh_token"], third["refresh_token"], "what was refused used nothing up");
     assert_eq!(app.refresh(&stage, text(&first, "refresh_token")).await.error(), (400, "invalid_grant".to_owned()));
-    assert_eq!(app.refresh(&stage, text(&third, "refresh_token")).await.error().1, "invalid_grant");
+    assert_eq!(app.refresh(&stage, text(&fourth, "refresh_token")).await.error().1, "invalid_grant");
     assert_eq!(app.introspect(&stage, text(&third, "access_token")).await["active"], false);
 }
 

@@ -1,5 +1,6 @@
 //! The OpenID provider, as a browser and a client see it.
 
+mod end;
 mod endpoint;
 mod page;
 mod registry;

@@ -63,7 +63,8 @@ async fn a_sign_in_is_asked_for_again_when_the_client_wishes() {
     let back = browser.sign_in(&stage, &page, PHONE).await.back();
     let second = app.exchange(&stage, &back["code"]).await.json();
     let time = |tokens: &serde_json::Value| claims(tokens["id_token"].as_str().expect("a token"))["auth_time"].as_i64();
-    assert_eq!(time(&second).zip(time(&first)).map(|(later, earlier)| later - earlier), Some(120));
+    let between = time(&second).zip(time(&first)).map(|(later, earlier)| later - earlier);
+    assert!(between.is_some_and(|seconds| seconds >= 120), "{between:?}");
     // A hint that means somebody else is no sign-in.
     let hint = first["id_token"].as_str().expect("a token");
     let same = browser.get(&stage, &app.ask(&[("prompt", "none"), ("id_token_hint", hint)])).await.back();

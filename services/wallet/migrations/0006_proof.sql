@@ -25,4 +25,4 @@ ALTER TABLE wallet.bill_payment
     ADD CONSTRAINT bill_payment_proof_ck CHECK ((proof_id IS NULL) = (proof_level IS NULL)),
     ADD CONSTRAINT bill_payment_proof_level_ck CHECK (proof_level IN ('pin', 'biometric', 'signature'));
 COMMENT ON COLUMN wallet.bill_payment.proof_id IS 'The proof that came with it, checked before it was saved: whoever goes on after a crash relies on it.';
-GRANT UPDATE (proof_id, proof_level) ON wallet.bill_payment TO trangtien_wallet;
+GRANT UPDATE (proof_id, proof_level, session_id) ON wallet.bill_payment TO trangtien_wallet;

@@ -6,7 +6,9 @@ use ledger::money::{Money, PositiveMoney};
 use platform::id;
 use platform::job::{self, NewJob};
 use serde::Deserialize;
+use sqlx::PgConnection;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::hold::hold;
 use super::job::{JOB, again_key};
@@ -67,26 +69,46 @@ async fn proved_now(
     if !saved.lacks_proof() || request.proof.is_none() {
         return Ok(saved);
     }
-    let proven = transaction.proven(wallet, request).await?;
+    let Some(proven) = transaction.proven(wallet, request).await? else { return Ok(saved) };
     let now = wallet.clock.now();
     let mut tx = platform::db::begin(&wallet.pool).await?;
     turn(&mut tx, saved.user_id).await?;
-    bill::sql::lock(&mut tx, saved.user_id, saved.bill_id).await?.ok_or(Error::NotFound)?;
-    let live = sql::live_state(&mut tx, saved.bill_id).await?;
-    if let (None, Some(proven)) = (live, proven)
-        && sql::resume(&mut tx, saved.id, proven, now).await?
-    {
-        job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, again_key(saved.id), now)).await?;
-        tx.commit().await?;
-        wallet.metrics.bill_payment(State::Requested);
-    }
     // As it stands now: another request with this key may have been faster.
-    let again = sql::find(&mut *wallet.pool.acquire().await?, saved.id).await?.ok_or(Error::NotFound)?;
-    match live {
-        Some(State::Paid) if again.lacks_proof() => Err(BillFault::Paid.into()),
-        Some(_) if again.lacks_proof() => Err(BillFault::BeingPaid.into()),
-        _ => Ok(again),
+    let saved = sql::find(&mut tx, saved.id).await?.ok_or(Error::NotFound)?;
+    if !saved.lacks_proof() {
+        return Ok(saved);
     }
+    payable_now(wallet, &mut tx, (saved.user_id, saved.bill_id), Money::from_minor(saved.amount, CURRENCY)).await?;
+    sql::resume(&mut tx, saved.id, (proven, request.asker.session), now).await?;
+    job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, again_key(saved.id), now)).await?;
+    let again = sql::find(&mut tx, saved.id).await?.ok_or(Error::NotFound)?;
+    tx.commit().await?;
+    wallet.metrics.bill_payment(State::Requested);
+    Ok(again)
+}
+
+/// The bill, locked, if the citizen may pay this amount for it now. In the citizen's turn.
+async fn payable_now(
+    wallet: &Wallet,
+    tx: &mut PgConnection,
+    (user, bill): (Uuid, BillId),
+    amount: Money,
+) -> Result<bill::sql::Payable, Error> {
+    if sql::count_open_of(tx, user).await? >= MAX_OPEN {
+        return Err(BillFault::TooManyPayments(MAX_OPEN).into());
+    }
+    let payable = bill::sql::lock(tx, user, bill).await?.ok_or(Error::NotFound)?;
+    match sql::live_state(tx, bill).await? {
+        Some(State::Paid) => return Err(BillFault::Paid.into()),
+        Some(_) => return Err(BillFault::BeingPaid.into()),
+        None if !payable.open => return Err(BillFault::Closed.into()),
+        None => {}
+    }
+    wallet.connector(&payable.biller_code)?;
+    if amount.minor() != payable.amount {
+        return Err(BillFault::AmountChanged(Money::from_minor(payable.amount, CURRENCY)).into());
+    }
+    Ok(payable)
 }
 
 async fn begin(
@@ -109,20 +131,7 @@ async fn begin(
     if let Some(saved) = sql::find_by_key(&mut tx, user, request.key).await? {
         return same(saved, request.fingerprint);
     }
-    if sql::count_open_of(&mut tx, user).await? >= MAX_OPEN {
-        return Err(BillFault::TooManyPayments(MAX_OPEN).into());
-    }
-    let payable = bill::sql::lock(&mut tx, user, bill).await?.ok_or(Error::NotFound)?;
-    match sql::live_state(&mut tx, bill).await? {
-        Some(State::Paid) => return Err(BillFault::Paid.into()),
-        Some(_) => return Err(BillFault::BeingPaid.into()),
-        None if !payable.open => return Err(BillFault::Closed.into()),
-        None => {}
-    }
-    wallet.connector(&payable.biller_code)?;
-    if amount.minor() != payable.amount {
-        return Err(BillFault::AmountChanged(Money::from_minor(payable.amount, CURRENCY)).into());
-    }
+    let payable = payable_now(wallet, &mut tx, (user, bill), amount).await?;
     let payment = BillPayment {
         id: BillPaymentId::from(id::new()),
         user_id: user,

@@ -132,24 +132,25 @@ pub(super) async fn insert(connection: &mut PgConnection, key: &str, new: &BillP
     .map(|_| ())
 }
 
-/// Lets a payment go on that stopped for want of a proof; `false` when it did not, or went on already. Under the bill's lock.
+/// Lets a payment go on that stopped for want of a proof, for the session that proved it. In the citizen's turn, under the bill's lock.
 pub(super) async fn resume(
     connection: &mut PgConnection,
     id: BillPaymentId,
-    proven: Proven,
+    (proven, session): (Proven, Uuid),
     at: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
-        "UPDATE wallet.bill_payment SET state = 'requested', reason = NULL, proof_id = $2, proof_level = $3, updated_at = $4
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE wallet.bill_payment SET state = 'requested', reason = NULL, proof_id = $2, proof_level = $3, updated_at = $4, session_id = $5
          WHERE id = $1 AND state = 'failed' AND reason = 'step-up-required'",
         id.uuid(),
         proven.id,
         proven.level.name(),
         at,
+        session,
     )
     .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .await
+    .map(|_| ())
 }
 
 /// How many payments of bills of a citizen have not ended.

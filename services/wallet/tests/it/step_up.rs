@@ -258,6 +258,33 @@ async fn a_bill_that_stopped_for_a_proof_goes_on_with_it() {
     scene.stage.audit().await;
 }
 
+/// Between question and proof the biller may ask for another amount, or for nothing any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bill_that_stopped_for_a_proof_is_looked_at_again() {
+    let scene = Scene::new().await;
+    let (wallet, token) = (&scene.wallet, &scene.token);
+    wallet.post(token, PAY, &json!({"till_id": scene.shop.till, "amount": dong(4_900_000)})).await.expect(201);
+    let bill = wallet.bill(&scene.stage, token).await;
+    let (path, body) = (pay_path(&bill), json!({"amount": bill["amount"]}));
+    let asked = post(wallet, token, &path, &body, ("bill", None)).await.expect(403);
+    let proof = scene.proof("pin", &asked["transaction"]);
+    for (change, back, code) in [
+        ("amount = amount + 1", "amount = amount - 1", "bill-amount-changed"),
+        ("status = 'closed'", "status = 'open'", "bill-closed"),
+    ] {
+        let set = async |what: &str| {
+            let sql = format!("UPDATE wallet.bill SET {what}");
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&scene.stage.admin()).await.expect("changed");
+        };
+        set(change).await;
+        assert_eq!(post(wallet, token, &path, &body, ("bill", Some(&proof))).await.code(), code);
+        set(back).await;
+    }
+    let paid = post(wallet, token, &path, &body, ("bill", Some(&proof))).await.expect(202);
+    wallet.bill_reaches(token, &text(&paid, "id"), "paid").await;
+    scene.stage.audit().await;
+}
+
 /// The process dies after the proof was saved with the intent: another goes on with it, though the token is long over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_that_was_saved_holds_after_a_crash() {

@@ -1,7 +1,7 @@
 -- Sensors as OGC SensorThings 1.1 describes them, what they measured, and the alarms that follow from it.
 --
--- Lock order: the row of a datastream, then that of ioc.board, then the outbox. The open alarm of a datastream is changed under the
--- datastream's lock only. Nothing here names a citizen.
+-- Lock order: the rows of a station's datastreams by id (of a datastream of no station its own), then that of ioc.board, then the outbox. The
+-- open alarm of a station is changed under the locks of its datastreams only. Nothing here names a citizen.
 
 SET LOCAL lock_timeout = '5s';
 
@@ -71,6 +71,7 @@ CREATE TABLE ioc.datastream (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE ioc.datastream IS 'Measurements of one property by one sensor of a thing. One of a flood station of the city''s folder raises alarms by that station''s levels. newest: the newest plausible reading, by the time that it was measured.';
 CREATE INDEX datastream_thing_idx ON ioc.datastream (thing_id);
+CREATE INDEX datastream_station_idx ON ioc.datastream (station, exercise) WHERE station IS NOT NULL;
 
 CREATE TABLE ioc.observation (
     id            bigint           GENERATED ALWAYS AS IDENTITY,
@@ -112,8 +113,8 @@ CREATE TABLE ioc.alarm (
     CONSTRAINT alarm_acknowledged_ck CHECK ((acknowledged_at IS NULL) = (acknowledged_by IS NULL)),
     CONSTRAINT alarm_closed_ck CHECK ((state = 'closed') = (closed_at IS NOT NULL) AND (closed_by IS NULL OR closed_at IS NOT NULL))
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE ioc.alarm IS 'An alarm of a datastream from the first level reached until the river is below all of them, or an officer closes it. level is the one in force, or the last one.';
-CREATE UNIQUE INDEX alarm_is_open_once ON ioc.alarm (datastream_id) WHERE state <> 'closed';
+COMMENT ON TABLE ioc.alarm IS 'An alarm of a station, of an exercise apart from what is meant, from the first level reached until the river is below all of them, or an officer closes it. level is the one in force, or the last one; datastream_id the datastream that raised it.';
+CREATE UNIQUE INDEX alarm_is_open_once ON ioc.alarm (station, exercise) WHERE state <> 'closed';
 CREATE INDEX alarm_revision_idx ON ioc.alarm (revision);
 
 CREATE TABLE ioc.alarm_step (

@@ -25,10 +25,13 @@ CREATE TABLE notifications.alert_alarm (
     alarm_id uuid    NOT NULL,
     crossing integer NOT NULL,
     alert_id uuid    NOT NULL,
+    station  text    NOT NULL,
+    exercise boolean NOT NULL,
     CONSTRAINT alert_alarm_pk PRIMARY KEY (alarm_id, crossing, alert_id),
     CONSTRAINT alert_alarm_alert_fk FOREIGN KEY (alert_id) REFERENCES notifications.alert (id)
 );
 COMMENT ON TABLE notifications.alert_alarm IS 'The drafts that an alarm made: one each time that it reached its highest level, however often that is told, and one each time that it got worse there or outlasted its warning.';
+CREATE INDEX alert_alarm_station_idx ON notifications.alert_alarm (station, exercise, alert_id DESC);
 CREATE INDEX alert_alarm_alert_idx ON notifications.alert_alarm (alert_id);
 
 CREATE TABLE notifications.high_alarm (

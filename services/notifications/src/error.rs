@@ -58,6 +58,13 @@ pub(crate) const ALERT_NEEDS_NO_ADOPTION: Code = Code::new(
     "Bản kết thúc cảnh báo không cần cán bộ nhận",
     "The end of a warning needs nobody's adoption",
 );
+/// An exercise would replace a warning that is meant, or the other way round.
+pub(crate) const ALERT_STATUS_DIFFERS: Code = Code::new(
+    "alert-status-differs",
+    409,
+    "Diễn tập không thay thế được cảnh báo thật",
+    "An exercise and a real warning can't replace each other",
+);
 /// A draft says something else than the releasing officer read.
 pub(crate) const ALERT_CHANGED: Code =
     Code::new("alert-changed", 409, "Bản nháp đã được sửa, hãy đọc lại", "The draft has been changed; read it again");
@@ -105,6 +112,7 @@ pub const CODES: &[Code] = &[
     ALERT_ALREADY_ADOPTED,
     ALERT_NEEDS_NO_ADOPTION,
     ALERT_CHANGED,
+    ALERT_STATUS_DIFFERS,
     CAP_INVALID,
     CAP_NOT_PUBLIC,
     CAP_ELSEWHERE,
@@ -171,6 +179,9 @@ pub(crate) enum Error {
     /// The draft says something else than was read.
     #[error("the draft is at revision {0}")]
     AlertChanged(i32),
+    /// An exercise would replace a warning that is meant, or the other way round.
+    #[error("an exercise and a real warning can't replace each other")]
+    StatusDiffers,
     /// A document breaks a rule of CAP.
     #[error(transparent)]
     CapInvalid(crate::alert::intake::Fault),
@@ -217,6 +228,7 @@ impl Error {
             Self::Refused(Refusal::Adopted) => ALERT_ALREADY_ADOPTED,
             Self::Refused(Refusal::NeedsNobody) => ALERT_NEEDS_NO_ADOPTION,
             Self::AlertChanged(_) => ALERT_CHANGED,
+            Self::StatusDiffers => ALERT_STATUS_DIFFERS,
             Self::CapInvalid(_) => CAP_INVALID,
             Self::CapNotPublic => CAP_NOT_PUBLIC,
             Self::CapElsewhere => CAP_ELSEWHERE,

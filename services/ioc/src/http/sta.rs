@@ -265,12 +265,12 @@ pub(super) async fn create_link(
 
 async fn observe(desk: &Desk, client: &str, datastream: i64, reading: NewObservation) -> Result<Value, Problem> {
     let ids = desk.watch.take(client, datastream, &[reading]).await?;
-    let id = ids.first().copied().ok_or(Error::NotFound)?;
+    let id = ids.into_iter().next().ok_or(Error::NotFound)??;
     let one = Resource { set: Set::Observations, id: Some(id) };
     Ok(desk.registry.get(one, None, &query::options(Set::Observations, &[])?, |_| String::new()).await?)
 }
 
-/// Each array is kept or refused as a whole, and tells of each of its readings.
+/// Each reading is kept or refused by itself, and told of at its place.
 async fn create_many(desk: &Desk, client: &str, body: Value) -> Result<Response, Problem> {
     let Arrays::Some(arrays) = parsed(body)?;
     if arrays.len() > MAX_ARRAYS || arrays.iter().any(|array| array.rows.len() > MAX_ROWS) {
@@ -278,25 +278,31 @@ async fn create_many(desk: &Desk, client: &str, body: Value) -> Result<Response,
     }
     let mut told: Vec<Value> = Vec::new();
     for array in arrays {
-        let count = array.rows.len();
-        match readings(&array) {
-            Some(readings) => match desk.watch.take(client, array.datastream.id, &readings).await {
-                Ok(ids) => told.extend(ids.into_iter().map(|id| desk.registry.observation_link(id).into())),
-                Err(Error::Database(error)) => return Err(Error::Database(error).into()),
-                Err(_) => told.extend(std::iter::repeat_n(Value::from("error"), count)),
-            },
-            None => told.extend(std::iter::repeat_n(Value::from("error"), count)),
-        }
+        let rows = readings(&array);
+        let readable: Vec<NewObservation> = rows.iter().flatten().copied().collect();
+        let taken = match desk.watch.take(client, array.datastream.id, &readable).await {
+            Ok(taken) => taken,
+            Err(Error::Database(error)) => return Err(Error::Database(error).into()),
+            // Not one of the client's.
+            Err(_) => Vec::new(),
+        };
+        let mut taken = taken.into_iter();
+        told.extend(rows.iter().map(|row| {
+            let id = row.and_then(|_| taken.next()?.ok());
+            id.map_or_else(|| Value::from("error"), |id| desk.registry.observation_link(id).into())
+        }));
     }
     Ok((StatusCode::CREATED, Json(told)).into_response())
 }
 
-fn readings(array: &Array) -> Option<Vec<NewObservation>> {
+/// The readings of an array; `None` for a row that is none.
+fn readings(array: &Array) -> Vec<Option<NewObservation>> {
     let reading = |row: &Vec<Value>| {
         let members = array.components.iter().cloned().zip(row.iter().cloned());
-        serde_json::from_value(Value::Object(members.collect())).ok()
+        let is_whole = row.len() == array.components.len();
+        serde_json::from_value(Value::Object(members.collect())).ok().filter(|_| is_whole)
     };
-    array.rows.iter().map(|row| if row.len() == array.components.len() { reading(row) } else { None }).collect()
+    array.rows.iter().map(reading).collect()
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(body: Value) -> Result<T, Problem> {

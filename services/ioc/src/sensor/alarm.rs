@@ -22,6 +22,9 @@ pub(crate) const HYSTERESIS_M: f64 = 0.10;
 /// The highest level: life is in danger, citizens are warned.
 pub(crate) const HIGHEST: u8 = 3;
 
+/// So far above the highest level, in metres, the city is told again: life is in danger everywhere along the river.
+pub(crate) const EXTREME_ABOVE_M: f64 = 1.0;
+
 /// How an alarm stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

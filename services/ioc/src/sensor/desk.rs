@@ -1,7 +1,7 @@
 //! What officers do with alarms: list, look, acknowledge, close.
 //!
 //! A step is one transaction: whoever dies half way has done nothing, and who asks again is told what is.
-//! Locks, in this order: the datastream, `ioc.board`, `outbox_head`.
+//! Locks, in this order: the datastreams of the station by id, `ioc.board`, `outbox_head`.
 
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl AlarmDesk {
         Ok(alarm)
     }
 
-    /// Locks an alarm, that is its datastream, and reads it.
+    /// Locks an alarm, that is the datastreams of its station, and reads it.
     async fn locked(&self, tx: &mut PgConnection, id: AlarmId) -> Result<Alarm, Error> {
         let datastream = table::read(&mut *tx, id).await?.ok_or(Error::NotFound)?.datastream;
         sensor::lock(&mut *tx, datastream).await?;
@@ -115,7 +115,8 @@ impl AlarmDesk {
         (officer, note): (Uuid, Option<String>),
         event: NewEvent,
     ) -> Result<(), Error> {
-        let good = |note: &String| (1..=MAX_NOTE).contains(&note.trim().chars().count()) && !note.contains('\0');
+        let note = note.map(|note| note.trim().to_owned());
+        let good = |note: &String| (1..=MAX_NOTE).contains(&note.chars().count()) && !note.contains('\0');
         if !note.as_ref().is_none_or(good) {
             return Err(Error::NoteInvalid);
         }

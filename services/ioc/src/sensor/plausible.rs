@@ -3,7 +3,7 @@
 //! A reading that breaks a rule is kept with the rule's name and decides nothing. Readings of an exercise tell of the past, so that
 //! their age says nothing.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 
 /// How far a sensor's clock may be ahead.
 pub(crate) const MOST_AHEAD: TimeDelta = TimeDelta::minutes(5);
@@ -53,6 +53,11 @@ pub(crate) struct Reading {
     pub(crate) exercise: bool,
     /// The highest level on record, in metres; `None` where the datastream is not of a river.
     pub(crate) record_m: Option<f64>,
+}
+
+/// Whether a time is one of which readings and questions may be, which the database and every reader can hold as well.
+pub(crate) fn is_of_an_era(time: DateTime<Utc>) -> bool {
+    (1900..=9999).contains(&time.year())
 }
 
 /// Judges a reading at a time.

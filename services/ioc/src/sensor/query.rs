@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::entity::Set;
+use super::plausible::is_of_an_era;
 use crate::error::Error;
 
 /// Entities of a page at most.
@@ -137,7 +138,10 @@ fn bounds(text: &str) -> Option<Bounds> {
         let words: Vec<&str> = comparison.split_whitespace().collect();
         let [name, operator, value] = words[..] else { return None };
         match name {
-            "phenomenonTime" => bounds.time.narrow(operator, value.trim_matches('\'').parse().ok()?)?,
+            "phenomenonTime" => {
+                let time = value.trim_matches('\'').parse().ok().filter(|time| is_of_an_era(*time))?;
+                bounds.time.narrow(operator, time)?;
+            }
             "result" => bounds.result.narrow(operator, value.parse().ok().filter(|value: &f64| value.is_finite())?)?,
             _ => return None,
         }

@@ -1,4 +1,4 @@
-//! Readings in: each is kept once, judged, and the good ones decide about the alarm of their datastream.
+//! Readings in: each is kept once, judged, and the good ones decide about the alarm of their station.
 //!
 //! | [`Watch::take`] of n readings | round trips |
 //! | --- | --- |
@@ -7,8 +7,10 @@
 //! | the alarm's change, if it has one: lock the board, write, announce, tell | 4 to 5 |
 //! | the newest reading | 1 |
 //!
-//! Locks, in this order: the datastream, `ioc.board`, `outbox_head`.
-//! Invariant: all of a call happens in one transaction, and a reading that comes again changes nothing.
+//! Locks, in this order: the datastreams of the station by id, `ioc.board`, `outbox_head`.
+//! Invariants:
+//! - All of a call happens in one transaction, and a reading that comes again changes nothing. One that is refused takes no other with it.
+//! - A station has one open alarm, and one of an exercise, however many datastreams tell of it; the newest reading of any of them decides.
 
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ use sqlx::{PgConnection, PgPool};
 use tracing::info;
 
 use super::AlarmId;
-use super::alarm::{self, Life, State, Step};
+use super::alarm::{self, EXTREME_ABOVE_M, HIGHEST, Life, State, Step};
 use super::entity::NewObservation;
 use super::keep::SensorMeter;
 use super::level::{Station, Stations};
@@ -48,30 +50,33 @@ struct Changes {
 }
 
 impl Watch {
-    /// Takes readings of one datastream of the client's, in the order given; gives their ids.
+    /// Takes readings of one datastream of the client's, in the order given; gives the id of each, or why that one is refused:
+    /// [`Error::EntityInvalid`]; [`Error::AheadOfTime`]; [`Error::ObservationConflicts`] when another result is known for that time.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for another's datastream; [`Error::AheadOfTime`]; [`Error::ObservationConflicts`] when another result is known
-    /// for that time. Then none of them is kept.
+    /// [`Error::NotFound`] for another's datastream. Then none of them is kept.
     pub(crate) async fn take(
         &self,
         client: &str,
         datastream: i64,
         readings: &[NewObservation],
-    ) -> Result<Vec<i64>, Error> {
+    ) -> Result<Vec<Result<i64, Error>>, Error> {
         let mut tx = platform::db::begin(&self.pool).await?;
         let stream = sensor::lock(&mut tx, datastream).await?.filter(|stream| stream.registered_by == client);
         let stream = stream.ok_or(Error::NotFound)?;
         let before = stream.newest_at.zip(stream.newest_result);
-        let mut changes = Changes {
-            open: table::open(&mut tx, datastream).await?,
-            newest: before,
-            steps: Vec::new(),
-            qualities: Vec::new(),
+        let open = match &stream.station {
+            Some(station) => table::open(&mut tx, (station, stream.exercise)).await?,
+            None => None,
         };
+        let mut changes = Changes { open, newest: before, steps: Vec::new(), qualities: Vec::new() };
         let mut ids = Vec::with_capacity(readings.len());
         for reading in readings {
-            ids.push(self.take_one(&mut tx, &stream, reading, &mut changes).await?);
+            match self.take_one(&mut tx, &stream, reading, &mut changes).await {
+                Err(Error::Database(error)) => return Err(Error::Database(error)),
+                // Refused before anything was written.
+                taken => ids.push(taken),
+            }
         }
         if let Some(newest) = changes.newest.filter(|newest| Some(*newest) != before) {
             sensor::set_newest(&mut tx, datastream, newest).await?;
@@ -93,6 +98,9 @@ impl Watch {
         let at = reading.phenomenon_time.unwrap_or(now);
         if !reading.result.is_finite() {
             return Err(Error::EntityInvalid { field: "result", reason: "it is not a number" });
+        }
+        if [Some(at), reading.result_time].into_iter().flatten().any(|time| !plausible::is_of_an_era(time)) {
+            return Err(Error::EntityInvalid { field: "phenomenonTime", reason: "its year is out of bounds" });
         }
         if at > now + MOST_AHEAD {
             return Err(Error::AheadOfTime);
@@ -129,7 +137,7 @@ impl Watch {
         Ok(id)
     }
 
-    /// What a good reading makes of the datastream's alarm.
+    /// What a good reading makes of the station's alarm.
     async fn decide(
         &self,
         tx: &mut PgConnection,
@@ -137,7 +145,13 @@ impl Watch {
         (at, value): (DateTime<Utc>, f64),
         changes: &mut Changes,
     ) -> Result<(), Error> {
+        // Another datastream of the station knows better.
+        if !stream.exercise && changes.open.as_ref().is_some_and(|open| at < open.measured_at) {
+            return Ok(());
+        }
         let before = changes.open.as_ref().map(|alarm| alarm.life);
+        let extreme_m = station.alarms_m[2] + EXTREME_ABOVE_M;
+        let was_extreme = changes.open.as_ref().is_none_or(|alarm| alarm.value >= extreme_m);
         let Some((life, step)) = alarm::read(before, station.alarms_m, value) else { return Ok(()) };
         let now = self.clock.now();
         let known = changes.open.take();
@@ -160,6 +174,9 @@ impl Watch {
             info!(alarm.id = %alarm.id, step = step.name(), level = life.level, exercise = alarm.exercise, "alarm took a step");
             changes.steps.push((step, life.level));
             let event = event(&alarm, station, (step, from_level));
+            platform::outbox::append(&mut *tx, SCHEMA, now, &event).await?;
+        } else if life.level == HIGHEST && value >= extreme_m && !was_extreme {
+            let event = event(&alarm, station, (Step::Rose, from_level));
             platform::outbox::append(&mut *tx, SCHEMA, now, &event).await?;
         }
         changes.open = Some(alarm).filter(|_| !is_over);

@@ -1,4 +1,4 @@
-//! Every statement of alarms. Whoever changes one holds the lock of its datastream and, for the wall's sake, that of the board.
+//! Every statement of alarms. Whoever changes one holds the locks of its station's datastreams and, for the wall's sake, that of the board.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -82,14 +82,18 @@ fn small(level: i16) -> u8 {
     u8::try_from(level).expect("a constraint bounds levels")
 }
 
-/// The open alarm of a datastream.
-pub(crate) async fn open(tx: &mut PgConnection, datastream: i64) -> Result<Option<Alarm>, sqlx::Error> {
+/// The open alarm of a station, that of an exercise or the one that is meant.
+pub(crate) async fn open(
+    tx: &mut PgConnection,
+    (station, exercise): (&str, bool),
+) -> Result<Option<Alarm>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         "SELECT id AS \"id: AlarmId\", datastream_id, station, exercise, state, level, highest, crossings, value, measured_at, raised_at, \
                 acknowledged_at, acknowledged_by, closed_at, closed_by \
-         FROM ioc.alarm WHERE datastream_id = $1 AND state <> 'closed'",
-        datastream
+         FROM ioc.alarm WHERE station = $1 AND exercise = $2 AND state <> 'closed'",
+        station,
+        exercise
     );
     Ok(row.fetch_optional(tx).await?.map(Alarm::from))
 }

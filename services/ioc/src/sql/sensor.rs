@@ -1,5 +1,5 @@
-//! The statements of sensors and their readings that write or lock; those that show entities are in `entity`. A datastream's row is locked
-//! for what its readings change.
+//! The statements of sensors and their readings that write or lock; those that show entities are in `entity`. The rows of a
+//! station's datastreams are locked for what their readings change.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -129,10 +129,17 @@ pub(crate) async fn insert_datastream(
     .await
 }
 
-/// Locks a datastream until the transaction ends, and reads it.
+/// Locks a datastream and the others of its station until the transaction ends, and reads it.
 pub(crate) async fn lock(tx: &mut PgConnection, datastream: i64) -> Result<Option<Stream>, sqlx::Error> {
     // A statement of its own: what is read afterwards is what the one before left.
-    sqlx::query!("SELECT FROM ioc.datastream WHERE id = $1 FOR NO KEY UPDATE", datastream).execute(&mut *tx).await?;
+    sqlx::query!(
+        "SELECT FROM ioc.datastream WHERE id = $1 OR (station, exercise) IN \
+             (SELECT station, exercise FROM ioc.datastream WHERE id = $1) \
+         ORDER BY id FOR NO KEY UPDATE",
+        datastream
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query_as!(
         Stream,
         "SELECT datastream.id, station, exercise, newest_at, newest_result, thing.registered_by \

@@ -113,13 +113,26 @@ async fn a_gateway_registers_a_gauge_and_reads_back_what_it_sent() {
     assert_eq!(expanded["Locations"][0]["location"]["type"], "Point");
     assert_eq!(gateway.get("").await["value"].as_array().map(Vec::len), Some(6));
 
-    let rows = json!([[now - TimeDelta::minutes(5), 0.7], [now - TimeDelta::minutes(1), 0.8]]);
+    let rows = json!([[now - TimeDelta::minutes(5), 0.7], [now - TimeDelta::minutes(1), 0.8], [now, "wet"]]);
     let array = json!([
         { "Datastream": { "@iot.id": stream }, "components": ["phenomenonTime", "result"], "dataArray": rows },
         { "Datastream": { "@iot.id": stream + 1_000 }, "components": ["phenomenonTime", "result"], "dataArray": rows },
     ]);
     let (status, told) = gateway.post("/CreateObservations", &array).await;
     assert_eq!((status, &told[2], &told[3]), (201, &json!("error"), &json!("error")), "{told}");
+    let rows = json!([
+        ["0001-01-01T00:00:00Z", 0.7],
+        [now - TimeDelta::minutes(5), 0.9],
+        [now, 0.9],
+        ["9999-01-01T00:00:00Z", 1]
+    ]);
+    let array =
+        json!([{ "Datastream": { "@iot.id": stream }, "components": ["phenomenonTime", "result"], "dataArray": rows }]);
+    let (status, kept) = gateway.post("/CreateObservations", &array).await;
+    let refused: Vec<bool> = kept.as_array().expect("rows").iter().map(|one| one == "error").collect();
+    assert_eq!((status, refused), (201, vec![true, true, false, true]), "what is wrong takes nothing with it: {kept}");
+    let path = format!("/Datastreams({stream})/Observations?$filter=phenomenonTime%20gt%20-9999-01-01T00:00:00Z");
+    assert_eq!(gateway.send(Method::GET, &path, None).await.0, 400, "no such year");
     assert!(told[1].as_str().is_some_and(|link| link.contains("Observations(")), "{told}");
     centre.stop().await;
 }
@@ -240,6 +253,30 @@ async fn a_river_that_rises_raises_an_alarm_that_the_wall_shows_until_it_falls()
 }
 
 #[tokio::test]
+async fn a_station_has_one_alarm_however_many_gauges_tell_of_it() {
+    let stage = Stage::new().await;
+    let centre = centre(&stage).await;
+    let (one, two) = (Gateway { centre: &centre, name: "gauges" }, Gateway { centre: &centre, name: "others" });
+    let (first, second) = (one.gauge("kim-long", false).await, two.gauge("kim-long", false).await);
+    let at = |minutes: i64| stage.clock.now() - TimeDelta::hours(10) + TimeDelta::minutes(minutes);
+    one.read(first, at(0), 2.2).await;
+    two.read(second, at(1), 2.3).await;
+    one.read(first, at(60), 3.6).await;
+    two.read(second, at(30), 2.4).await;
+    let alarms = centre.overview().await.alarms;
+    assert_eq!(alarms.iter().map(|alarm| alarm.level).collect::<Vec<_>>(), [3], "the newest reading decides");
+    two.read(second, at(120), 4.6).await;
+    one.read(first, at(130), 4.7).await;
+    let told = "SELECT count(*) FROM ioc.outbox WHERE kind LIKE '%AlarmLevelChanged'";
+    let told: i64 = sqlx::query_scalar(told).fetch_one(&stage.database.pool(ioc::SCHEMA)).await.expect("counted");
+    assert_eq!(told, 2, "it reached level 3, and then a metre above it");
+    let lead = stage.issuer.officer_token(Uuid::now_v7(), Uuid::now_v7(), 600, &["ioc.lead"]);
+    let note = json!({ "note": format!("{} ", "x".repeat(500)) });
+    assert_eq!(step(&centre, &lead, (&alarms[0].id.to_string(), "close"), &note).await.0, 200);
+    centre.stop().await;
+}
+
+#[tokio::test]
 async fn an_exercise_tells_of_the_past_and_is_closed_by_a_lead() {
     let stage = Stage::new().await;
     let centre = centre(&stage).await;
@@ -306,10 +343,10 @@ async fn the_wall_shows_warnings_in_force_and_how_many_they_reached() {
     assert_eq!((wards, shown.complete), (vec![("19774", 5, 4), ("19753", 0, 0)], true));
     let overview = centre
         .overview_when("the message is counted", |overview| {
-            overview.today.iter().any(|tally| tally.kind == "lane-emergency")
+            overview.totals.iter().any(|tally| tally.kind == "lane-emergency")
         })
         .await;
-    assert!(overview.today.iter().any(|tally| tally.kind == "message-push" && tally.count == 1));
+    assert!(overview.totals.iter().any(|tally| tally.kind == "message-push" && tally.count == 1));
 
     let mut wall = Wall::open(&centre.url, None).await;
     wall.next_of("snapshot").await;

@@ -276,7 +276,7 @@ pub(crate) struct Message {
 /// Reads a wall's stream.
 pub(crate) struct Wall {
     answer: reqwest::Response,
-    pending: String,
+    pending: Vec<u8>,
 }
 
 impl Wall {
@@ -293,20 +293,19 @@ impl Wall {
         let answer = request.send().await.expect("answered");
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        Self { answer, pending: String::new() }
+        Self { answer, pending: Vec::new() }
     }
 
     /// The next event; `None` when the stream ends.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         let next = async {
             loop {
-                if let Some((block, rest)) = self.pending.split_once("\n\n") {
-                    let message = read(block);
-                    self.pending = rest.to_owned();
-                    return Some(message);
+                // A chunk may end in the midst of a letter; a block does not.
+                if let Some(end) = self.pending.windows(2).position(|two| two == b"\n\n") {
+                    let block: Vec<u8> = self.pending.drain(..end + 2).collect();
+                    return Some(read(std::str::from_utf8(&block).expect("blocks are whole")));
                 }
-                let chunk = self.answer.chunk().await.ok().flatten()?;
-                self.pending.push_str(std::str::from_utf8(&chunk).expect("frames are whole"));
+                self.pending.extend_from_slice(&self.answer.chunk().await.ok().flatten()?);
             }
         };
         tokio::time::timeout(LIMIT, next).await.expect("an event in time")

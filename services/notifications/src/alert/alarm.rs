@@ -19,7 +19,9 @@ use uuid::Uuid;
 use super::desk::{Author, Desk, Wanted};
 use super::family::Family;
 use super::store::Alert;
-use super::{AlertId, Bilingual, Category, Certainty, Content, Kind, Response, Severity, Status, Urgency, renew};
+use super::{
+    AlertId, Bilingual, Category, Certainty, Content, Kind, Origin, Response, Severity, Status, Urgency, renew,
+};
 use crate::SCHEMA;
 use crate::city::City;
 use crate::error::Error;
@@ -47,17 +49,23 @@ enum Told {
     Over(Alarm, Bilingual),
 }
 
-/// An alarm, and the how manieth time it stands at its highest level.
-pub(crate) type Crossing = (Uuid, i32);
+/// One of the times that an alarm stood at its highest level.
+#[derive(Clone, Debug)]
+pub(crate) struct Crossing {
+    pub(crate) alarm: Uuid,
+    pub(crate) number: i32,
+    pub(crate) station: String,
+    pub(crate) exercise: bool,
+}
 
 #[async_trait]
 impl Handler for Drafter {
     async fn handle(&self, transaction: &mut PgConnection, events: &[Event]) -> Result<(), HandleError> {
         for event in events {
             let done = match told(event)? {
-                Some(Told::High(alarm)) => self.warn(transaction, crossing(&alarm)?, &alarm).await,
-                Some(Told::Lower(alarm)) => self.calm(transaction, crossing(&alarm)?, None).await,
-                Some(Told::Over(alarm, reason)) => self.calm(transaction, crossing(&alarm)?, Some(reason)).await,
+                Some(Told::High(alarm)) => self.warn(transaction, &crossing(&alarm)?, &alarm).await,
+                Some(Told::Lower(alarm)) => self.calm(transaction, &crossing(&alarm)?, None).await,
+                Some(Told::Over(alarm, reason)) => self.calm(transaction, &crossing(&alarm)?, Some(reason)).await,
                 None => Ok(()),
             };
             done.map_err(|error| match error {
@@ -97,13 +105,17 @@ fn told(event: &Event) -> Result<Option<Told>, HandleError> {
 }
 
 fn crossing(alarm: &Alarm) -> Result<Crossing, HandleError> {
-    let id = alarm.alarm_id.parse().map_err(|_| HandleError::poison("an id is not a UUID"))?;
-    Ok((id, i32::try_from(alarm.crossings).map_err(|_| HandleError::poison("a number is out of bounds"))?))
+    Ok(Crossing {
+        alarm: alarm.alarm_id.parse().map_err(|_| HandleError::poison("an id is not a UUID"))?,
+        number: i32::try_from(alarm.crossings).map_err(|_| HandleError::poison("a number is out of bounds"))?,
+        station: alarm.station.clone(),
+        exercise: alarm.exercise,
+    })
 }
 
 impl Drafter {
-    async fn warn(&self, transaction: &mut PgConnection, crossing: Crossing, alarm: &Alarm) -> Result<(), Error> {
-        let (now, latest) = (self.0.clock.now(), latest(transaction, crossing.0).await?);
+    async fn warn(&self, transaction: &mut PgConnection, crossing: &Crossing, alarm: &Alarm) -> Result<(), Error> {
+        let (now, latest) = (self.0.clock.now(), latest(transaction, crossing).await?);
         let family = match latest {
             Some(latest) => Family::of(transaction, latest).await?,
             None => Family::default(),
@@ -117,7 +129,7 @@ impl Drafter {
         if known(transaction, crossing).await? && is_said(said.severity) {
             return Ok(());
         }
-        stands(transaction, crossing.0, alarm).await?;
+        stands(transaction, crossing.alarm, alarm).await?;
         let waiting =
             family.waiting(now).find(|draft| draft.life.kind != Kind::Cancel && family.is_in_hand(draft, now));
         match waiting {
@@ -130,14 +142,16 @@ impl Drafter {
     pub(crate) async fn fresh(
         &self,
         transaction: &mut PgConnection,
-        crossing: Crossing,
+        crossing: &Crossing,
         (content, family): (Content, &Family),
     ) -> Result<(), Error> {
         let now = self.0.clock.now();
-        self.take_back(transaction, crossing.0, family).await?;
-        let updates = family.in_force(now).map(|earlier| earlier.id);
+        self.take_back(transaction, family, &Kind::ALL).await?;
+        // A warning that is meant does not replace an exercise, nor the other way round.
+        let earlier = family.in_force(now).filter(|earlier| earlier.content.status == content.status);
+        let updates = earlier.map(|earlier| earlier.id);
         let wanted = Wanted { content, expires_at: now + LIFE, updates };
-        let draft = self.0.draft(transaction, Author::Alarm(crossing.0), wanted).await?;
+        let draft = self.0.draft(transaction, Author::Alarm(crossing.alarm), wanted).await?;
         remember(transaction, crossing, draft.id).await?;
         platform::job::schedule_all(transaction, SCHEMA, now, &[renew::job(&draft)]).await?;
         Ok(())
@@ -147,24 +161,24 @@ impl Drafter {
     async fn calm(
         &self,
         transaction: &mut PgConnection,
-        crossing: Crossing,
+        crossing: &Crossing,
         over: Option<Bilingual>,
     ) -> Result<(), Error> {
-        stands_no_longer(transaction, crossing.0).await?;
-        let Some(latest) = latest(transaction, crossing.0).await? else { return Ok(()) };
+        stands_no_longer(transaction, crossing.alarm).await?;
+        let Some(latest) = latest(transaction, crossing).await? else { return Ok(()) };
         let (now, family) = (self.0.clock.now(), Family::of(transaction, latest).await?);
-        self.take_back(transaction, crossing.0, &family).await?;
+        self.take_back(transaction, &family, &[Kind::Alert, Kind::Update]).await?;
         let ends = family.waiting(now).any(|draft| draft.life.kind == Kind::Cancel);
         if let (Some(reason), Some(earlier), false) = (over, family.in_force(now), ends) {
-            self.0.draft_end(transaction, Author::Alarm(crossing.0), (earlier, reason)).await?;
+            self.0.draft_end(transaction, Author::Alarm(crossing.alarm), (earlier, reason)).await?;
         }
         Ok(())
     }
 
-    /// Gives up the alarm's drafts that nobody has adopted; what says that a warning is over waits on.
-    async fn take_back(&self, transaction: &mut PgConnection, alarm: Uuid, family: &Family) -> Result<(), Error> {
+    /// Gives up the drafts of these kinds that alarms made and nobody has adopted.
+    async fn take_back(&self, transaction: &mut PgConnection, family: &Family, kinds: &[Kind]) -> Result<(), Error> {
         let is_nobodys = |draft: &&Alert| {
-            draft.is_of_alarm(alarm) && draft.life.drafted_by.is_none() && draft.life.kind != Kind::Cancel
+            draft.origin == Origin::Alarm && draft.life.drafted_by.is_none() && kinds.contains(&draft.life.kind)
         };
         for draft in family.waiting(self.0.clock.now()).filter(is_nobodys) {
             self.0.withdraw(transaction, draft.clone(), None).await?;
@@ -173,38 +187,37 @@ impl Drafter {
     }
 }
 
-async fn known(connection: &mut PgConnection, (alarm, crossing): Crossing) -> Result<bool, sqlx::Error> {
+async fn known(connection: &mut PgConnection, crossing: &Crossing) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM notifications.alert_alarm WHERE alarm_id = $1 AND crossing >= $2) AS "known!""#,
-        alarm,
-        crossing
+        crossing.alarm,
+        crossing.number
     )
     .fetch_one(connection)
     .await
 }
 
-/// The newest alert of an alarm.
-pub(crate) async fn latest(connection: &mut PgConnection, alarm: Uuid) -> Result<Option<AlertId>, sqlx::Error> {
+/// The newest alert that alarms of the station made, of exercises apart.
+pub(crate) async fn latest(connection: &mut PgConnection, crossing: &Crossing) -> Result<Option<AlertId>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT alert_id AS "alert_id: AlertId" FROM notifications.alert_alarm WHERE alarm_id = $1
-           ORDER BY crossing DESC, alert_id DESC LIMIT 1"#,
-        alarm
+        r#"SELECT alert_id AS "alert_id: AlertId" FROM notifications.alert_alarm
+           WHERE station = $1 AND exercise = $2 ORDER BY alert_id DESC LIMIT 1"#,
+        crossing.station,
+        crossing.exercise
     )
     .fetch_optional(connection)
     .await
 }
 
-async fn remember(
-    connection: &mut PgConnection,
-    (alarm, crossing): Crossing,
-    alert: AlertId,
-) -> Result<(), sqlx::Error> {
+async fn remember(connection: &mut PgConnection, crossing: &Crossing, alert: AlertId) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO notifications.alert_alarm (alarm_id, crossing, alert_id) VALUES ($1, $2, $3)
+        "INSERT INTO notifications.alert_alarm (alarm_id, crossing, alert_id, station, exercise) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT ON CONSTRAINT alert_alarm_pk DO NOTHING",
-        alarm,
-        crossing,
-        alert.uuid()
+        crossing.alarm,
+        crossing.number,
+        alert.uuid(),
+        crossing.station,
+        crossing.exercise
     )
     .execute(connection)
     .await

@@ -109,6 +109,7 @@ impl Desk {
         if let Some(earlier) = wanted.updates {
             let earlier = store::read(&mut *connection, earlier).await?;
             earlier.life.replace(Kind::Update, now).map_err(Error::Refused)?;
+            same_status(&earlier, &wanted.content)?;
         }
         let kind = if wanted.updates.is_some() { Kind::Update } else { Kind::Alert };
         let life = Life { kind, state: State::Drafted, drafted_by: author.officer(), released_by: None, expires_at };
@@ -278,6 +279,7 @@ impl Desk {
         let mut earlier = None;
         if let Some(id) = alert.supersedes {
             let mut found = store::read(transaction, id).await?;
+            same_status(&found, &alert.content)?;
             if let Some(life) = found.life.yields(alert.life.kind, now).map_err(Error::Refused)? {
                 found.life = life;
                 (found.ended_by, found.ended_at) = (alert.life.released_by, Some(now));
@@ -319,6 +321,11 @@ impl Desk {
         platform::outbox::append(transaction, SCHEMA, now, &[event]).await?;
         Ok(())
     }
+}
+
+/// An exercise replaces no warning that is meant, nor the other way round: whoever got the one would read the other as its end.
+fn same_status(earlier: &Alert, content: &Content) -> Result<(), Error> {
+    if earlier.content.status == content.status { Ok(()) } else { Err(Error::StatusDiffers) }
 }
 
 fn cancelled_event(ended: &Alert, ending: &Alert, now: DateTime<Utc>) -> NewEvent {

@@ -48,11 +48,6 @@ impl Family {
 }
 
 impl Alert {
-    /// Whether an alarm drafted it.
-    pub(crate) fn is_of_alarm(&self, alarm: Uuid) -> bool {
-        self.origin == Origin::Alarm && self.origin_reference == Some(alarm.to_string())
-    }
-
     /// Whether a document of that sender drafted it.
     pub(crate) fn is_of_sender(&self, sender: &str) -> bool {
         let of = self.origin_reference.as_deref().and_then(|reference| reference.rsplit_once(','));

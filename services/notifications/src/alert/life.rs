@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Alert, Self::Update, Self::Cancel];
+    pub(super) const ALL: [Self; 3] = [Self::Alert, Self::Update, Self::Cancel];
 
     /// The name in SQL, JSON and events.
     pub(crate) const fn name(self) -> &'static str {

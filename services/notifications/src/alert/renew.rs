@@ -59,7 +59,7 @@ impl Renewer {
         let family = Family::of(&mut transaction, draft).await?;
         let Some((crossing, told)) = standing(&mut transaction, draft).await? else { return Ok(None) };
         let Some(known) = family.get(draft) else { return Ok(None) };
-        if latest(&mut transaction, crossing.0).await? != Some(draft) {
+        if latest(&mut transaction, &crossing).await? != Some(draft) {
             return Ok(None);
         }
         let now = desk.clock.now();
@@ -72,9 +72,9 @@ impl Renewer {
             return Ok(Some(ends - BEFORE));
         }
         let alarm = Alarm::decode(told.as_slice()).map_err(|_| Error::Unreadable(draft))?;
-        self.0.fresh(&mut transaction, crossing, (content(&alarm, &desk.city), &family)).await?;
+        self.0.fresh(&mut transaction, &crossing, (content(&alarm, &desk.city), &family)).await?;
         transaction.commit().await?;
-        info!(alert.id = %draft, alarm.id = %crossing.0, "alert is drafted anew");
+        info!(alert.id = %draft, alarm.id = %crossing.alarm, "alert is drafted anew");
         Ok(None)
     }
 }
@@ -82,9 +82,13 @@ impl Renewer {
 /// The alarm of a draft, and how it was told last, while it stands at its highest level.
 async fn standing(connection: &mut PgConnection, draft: AlertId) -> Result<Option<(Crossing, Vec<u8>)>, sqlx::Error> {
     let row = sqlx::query!(
-        "SELECT alarm_id, crossing, told FROM notifications.alert_alarm JOIN notifications.high_alarm USING (alarm_id)
+        "SELECT alarm_id, crossing, station, exercise, told FROM notifications.alert_alarm JOIN notifications.high_alarm USING (alarm_id)
          WHERE alert_id = $1 ORDER BY crossing DESC LIMIT 1",
         draft.uuid()
     );
-    Ok(row.fetch_optional(connection).await?.map(|row| ((row.alarm_id, row.crossing), row.told)))
+    let row = row.fetch_optional(connection).await?;
+    Ok(row.map(|row| {
+        let (alarm, number) = (row.alarm_id, row.crossing);
+        (Crossing { alarm, number, station: row.station, exercise: row.exercise }, row.told)
+    }))
 }

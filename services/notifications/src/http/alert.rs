@@ -154,7 +154,7 @@ fn answer(status: u16, body: Value) -> Response {
         (status = 400, description = "`idempotency-key-missing`, `malformed-json`."),
         (status = 403, description = "`forbidden`: the role is missing."),
         (status = 404, description = "`not-found`: no such alert to replace."),
-        (status = 409, description = "`alert-not-in-force`: what it would replace is not in force."),
+        (status = 409, description = "`alert-not-in-force`: what it would replace is not in force; `alert-status-differs`: one is an exercise, the other is meant."),
         (status = 422, description = "`invalid-field`, `ward-unknown`, `wards-invalid`, `alert-area-invalid`, `alert-expiry-invalid`, `invalid-body`, `idempotency-key-reused`.")
     ),
     security(("bearer" = []))
@@ -293,7 +293,7 @@ pub(super) async fn adopt(
         (status = 400, description = "`malformed-json`."),
         (status = 403, description = "`forbidden`: the role is missing."),
         (status = 404, description = "`not-found`."),
-        (status = 409, description = "`alert-changed`: the draft says something else by now; `alert-not-adopted`; `alert-same-officer`; `alert-not-drafted`: released by somebody else, withdrawn, ended or expired; `alert-not-in-force`: what it replaces was replaced or ended meanwhile."),
+        (status = 409, description = "`alert-changed`: the draft says something else by now; `alert-not-adopted`; `alert-same-officer`; `alert-not-drafted`: released by somebody else, withdrawn, ended or expired; `alert-not-in-force`: what it replaces was replaced or ended meanwhile; `alert-status-differs`."),
         (status = 422, description = "`invalid-body`.")
     ),
     security(("bearer" = []))

@@ -131,6 +131,10 @@ pub(super) async fn submit(
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(BODY_TOO_LARGE),
         _ => Problem::new(INVALID_BODY),
     })?;
+    // XML has no such character, and the database keeps none.
+    if text.contains('\0') {
+        return Err(Problem::new(INVALID_BODY));
+    }
     let mut transaction = platform::db::begin(&routes.pool).await?;
     let receipt = routes.desk.take(&mut transaction, &bringer, (&text, senders.as_deref())).await?;
     transaction.commit().await?;

@@ -50,6 +50,15 @@ async fn a_draft_that_nobody_adopted_goes_with_the_river() {
     assert_eq!(states().await, ["drafted", "withdrawn", "released", "withdrawn", "withdrawn"]);
     let [ending, kind, _] = standing(&one).await[0].clone();
     assert_eq!(kind, "cancel", "an officer decides that it is over");
+    let again = Alarm { alarm_id: uuid::Uuid::from_u128(8).to_string(), ..kim_long(1) };
+    let raised = proto::ioc::v1::AlarmRaised { alarm: Some(again) };
+    told(&town, &[event(&town, 7, &raised)]).await;
+    let drafts = alerts(&one).await;
+    assert_eq!(drafts[0]["supersedes"], json!(warning), "the next alarm of the station updates its warning");
+    assert_eq!((&drafts[1]["id"], &drafts[1]["state"]), (&json!(ending), &json!("withdrawn")), "it is not over");
+    let closed = AlarmClosed { alarm: raised.alarm, officer: two.id.to_string() };
+    told(&town, &[event(&town, 8, &closed)]).await;
+    let ending = standing(&one).await[0][0].clone();
     assert_eq!(two.release(&ending).await.1["supersedes"], json!(warning));
     role.stop().await;
 }

@@ -214,6 +214,10 @@ async fn alerts_are_replaced_ended_withdrawn_and_expire() {
     let early = one.call(Method::POST, "/alerts", Some(&update)).await;
     assert_eq!(code(&early), (409, "alert-not-in-force"), "a draft can't be updated");
     two.release(&first).await;
+    let mut exercise = update.clone();
+    exercise["content"]["status"] = json!("exercise");
+    let mixed = one.call(Method::POST, "/alerts", Some(&exercise)).await;
+    assert_eq!(code(&mixed), (409, "alert-status-differs"), "an exercise ends no warning");
     let (second, rival) = (one.draft(&update).await, one.draft(&update).await);
     assert_eq!(state(&first).await, "released", "an update that is drafted changes nothing");
     let (_, released) = two.release(&second).await;

@@ -169,6 +169,7 @@ async fn a_partners_document_becomes_a_draft_once_and_its_updates_and_ends_follo
         3
     );
 
+    assert_eq!(code(&take("<alert>\0</alert>").await), (422, "invalid-body"));
     assert_eq!(send(&town, &role, &with(&[]), None).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(send(&town, &role, &with(&[]), Some("wrong")).await.0, StatusCode::UNAUTHORIZED);
     let foreign = with(&[("dubao@kttv.example", "other@kttv.example"), ("KTTV-1", "KTTV-9")]);

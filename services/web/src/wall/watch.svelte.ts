@@ -5,18 +5,22 @@ export class Watch {
   #alarms = $state.raw<ReadonlyMap<string, AlarmRow>>(new Map());
   #warnings = $state.raw<ReadonlyMap<string, WarningRow>>(new Map());
 
-  /** Open alarms, the highest level first, those that nobody has seen before the others. */
+  /** Open alarms: exercises after all that is meant, then the highest level first, those that nobody has seen before the others. */
   readonly alarms = $derived(
     [...this.#alarms.values()].sort(
-      (a, b) => b.level - a.level || Number(b.state === 'raised') - Number(a.state === 'raised') || a.raised_at.localeCompare(b.raised_at),
+      (a, b) =>
+        Number(a.exercise) - Number(b.exercise) ||
+        b.level - a.level ||
+        Number(b.state === 'raised') - Number(a.state === 'raised') ||
+        a.raised_at.localeCompare(b.raised_at),
     ),
   );
   readonly unseen = $derived(this.alarms.filter((alarm) => alarm.state === 'raised').length);
 
-  /** Warnings in force at a time, the newest first. */
+  /** Warnings in force at a time: exercises after all that is meant, then the newest first. */
   inForce(now: number): WarningRow[] {
     const warnings = [...this.#warnings.values()].filter((warning) => Date.parse(warning.expires_at) > now);
-    return warnings.sort((a, b) => b.released_at.localeCompare(a.released_at));
+    return warnings.sort((a, b) => Number(a.exercise) - Number(b.exercise) || b.released_at.localeCompare(a.released_at));
   }
 
   /** Rows that changed; `fresh` when they are all there are. */

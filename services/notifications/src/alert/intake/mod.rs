@@ -117,13 +117,14 @@ pub(crate) fn understand(text: &str, city: &City) -> Result<Received, Unfit> {
     })
 }
 
-/// `sender,identifier,sent`, separated by white space.
+/// `sender,identifier,sent`, separated by white space; of very many the last, which are the newest.
 fn references(text: &str) -> Vec<(String, String)> {
     let one = |reference: &str| {
         let mut parts = reference.split(',');
         Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
     };
-    text.split_whitespace().filter_map(one).take(MAX_REFERENCES).collect()
+    let all: Vec<_> = text.split_whitespace().filter_map(one).collect();
+    all[all.len().saturating_sub(MAX_REFERENCES)..].to_vec()
 }
 
 fn content(root: &Element, infos: &[&Element], status: Status, city: &City) -> Result<Content, Fault> {
@@ -146,7 +147,9 @@ fn content(root: &Element, infos: &[&Element], status: Status, city: &City) -> R
         own.chain(note).find(|text| !text.trim().is_empty()).map(str::to_owned)
     };
     let word = |name: &str| first.get(name).unwrap_or_default().trim();
-    let (polygons, circles) = shapes(infos)?;
+    // Where it was does not matter once it is over: nothing may hold up the end of a warning.
+    let is_end = root.get("msgType").is_some_and(|kind| kind.trim() == "Cancel");
+    let (polygons, circles) = if is_end { Shapes::default() } else { shapes(infos)? };
     let outline = (!polygons.is_empty() || !circles.is_empty()).then(|| Outline {
         description: both(&|info| info.all("area").find_map(|area| area.get("areaDesc").map(str::to_owned)), 200),
         polygons: polygons.clone(),

@@ -66,6 +66,22 @@ fn a_good_document_says_what_a_draft_may_say() {
 }
 
 #[test]
+fn no_shape_and_no_length_holds_up_the_end_of_a_warning() {
+    let shape =
+        |number| format!("<polygon>16.45,107.5{number} 16.47,107.55 16.47,107.56 16.45,107.5{number}</polygon>");
+    let areas: String = (10..40).map(shape).collect();
+    let all: Vec<String> =
+        (0..30).map(|number| format!("dubao@kttv.example,K-{number},2025-10-27T07:00:00+07:00")).collect();
+    let references = format!("<scope>Public</scope><references>{}</references>", all.join(" "));
+    let geocode = "<geocode><valueName>VN-WARD-2025</valueName><value>19774</value></geocode>";
+    let changes = [(">Alert<", ">Cancel<"), ("<scope>Public</scope>", references.as_str()), (geocode, areas.as_str())];
+    assert!(understand(&document(&changes[1..]), &hue()).is_err(), "a warning must say where");
+    let ended = understand(&document(&changes), &hue()).expect("understood");
+    assert_eq!((ended.kind, ended.references.len(), ended.content.outline), (Kind::Cancel, 20, None));
+    assert_eq!(ended.references[19].1, "K-29", "the newest");
+}
+
+#[test]
 fn our_own_documents_are_understood() {
     let city = hue();
     let (content, sent) = (

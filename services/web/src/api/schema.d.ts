@@ -317,6 +317,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/identity/v1/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export what identity holds on me
+         * @description One JSON document: profile, citizen number, devices, sessions, passkeys, consents, roles, and what the audit says of the citizen.
+         *     Soon after signing in only.
+         */
+        get: operations["show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/identity/v1/me/passkeys": {
         parameters: {
             query?: never;
@@ -368,7 +389,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove a passkey */
+        /**
+         * Remove a passkey
+         * @description Soon after signing in.
+         */
         delete: operations["remove"];
         options?: never;
         head?: never;
@@ -1078,14 +1102,15 @@ export interface paths {
         };
         /**
          * Sign out
-         * @description A page for people in a browser. With `id_token_hint` the citizen whom it names is signed out of the browser, and of what
-         *     clients got there without `offline_access`; without it they are asked first.
+         * @description A page for people in a browser. With an `id_token_hint` that was made in this browser the citizen is signed out of it, and of
+         *     what clients got there without `offline_access`; without one they are asked first.
          */
         get: operations["by_query"];
         put?: never;
         /**
          * Sign out, by a form
-         * @description The same with the parameters in the body; also what the page's own form sends.
+         * @description The same with the parameters in the body: the browser is sent on to the same request by `GET`, with which its cookie comes.
+         *     Also what the page's own form sends.
          */
         post: operations["by_form"];
         delete?: never;
@@ -2409,6 +2434,11 @@ export interface components {
              * @description The officer who released it.
              */
             released_by?: string | null;
+            /**
+             * Format: int32
+             * @description Counts what the draft has said; its release names it.
+             */
+            revision: number;
             /** @description How it stands now. */
             state: components["schemas"]["AlertState"];
             /**
@@ -3495,6 +3525,11 @@ export interface components {
          * @enum {string}
          */
         MessageLane: "emergency" | "security" | "payment" | "service" | "news";
+        /**
+         * @description A time of the day, to the minute.
+         * @example 22:00
+         */
+        Minute: string;
         /** @description The tally of one minute. */
         MinuteTally: components["schemas"]["Tally"] & {
             /**
@@ -3975,6 +4010,11 @@ export interface components {
                  * @description The officer who released it.
                  */
                 released_by?: string | null;
+                /**
+                 * Format: int32
+                 * @description Counts what the draft has said; its release names it.
+                 */
+                revision: number;
                 /** @description How it stands now. */
                 state: components["schemas"]["AlertState"];
                 /**
@@ -4639,9 +4679,11 @@ export interface components {
         };
         /** @description What a citizen chose. */
         PreferencesBody: {
+            digest_at?: components["schemas"]["Minute"] | null;
             /** @description Which channels of which lanes are on. */
             lanes: components["schemas"]["LanesBody"];
             language?: components["schemas"]["LanguageBody"] | null;
+            quiet_hours?: components["schemas"]["QuietHours"] | null;
         };
         /**
          * @description How strong a proof is, from weak to strong; the rules of those who ask for one name these.
@@ -4697,6 +4739,13 @@ export interface components {
             svg: string;
             /** @description Path of the text. */
             txt: string;
+        };
+        /** @description The hours in which nothing makes noise that can wait; over midnight where they end earlier than they begin. */
+        QuietHours: {
+            /** @description Local time of the city. */
+            from: components["schemas"]["Minute"];
+            /** @description Local time of the city; not the same as `from`. */
+            to: components["schemas"]["Minute"];
         };
         /**
          * @description How satisfied the reporter is.
@@ -4876,6 +4925,14 @@ export interface components {
              * @description Its place in the journal.
              */
             sequence: number;
+        };
+        /** @description What an officer releases. */
+        ReleaseBody: {
+            /**
+             * Format: int32
+             * @description The draft's `revision` that the officer read: nobody releases words that they have not seen.
+             */
+            revision: number;
         };
         /** @description Why it shall be looked at again. */
         ReopeningBody: {
@@ -6561,6 +6618,44 @@ export interface operations {
             };
         };
     };
+    show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The document */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `session-not-fresh`: sign in again */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     list: {
         parameters: {
             query?: never;
@@ -6749,6 +6844,15 @@ export interface operations {
             };
             /** @description `unauthenticated` */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description `session-not-fresh` */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7356,7 +7460,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `passkey-refused`, `pin-wrong`, `pin-cooling` (with `cooling_until`), `device-signature-wrong`, `device-signature-stale` (with `now`) */
+            /** @description `passkey-refused`, `pin-wrong`, `pin-cooling` and `key-cooling` (with `cooling_until`), `device-signature-wrong`, `device-signature-stale` (with `now`) */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7992,7 +8096,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `alert-not-in-force`: what it would replace is not in force. */
+            /** @description `alert-not-in-force`: what it would replace is not in force; `alert-status-differs`: one is an exercise, the other is meant. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8094,7 +8198,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `alert-already-adopted`, `alert-not-drafted`. */
+            /** @description `alert-already-adopted`: by another officer, or by this one, who would amend it again; `alert-needs-no-adoption`: it is the end of a warning; `alert-not-drafted`. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8222,7 +8326,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseBody"];
+            };
+        };
         responses: {
             /** @description It is released. */
             200: {
@@ -8232,6 +8340,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["AlertBody"];
                 };
+            };
+            /** @description `malformed-json`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `forbidden`: the role is missing. */
             403: {
@@ -8247,8 +8362,15 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `alert-same-officer`; `alert-not-drafted`: released by somebody else, withdrawn, ended or expired; `alert-not-in-force`: what it replaces has ended meanwhile. */
+            /** @description `alert-changed`: the draft says something else by now; `alert-not-adopted`; `alert-same-officer`; `alert-not-drafted`: released by somebody else, withdrawn, ended or expired; `alert-not-in-force`: what it replaces was replaced or ended meanwhile; `alert-status-differs`. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid-body`. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8707,7 +8829,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description A page that asks, or says that it was done */
+            /** @description A page that says that it was done */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8716,14 +8838,14 @@ export interface operations {
                     "text/html": unknown;
                 };
             };
-            /** @description Back to the client */
+            /** @description To the same request by `GET`; back to the client */
             303: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description A page: the client or its URI is not known; `invalid_request` */
+            /** @description A page: the form is not of this browser, or too old; `invalid_request` */
             400: {
                 headers: {
                     [name: string]: unknown;

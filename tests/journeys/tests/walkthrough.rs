@@ -69,7 +69,7 @@ async fn centre_agrees(city: &City) -> Result<()> {
         (
             "ends of warnings",
             "SELECT alert_id || ' ' || how, 1::bigint FROM ioc.warning JOIN ioc.warning_end USING (alert_id)",
-            "SELECT id || ' ' || state, 1::bigint FROM notifications.alert WHERE kind <> 'cancel'",
+            "SELECT id || ' ' || state, 1::bigint FROM notifications.alert WHERE kind <> 'cancel' AND state <> 'withdrawn'",
         ),
         (
             "recipients of warnings",

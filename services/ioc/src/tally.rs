@@ -22,7 +22,9 @@ pub(crate) const JOURNAL: &str = "journal";
 /// A journal entry of a type that this version does not know; it makes the books differ instead of vanishing.
 const UNKNOWN: &str = "unknown";
 /// Kinds of movement that a refusal may name; any other is counted as `other`.
-const MOVEMENTS: [&str; 6] = ["payment", "top-up", "transfer", "withdrawal", "refund", "bill"];
+const MOVEMENTS: [&str; 7] = ["payment", "top-up", "transfer", "withdrawal", "refund", "bill", "fee"];
+/// What events say of a fee of a public service.
+const FEE: &str = "fee";
 const LANES: [&str; 5] = ["emergency", "security", "payment", "service", "news"];
 const CHANNELS: [&str; 4] = ["in-app", "push", "sms", "email"];
 const OUTCOMES: [&str; 3] = ["delivered", "failed", "suppressed"];
@@ -182,10 +184,11 @@ fn count(event: &Event, currency: &str) -> Result<Option<Counted>, TallyError> {
         Counted::new("top-up", "completed").money(minor_units(event.amount, currency)?)
     } else if is(BillPaid::full_name()) {
         let event = BillPaid::decode(event.data.clone())?;
-        Counted::new("bill", "completed").money(minor_units(event.amount, currency)?)
+        // As the books have it, so that both agree on fees from before they had a kind.
+        Counted::new(bill_or_fee(&event.booked_as), "completed").money(minor_units(event.amount, currency)?)
     } else if is(BillPaymentFailed::full_name()) {
         let event = BillPaymentFailed::decode(event.data.clone())?;
-        Counted::new("bill", "failed").money(minor_units(event.amount, currency)?)
+        Counted::new(bill_or_fee(&event.kind), "failed").money(minor_units(event.amount, currency)?)
     } else if is(RefundCompleted::full_name()) {
         let event = RefundCompleted::decode(event.data.clone())?;
         Counted::new("refund", "completed").money(minor_units(event.amount, currency)?)
@@ -213,6 +216,11 @@ fn count(event: &Event, currency: &str) -> Result<Option<Counted>, TallyError> {
         return Ok(None);
     };
     Ok(Some(counted))
+}
+
+/// The kind of movement that the payment of a bill is.
+fn bill_or_fee(word: &str) -> &'static str {
+    if word == FEE { FEE } else { "bill" }
 }
 
 /// The word itself if it is one of the known ones, else [`OTHER`]: what other services say stays a bounded set.
@@ -277,6 +285,32 @@ mod tests {
         assert_eq!(batch.entries.len(), 3);
         assert_eq!(batch.payments[1].merchant, "Bún bò");
         assert_eq!(batch.positions.values().max(), Some(&3));
+    }
+
+    #[test]
+    fn fees_are_no_bills_and_count_as_the_books_have_them() {
+        let amount = || Some(Money { minor_units: 120_000, currency: "VND".to_owned() });
+        let paid = |booked_as: &str| BillPaid {
+            kind: "fee".to_owned(),
+            booked_as: booked_as.to_owned(),
+            amount: amount(),
+            ..BillPaid::default()
+        };
+        let failed =
+            |kind: &str| BillPaymentFailed { kind: kind.to_owned(), amount: amount(), ..BillPaymentFailed::default() };
+        let time = "2025-11-22T17:00:00Z";
+        let mut batch = Batch::default();
+        for (position, booked_as) in [(1, "fee"), (2, "bill"), (3, "")] {
+            batch.add(JOURNAL, &hue(), &event(position, time, &paid(booked_as))).expect("counted");
+        }
+        let booked: Vec<&str> = batch.entries.iter().map(|entry| entry.kind.as_str()).collect();
+        assert_eq!(booked, ["fee", "bill", "bill"], "also those of fees from before they had a kind");
+        for (position, kind) in [(1, "fee"), (2, "water")] {
+            batch.add("wallet", &hue(), &event(position, time, &failed(kind))).expect("counted");
+        }
+        let counts: Vec<_> = batch.days.iter().map(|((_, label), sum)| (label.clone(), sum.count)).collect();
+        let [bill, fee] = ["bill", "fee"].map(|kind| [label(kind, "completed"), label(kind, "failed")]);
+        assert_eq!(counts, [(bill[0].clone(), 2), (bill[1].clone(), 1), (fee[0].clone(), 1), (fee[1].clone(), 1)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::allowance::Expense;
-use crate::city::{Kind, Proof};
+use crate::city::{BillerKind, Kind, Proof};
 use crate::limit;
 use crate::merchant::MerchantId;
 
@@ -36,9 +36,12 @@ pub(crate) const REFUND: TransferKind = TransferKind::new(3, "refund");
 /// A citizen pays a bill of a utility.
 pub(crate) const BILL: TransferKind = TransferKind::new(4, "bill").spending(limit::ESSENTIAL);
 
+/// A citizen pays the fee of a public service. Essential as a bill is: the rules name the public-service portal in that class.
+pub(crate) const FEE: TransferKind = TransferKind::new(5, "fee").spending(limit::ESSENTIAL);
+
 /// Every kind of transfer that the wallet makes, with its name in HTTP, gRPC and events.
-const KIND_NAMES: [(TransferKind, &str); 4] =
-    [(TOP_UP, "top-up"), (PAYMENT, "payment"), (REFUND, "refund"), (BILL, "bill")];
+const KIND_NAMES: [(TransferKind, &str); 5] =
+    [(TOP_UP, "top-up"), (PAYMENT, "payment"), (REFUND, "refund"), (BILL, "bill"), (FEE, "fee")];
 
 /// The name of a kind in HTTP, gRPC and events.
 pub(crate) fn kind_name(code: i16) -> Option<&'static str> {
@@ -65,7 +68,15 @@ pub(crate) fn biller(biller_code: &str) -> AccountSpec {
     spec("biller", derive("biller", biller_code.as_bytes()), BILLER)
 }
 
-/// A bill as the rules see it: essential.
+/// As what the payment of a bill is booked. Fees that were paid before they had a kind of their own are booked as bills, and stay so.
+pub(crate) fn kind_of_bill(kind: BillerKind) -> TransferKind {
+    match kind {
+        BillerKind::Electricity | BillerKind::Water => BILL,
+        BillerKind::Fee => FEE,
+    }
+}
+
+/// A bill or a fee as the rules see it: essential.
 pub(crate) fn bill_expense(amount: Money, proved: Option<Proof>) -> Expense {
     Expense { kind: Kind::Goods, class: limit::ESSENTIAL, amount, proved }
 }

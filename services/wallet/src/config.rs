@@ -24,6 +24,8 @@ pub struct Config {
     pub billers: BTreeMap<String, PartnerConfig>,
     /// Where agencies hear that a fee was paid, by their code in the city's list; one without an entry is told nothing.
     pub agencies: BTreeMap<String, AgencyConfig>,
+    /// Longest wait for an agency to take what it is told, in milliseconds.
+    pub agency_timeout_ms: u64,
     /// Longest wait for a biller's answer, in milliseconds.
     pub biller_timeout_ms: u64,
     /// How often each linked customer's bills are fetched, in seconds.
@@ -82,6 +84,7 @@ impl Default for Config {
             bank_timeout_ms: 10_000,
             billers: BTreeMap::new(),
             agencies: BTreeMap::new(),
+            agency_timeout_ms: 10_000,
             biller_timeout_ms: 10_000,
             bill_refresh_s: 6 * 3600,
             first_status_query_ms: 10_000,

@@ -14,7 +14,7 @@ use proto::wallet::v1::{BillPaid, PaymentCompleted, RefundCompleted, TopUpComple
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::account::{BILL, PAYMENT, REFUND, TOP_UP, event_of_transfer};
+use crate::account::{BILL, FEE, PAYMENT, REFUND, TOP_UP, event_of_transfer, kind_name};
 use crate::bill_payment;
 use crate::event::money;
 use crate::payment::{self, Payment};
@@ -58,7 +58,9 @@ impl Source for Journal {
         let refunded = payment::sql::find_all(&mut connection, &refunded).await?;
         payments.extend(refunded.into_iter().map(|payment| (payment.id.uuid(), payment)));
         let refunds: HashMap<Uuid, Refund> = refunds.into_iter().map(|refund| (refund.id.uuid(), refund)).collect();
-        let bills = bill_payment::sql::told_of(&mut connection, &ids(&rows, BILL.code)).await?;
+        let bills =
+            bill_payment::sql::told_of(&mut connection, &[ids(&rows, BILL.code), ids(&rows, FEE.code)].concat())
+                .await?;
         let told = Told { payments, refunds, banks, bills };
         rows.iter().map(|row| entry(row, &told).map_err(SourceError::from)).collect()
     }
@@ -117,7 +119,7 @@ fn entry(row: &JournalRow, told: &Told) -> Result<Entry, Unexplained> {
         let refund = told.refunds.get(&id).ok_or_else(unexplained)?;
         let payment = told.payments.get(&refund.payment_id.uuid()).ok_or_else(unexplained)?;
         Ok(of(row, payment.payer_user_id, &refund_completed(row, payment, refund)))
-    } else if row.kind == BILL.code {
+    } else if row.kind == BILL.code || row.kind == FEE.code {
         let bill = told.bills.get(&id).ok_or_else(unexplained)?;
         Ok(of(row, row.debit.owner, &bill_paid(row, bill)))
     } else {
@@ -137,6 +139,7 @@ fn bill_paid(row: &JournalRow, bill: &bill_payment::sql::Told) -> BillPaid {
         amount: Some(money(row.amount)),
         balance: Some(money(row.debit.balance)),
         biller_reference: bill.biller_reference.clone().unwrap_or_default(),
+        booked_as: kind_name(row.kind).unwrap_or_default().to_owned(),
     }
 }
 
@@ -187,5 +190,59 @@ fn of<M: Message + Name>(row: &JournalRow, subject: Uuid, message: &M) -> Entry 
         time: row.posted_at,
         traceparent: None,
         data: message.encode_to_vec().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use ledger::journal::{JournalRow, Party};
+    use ledger::money::Money;
+    use ledger::{AccountId, TransferId, TransferKind};
+    use uuid::Uuid;
+
+    use super::bill_paid;
+    use crate::account::{BILL, CURRENCY, FEE};
+    use crate::bill::BillId;
+    use crate::bill_payment::sql::Told;
+    use crate::city::BillerKind;
+
+    fn booked_as(kind: TransferKind) -> JournalRow {
+        let party = || Party {
+            account: AccountId::generate(),
+            owner: Uuid::now_v7(),
+            kind_name: String::new(),
+            balance: Money::zero(CURRENCY),
+        };
+        JournalRow {
+            shard: 1,
+            sequence: 1,
+            block: 1,
+            posted_at: Utc::now(),
+            transfer: TransferId::from(Uuid::now_v7()),
+            debit: party(),
+            credit: party(),
+            amount: Money::from_minor(120_000, CURRENCY),
+            kind: kind.code,
+            kind_name: kind.name.to_owned(),
+            reference: Uuid::now_v7(),
+        }
+    }
+
+    #[test]
+    fn a_paid_fee_says_as_what_it_is_booked() {
+        let fee = Told {
+            bill_id: BillId::from(Uuid::now_v7()),
+            biller_code: "agency:PVHCC".to_owned(),
+            kind: BillerKind::Fee,
+            period: "1.000005".to_owned(),
+            biller_reference: None,
+        };
+        let said = [FEE, BILL].map(|kind| {
+            let event = bill_paid(&booked_as(kind), &fee);
+            (event.kind, event.booked_as)
+        });
+        let pair = |booked_as: &str| ("fee".to_owned(), booked_as.to_owned());
+        assert_eq!(said, [pair("fee"), pair("bill")], "also that of a fee from before they had a kind");
     }
 }

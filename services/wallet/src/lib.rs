@@ -264,7 +264,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         place,
         banks: connect::banks(&config, &context, &directory.banks)?,
         billers: connect::billers(&config, &context, &directory.billers)?,
-        agency_endpoints: fee::AgencyEndpoint::all(&config.agencies)?,
+        agency_endpoints: fee::AgencyEndpoint::all(&config)?,
         identity,
         biller_reads: Semaphore::new(MAX_BILLER_READS),
         lookups: bill::Lookups::new(),

@@ -18,9 +18,10 @@ use proto::wallet::v1::PaymentRejected;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::account::{BILL, CURRENCY, PAYMENT, REFUND, kind_name};
+use crate::account::{CURRENCY, PAYMENT, REFUND, kind_name, kind_of_bill};
 use crate::bill_payment::sql::Failed;
 use crate::bill_payment::{self, BillPaymentId};
+use crate::city::BillerKind;
 use crate::error::Error;
 use crate::merchant::Payee;
 use crate::metrics::WalletMetrics;
@@ -41,7 +42,7 @@ pub(crate) enum Rider {
     /// The payment of a bill whose money is set aside; how it ends when it can't be.
     BillHeld { failing: Failed, proven: Option<Proven> },
     /// The payment of a bill whose money is posted.
-    BillPaid { payment: BillPaymentId, biller_reference: Option<String> },
+    BillPaid { payment: BillPaymentId, kind: BillerKind, biller_reference: Option<String> },
     /// The payment of a bill whose money is given back.
     BillReturned { failed: Failed },
     /// What the refund gives back.
@@ -105,7 +106,7 @@ impl Rows {
                 self.prove(*proven, failing.user_id, bill_payment::KIND, failing.id.uuid());
             }
             (Rider::BillReturned { failed }, []) => self.failed.push(failed.clone()),
-            (Rider::BillPaid { payment, biller_reference }, [posted]) => {
+            (Rider::BillPaid { payment, biller_reference, .. }, [posted]) => {
                 self.paid.add(payment.uuid(), posted, biller_reference);
             }
             (Rider::TopUp { id, bank_reference }, [posted]) => self.top_ups.add(id.uuid(), posted, bank_reference),
@@ -220,13 +221,13 @@ impl Riders<Rider> for WalletRiders {
                 Rider::Payment { .. } => self.metrics.payment(PAYMENT, "completed"),
                 Rider::Refund { .. } => self.metrics.payment(REFUND, "completed"),
                 Rider::BillHeld { .. } => self.metrics.bill_payment(bill_payment::State::Held),
-                Rider::BillPaid { .. } => {
+                Rider::BillPaid { kind, .. } => {
                     self.metrics.bill_payment(bill_payment::State::Paid);
-                    self.metrics.payment(BILL, "completed");
+                    self.metrics.payment(kind_of_bill(*kind), "completed");
                 }
-                Rider::BillReturned { .. } => {
+                Rider::BillReturned { failed } => {
                     self.metrics.bill_payment(bill_payment::State::Failed);
-                    self.metrics.payment(BILL, "returned");
+                    self.metrics.payment(kind_of_bill(failed.kind), "returned");
                 }
             }
         }
@@ -236,9 +237,9 @@ impl Riders<Rider> for WalletRiders {
                 Rider::TopUp { .. } | Rider::BillPaid { .. } | Rider::BillReturned { .. } => {}
                 Rider::Payment { .. } => self.metrics.payment(PAYMENT, code),
                 Rider::Refund { .. } => self.metrics.payment(REFUND, code),
-                Rider::BillHeld { .. } => {
+                Rider::BillHeld { failing, .. } => {
                     self.metrics.bill_payment(bill_payment::State::Failed);
-                    self.metrics.payment(BILL, code);
+                    self.metrics.payment(kind_of_bill(failing.kind), code);
                 }
             }
         }

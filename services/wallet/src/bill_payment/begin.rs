@@ -111,6 +111,16 @@ async fn payable_now(
     Ok(payable)
 }
 
+/// Counts a refusal that came before anybody looked at the bill.
+async fn count_refused(wallet: &Wallet, (user, bill): (Uuid, BillId), outcome: &str) -> Result<(), Error> {
+    let wanted = bill::sql::Wanted { id: Some(bill), ..Default::default() };
+    let seen = bill::sql::list(&mut *wallet.pool.acquire().await?, user, wanted, 1).await?;
+    if let Some(bill) = seen.first() {
+        wallet.metrics.payment(account::kind_of_bill(bill.kind), outcome);
+    }
+    Ok(())
+}
+
 async fn begin(
     wallet: &Wallet,
     request: Asked<'_>,
@@ -121,7 +131,7 @@ async fn begin(
     let expense = account::bill_expense(amount, proven.map(|proven| proven.level));
     if let Err(refusal) = allowance::prepare(wallet, request.asker, expense).await {
         if let Error::Amount(_) = refusal {
-            wallet.metrics.payment(account::BILL, refusal.name());
+            count_refused(wallet, (user, bill), refusal.name()).await?;
         }
         return Err(refusal);
     }

@@ -105,7 +105,7 @@ pub(super) async fn confirm(wallet: &Wallet, payment: &BillPayment) -> Result<Ke
 pub(super) async fn post(wallet: &Wallet, payment: &BillPayment, reference: Option<String>) -> Result<(), Error> {
     let posting = HoldPosting { hold: hold_id(payment), amount: None };
     let mut request = request(payment, POST, Action::Post(posting)).forget_refusal();
-    request.rider = Some(Rider::BillPaid { payment: payment.id, biller_reference: reference });
+    request.rider = Some(Rider::BillPaid { payment: payment.id, kind: payment.kind, biller_reference: reference });
     granted(wallet, payment, request).await
 }
 
@@ -133,7 +133,7 @@ fn hold_request(payment: &BillPayment) -> ledger::Request<Rider> {
         debit: citizen.id,
         credit: biller.id,
         amount: amount(payment),
-        kind: account::BILL,
+        kind: account::kind_of_bill(payment.kind),
         reference: payment.id.uuid(),
         expires_at: Some(payment.requested_at + HOLD_FOR),
     };

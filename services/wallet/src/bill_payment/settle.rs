@@ -89,7 +89,7 @@ pub(super) async fn wait_for_proof(wallet: &Wallet, payment: &BillPayment) -> Re
     };
     if sql::transition(&mut *wallet.pool.acquire().await?, &change).await? {
         wallet.metrics.bill_payment(State::Failed);
-        wallet.metrics.payment(account::BILL, reason);
+        wallet.metrics.payment(account::kind_of_bill(payment.kind), reason);
     }
     Ok(())
 }
@@ -114,6 +114,6 @@ pub(super) async fn fail(wallet: &Wallet, payment: &BillPayment, reason: &'stati
     outbox::append(&mut tx, SCHEMA, now, &[event]).await?;
     tx.commit().await?;
     wallet.metrics.bill_payment(State::Failed);
-    wallet.metrics.payment(account::BILL, reason);
+    wallet.metrics.payment(account::kind_of_bill(payment.kind), reason);
     Ok(())
 }

@@ -24,7 +24,7 @@ use url::Url;
 use super::{agency_of, sql};
 use crate::account::CURRENCY;
 use crate::bill_payment::BillPayment;
-use crate::config::AgencyConfig;
+use crate::config::{AgencyConfig, Config};
 use crate::{BuildError, SCHEMA, Wallet};
 
 /// The kind of the job; its key is the payment's id.
@@ -33,8 +33,6 @@ pub(crate) const JOB: &str = "fee-paid";
 const SECRET_PREFIX: &str = "whsec_";
 /// The least bytes of a secret.
 const MIN_SECRET_BYTES: usize = 24;
-/// The longest wait for an agency's answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where an agency hears of paid fees.
 pub(crate) struct AgencyEndpoint {
@@ -45,8 +43,11 @@ pub(crate) struct AgencyEndpoint {
 
 impl AgencyEndpoint {
     /// Every configured endpoint, by agency.
-    pub(crate) fn all(agencies: &BTreeMap<String, AgencyConfig>) -> Result<BTreeMap<String, Self>, BuildError> {
-        let http = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
+    pub(crate) fn all(config: &Config) -> Result<BTreeMap<String, Self>, BuildError> {
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_millis(config.agency_timeout_ms))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
         let endpoint = |(code, config): (&String, &AgencyConfig)| {
             let secret = decoded(&config.secret).ok_or_else(|| {
                 BuildError::Config(format!(
@@ -55,7 +56,7 @@ impl AgencyEndpoint {
             })?;
             Ok((code.clone(), Self { url: config.event_url.clone(), secret, http: http.clone() }))
         };
-        agencies.iter().map(endpoint).collect()
+        config.agencies.iter().map(endpoint).collect()
     }
 
     async fn send(&self, id: &str, body: String, now: DateTime<Utc>) -> Result<StatusCode, reqwest::Error> {

@@ -68,7 +68,7 @@ struct TierView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TransactionView {
     id: Uuid,
-    /// `top-up`, `payment`, `bill`, …
+    /// `top-up`, `payment`, `bill`, `fee` (of a public service), …
     kind: &'static str,
     /// `in` or `out`.
     direction: &'static str,

@@ -1,5 +1,6 @@
 //! The wallet from outside: over HTTP, on a private PostgreSQL, against a real sandbox bank and biller. One program, so that it links once.
 
+mod agency;
 mod bad_input;
 mod bill;
 mod bill_faults;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::stage::{Replica, Stage, dong};
 
-async fn totals(
+pub(crate) async fn totals(
     wallet: &Replica,
     caller: &'static str,
     position: i64,

@@ -8,6 +8,7 @@ mod biller;
 mod callback;
 mod checkpoint;
 mod fee;
+mod fee_faults;
 mod journey;
 mod limit;
 mod merchant;

@@ -1,30 +1,20 @@
 //! Everything that a key of the configuration protects: keyed digests, sealing, and the tags of refresh tokens.
 //!
-//! Each configured secret is stretched by HKDF-SHA256 into one key per use, so that no key serves two purposes.
-//! Sealed bytes are `1 ‖ key id (4) ‖ nonce (12) ‖ AES-256-GCM ciphertext and tag`, bound to their table, column and row.
+//! Each configured secret is stretched into one key per use, so that no key serves two purposes; sealed values are bound to their
+//! table, column and row (`platform::seal`).
 //! Invariant: nothing in here is ever logged or shown; errors say only that something could not be opened.
 
 use std::net::IpAddr;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use aws_lc_rs::{hkdf, hmac, rand};
+use aws_lc_rs::hmac;
 use platform::config::Secret;
+use platform::seal::{self, Ring, mac};
 use uuid::Uuid;
 
+use crate::SCHEMA;
 use crate::config::Keys;
 
-/// A configured secret must have at least this many bytes.
-pub(crate) const MIN_SECRET_BYTES: usize = 32;
-/// Keyed digests have this many bytes (SHA-256).
-pub(crate) const DIGEST_BYTES: usize = 32;
-const KEY_BYTES: usize = 32;
-const NONCE_BYTES: usize = 12;
-const KEY_ID_BYTES: usize = 4;
-const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
-
-/// A keyed digest.
-pub(crate) type Digest = [u8; DIGEST_BYTES];
+pub(crate) use platform::seal::{DIGEST_BYTES, Digest, MIN_SECRET_BYTES, Place, Sealer, Unsealable, random, same};
 
 /// Why the keys can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,29 +30,6 @@ pub enum KeyError {
     Shared(&'static str, &'static str),
 }
 
-/// A sealed value that this configuration's keys don't open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a sealed value does not open under the configured keys")]
-pub(crate) struct Unsealable;
-
-/// Where a sealed value lives; the same bytes don't open anywhere else.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    column: &'static str,
-    row: Uuid,
-}
-
-impl Place {
-    /// `column` is `table.column`.
-    pub(crate) fn new(column: &'static str, row: impl Into<Uuid>) -> Self {
-        Self { column, row: row.into() }
-    }
-
-    fn bytes(self) -> Vec<u8> {
-        [self.column.as_bytes(), self.row.as_bytes()].concat()
-    }
-}
-
 /// The service's keys.
 pub(crate) struct Vault {
     code: hmac::Key,
@@ -72,12 +39,12 @@ pub(crate) struct Vault {
     number: hmac::Key,
     outside: hmac::Key,
     request: hmac::Key,
-    /// The first tags; all verify. In the order of `sealers`.
+    /// The first tags; all verify. In the order of `ring`.
     refresh: Vec<hmac::Key>,
     pin: hmac::Key,
     subject: hmac::Key,
     /// The first seals; all open.
-    sealers: Vec<Sealer>,
+    ring: Ring,
 }
 
 impl Vault {
@@ -110,7 +77,7 @@ impl Vault {
             refresh: encryption().map(|secret| mac_key(secret, "identity refresh token")).collect(),
             pin: mac_key(&keys.pin_pepper, "identity pin pepper"),
             subject: mac_key(&keys.phone_hmac, "identity pairwise subject"),
-            sealers: encryption().map(Sealer::from_secret).collect(),
+            ring: Ring::new(SCHEMA.name(), encryption()),
         })
     }
 
@@ -179,86 +146,23 @@ impl Vault {
 
     /// Seals under the configuration's newest key.
     pub(crate) fn seal(&self, place: Place, plain: &[u8]) -> Vec<u8> {
-        self.sealers[0].seal(place, plain)
+        self.ring.seal(place, plain)
     }
 
     /// Opens what [`Vault::seal`] made, also under an older key.
     pub(crate) fn open(&self, place: Place, sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
-        let id = sealed.get(1..=KEY_ID_BYTES).ok_or(Unsealable)?;
-        let sealer = self.sealers.iter().find(|sealer| sealer.id == id).ok_or(Unsealable)?;
-        sealer.open(place, sealed)
+        self.ring.open(place, sealed)
     }
 
     /// A new key for one person's attributes, and the form in which it is stored at `place`.
     pub(crate) fn new_personal_key(&self, place: Place) -> (Sealer, Vec<u8>) {
-        let key: [u8; KEY_BYTES] = random();
-        (Sealer::personal(&key), self.seal(place, &key))
+        self.ring.new_personal_key(place)
     }
 
     /// Opens a person's key.
     pub(crate) fn personal_key(&self, place: Place, sealed: &[u8]) -> Result<Sealer, Unsealable> {
-        let key = self.open(place, sealed)?;
-        let key: [u8; KEY_BYTES] = key.try_into().map_err(|_| Unsealable)?;
-        Ok(Sealer::personal(&key))
+        self.ring.personal_key(place, sealed)
     }
-}
-
-/// One AES-256-GCM key.
-pub(crate) struct Sealer {
-    id: [u8; KEY_ID_BYTES],
-    key: RandomizedNonceKey,
-}
-
-impl Sealer {
-    fn from_secret(secret: &Secret) -> Self {
-        let id: [u8; KEY_BYTES] = stretch(secret, "identity sealing key id");
-        let mut short = [0; KEY_ID_BYTES];
-        short.copy_from_slice(&id[..KEY_ID_BYTES]);
-        Self { id: short, key: gcm(&stretch(secret, "identity sealing")) }
-    }
-
-    fn personal(key: &[u8; KEY_BYTES]) -> Self {
-        Self { id: [0; KEY_ID_BYTES], key: gcm(key) }
-    }
-
-    /// Encrypts and authenticates `plain` for `place`.
-    pub(crate) fn seal(&self, place: Place, plain: &[u8]) -> Vec<u8> {
-        let mut text = plain.to_vec();
-        let nonce = self
-            .key
-            .seal_in_place_append_tag(Aad::from(place.bytes()), &mut text)
-            .expect("AES-GCM seals a value of this size");
-        let mut sealed = Vec::with_capacity(HEADER_BYTES + text.len());
-        sealed.push(FORMAT);
-        sealed.extend_from_slice(&self.id);
-        sealed.extend_from_slice(nonce.as_ref());
-        sealed.append(&mut text);
-        sealed
-    }
-
-    /// Opens what [`Sealer::seal`] made for the same place.
-    pub(crate) fn open(&self, place: Place, sealed: &[u8]) -> Result<Vec<u8>, Unsealable> {
-        if sealed.len() < HEADER_BYTES || sealed[0] != FORMAT || sealed[1..=KEY_ID_BYTES] != self.id {
-            return Err(Unsealable);
-        }
-        let nonce =
-            Nonce::try_assume_unique_for_key(&sealed[1 + KEY_ID_BYTES..HEADER_BYTES]).map_err(|_| Unsealable)?;
-        let mut text = sealed[HEADER_BYTES..].to_vec();
-        let plain = self.key.open_in_place(nonce, Aad::from(place.bytes()), &mut text).map_err(|_| Unsealable)?;
-        Ok(plain.to_vec())
-    }
-
-    /// [`Sealer::open`] for UTF-8 text.
-    pub(crate) fn open_text(&self, place: Place, sealed: &[u8]) -> Result<String, Unsealable> {
-        String::from_utf8(self.open(place, sealed)?).map_err(|_| Unsealable)
-    }
-}
-
-/// Random bytes of the system's generator.
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).expect("the system has random bytes");
-    bytes
 }
 
 fn check(name: &'static str, secret: &Secret) -> Result<(), KeyError> {
@@ -269,39 +173,8 @@ fn check(name: &'static str, secret: &Secret) -> Result<(), KeyError> {
     }
 }
 
-fn stretch(secret: &Secret, label: &str) -> [u8; KEY_BYTES] {
-    let mut key = [0; KEY_BYTES];
-    hkdf::Salt::new(hkdf::HKDF_SHA256, b"trangtien identity v1")
-        .extract(secret.expose().as_bytes())
-        .expand(&[label.as_bytes()], hkdf::HKDF_SHA256)
-        .and_then(|okm| okm.fill(&mut key))
-        .expect("HKDF-SHA256 gives 32 bytes");
-    key
-}
-
 fn mac_key(secret: &Secret, label: &str) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, &stretch(secret, label))
-}
-
-fn gcm(key: &[u8; KEY_BYTES]) -> RandomizedNonceKey {
-    RandomizedNonceKey::new(&AES_256_GCM, key).expect("an AES-256 key has 32 bytes")
-}
-
-/// HMAC-SHA256 over length-prefixed parts, so that no two lists of parts give the same input.
-fn mac(key: &hmac::Key, parts: &[&[u8]]) -> Digest {
-    let mut context = hmac::Context::with_key(key);
-    for part in parts {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    let mut digest = [0; DIGEST_BYTES];
-    digest.copy_from_slice(context.sign().as_ref());
-    digest
-}
-
-/// Compares digests in constant time.
-pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
-    aws_lc_rs::constant_time::verify_slices_are_equal(left, right).is_ok()
+    seal::mac_key(SCHEMA.name(), secret, label)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use platform::config::Secret;
+use platform::person::PersonConfig;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub lanes: LaneConfig,
     /// Those who may send CAP documents, by HTTP Basic: their names, secrets, and the senders for whom they speak.
     pub cap_partners: BTreeMap<String, CapPartner>,
+    /// What seals the keys of citizens.
+    pub persons: PersonConfig,
     /// Days that messages and the proof of their delivery stay.
     pub retention_days: RetentionDays,
 }

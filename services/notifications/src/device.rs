@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - A token belongs to one citizen, the one who registered it last; a citizen has at most [`MAX_DEVICES`].
+//! - Token and name are sealed under the citizen's key (`person`).
 //! - A device ends with the session that registered it last.
 //!
 //! Lock: an advisory one for each citizen, taken by [`register`] and by [`end_sessions`], so that a session that ends
@@ -10,10 +11,12 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use platform::person::{PersonError, PersonKeys};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::person::{self, NAME, TOKEN};
 
 /// Devices of one citizen at most.
 pub(crate) const MAX_DEVICES: i64 = 20;
@@ -82,6 +85,7 @@ pub(crate) struct EndedSession {
 /// [`Error::TooManyDevices`], [`Error::SessionEnded`].
 pub(crate) async fn register(
     connection: &mut PgConnection,
+    persons: &PersonKeys,
     owner: Owner,
     device: &NewDevice,
     now: DateTime<Utc>,
@@ -96,24 +100,26 @@ pub(crate) async fn register(
     if ended.fetch_one(&mut *connection).await? {
         return Err(Error::SessionEnded);
     }
-    // A device that changes hands is a new device: its new owner must not learn the old id.
-    let registered = sqlx::query_as!(
-        Device,
-        r#"INSERT INTO notifications.device (id, user_id, platform, token, name, created_at, session_id)
-           VALUES ($1, $2, 'fcm', $3, $4, $5, $6)
-           ON CONFLICT ON CONSTRAINT device_token_is_unique DO UPDATE
-               SET id = CASE WHEN device.user_id = excluded.user_id THEN device.id ELSE excluded.id END,
-                   created_at = CASE WHEN device.user_id = excluded.user_id THEN device.created_at ELSE excluded.created_at END,
-                   user_id = excluded.user_id, name = excluded.name, session_id = excluded.session_id
-           RETURNING id AS "id: DeviceId", name, created_at"#,
-        platform::id::new(),
+    let key = persons.for_sealing(&mut *connection, user, now).await?;
+    let registered = own_or_new(connection, persons, user, (device, now)).await?;
+    let row = registered.id;
+    // Whoever else registers the token at this moment waits here, and then takes it over.
+    sqlx::query!(
+        "INSERT INTO notifications.device
+             (id, user_id, platform, token_lookup, token_sealed, name_sealed, created_at, session_id)
+         VALUES ($1, $2, 'fcm', $3, $4, $5, $6, $7)
+         ON CONFLICT ON CONSTRAINT device_token_lookup_is_unique DO UPDATE
+             SET id = excluded.id, created_at = excluded.created_at, user_id = excluded.user_id, session_id = excluded.session_id,
+                 token_sealed = excluded.token_sealed, name_sealed = excluded.name_sealed",
+        row.uuid(),
         user,
-        device.token,
-        device.name,
-        now,
+        &persons.lookup(TOKEN, &device.token)[..],
+        key.seal(TOKEN, row, &device.token),
+        key.seal(NAME, row, &device.name),
+        registered.created_at,
         session
     )
-    .fetch_one(&mut *connection)
+    .execute(&mut *connection)
     .await?;
     let count =
         sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM notifications.device WHERE user_id = $1"#, user);
@@ -121,6 +127,33 @@ pub(crate) async fn register(
         return Err(Error::TooManyDevices(MAX_DEVICES));
     }
     Ok(registered)
+}
+
+/// The citizen's device that has the token, under its new name, else a new one.
+///
+/// A device that changes hands is a new device: its new owner must not learn the old id.
+async fn own_or_new(
+    connection: &mut PgConnection,
+    persons: &PersonKeys,
+    user: Uuid,
+    (device, now): (&NewDevice, DateTime<Utc>),
+) -> Result<Device, sqlx::Error> {
+    // Rows from before tokens were sealed, or from before the configured secret changed, are looked up like all others from now on.
+    let known = sqlx::query!(
+        "UPDATE notifications.device SET token = NULL, name = NULL, token_lookup = $3
+         WHERE platform = 'fcm' AND (token = $1 OR token_lookup = ANY ($2))
+         RETURNING id, user_id, created_at",
+        device.token,
+        &persons.lookups(TOKEN, &device.token),
+        &persons.lookup(TOKEN, &device.token)[..]
+    )
+    .fetch_optional(connection)
+    .await?;
+    let name = device.name.clone();
+    Ok(match known.filter(|known| known.user_id == user) {
+        Some(known) => Device { id: known.id.into(), name, created_at: known.created_at },
+        None => Device { id: DeviceId::generate(), name, created_at: now },
+    })
 }
 
 async fn lock(connection: &mut PgConnection, user: Uuid) -> Result<(), sqlx::Error> {
@@ -165,22 +198,31 @@ pub(crate) async fn forget_sessions(pool: &PgPool, now: DateTime<Utc>, batch: i6
 }
 
 /// A citizen's devices after an id, oldest first, at most `limit`.
+///
+/// # Errors
+/// When the database does not answer, or a name does not open.
 pub(crate) async fn list(
-    pool: &PgPool,
+    (pool, persons): (&PgPool, &PersonKeys),
     user: Uuid,
     after: Option<DeviceId>,
     limit: i64,
-) -> Result<Vec<Device>, sqlx::Error> {
-    sqlx::query_as!(
-        Device,
-        r#"SELECT id AS "id: DeviceId", name, created_at FROM notifications.device
+) -> Result<Vec<Device>, Error> {
+    let mut connection = pool.acquire().await?;
+    let rows = sqlx::query!(
+        r#"SELECT id, name, name_sealed, created_at FROM notifications.device
            WHERE user_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3"#,
         user,
         after.map(DeviceId::uuid),
         limit
     )
-    .fetch_all(pool)
-    .await
+    .fetch_all(&mut *connection)
+    .await?;
+    let key = persons.find(&mut connection, &[user]).await?.remove(&user);
+    let devices = rows.into_iter().map(|row| {
+        let name = person::text(key.as_ref(), (NAME, row.id), (row.name_sealed.as_deref(), row.name))?;
+        Ok(Device { id: row.id.into(), name: name.unwrap_or_default(), created_at: row.created_at })
+    });
+    devices.collect()
 }
 
 /// Removes a citizen's device.
@@ -205,10 +247,14 @@ pub(crate) struct Target {
 }
 
 /// A citizen's devices that no attempt for this message has reached yet.
-pub(crate) async fn unreached(pool: &PgPool, user: Uuid, message: Uuid) -> Result<Vec<Target>, sqlx::Error> {
-    sqlx::query_as!(
-        Target,
-        "SELECT id, token FROM notifications.device
+pub(crate) async fn unreached(
+    (pool, persons): (&PgPool, &PersonKeys),
+    user: Uuid,
+    message: Uuid,
+) -> Result<Vec<Target>, PersonError> {
+    let mut connection = pool.acquire().await?;
+    let rows = sqlx::query!(
+        "SELECT id, token, token_sealed FROM notifications.device
          WHERE user_id = $1 AND NOT EXISTS (
              SELECT FROM notifications.attempt
              WHERE attempt.message_id = $2 AND attempt.device_id = device.id AND attempt.outcome = 'delivered')
@@ -217,6 +263,16 @@ pub(crate) async fn unreached(pool: &PgPool, user: Uuid, message: Uuid) -> Resul
         message,
         MAX_DEVICES
     )
-    .fetch_all(pool)
-    .await
+    .fetch_all(&mut *connection)
+    .await?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let key = persons.find(&mut connection, &[user]).await?.remove(&user);
+    let mut targets = Vec::with_capacity(rows.len());
+    for row in rows {
+        let token = person::text(key.as_ref(), (TOKEN, row.id), (row.token_sealed.as_deref(), row.token))?;
+        targets.extend(token.map(|token| Target { id: row.id, token }));
+    }
+    Ok(targets)
 }

@@ -1,6 +1,7 @@
 //! What a citizen's request may run into, and the stable code of each.
 
 use platform::auth::AuthError;
+use platform::person::PersonError;
 use platform::problem::{Code, FORBIDDEN, NOT_FOUND, PRECONDITION_FAILED, Problem};
 
 use crate::alert::desk::MAX_LIFE;
@@ -203,6 +204,9 @@ pub(crate) enum Error {
     /// What is stored of an alert can't be read.
     #[error("alert {0} can't be read")]
     Unreadable(AlertId),
+    /// Something of a citizen can't be opened.
+    #[error(transparent)]
+    Sealed(PersonError),
     /// The database did not do it.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -237,7 +241,7 @@ impl Error {
             Self::CapSenderForbidden => CAP_SENDER_FORBIDDEN,
             Self::Refused(Refusal::NotDrafted(_)) => ALERT_NOT_DRAFTED,
             Self::Refused(Refusal::NotInForce(_)) => ALERT_NOT_IN_FORCE,
-            Self::SessionEnded | Self::Unreadable(_) | Self::Database(_) => return None,
+            Self::SessionEnded | Self::Unreadable(_) | Self::Sealed(_) | Self::Database(_) => return None,
         })
     }
 }

@@ -12,6 +12,7 @@
 //! | `gateway` | the outside parties: SMS and push, each with deadline, breaker and typed errors |
 //! | `inbox` | in-app messages in order, and the wake-up of their streams |
 //! | `device`, `preference_sql` | what citizens registered and chose |
+//! | `person` | what is sealed under a citizen's own key |
 //! | `alert` | warnings: drafted, released by another officer, fanned out, written as CAP 1.2 |
 //! | `city`, `ward` | the city's wards, and those that citizens chose |
 //! | `grpc` | what is asked of identity |
@@ -47,6 +48,7 @@ mod inbox;
 mod lane;
 mod message;
 mod meter;
+mod person;
 mod preference;
 mod preference_sql;
 mod quiet;
@@ -68,6 +70,7 @@ use platform::db::Schema;
 use platform::events::Consumer;
 use platform::job::{Runner, RunnerSettings};
 use platform::outbox::Relay;
+use platform::person::{PersonConfigError, PersonKeys, upkeep};
 use platform::rpc::Channel;
 use platform::service::{Context, DatabaseReady, Service};
 use platform::task::Task;
@@ -109,6 +112,9 @@ pub enum BuildError {
     /// The city's folder can't be used.
     #[error(transparent)]
     City(#[from] platform::dataset::Faults),
+    /// The secrets of citizens' keys can't be used.
+    #[error(transparent)]
+    Persons(#[from] PersonConfigError),
     /// A gateway's settings can't be used.
     #[error("gateway {gateway}: {source}")]
     Gateway {
@@ -136,6 +142,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let Context { pool, clock, metrics, verifier, public_url, .. } = deps.context.clone();
     let city = Arc::new(city::City::read(&deps.context.city)?);
     let meter = meter::Meter::new(&metrics);
+    let persons = Arc::new(PersonKeys::try_new(SCHEMA, &config.persons)?);
     let sender = Arc::new(send::Sender {
         pool: pool.clone(),
         clock: clock.clone(),
@@ -143,6 +150,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         identity: grpc::Identity::new(deps.identity),
         sms: sms_gateway(config.sms)?,
         push: push_gateway(config.push)?,
+        persons: persons.clone(),
     });
     let hub = inbox::Hub::default();
     let mut tasks = lane_tasks(&deps.context, &config.lanes, &sender);
@@ -151,6 +159,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     tasks.push(digest_task(&deps.context, &meter, city.zone));
     tasks.push(hub.task(pool.clone()));
     tasks.push(meter.task(pool.clone()));
+    tasks.push(upkeep(persons.clone(), pool.clone(), clock.clone(), Arc::new(person::Plain(persons.clone()))));
     tasks.push(retention::task(pool.clone(), clock.clone(), config.retention_days));
     let partners = config.cap_partners;
     let desk = alert::desk::Desk { pool: pool.clone(), clock: clock.clone(), city, meter };
@@ -164,6 +173,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         verifier,
         hub,
         desk,
+        persons,
         cap_partners: Arc::new(machines),
         cap_senders: Arc::new(senders),
         public_url,

@@ -15,6 +15,7 @@
 //! | [`outbox`] and [`events`] | events out of a transaction, over Redis Streams, into another, exactly once in effect |
 //! | [`job`] | timers, retries and sagas: a due-table with leases and fencing |
 //! | [`redis`] and [`retry`] | connections to Redis, which may be away; how often and with what pauses something is tried again |
+//! | [`seal`] and [`person`] | values that a key protects; a key per person, so that all that is kept of one is gone with it |
 //! | [`telemetry`] and [`trace`] | logs, trace context, OTLP |
 //! | [`metrics`] | one registry per role |
 //! | [`task`] and [`service`] | what a role is made of, and how it stops |
@@ -37,10 +38,12 @@ mod lease;
 pub mod metrics;
 pub mod outbox;
 pub mod page;
+pub mod person;
 pub mod problem;
 pub mod redis;
 pub mod retry;
 pub mod rpc;
+pub mod seal;
 pub mod service;
 pub mod task;
 pub mod telemetry;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use platform::person::PersonConfig;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the reports role.
@@ -12,10 +13,12 @@ pub struct Config {
     pub files: PathBuf,
     /// Photos that one process decodes at a time; each takes up to 144 MiB.
     pub photos_at_once: usize,
+    /// What seals the keys of citizens.
+    pub persons: PersonConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { files: PathBuf::from("files/reports"), photos_at_once: 2 }
+        Self { files: PathBuf::from("files/reports"), photos_at_once: 2, persons: PersonConfig::default() }
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with reports, and the stable code that clients get for it.
 
+use platform::person::PersonError;
 use platform::problem::{self, Code, Problem};
 
 use crate::city::Misfit;
@@ -115,6 +116,8 @@ pub(crate) enum Error {
     Busy,
     #[error("the object store does not answer")]
     Store(#[from] object_store::Error),
+    #[error("something of a citizen can't be opened")]
+    Sealed(#[source] PersonError),
     #[error("the database does not answer")]
     Database(#[from] sqlx::Error),
 }
@@ -160,6 +163,7 @@ impl From<Error> for Problem {
             Error::TooManyReports => Self::new(TOO_MANY_REPORTS).retry_after(3_600),
             Error::Busy => Self::new(problem::OVERLOADED).retry_after(2),
             Error::Store(source) => Self::new(problem::UNAVAILABLE).retry_after(2).source(source),
+            Error::Sealed(_) => Self::new(problem::INTERNAL).source(error),
             Error::Database(source) => source.into(),
         }
     }

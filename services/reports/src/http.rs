@@ -106,6 +106,13 @@ enum Viewer {
     Public,
 }
 
+impl Viewer {
+    /// Whether they read a reporter's own words.
+    fn reads_all(&self) -> bool {
+        matches!(self, Self::Ioc | Self::Reporter)
+    }
+}
+
 /// As which officer a caller acts, or a refusal.
 async fn officer(connection: &mut PgConnection, principal: &Principal) -> Result<Actor, Error> {
     officers::acting(connection, principal).await?.ok_or(Error::Forbidden)

@@ -14,6 +14,7 @@
 //! | `redact`, `text` | numbers of persons taken out of texts; parsed texts (pure) |
 //! | `list`, `statistics` | reading |
 //! | [`officer`] | who acts for the operations centre or an agency |
+//! | `person` | what is sealed under a reporter's own key |
 //! | [`event`], `metrics`, `error` | what is told; counts; stable codes |
 //! | `http` | routes |
 //!
@@ -39,6 +40,7 @@ pub mod lifecycle;
 mod list;
 mod metrics;
 pub mod officer;
+mod person;
 mod photo;
 mod picture;
 mod redact;
@@ -57,6 +59,7 @@ use platform::db::Schema;
 use platform::idempotency;
 use platform::job::Runner;
 use platform::outbox::Relay;
+use platform::person::{PersonConfigError, PersonKeys, upkeep};
 use platform::service::{Context, DatabaseReady, KeysReady, Service};
 use platform::task::Task;
 use sqlx::PgPool;
@@ -95,6 +98,9 @@ pub enum BuildError {
     /// The city's folder has faults.
     #[error("the city's folder has faults:\n{0}")]
     City(#[from] Faults),
+    /// The secrets of citizens' keys can't be used.
+    #[error(transparent)]
+    Persons(#[from] PersonConfigError),
     /// The folder for photos can't be named.
     #[error("reports: files: {0}")]
     Files(Box<dyn std::error::Error + Send + Sync>),
@@ -109,6 +115,7 @@ pub(crate) struct Reports {
     photos: photo::Photos,
     metrics: ReportMetrics,
     statistics: statistics::Counter,
+    persons: Arc<PersonKeys>,
 }
 
 impl Reports {
@@ -151,6 +158,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         photos: photo::Photos::local(&config.files, config.photos_at_once).map_err(BuildError::Files)?,
         metrics: ReportMetrics::new(&context.metrics),
         statistics: statistics::Counter::default(),
+        persons: Arc::new(PersonKeys::try_new(SCHEMA, &config.persons)?),
     });
     let limits = escalation::LimitJob { reports: Arc::clone(&reports) };
     Ok(Service {
@@ -159,6 +167,12 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             Relay::of_outbox(&context, SCHEMA, PRIVATE_STREAM).into_task(),
             Runner::new(&context, SCHEMA).on(escalation::JOB, limits).into_task(),
             count_task(Arc::clone(&reports)),
+            upkeep(
+                reports.persons.clone(),
+                context.pool.clone(),
+                context.clock.clone(),
+                Arc::new(person::Plain(reports.persons.clone())),
+            ),
             idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),
         ],
         http: http::router(reports),

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::lifecycle::Case;
+use crate::officer::Post;
 
 /// The most features of one map.
 pub(crate) const MAX_FEATURES: i64 = 2_000;
@@ -23,7 +24,9 @@ pub(crate) struct Row {
     pub(crate) id: Uuid,
     pub(crate) category: String,
     pub(crate) lane: String,
-    pub(crate) body: String,
+    /// What a reporter or a caller wrote: plain, or [opened](crate::person::open).
+    pub(crate) body: Option<String>,
+    pub(crate) body_sealed: Option<Vec<u8>>,
     pub(crate) public_body: String,
     pub(crate) attributes: Value,
     pub(crate) lon: Option<f64>,
@@ -78,7 +81,7 @@ pub(crate) struct Filter {
 pub(crate) async fn find(connection: &mut PgConnection, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        r#"SELECT id, category, lane, body, public_body, attributes, lon, lat, address, ward_code, agency_code,
+        r#"SELECT id, category, lane, body, body_sealed, public_body, attributes, lon, lat, address, ward_code, agency_code,
                progress AS "progress: Json<Case>", result, due_at, first_due_at, public_since, merged_into, created_at, updated_at
            FROM reports.report WHERE id = $1"#,
         id
@@ -120,7 +123,7 @@ pub(crate) async fn public(
     .await
 }
 
-/// One citizen's reports, newest first.
+/// One citizen's reports, newest first; their own words are still [sealed](crate::person::open_all).
 pub(crate) async fn mine(
     connection: &mut PgConnection,
     user: Uuid,
@@ -129,11 +132,11 @@ pub(crate) async fn mine(
 ) -> Result<Vec<Item>, sqlx::Error> {
     sqlx::query_as!(
         Item,
-        "SELECT report.id, category, lane, body AS text, lat, lon, ward_code, state, version, round, lead_agency, due_at, first_due_at,
-             created_at, updated_at
+        r#"SELECT report.id, category, lane, coalesce(body, public_body) AS "text!", lat, lon, ward_code, state, version, round,
+             lead_agency, due_at, first_due_at, created_at, updated_at
          FROM reports.report JOIN reports.reporter ON reporter.report_id = report.id
          WHERE reporter.user_id = $1 AND ($2::uuid IS NULL OR report.id < $2)
-         ORDER BY reporter.report_id DESC LIMIT $3",
+         ORDER BY reporter.report_id DESC LIMIT $3"#,
         user,
         before,
         limit + 1
@@ -142,30 +145,36 @@ pub(crate) async fn mine(
     .await
 }
 
-/// Reports that have not ended, the most urgent first: all of them, or those that an agency leads or helps.
+/// Reports that have not ended, the most urgent first: all of them, or those that some agencies lead or help, each in its ward if
+/// it names one.
 pub(crate) async fn queue(
     connection: &mut PgConnection,
-    agency: Option<&str>,
+    posts: Option<&[Post]>,
     state: Option<&str>,
     after: Option<(DateTime<Utc>, Uuid)>,
     limit: i64,
 ) -> Result<Vec<Item>, sqlx::Error> {
     let (due, id) = after.unzip();
+    let agencies: Option<Vec<String>> = posts.map(|posts| posts.iter().map(|post| post.agency.clone()).collect());
+    let wards: Vec<Option<String>> = posts.unwrap_or_default().iter().map(|post| post.ward.clone()).collect();
     sqlx::query_as!(
         Item,
         "SELECT id, category, lane, public_body AS text, lat, lon, ward_code, state, version, round, lead_agency, due_at, first_due_at,
              created_at, updated_at
          FROM reports.report
          WHERE state NOT IN ('rejected', 'duplicate', 'published', 'closed')
-             AND ($1::text IS NULL OR lead_agency = $1 OR co_agencies @> ARRAY[$1])
+             AND ($1::text[] IS NULL OR EXISTS (
+                 SELECT FROM unnest($1, $6::text[]) AS post (agency, ward)
+                 WHERE (post.agency = lead_agency OR post.agency = ANY (co_agencies)) AND (post.ward IS NULL OR post.ward = ward_code)))
              AND ($2::text IS NULL OR state = $2)
              AND ($3::timestamptz IS NULL OR (due_at, id) > ($3, $4))
          ORDER BY due_at, id LIMIT $5",
-        agency,
+        agencies.as_deref(),
         state,
         due,
         id,
-        limit + 1
+        limit + 1,
+        &wards as &[Option<String>],
     )
     .fetch_all(connection)
     .await

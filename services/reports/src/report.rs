@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::history::{self, Entry};
 use crate::lifecycle::{Action, Actor, Case, Channel, decide};
 use crate::metrics::Count;
+use crate::person::Words;
 use crate::{Reports, SCHEMA, city, escalation, event, redact};
 
 /// Reports that one citizen may send within a day.
@@ -148,7 +149,8 @@ pub(crate) async fn file(
     let case = Case::submitted(category.lane, channel, reports.moment(now, &category.code));
     let ward_code = ward.map(|ward| ward.code.clone());
     let filed = Filed { id: platform::id::new(), category: category.code.clone(), ward_code };
-    insert(reports, tx, (&filed, &case), new, now).await?;
+    let words = Words::of(&reports.persons, tx, (sender, filed.id), &new.text, now).await?;
+    insert(reports, tx, (&filed, &case), (new, words), now).await?;
     let (actor, officer) = match sender {
         Sender::Citizen(user) => {
             sqlx::query!("INSERT INTO reports.reporter (report_id, user_id) VALUES ($1, $2)", filed.id, user)
@@ -189,18 +191,18 @@ async fn insert(
     reports: &Reports,
     tx: &mut PgConnection,
     (filed, case): (&Filed, &Case),
-    new: &NewReport,
+    (new, words): (&NewReport, Words),
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     let agency = reports.city.agencies.propose(&filed.category, filed.ward_code.as_deref());
     sqlx::query!(
         "INSERT INTO reports.report (id, category, lane, body, public_body, attributes, lon, lat, address, ward_code, agency_code,
-             state, version, round, co_agencies, progress, due_at, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '{}', $15, $16, $17, $17)",
+             state, version, round, co_agencies, progress, due_at, created_at, updated_at, body_sealed)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '{}', $15, $16, $17, $17, $18)",
         filed.id,
         filed.category,
         case.lane.name(),
-        new.text,
+        words.plain,
         redact::text(&new.text),
         json!(new.attributes),
         new.position.map(|position| position.lon),
@@ -213,7 +215,8 @@ async fn insert(
         round(case),
         json!(case),
         reports.due(case),
-        now
+        now,
+        words.sealed
     )
     .execute(tx)
     .await

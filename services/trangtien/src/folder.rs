@@ -69,6 +69,9 @@ pub struct Secrets {
     pub database: Passwords,
     /// Identity's keys.
     pub identity: identity::config::Keys,
+    /// What seals the keys of persons, of each role that keeps some.
+    #[serde(default)]
+    pub persons: Persons,
     /// What the gauges of exercises sign in with.
     #[serde(default)]
     pub sensors: Secret,
@@ -79,6 +82,29 @@ pub struct Secrets {
 impl Folder {
     /// Makes the folder when it is new and locks it.
     ///
+/// What seals the keys of persons: a secret for each role that keeps something of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Persons {
+    /// The wallet's.
+    pub wallet: Secret,
+    /// Field reports'.
+    pub reports: Secret,
+    /// Notifications'.
+    pub notifications: Secret,
+}
+
+impl Persons {
+    /// Generates those that are missing.
+    fn complete(&mut self) {
+        for secret in [&mut self.wallet, &mut self.reports, &mut self.notifications] {
+            if secret.is_empty() {
+                *secret = long_secret();
+            }
+        }
+    }
+}
+
     /// # Errors
     /// When it holds other things than ours, or another `trangtien up` uses it.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
@@ -195,6 +221,7 @@ impl Folder {
             secrets.database.entry(login).or_insert_with(|| Secret::new(generate_secret()));
         }
         let text = toml::to_string(&secrets)?;
+        secrets.persons.complete();
         if known.as_deref() != Some(text.as_str()) {
             self.replace(SECRETS, &text)?;
         }
@@ -231,7 +258,7 @@ impl Folder {
 impl Secrets {
     fn generate() -> Self {
         // Identity's keys are at least 32 bytes and all different.
-        let key = || Secret::new(format!("{}{}", generate_secret(), generate_secret()));
+        let key = long_secret;
         Self {
             checkpoint: signing_key(),
             database: Passwords::new(),
@@ -251,6 +278,7 @@ impl Secrets {
 /// The secrets of a city that runs in a folder, for a command beside it.
 ///
 /// # Errors
+            persons: Persons::default(),
 /// When they can't be read.
 pub fn secrets_of_running(data_dir: &Path) -> anyhow::Result<Secrets> {
     let path = data_dir.join(SECRETS);
@@ -285,6 +313,11 @@ fn signing_key() -> Secret {
 /// Writes a file that only we may read.
 ///
 /// # Errors
+/// A secret of more than 32 bytes.
+fn long_secret() -> Secret {
+    Secret::new(format!("{}{}", generate_secret(), generate_secret()))
+}
+
 /// When it can't be written.
 pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = OpenOptions::new()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use platform::config::Secret;
+use platform::person::PersonConfig;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub first_status_query_ms: u64,
     /// Longest time between two status queries, in milliseconds.
     pub last_status_query_ms: u64,
+    /// What seals the keys of citizens.
+    pub persons: PersonConfig,
     /// The ledger's own settings.
     pub ledger: ledger::Config,
     /// Who signs the books at the end of each day.
@@ -89,6 +92,7 @@ impl Default for Config {
             bill_refresh_s: 6 * 3600,
             first_status_query_ms: 10_000,
             last_status_query_ms: 300_000,
+            persons: PersonConfig::default(),
             ledger: ledger::Config::default(),
             checkpoint: CheckpointConfig::default(),
         }

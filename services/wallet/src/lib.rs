@@ -13,6 +13,7 @@
 //! | `fee` | notices of agencies to citizens, paid as bills are; the agency is told |
 //! | `merchant` | merchants, stores, tills and their codes |
 //! | `payment`, `refund` | a citizen pays a merchant, who may give it back: one request to the ledger each |
+//! | `person` | what is sealed under a citizen's own key |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
 //! | `allowance`, `limit` | which rules bound an amount; the limits that go with a request |
 //! | `step_up` | proofs that citizens bring along: checked against their transaction, recorded in its batch |
@@ -56,6 +57,7 @@ mod merchant;
 mod metrics;
 pub mod partner;
 mod payment;
+mod person;
 mod place;
 mod places;
 pub mod qr;
@@ -84,6 +86,7 @@ use platform::http::Language;
 use platform::idempotency;
 use platform::job::Runner;
 use platform::outbox::Relay;
+use platform::person::{self as persons, PersonConfigError, PersonKeys};
 use platform::rpc::Channel;
 use platform::service::{Context, DatabaseReady, KeysReady, Service};
 use platform::task::Task;
@@ -150,6 +153,9 @@ pub enum BuildError {
     /// The key of the ledger's checkpoints is none, or can't have the city's name.
     #[error("wallet: checkpoint: {0}")]
     Checkpoint(#[from] NoteError),
+    /// The secrets of citizens' keys can't be used.
+    #[error(transparent)]
+    Persons(#[from] PersonConfigError),
     /// The HTTP client can't be set up.
     #[error("the client for banks and billers can't be set up")]
     Client(#[from] reqwest::Error),
@@ -202,6 +208,7 @@ pub(crate) struct Wallet {
     billers: BTreeMap<String, Biller>,
     agency_endpoints: BTreeMap<String, fee::AgencyEndpoint>,
     identity: Channel,
+    persons: Arc<PersonKeys>,
     biller_reads: Semaphore,
     lookups: bill::Lookups,
     bill_refresh: TimeDelta,
@@ -266,6 +273,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         billers: connect::billers(&config, &context, &directory.billers)?,
         agency_endpoints: fee::AgencyEndpoint::all(&config)?,
         identity,
+        persons: Arc::new(PersonKeys::try_new(SCHEMA, &config.persons)?),
         biller_reads: Semaphore::new(MAX_BILLER_READS),
         lookups: bill::Lookups::new(),
         bill_refresh: bill_refresh(&config)?,
@@ -300,6 +308,12 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         Relay::new(&context, SCHEMA, journal::STREAM, journal).into_task(),
         Consumer::new(&context, SCHEMA, IDENTITY_STREAM, Arc::new(citizen::CitizenKeeper)).into_task(),
         jobs.into_task(),
+        persons::upkeep(
+            wallet.persons.clone(),
+            context.pool.clone(),
+            context.clock.clone(),
+            Arc::new(person::Plain(wallet.persons.clone())),
+        ),
         count_task(wallet.clone()),
         idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),
     ]);

@@ -95,7 +95,7 @@ pub(super) async fn register(
         Claim::Replay(stored) => (stored.status, stored.body),
         Claim::New => {
             let owner = Owner { user: principal.subject, session: principal.session };
-            let device = device::register(&mut transaction, owner, &wanted, now).await?;
+            let device = device::register(&mut transaction, &routes.persons, owner, &wanted, now).await?;
             let body = serde_json::to_value(DeviceBody::from(device)).expect("a device serialises");
             let status = StatusCode::CREATED.as_u16();
             idempotency::store(&mut transaction, SCHEMA, &key, status, &body).await?;
@@ -122,7 +122,7 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<DeviceBody>>, Problem> {
     let limit = query.limit()?;
-    let devices = device::list(&routes.pool, principal.subject, query.after()?, limit + 1).await?;
+    let devices = device::list((&routes.pool, &routes.persons), principal.subject, query.after()?, limit + 1).await?;
     let page = Page::from_rows(devices, limit, |device| device.id);
     Ok(Json(page.map(DeviceBody::from)))
 }

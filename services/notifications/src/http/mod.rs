@@ -24,6 +24,7 @@ use sqlx::PgPool;
 use url::Url;
 use utoipa_axum::routes;
 
+use platform::person::PersonKeys;
 use crate::alert::desk::Desk;
 use crate::inbox::Hub;
 
@@ -35,6 +36,7 @@ pub(crate) struct Routes {
     pub(crate) verifier: Verifier,
     pub(crate) hub: Hub,
     pub(crate) desk: Desk,
+    pub(crate) persons: Arc<PersonKeys>,
     /// Who sends CAP documents, and for whom each speaks.
     pub(crate) cap_partners: Arc<Machines>,
     pub(crate) cap_senders: Arc<BTreeMap<String, Vec<String>>>,

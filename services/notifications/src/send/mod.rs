@@ -33,6 +33,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use platform::clock::Clock;
 use platform::job::{Job, JobError, JobHandler, Outcome};
+use platform::person::{PersonError, PersonKeys};
 use platform::retry::Patience;
 use rand::Rng as _;
 use serde_json::Value;
@@ -80,6 +81,7 @@ pub(crate) struct Sender {
     pub(crate) identity: Identity,
     pub(crate) sms: Arc<dyn SmsGateway>,
     pub(crate) push: Arc<dyn PushGateway>,
+    pub(crate) persons: Arc<PersonKeys>,
 }
 
 /// A message as a worker reads it.
@@ -132,6 +134,8 @@ enum RunError {
     Template(#[from] TemplateError),
     #[error("the stored message can't be read")]
     Unreadable,
+    #[error("a token can't be opened")]
+    Token(#[from] PersonError),
 }
 
 impl RunError {
@@ -140,6 +144,7 @@ impl RunError {
             Self::Database(_) => "database",
             Self::Template(_) => "template",
             Self::Unreadable => "unreadable",
+            Self::Token(_) => "token",
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::preference_sql;
 impl Sender {
     /// Sends to every device at once; devices whose token is dead are removed.
     pub(super) async fn send_push(&self, message: &Outgoing) -> Result<Verdict, RunError> {
-        let targets = device::unreached(&self.pool, message.recipient, message.id).await?;
+        let targets = device::unreached((&self.pool, &self.persons), message.recipient, message.id).await?;
         if targets.is_empty() {
             return self.nothing_left(message).await;
         }

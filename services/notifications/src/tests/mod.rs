@@ -10,6 +10,7 @@ mod flow;
 mod identity;
 mod intake;
 mod lanes;
+mod person;
 mod send;
 mod stream;
 
@@ -24,6 +25,7 @@ use platform::embedded::scratch::{self, TestDatabase};
 use platform::events::{Event, Handler as _};
 use platform::http::{HttpSettings, finish};
 use platform::metrics::Metrics;
+use platform::person::{PersonConfig, PersonKeys};
 use platform::redis::RedisLink;
 use platform::rpc::{CallMetrics, CallSettings, InboundLayer, in_process};
 use platform::service::Context;
@@ -106,6 +108,7 @@ impl Town {
                 token: Secret::new(outside.push.token.expose()),
                 timeout_ms: 1_000,
             }),
+            persons: PersonConfig { encryption: Secret::new("7c".repeat(32)), ..PersonConfig::default() },
             ..Config::default()
         };
         Self {
@@ -176,12 +179,17 @@ impl Town {
         transaction.commit().await.unwrap();
     }
 
+    /// The keys of citizens.
+    fn persons(&self) -> PersonKeys {
+        PersonKeys::try_new(SCHEMA, &self.config.persons).unwrap()
+    }
+
     /// Registers a device as its citizen would.
     async fn device(&self, user: Uuid, token: &str) {
         let device = crate::device::NewDevice::try_new(token.to_owned(), "Phone".to_owned()).unwrap();
         let mut transaction = self.pool.begin().await.unwrap();
         let owner = crate::device::Owner { user, session: platform::id::new() };
-        crate::device::register(&mut transaction, owner, &device, self.clock.now()).await.unwrap();
+        crate::device::register(&mut transaction, &self.persons(), owner, &device, self.clock.now()).await.unwrap();
         transaction.commit().await.unwrap();
     }
 

@@ -22,7 +22,7 @@ use crate::lifecycle::{Actor, Channel, State as ReportState};
 use crate::list::{Filter, Item};
 use crate::report::{NewReport, Position, Sender};
 use crate::text::Text;
-use crate::{history, list, photo, report};
+use crate::{history, list, person, photo, report};
 
 /// Characters of a report.
 const MAX_TEXT: usize = 4_000;
@@ -156,7 +156,9 @@ pub(super) async fn list(
         if filter.category.is_some() || filter.ward.is_some() || filter.state.is_some() {
             return Err(Problem::new(INVALID_QUERY).detail("mine không đi cùng bộ lọc.", "mine takes no filters."));
         }
-        list::mine(&mut connection, principal.subject, before, limit).await?
+        let mut items = list::mine(&mut connection, principal.subject, before, limit).await?;
+        person::open_all(&reports.persons, &mut connection, principal.subject, &mut items).await?;
+        items
     } else {
         list::public(&mut connection, &filter, before, limit).await?
     };
@@ -179,7 +181,10 @@ pub(super) async fn show(
     Path(id): Path<Uuid>,
 ) -> Result<Json<ReportView>, Problem> {
     let mut connection = reports.pool.acquire().await?;
-    let (row, viewer) = visible(&mut connection, principal.as_ref(), id).await?;
+    let (mut row, viewer) = visible(&mut connection, principal.as_ref(), id).await?;
+    if viewer.reads_all() {
+        person::open(&reports.persons, &mut connection, &mut row).await?;
+    }
     let reporter = if viewer == super::Viewer::Ioc { list::reporter(&mut connection, id).await? } else { None };
     let photos = photo::list(&mut connection, id).await?;
     Ok(Json(ReportView::new(&reports, row, &viewer, Surroundings { photos, reporter, language })))

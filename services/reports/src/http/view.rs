@@ -79,7 +79,7 @@ pub(super) struct Surroundings {
 impl ReportView {
     pub(super) fn new(reports: &Reports, row: Row, viewer: &Viewer, around: Surroundings) -> Self {
         let case = row.progress.0;
-        let (ioc, whole) = (*viewer == Viewer::Ioc, matches!(viewer, Viewer::Ioc | Viewer::Reporter));
+        let (ioc, whole) = (*viewer == Viewer::Ioc, viewer.reads_all());
         let officer = matches!(viewer, Viewer::Ioc | Viewer::Agency);
         let ended = matches!(case.state, State::Published | State::Closed);
         let ward = row.ward_code.as_deref().and_then(|code| reports.city.ward(code));
@@ -92,7 +92,7 @@ impl ReportView {
             round: case.round,
             category: row.category,
             lane: row.lane,
-            text: if whole { row.body } else { row.public_body },
+            text: row.body.filter(|_| whole).unwrap_or(row.public_body),
             attributes: if whole { row.attributes } else { redact::value(&row.attributes) },
             lat: row.lat,
             lon: row.lon,

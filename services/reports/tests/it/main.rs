@@ -5,5 +5,6 @@ mod bad_input;
 mod concurrency;
 mod journey;
 mod limit;
+mod person;
 mod photo;
 mod stage;

@@ -14,6 +14,7 @@ use platform::db::PlatformTables;
 use platform::embedded::scratch::{self, TestDatabase, TestFolder};
 use platform::http::HttpSettings;
 use platform::metrics::Metrics;
+use platform::person::PersonConfig;
 use platform::redis::RedisLink;
 use platform::service::Context;
 use platform::task::Shutdown;
@@ -91,7 +92,7 @@ impl Stage {
             public_url: "http://localhost:8080".parse().expect("a URL"),
             instance: "one".to_owned(),
         };
-        let config = Config { files: files.path().to_owned(), ..Config::default() };
+        let config = Config { files: files.path().to_owned(), persons: persons(), ..Config::default() };
         let service = reports::build(config, Deps { context: context.clone() }).await.expect("the city is sound");
         let (shutdown, mut running) = (Shutdown::new(), JoinSet::new());
         for task in service.tasks.into_iter().chain([keys]) {
@@ -239,11 +240,21 @@ impl Stage {
         self.act(self.ioc, report, json!({"action": "approve"})).await.expect(201);
     }
 
+    /// What a process of the role is given.
+    pub(crate) fn deps(&self) -> Deps {
+        Deps { context: self.context.clone() }
+    }
+
     /// How many rows a table has under a condition.
     pub(crate) async fn count(&self, from: &str) -> i64 {
         let sql = format!("SELECT count(*) FROM {from}");
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&self.admin()).await.expect("a query")
     }
+}
+
+/// What seals the keys of citizens.
+pub(crate) fn persons() -> PersonConfig {
+    PersonConfig { encryption: Secret::new("7c".repeat(32)), ..PersonConfig::default() }
 }
 
 /// The body of a report of a broken road.

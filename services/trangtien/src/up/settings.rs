@@ -33,6 +33,9 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
     config.app.sandbox = Some(sandbox.url().parse().context("the sandbox's URL")?);
     config.identity.keys = secrets.identity.clone();
     config.wallet.checkpoint.key = secrets.checkpoint.clone();
+    config.wallet.persons.encryption = secrets.persons.wallet.clone();
+    config.reports.persons.encryption = secrets.persons.reports.clone();
+    config.notifications.persons.encryption = secrets.persons.notifications.clone();
     let outside = |path: &str| -> anyhow::Result<Url> {
         format!("http://127.0.0.1:{}{path}", sandbox.port()).parse().context("a URL of the sandbox")
     };
@@ -101,6 +104,9 @@ pub fn for_description() -> anyhow::Result<Config> {
     let mut config = Config::load(None)?;
     let secret = || Secret::new(format!("{}{}", generate_secret(), generate_secret()));
     config.identity.keys.otp_hmac = secret();
+    config.wallet.persons.encryption = secret();
+    config.reports.persons.encryption = secret();
+    config.notifications.persons.encryption = secret();
     config.identity.keys.phone_hmac = secret();
     config.identity.keys.encryption = secret();
     config.identity.keys.pin_pepper = secret();

@@ -12,6 +12,7 @@ use super::job::JOB;
 use super::{TopUpId, sql};
 use crate::allowance::{self, Asked, Incoming};
 use crate::error::{Error, ProofFault};
+use crate::person::TOP_UP_ACCOUNT;
 use crate::step_up::sql::Used;
 use crate::step_up::{self, Transaction};
 use crate::text::BankAccount;
@@ -78,13 +79,15 @@ async fn saved(
     }
     let earlier = sql::asked_since(&mut tx, user, wallet.place.start_of(day)).await?;
     allowance::check_day(wallet, day, proved, earlier.saturating_add(amount.minor()))?;
+    let key_of_citizen = wallet.persons.for_sealing(&mut tx, user, now).await?;
+    let account_sealed = key_of_citizen.seal(TOP_UP_ACCOUNT, id, new.account.as_str());
     let intent = sql::Intent {
         id,
         user_id: user,
         idempotency_key: key,
         fingerprint,
         bank_code,
-        account: new.account.as_str(),
+        account_sealed: &account_sealed,
         amount: amount.minor(),
         requested_at: now,
     };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ledger::money::Money;
 use platform::job::{Job, JobHandler, Outcome};
+use platform::person::PersonError;
 
 use super::bank::Collection;
 use super::settle::{mark_sending, settle};
@@ -15,6 +16,7 @@ use crate::Wallet;
 use crate::account::CURRENCY;
 use crate::error::Error;
 use crate::partner::{Answer, Report, given_up};
+use crate::person::TOP_UP_ACCOUNT;
 
 /// The kind of the job; its key is the top-up's id, or begins with it and a colon.
 pub(crate) const JOB: &str = "top-up";
@@ -78,8 +80,19 @@ impl TopUpJob {
 
     async fn send(&self, top_up: &TopUp) -> Result<Report, Error> {
         let amount = Money::from_minor(top_up.amount, CURRENCY);
-        let collection = Collection { id: top_up.id, account: top_up.account.clone(), amount };
+        let collection = Collection { id: top_up.id, account: self.account(top_up).await?, amount };
         Ok(self.wallet.bank(&top_up.bank_code)?.connector.collect(&collection).await)
+    }
+
+    /// The account number at the bank.
+    async fn account(&self, top_up: &TopUp) -> Result<String, Error> {
+        let Some(sealed) = &top_up.account_sealed else {
+            let broken = || Error::Broken("a top-up has no account number".to_owned());
+            return top_up.account.clone().ok_or_else(broken);
+        };
+        let mut connection = self.wallet.pool.acquire().await?;
+        let key = self.wallet.persons.find_one(&mut connection, top_up.user_id).await?;
+        key.open(TOP_UP_ACCOUNT, top_up.id, sealed).map_err(|error| PersonError::from(error).into())
     }
 
     async fn ask(&self, top_up: &TopUp) -> Result<Report, Error> {

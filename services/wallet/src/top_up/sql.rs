@@ -15,7 +15,9 @@ pub(crate) struct TopUp {
     pub(crate) user_id: Uuid,
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) bank_code: String,
-    pub(crate) account: String,
+    /// The account number, in rows from before it was sealed.
+    pub(crate) account: Option<String>,
+    pub(crate) account_sealed: Option<Vec<u8>>,
     pub(crate) amount: i64,
     pub(crate) state: State,
     pub(crate) bank_reference: Option<String>,
@@ -33,7 +35,7 @@ pub(super) struct Intent<'a> {
     pub(super) idempotency_key: &'a str,
     pub(super) fingerprint: &'a [u8; 32],
     pub(super) bank_code: &'a str,
-    pub(super) account: &'a str,
+    pub(super) account_sealed: &'a [u8],
     pub(super) amount: i64,
     pub(super) requested_at: DateTime<Utc>,
 }
@@ -41,14 +43,14 @@ pub(super) struct Intent<'a> {
 /// Saves an intent, in the citizen's turn and after it was looked whether the key is taken.
 pub(super) async fn insert(connection: &mut PgConnection, intent: &Intent<'_>) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO wallet.top_up (id, user_id, idempotency_key, fingerprint, bank_code, account, amount, state, requested_at, updated_at)
+        "INSERT INTO wallet.top_up (id, user_id, idempotency_key, fingerprint, bank_code, account_sealed, amount, state, requested_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 'requested', $8, $8)",
         intent.id.uuid(),
         intent.user_id,
         intent.idempotency_key,
         &intent.fingerprint[..],
         intent.bank_code,
-        intent.account,
+        intent.account_sealed,
         intent.amount,
         intent.requested_at,
     )
@@ -91,7 +93,7 @@ pub(super) async fn find_by_key(
 ) -> Result<Option<TopUp>, sqlx::Error> {
     sqlx::query_as!(
         TopUp,
-        r#"SELECT id, user_id, fingerprint, bank_code, account, amount, state AS "state: State", bank_reference, reason, transfer_id,
+        r#"SELECT id, user_id, fingerprint, bank_code, account, account_sealed, amount, state AS "state: State", bank_reference, reason, transfer_id,
                   requested_at, updated_at
            FROM wallet.top_up WHERE user_id = $1 AND idempotency_key = $2"#,
         user,
@@ -105,7 +107,7 @@ pub(super) async fn find_by_key(
 pub(crate) async fn find(connection: &mut PgConnection, id: TopUpId) -> Result<Option<TopUp>, sqlx::Error> {
     sqlx::query_as!(
         TopUp,
-        r#"SELECT id, user_id, fingerprint, bank_code, account, amount, state AS "state: State", bank_reference, reason, transfer_id,
+        r#"SELECT id, user_id, fingerprint, bank_code, account, account_sealed, amount, state AS "state: State", bank_reference, reason, transfer_id,
                   requested_at, updated_at
            FROM wallet.top_up WHERE id = $1"#,
         id.uuid(),

@@ -14,6 +14,7 @@ mod limit;
 mod merchant;
 mod overload;
 mod payment;
+mod person;
 mod receipt;
 mod refund;
 mod relay;

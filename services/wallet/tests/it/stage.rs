@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 use uuid::Uuid;
+use platform::person::PersonConfig;
 use wallet::config::{CheckpointConfig, PartnerConfig};
 use wallet::{Config, Deps};
 
@@ -252,6 +253,7 @@ impl Stage {
             first_status_query_ms: 300,
             last_status_query_ms: 1_000,
             checkpoint: CheckpointConfig { key: Secret::new("5a".repeat(32)), ..CheckpointConfig::default() },
+            persons: PersonConfig { encryption: Secret::new("7c".repeat(32)), ..PersonConfig::default() },
             ..Config::default()
         }
     }

@@ -1,0 +1,84 @@
+//! What notifications keep of a citizen, sealed under a key of that citizen (`platform::person`).
+//!
+//! | column | what |
+//! | --- | --- |
+//! | `device.token_sealed`, `device.name_sealed` | where push messages go, and what the citizen calls it |
+//! | `device.token_lookup` | a keyed digest of the token, which goes with the row |
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use platform::person::{PersonError, PersonKey, PersonKeys, Unsealed};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// Where tokens are sealed and looked up.
+pub(crate) const TOKEN: &str = "device.token";
+/// Where names of devices are sealed.
+pub(crate) const NAME: &str = "device.name";
+/// Rows that one transaction seals.
+const BATCH: i64 = 200;
+
+impl From<PersonError> for Error {
+    fn from(error: PersonError) -> Self {
+        match error {
+            PersonError::Database(error) => error.into(),
+            // Whoever was erased has no session; a token of theirs that is still alive finds nothing.
+            PersonError::Erased => Self::SessionEnded,
+            PersonError::Unsealable(_) => Self::Sealed(error),
+        }
+    }
+}
+
+/// A value as its citizen reads it: sealed, or still plain in a row from before.
+pub(crate) fn text(
+    key: Option<&PersonKey>,
+    (column, row): (&'static str, Uuid),
+    (sealed, plain): (Option<&[u8]>, Option<String>),
+) -> Result<Option<String>, PersonError> {
+    match (sealed, key) {
+        (Some(sealed), Some(key)) => Ok(Some(key.open(column, row, sealed)?)),
+        (Some(_), None) => Ok(None),
+        (None, _) => Ok(plain),
+    }
+}
+
+/// Rows from before there were keys.
+pub(crate) struct Plain(pub(crate) Arc<PersonKeys>);
+
+#[async_trait]
+impl Unsealed for Plain {
+    async fn seal_some(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+        let rows = sqlx::query!(
+            r#"SELECT id, user_id, token AS "token!", coalesce(name, '') AS "name!" FROM notifications.device
+               WHERE token IS NOT NULL ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
+            BATCH
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        for row in &rows {
+            let key = match self.0.for_sealing(tx, row.user_id, now).await {
+                Ok(key) => key,
+                Err(PersonError::Erased) => {
+                    sqlx::query!("DELETE FROM notifications.device WHERE id = $1", row.id).execute(&mut *tx).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            sqlx::query!(
+                "UPDATE notifications.device
+                 SET token = NULL, name = NULL, token_lookup = $2, token_sealed = $3, name_sealed = $4 WHERE id = $1",
+                row.id,
+                &self.0.lookup(TOKEN, &row.token)[..],
+                key.seal(TOKEN, row.id, &row.token),
+                key.seal(NAME, row.id, &row.name)
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(rows.len())
+    }
+}

@@ -1,0 +1,241 @@
+//! What a service keeps of a person, sealed under a key of that person alone, so that destroying the key erases it, also from copies
+//! of the values that lie elsewhere.
+//!
+//! A key is 256 random bits, made when something of the person is sealed for the first time, and stored in `person_key` of the
+//! service's schema, itself sealed by the service's configured key ([`PersonConfig`]). Services share no key.
+//!
+//! Keys are looked up by primary key each time and kept in no process's memory: once the transaction that destroyed one is
+//! committed, no replica opens anything of that person, without any message between replicas.
+//! Values are not copied anew when the configured key changes: only `person_key.key` is ([`PersonKeys::renew`]).
+//!
+//! [`Holder`] says what a service does when a person wants a copy of everything, or wants it to end.
+//!
+//! Lock order: a person's key comes after whatever is locked of the person. [`PersonKeys::for_sealing`] holds it shared until the
+//! transaction ends, so that nothing is sealed while it is destroyed.
+
+use std::collections::HashMap;
+
+use aws_lc_rs::hmac;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use uuid::Uuid;
+
+mod copy;
+mod holder;
+mod upkeep;
+
+pub use self::copy::{CopyError, PersonCopy, Section, page_of};
+pub use self::holder::{Holder, Listener, tasks};
+pub use self::upkeep::{Unsealed, upkeep};
+use crate::config::Secret;
+use crate::db::Schema;
+use crate::seal::{self, Digest, MIN_SECRET_BYTES, Place, Ring, Sealer, Unsealable};
+
+/// Where keys live.
+const COLUMN: &str = "person_key.key";
+/// Keys that one statement of [`PersonKeys::renew`] seals anew.
+const RENEWED_AT_ONCE: i64 = 500;
+
+/// The secrets that seal the keys of persons in one service.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PersonConfig {
+    /// Seals the keys of persons: at least 32 bytes.
+    pub encryption: Secret,
+    /// Earlier values of `encryption`, which still open what they sealed.
+    pub retired_encryption: Vec<Secret>,
+}
+
+/// Why the secrets can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PersonConfigError {
+    /// The setting is empty.
+    #[error("{0}.persons.encryption is not set; give at least 32 random bytes, for instance from `openssl rand -base64 48`")]
+    Missing(Schema),
+    /// A secret is too short.
+    #[error("{0}.persons: a secret has fewer than 32 bytes")]
+    Short(Schema),
+}
+
+/// Why something of a person can't be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PersonError {
+    /// The person was erased.
+    #[error("what was kept of this person was erased")]
+    Erased,
+    /// A value does not open.
+    #[error(transparent)]
+    Unsealable(#[from] Unsealable),
+    /// What the database answered.
+    #[error("the database does not answer")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The keys of all persons in one service.
+#[derive(Debug)]
+pub struct PersonKeys {
+    schema: Schema,
+    ring: Ring,
+    /// The newest first.
+    lookups: Vec<hmac::Key>,
+}
+
+/// The key of one person.
+#[derive(Debug)]
+pub struct PersonKey(Sealer);
+
+impl PersonKey {
+    /// Seals a value for its column (`table.column`) and row.
+    pub fn seal(&self, column: &'static str, row: impl Into<Uuid>, plain: &str) -> Vec<u8> {
+        self.0.seal(Place::new(column, row), plain.as_bytes())
+    }
+
+    /// Opens a value of that column and row.
+    ///
+    /// # Errors
+    /// When it was sealed under another key or for another place.
+    pub fn open(&self, column: &'static str, row: impl Into<Uuid>, sealed: &[u8]) -> Result<String, Unsealable> {
+        self.0.open_text(Place::new(column, row), sealed)
+    }
+}
+
+impl PersonKeys {
+    /// Checks and stretches the configured secrets.
+    ///
+    /// # Errors
+    /// When one is missing or short.
+    pub fn try_new(schema: Schema, config: &PersonConfig) -> Result<Self, PersonConfigError> {
+        if config.encryption.is_empty() {
+            return Err(PersonConfigError::Missing(schema));
+        }
+        let secrets = || std::iter::once(&config.encryption).chain(&config.retired_encryption);
+        if secrets().any(|secret| secret.expose().len() < MIN_SECRET_BYTES) {
+            return Err(PersonConfigError::Short(schema));
+        }
+        let lookup = |secret| seal::mac_key(schema.name(), secret, &format!("{schema} look-up"));
+        Ok(Self { schema, ring: Ring::new(schema.name(), secrets()), lookups: secrets().map(lookup).collect() })
+    }
+
+    /// Whether older configured keys still open what they sealed.
+    fn has_retired(&self) -> bool {
+        self.lookups.len() > 1
+    }
+
+    /// The person's key for sealing, made when there is none yet; nobody destroys it before the transaction ends.
+    ///
+    /// # Errors
+    /// [`PersonError::Erased`].
+    pub async fn for_sealing(
+        &self,
+        tx: &mut PgConnection,
+        person: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<PersonKey, PersonError> {
+        if let Some(key) = self.shared(tx, person).await? {
+            return self.unwrap(person, key);
+        }
+        let (_, sealed) = self.ring.new_personal_key(Place::new(COLUMN, person));
+        sqlx::query(AssertSqlSafe(self.schema.sql(INSERT)))
+            .bind(person)
+            .bind(sealed)
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
+        // Another transaction may have been first; then its key counts.
+        let key = self.shared(tx, person).await?.ok_or(PersonError::Erased)?;
+        self.unwrap(person, key)
+    }
+
+    /// The keys of persons for opening; absent: erased, or nothing was ever sealed.
+    ///
+    /// # Errors
+    /// What the database answered, or that a key does not open under the configured ones.
+    pub async fn find(
+        &self,
+        connection: &mut PgConnection,
+        persons: &[Uuid],
+    ) -> Result<HashMap<Uuid, PersonKey>, PersonError> {
+        let rows: Vec<(Uuid, Vec<u8>)> =
+            sqlx::query_as(AssertSqlSafe(self.schema.sql(FIND))).bind(persons).fetch_all(connection).await?;
+        rows.into_iter().map(|(person, key)| Ok((person, self.unwrap(person, Some(key))?))).collect()
+    }
+
+    /// The key of one person for opening.
+    ///
+    /// # Errors
+    /// [`PersonError::Erased`], also when nothing was ever sealed.
+    pub async fn find_one(&self, connection: &mut PgConnection, person: Uuid) -> Result<PersonKey, PersonError> {
+        self.find(connection, &[person]).await?.remove(&person).ok_or(PersonError::Erased)
+    }
+
+    /// Destroys a person's key for good, whether there is one or not; waits for whoever is sealing.
+    ///
+    /// # Errors
+    /// What the database answered.
+    pub async fn destroy(&self, tx: &mut PgConnection, person: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        sqlx::query(AssertSqlSafe(self.schema.sql(DESTROY))).bind(person).bind(now).execute(tx).await.map(|_| ())
+    }
+
+    /// What a value is looked up by: a keyed digest, as personal as the value itself. Its row goes when the person is erased.
+    pub fn lookup(&self, column: &'static str, value: &str) -> Digest {
+        seal::mac(&self.lookups[0], &[column.as_bytes(), value.as_bytes()])
+    }
+
+    /// [`PersonKeys::lookup`] under each configured secret, the newest first: rows made before a change are found, too.
+    pub fn lookups(&self, column: &'static str, value: &str) -> Vec<Vec<u8>> {
+        self.lookups.iter().map(|key| seal::mac(key, &[column.as_bytes(), value.as_bytes()]).to_vec()).collect()
+    }
+
+    /// Seals the keys after a person anew under the newest configured key; the last person, if there may be more.
+    ///
+    /// Begin with the nil UUID. Any number of processes may do so at once.
+    ///
+    /// # Errors
+    /// What the database answered, or that a key opens under none of the configured ones.
+    pub async fn renew(&self, pool: &PgPool, after: Uuid) -> Result<Option<Uuid>, PersonError> {
+        let mut tx = crate::db::begin(pool).await?;
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(self.schema.sql(LOCK_SOME)))
+            .bind(after)
+            .bind(RENEWED_AT_ONCE)
+            .fetch_all(&mut *tx)
+            .await?;
+        for (person, key) in &rows {
+            let place = Place::new(COLUMN, *person);
+            let renewed = self.ring.seal(place, &self.ring.open(place, key)?);
+            sqlx::query(AssertSqlSafe(self.schema.sql(RENEW))).bind(person).bind(renewed).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(rows.last().map(|(person, _)| *person))
+    }
+
+    async fn shared(&self, tx: &mut PgConnection, person: Uuid) -> Result<Option<Option<Vec<u8>>>, sqlx::Error> {
+        sqlx::query_scalar(AssertSqlSafe(self.schema.sql(SHARE))).bind(person).fetch_optional(tx).await
+    }
+
+    fn unwrap(&self, person: Uuid, key: Option<Vec<u8>>) -> Result<PersonKey, PersonError> {
+        let key = key.ok_or(PersonError::Erased)?;
+        Ok(PersonKey(self.ring.personal_key(Place::new(COLUMN, person), &key)?))
+    }
+}
+
+const SHARE: &str = "SELECT key FROM {schema}.person_key WHERE person = $1 FOR SHARE";
+
+const INSERT: &str = "
+    INSERT INTO {schema}.person_key (person, key, made_at) VALUES ($1, $2, $3)
+    ON CONFLICT ON CONSTRAINT person_key_pk DO NOTHING";
+
+const FIND: &str = "SELECT person, key FROM {schema}.person_key WHERE person = ANY ($1) AND key IS NOT NULL";
+
+const DESTROY: &str = "
+    INSERT INTO {schema}.person_key (person, key, made_at, destroyed_at) VALUES ($1, NULL, $2, $2)
+    ON CONFLICT ON CONSTRAINT person_key_pk DO UPDATE SET key = NULL, destroyed_at = coalesce(person_key.destroyed_at, excluded.destroyed_at)";
+
+const LOCK_SOME: &str = "
+    SELECT person, key FROM {schema}.person_key WHERE person > $1 AND key IS NOT NULL ORDER BY person LIMIT $2
+    FOR NO KEY UPDATE";
+
+const RENEW: &str = "UPDATE {schema}.person_key SET key = $2 WHERE person = $1";
+
+#[cfg(test)]
+mod tests;

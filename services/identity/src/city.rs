@@ -1,4 +1,5 @@
-//! What identity takes from the city's folder: telephone prefixes (`phone-prefixes.csv`) and the region of numbers (`city.toml`).
+//! What identity takes from the city's folder: telephone prefixes (`phone-prefixes.csv`) and the region of numbers (`city.toml`);
+//! its agencies are `organisation`'s.
 //!
 //! Touches only those files, and only at start and in [`check_city`].
 //! Invariant: [`Prefixes::load`] refuses everything that [`check_city`] reports.
@@ -9,6 +10,7 @@ use std::path::Path;
 use platform::dataset::{Fault, Faults, line_containing, read_csv_faults, read_toml};
 use serde::Deserialize;
 
+use crate::organisation;
 use crate::phone::Numbering;
 
 const FILE: &str = "phone-prefixes.csv";
@@ -98,6 +100,7 @@ pub fn check_city(dir: &Path) -> Vec<Fault> {
         Ok(_) => {}
         Err(fault) => faults.push(fault),
     }
+    faults.extend(organisation::check(dir));
     faults
 }
 
@@ -151,6 +154,9 @@ mod tests {
         fs::write(dir.join(FILE), format!("# Origin: a test\nprefix,holder,kind\n{rows}"))
             .expect("the file can be written");
         fs::write(dir.join(CITY_FILE), "# Origin: a test\nphone_region = \"VN\"\n").expect("the file can be written");
+        for other in ["agencies.csv", "wards.csv"] {
+            fs::copy(city().join(other), dir.join(other)).expect("the city's file can be copied");
+        }
         let faults = check_city(dir);
         let file = dir.join(FILE).display().to_string();
         faults.iter().map(|fault| fault.to_string().replace(&file, FILE)).collect()

@@ -189,6 +189,9 @@ pub(crate) enum Error {
     /// No role, or one with a scope that does not fit.
     #[error(transparent)]
     Role(#[from] RoleFault),
+    /// Nobody gives a role to themself.
+    #[error("nobody gives a role to themself")]
+    OwnRole,
     /// The officer holds as many roles as tokens carry.
     #[error("the officer holds too many roles")]
     RolesTooMany,
@@ -291,6 +294,9 @@ impl Error {
             Self::NotFresh => SESSION_NOT_FRESH,
             Self::Role(RoleFault::Unknown) => ROLE_UNKNOWN,
             Self::Role(RoleFault::Scope) => ROLE_SCOPE_INVALID,
+            Self::Role(RoleFault::AgencyUnknown) => AGENCY_UNKNOWN,
+            Self::Role(RoleFault::WardUnknown) => WARD_UNKNOWN,
+            Self::OwnRole => OWN_ROLE,
             Self::RolesTooMany => ROLES_TOO_MANY,
             Self::ClientDisabled => CLIENT_DISABLED,
             Self::ClientPublic => CLIENT_PUBLIC,

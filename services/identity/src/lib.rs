@@ -9,7 +9,8 @@
 //! | `caps` | how many codes may be asked for: buckets in Redis, one script |
 //! | `citizen`, `device` | people and what they sign in on |
 //! | `session` | refresh rotation (`session::rule`, pure), access tokens, ends of sessions |
-//! | `officer` | roles given and taken; `officer::role` and `officer::rule` are pure |
+//! | `organisation` | the city's agencies in a tree; `organisation::tree` is pure |
+//! | `officer` | roles given and taken; `officer::role`, `term` and `rule` are pure |
 //! | `openid` | the OpenID provider: clients, codes, consents, ID tokens |
 //! | `revocation` | what is refused before it expires |
 //! | `key` | signing keys, their rotation, the JWKS |
@@ -47,6 +48,7 @@ mod key;
 mod meter;
 pub mod officer;
 mod openid;
+pub mod organisation;
 mod passkey;
 mod phone;
 mod pin;
@@ -67,6 +69,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use platform::auth::Verifier;
 use platform::clock::Clock;
+use platform::dataset::Faults;
 use platform::db::Schema;
 use platform::idempotency;
 use platform::job::Runner;
@@ -113,6 +116,9 @@ pub enum BuildError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// No client for outside parties can be made.
+    /// A file of the city's folder is wrong.
+    #[error(transparent)]
+    City(#[from] Faults),
     #[error("the ways to outside parties can't be set up")]
     Client(#[from] reqwest::Error),
 }
@@ -131,6 +137,7 @@ pub(crate) struct Identity {
     pub ring: key::Ring,
     pub clients: openid::Clients,
     /// The name of this process.
+    pub organisations: organisation::Organisations,
     pub instance: String,
     pub hasher: pin::Hasher,
     /// The outside verifier of citizen numbers, if there is one.
@@ -169,6 +176,7 @@ impl Identity {
             ring: key::Ring::default(),
             clients: openid::Clients::default(),
             instance: context.instance.clone(),
+            organisations: organisation::Organisations::default(),
             hasher: pin::Hasher::new(config.pin_hashes_at_once),
             verifies: verifier(&config)?,
             vneid: provider(&config)?,
@@ -184,7 +192,9 @@ impl Identity {
 /// When a setting is out of bounds or a secret is missing.
 pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let Deps { context } = deps;
-    let identity = Arc::new(Identity::try_new(config, &context)?);
+    let identity = Identity::try_new(config, &context)?;
+    let organisations = organisation::Organisations::load(&context.city)?;
+    let identity = Arc::new(Identity { organisations, ..identity });
     let jobs = Runner::new(&context, SCHEMA).on(ekyc::JOB, ekyc::EkycJob { identity: identity.clone() });
     Ok(Service {
         http: http::router(identity.clone()),

@@ -20,10 +20,13 @@ use crate::challenge::{Ask, Asked, ChallengeId, Code, Purpose};
 use crate::config::{Cap, Config, Keys};
 use crate::device::{DeviceId, DeviceName};
 use crate::error::Error;
+use crate::organisation::Organisations;
 use crate::session::{Opened, Opening, Seat};
 use crate::vault::Vault;
 use crate::{DatabaseKeySource, Identity, MIGRATOR, SCHEMA, http};
 
+/// The city's folder.
+const CITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/city/hue");
 /// The longest wait for something to become true.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -96,7 +99,7 @@ impl Stage {
         let clock = Clock::test();
         let shutdown = Shutdown::new();
         let context = context(&database, &redis, &clock, &config, &shutdown);
-        let identity = Arc::new(Identity::try_new(config, &context).expect("the configuration is valid"));
+        let identity = replica(config, &context);
         identity.signer().await.expect("keys are made");
         let (router, _) = http::router(identity.clone()).split_for_parts();
         let router = platform::http::finish(router, HttpSettings::default(), context.verifier.clone());
@@ -107,7 +110,7 @@ impl Stage {
     pub(crate) fn replica(&self) -> Arc<Identity> {
         let config = self.identity.config.clone();
         let context = context(&self.database, &self.redis, &self.clock, &config, &self.shutdown);
-        Arc::new(Identity::try_new(config, &context).expect("the configuration is valid"))
+        replica(config, &context)
     }
 
     /// Sees and may do everything.
@@ -162,6 +165,13 @@ impl Stage {
     }
 }
 
+/// One more process of the city.
+fn replica(config: Config, context: &Context) -> Arc<Identity> {
+    let organisations = Organisations::load(&context.city).expect("the city's agencies are sound");
+    let identity = Identity::try_new(config, context).expect("the configuration is valid");
+    Arc::new(Identity { organisations, ..identity })
+}
+
 fn context(database: &TestDatabase, redis: &TestRedis, clock: &Clock, config: &Config, shutdown: &Shutdown) -> Context {
     let pool = database.pool(SCHEMA);
     let public_url = "http://localhost:8080".parse().expect("a URL");
@@ -176,7 +186,7 @@ fn context(database: &TestDatabase, redis: &TestRedis, clock: &Clock, config: &C
         clock: clock.clone(),
         metrics: Metrics::new("identity", "test"),
         verifier,
-        city: Arc::new("deploy/city/hue".into()),
+        city: Arc::new(CITY.into()),
         public_url,
         instance: "test".to_owned(),
     }

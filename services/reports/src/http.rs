@@ -1,12 +1,11 @@
 //! Routes of field reports: thin adapters from HTTP to use cases. Only these files know axum.
 //!
-//! Who may call: what is public takes no token. A citizen's token reaches the citizen's own reports; an officer is known by
-//! `reports.officer`, else by the roles of the token. A report that the caller may not see does not exist.
+//! Who may call: what is public takes no token. A citizen's token reaches the citizen's own reports; an officer is known by the
+//! roles of the token. A report that the caller may not see does not exist.
 
 mod category;
 mod citizen;
 mod map;
-mod officer;
 mod photo;
 mod place;
 mod report;
@@ -32,6 +31,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::lifecycle::Actor;
 use crate::metrics::Count;
+use crate::officer::Office;
 use crate::{Reports, SCHEMA, list, officer as officers};
 
 /// The shared state of all handlers.
@@ -56,8 +56,6 @@ pub(crate) fn router(reports: App) -> ApiRouter {
         .routes(routes!(citizen::reopen))
         .routes(routes!(transition::act))
         .routes(routes!(photo::show))
-        .routes(routes!(officer::list))
-        .routes(routes!(officer::appoint, officer::dismiss))
         .merge(uploads)
         .with_state(reports)
         .merge(open)
@@ -113,23 +111,25 @@ impl Viewer {
     }
 }
 
-/// As which officer a caller acts, or a refusal.
-async fn officer(connection: &mut PgConnection, principal: &Principal) -> Result<Actor, Error> {
-    officers::acting(connection, principal).await?.ok_or(Error::Forbidden)
+/// What a caller may do as an officer, or a refusal.
+fn officer(reports: &Reports, principal: &Principal) -> Result<Office, Error> {
+    officers::office(&reports.city.agencies, principal).ok_or(Error::Forbidden)
 }
 
 /// One report, and as whom the caller sees it; `NotFound` when not at all.
 async fn visible(
+    reports: &Reports,
     connection: &mut PgConnection,
     principal: Option<&Principal>,
     id: Uuid,
 ) -> Result<(list::Row, Viewer), Error> {
     let row = list::find(connection, id).await?.ok_or(Error::NotFound)?;
     if let Some(principal) = principal {
-        match officers::acting(connection, principal).await? {
-            Some(Actor::Ioc | Actor::Supervisor) => return Ok((row, Viewer::Ioc)),
-            Some(Actor::Agency(code)) if row.progress.concerns(&code) => return Ok((row, Viewer::Agency)),
-            _ => {}
+        let office = officers::office(&reports.city.agencies, principal);
+        match office.and_then(|office| office.actor(&row.progress, row.ward_code.as_deref())) {
+            Some(Actor::Agency(_)) => return Ok((row, Viewer::Agency)),
+            Some(_) => return Ok((row, Viewer::Ioc)),
+            None => {}
         }
         if list::reporter(connection, id).await? == Some(principal.subject) {
             return Ok((row, Viewer::Reporter));

@@ -13,7 +13,8 @@
 //! | `photo`, `picture` | photos: kept; cleaned (pure) |
 //! | `redact`, `text` | numbers of persons taken out of texts; parsed texts (pure) |
 //! | `list`, `statistics` | reading |
-//! | [`officer`] | who acts for the operations centre or an agency |
+//! | `officer` | who acts for the operations centre or an agency, by the roles of their token (pure) |
+//! | [`appointment`] | who was appointed here before identity gave the roles |
 //! | `person` | what is sealed under a reporter's own key |
 //! | [`event`], `metrics`, `error` | what is told; counts; stable codes |
 //! | `http` | routes |
@@ -28,6 +29,7 @@
 //! - Who sent a report stands in `reports.reporter` and on the private stream, and nowhere else: in no public or agency answer,
 //!   no event of the city's stream, no history, no job, no log, no metric.
 
+pub mod appointment;
 pub mod city;
 pub mod clock;
 pub mod config;
@@ -39,7 +41,7 @@ mod http;
 pub mod lifecycle;
 mod list;
 mod metrics;
-pub mod officer;
+mod officer;
 mod person;
 mod photo;
 mod picture;

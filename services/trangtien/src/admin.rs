@@ -10,9 +10,8 @@ mod officer;
 use anyhow::Context as _;
 use chrono::Utc;
 use identity::audit::{Action, OperatorAct, Reason};
-use identity::officer::{Role as OfficerRole, RoleKind};
+use identity::officer::{Role as OfficerRole, RoleKind, Term};
 use platform::db;
-use reports::officer::Appointment;
 use uuid::Uuid;
 
 use self::dead_letter::Which;
@@ -46,7 +45,7 @@ pub enum Command {
         #[command(flatten)]
         why: Why,
     },
-    /// Makes a person a supervisor of the operations centre for field reports, who then appoints others over HTTP.
+    /// Makes a person a lead of the operations centre (`grant-role USER_ID ioc.lead`), who then appoints its operators over HTTP.
     AppointSupervisor {
         /// Which city.
         #[command(flatten)]
@@ -67,6 +66,18 @@ pub enum Command {
         post: officer::Post,
         /// Why.
         #[command(flatten)]
+        /// From when and until when.
+        #[command(flatten)]
+        term: officer::TermOfOffice,
+        /// Why.
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Gives everyone who was appointed for field reports in former versions the role that does the same; nothing for who holds it.
+    AdoptOfficers {
+        /// Which city.
+        #[command(flatten)]
+        place: Place,
         why: Why,
     },
     /// Takes a role from a person; it ends everywhere within seconds.
@@ -141,32 +152,17 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::DeadLetters { place, role } => dead_letter::list(&place, role).await,
         Command::Redrive { place, role, which, why } => dead_letter::redrive(&place, role, &which, &why.by()).await,
         Command::AppointSupervisor { place, user_id, why } => {
-            appoint_supervisor(&place, user_id, why.reason).await?;
-            println!("{user_id} is a supervisor of field reports");
+            grant_role(&place, (user_id, RoleKind::IocLead, None), why.reason).await?;
+            println!("{user_id} holds ioc.lead");
             Ok(())
         }
-        Command::GrantRole { place, post, why } => officer::grant(&place, &post, &why).await,
+        Command::GrantRole { place, post, term, why } => officer::grant(&place, (&post, term.term()), &why).await,
+        Command::AdoptOfficers { place, why } => officer::adopt(&place, &why).await,
         Command::RevokeRole { place, post, why } => officer::revoke(&place, &post, &why).await,
         Command::Roles { place, which } => officer::list(&place, &which).await,
         Command::Keys(command) => key::run(command).await,
         Command::Audit(command) => audit::run(command).await,
     }
-}
-
-/// Makes a person a supervisor of field reports, on record.
-///
-/// # Errors
-/// When a database does not answer.
-pub async fn appoint_supervisor(place: &Place, user_id: Uuid, reason: Reason) -> anyhow::Result<()> {
-    let by = Why { reason }.by();
-    record(place, by.act(Action::SupervisorAppoint, "reports".to_owned(), Some(user_id))).await?;
-    let pool = place.pool(Role::Reports)?;
-    let appointment = Appointment { user_id, role: reports::officer::Role::Supervisor, agency: None };
-    reports::officer::appoint(&pool, &appointment, None, Utc::now())
-        .await
-        .context("the officer can't be written down")?;
-    tracing::info!(operator = by.operator, user.id = %user_id, "supervisor appointed");
-    Ok(())
 }
 
 /// Gives a person a role, on record; an agency's with its code.
@@ -179,7 +175,8 @@ pub async fn grant_role(
     reason: Reason,
 ) -> anyhow::Result<()> {
     let role = OfficerRole::try_new(role, agency, None)?;
-    officer::give(place, &identity::officer::Appointment { user_id, role }, &Why { reason }).await.map(|_| ())
+    let appointment = identity::officer::Appointment { user_id, role, term: Term::default() };
+    officer::give(place, &appointment, &Why { reason }).await.map(|_| ())
 }
 
 /// Puts an act on record, in identity's database.

@@ -1,7 +1,7 @@
 //! Field reports as a citizen, agencies and a supervisor handle them, at random.
 
 use anyhow::{Context as _, Result, ensure};
-use harness::{Citizen, City, eventually};
+use harness::{Citizen, City, Visitor, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -33,19 +33,11 @@ impl Office {
     /// When a step does not hold.
     pub async fn open(city: &City) -> Result<Self> {
         let visitor = city.visitor()?;
-        let (citizen, supervisor) = (visitor.sign_up().await?, visitor.sign_up().await?);
-        sqlx::query(
-            "INSERT INTO reports.officer (user_id, role, agency, appointed_at) VALUES ($1, 'supervisor', NULL, now())",
-        )
-        .bind(supervisor.user)
-        .execute(&city.admin())
-        .await?;
+        let citizen = visitor.sign_up().await?;
+        let supervisor = officer(city, &visitor, ("ioc.lead", None)).await?;
         let mut agencies = Vec::new();
         for agency in AGENCIES {
-            let officer = visitor.sign_up().await?;
-            let role = json!({"role": "agency", "agency": agency});
-            supervisor.put(&format!("/reports/v1/officers/{}", officer.user), &role).await?.expect(204)?;
-            agencies.push(officer);
+            agencies.push(officer(city, &visitor, ("agency.officer", Some(agency))).await?);
         }
         Ok(Self { citizen, supervisor, agencies })
     }
@@ -120,6 +112,22 @@ impl Office {
         self.citizen.insist(&format!("{path}/{what}"), &body).await?.expect(201)?;
         Ok(true)
     }
+}
+
+/// Somebody who holds a role.
+async fn officer(city: &City, visitor: &Visitor, (role, agency): (&str, Option<&str>)) -> Result<Citizen> {
+    let mut officer = visitor.sign_up().await?;
+    sqlx::query(
+        "INSERT INTO identity.role_grant (id, user_id, role, agency, granted_at) VALUES ($1, $2, $3, $4, now())",
+    )
+    .bind(Uuid::now_v7())
+    .bind(officer.user)
+    .bind(role)
+    .bind(agency)
+    .execute(&city.admin())
+    .await?;
+    officer.refresh().await?;
+    Ok(officer)
 }
 
 async fn show_evidence(officer: &Citizen, path: &str) -> Result<()> {

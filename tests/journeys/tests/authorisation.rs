@@ -151,7 +151,6 @@ fn body(route: &str) -> Value {
             "name": both, "access": "public", "grant_types": ["authorization_code"], "scopes": ["openid"],
             "redirect_uris": ["https://app.example/cb"],
         }),
-        "PUT /reports/v1/officers/{user_id}" => json!({"role": "ioc"}),
         "POST /reports/v1/reports/{report_id}/transitions" => json!({"action": "claim", "version": 1}),
         "POST /notifications/v1/alerts" => json!({
             "content": {

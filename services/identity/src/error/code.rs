@@ -257,6 +257,15 @@ pub const ROLE_SCOPE_INVALID: Code = Code::new(
     "Phạm vi không phù hợp với vai trò",
     "The agency or ward does not fit the role",
 );
+/// The city has no such agency.
+pub const AGENCY_UNKNOWN: Code =
+    Code::new("agency-unknown", 422, "Không có cơ quan này", "The city has no such agency");
+/// The city has no such ward.
+pub const WARD_UNKNOWN: Code =
+    Code::new("ward-unknown", 422, "Không có phường, xã này", "The city has no such ward or commune");
+/// Nobody gives a role to themself.
+pub const OWN_ROLE: Code =
+    Code::new("own-role", 403, "Không thể tự giao vai trò cho mình", "Nobody gives a role to themself");
 /// The officer holds as many roles as tokens carry.
 pub const ROLES_TOO_MANY: Code =
     Code::new("roles-too-many", 409, "Người này đã giữ quá nhiều vai trò", "This person holds too many roles");
@@ -319,6 +328,9 @@ pub const ALL: &[Code] = &[
     SESSION_NOT_FRESH,
     ROLE_UNKNOWN,
     ROLE_SCOPE_INVALID,
+    AGENCY_UNKNOWN,
+    WARD_UNKNOWN,
+    OWN_ROLE,
     ROLES_TOO_MANY,
     CLIENT_DISABLED,
     CLIENT_PUBLIC,

@@ -15,6 +15,7 @@ mod hidden;
 mod me;
 mod officer;
 mod openid;
+mod organisation;
 mod otp;
 mod passkey;
 mod pin;
@@ -61,6 +62,8 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(passkey::remove))
         .routes(routes!(device::list))
         .routes(routes!(device::remove))
+        .routes(routes!(organisation::list))
+        .routes(routes!(organisation::show))
         .routes(routes!(officer::list))
         .routes(routes!(officer::grant, officer::revoke))
         .routes(routes!(client::list, client::register))

@@ -4,6 +4,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use chrono::{DateTime, SubsecRound as _, Utc};
 use http::StatusCode;
 use platform::auth::Principal;
 use platform::http::{Json, Path, Query};
@@ -17,13 +18,13 @@ use super::address::ClientAddress;
 use super::{App, origin, private};
 use crate::audit::Reason;
 use crate::error::Error;
-use crate::officer::{Appointment, Filter, Grant, Role, RoleKind};
+use crate::officer::{Appointment, Filter, Grant, Role, RoleKind, Term};
 
 /// Which grants are listed.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum GrantState {
-    /// Those that are held.
+    /// Those that are held, also if only from a later time on.
     Held,
     /// Those that have ended.
     Ended,
@@ -54,13 +55,17 @@ pub(super) struct OfficerQuery {
     cursor: Option<String>,
 }
 
-/// Why a role is given.
+/// Why a role is given, and for how long.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GrantRequest {
     /// For the audit: 1 to 200 characters that name nobody; ids and numbers of papers are welcome.
     #[schema(min_length = 1, max_length = 200, example = "decision 118/QĐ-UBND")]
     reason: String,
+    /// Since when it counts; at once when absent.
+    from: Option<DateTime<Utc>>,
+    /// Until when it counts, at most ten years; until it is taken when absent.
+    until: Option<DateTime<Utc>>,
 }
 
 /// Why a role is taken.
@@ -75,7 +80,8 @@ pub(super) struct RevokeQuery {
 
 /// List officers and their roles
 ///
-/// Each item is one role of one officer, oldest first. Admins see all, leads of the operations centre its own, heads their agency's.
+/// Each item is one role of one officer, oldest first. Admins see all, leads of the operations centre its own, heads
+/// those of their agency and of all below it.
 #[utoipa::path(
     get, path = "/identity/v1/officers", tag = "identity", security(("bearer" = [])), params(OfficerQuery),
     responses(
@@ -104,8 +110,11 @@ pub(super) async fn list(
 
 /// Give a role
 ///
-/// Admins give all roles, leads of the operations centre `ioc.operator`, heads of an agency `agency.officer` of it.
-/// The officer's tokens say it from their next refresh on. Asked for again, nothing changes.
+/// Admins give all roles, leads of the operations centre `ioc.operator`, heads of an agency `agency.officer` of it and of all
+/// below it and `agency.head` of those below. A role of an agency counts in all below it, and with `:WARD` only in that ward.
+/// Nobody gives a role to themself.
+/// The officer's tokens say it from their next refresh on, and none of them outlives it. Asked for again, nothing changes; with
+/// another `from` or `until`, the role ends and is given anew.
 #[utoipa::path(
     put, path = "/identity/v1/officers/{user_id}/roles/{role}", tag = "identity", security(("bearer" = [])),
     params(
@@ -117,10 +126,10 @@ pub(super) async fn list(
         (status = 200, description = "It is held already", body = Grant),
         (status = 201, description = "It is held now", body = Grant),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: it is not yours to give", content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: it is not yours to give; `own-role`: nobody gives one to themself", content_type = "application/problem+json"),
         (status = 404, description = "`not-found`: no such person", content_type = "application/problem+json"),
         (status = 409, description = "`roles-too-many`", content_type = "application/problem+json"),
-        (status = 422, description = "`role-unknown`, `role-scope-invalid`, `invalid-body`", content_type = "application/problem+json"),
+        (status = 422, description = "`role-unknown`, `role-scope-invalid`, `agency-unknown`, `ward-unknown`, `invalid-body`", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn grant(
@@ -130,7 +139,9 @@ pub(super) async fn grant(
     Path((user_id, role)): Path<(Uuid, String)>,
     Json(request): Json<GrantRequest>,
 ) -> Result<Response, Problem> {
-    let (appointment, why) = (appointment(user_id, &role)?, reason(&request.reason)?);
+    let exactly = |time: Option<DateTime<Utc>>| time.map(|time| time.trunc_subsecs(6));
+    let term = Term { from: exactly(request.from), until: exactly(request.until) };
+    let (appointment, why) = (appointment(user_id, &role, term)?, reason(&request.reason)?);
     let origin = origin(&caller, address);
     let (grant, new) = identity.grant_role(caller.subject.into(), &appointment, (origin, why)).await?;
     Ok(private(if new { StatusCode::CREATED } else { StatusCode::OK }, grant))
@@ -163,7 +174,8 @@ pub(super) async fn revoke(
     Path((user_id, role)): Path<(Uuid, String)>,
     Query(query): Query<RevokeQuery>,
 ) -> Result<StatusCode, Problem> {
-    let (appointment, why) = (appointment(user_id, &role)?, reason(query.reason.as_deref().unwrap_or(NOT_STATED))?);
+    let appointment = appointment(user_id, &role, Term::default())?;
+    let why = reason(query.reason.as_deref().unwrap_or(NOT_STATED))?;
     identity.revoke_role(caller.subject.into(), &appointment, (origin(&caller, address), why)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -171,8 +183,8 @@ pub(super) async fn revoke(
 /// Why, when nobody says.
 const NOT_STATED: &str = "not stated";
 
-fn appointment(user_id: Uuid, role: &str) -> Result<Appointment, Error> {
-    Ok(Appointment { user_id, role: role.parse::<Role>()? })
+fn appointment(user_id: Uuid, role: &str, term: Term) -> Result<Appointment, Error> {
+    Ok(Appointment { user_id, role: role.parse::<Role>()?, term })
 }
 
 fn reason(text: &str) -> Result<Reason, Error> {

@@ -3,19 +3,23 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `role` | the form of a role and its scope (pure) |
+//! | `term` | from when and until when a role counts (pure) |
 //! | `rule` | who gives, takes and sees which (pure) |
 //! | `sql` | every statement |
 //!
 //! Tokens say the roles that their subject held at issue and at each refresh, with a number that rises whenever one is taken.
 //! Taking one therefore makes older tokens stale: every process refuses them within seconds, and a refresh gives one that
-//! says what is left. Whoever changes roles is judged by the database, not by their token.
+//! says what is left. A role that counts until a time ends by itself: no token that says it lives longer.
+//! Whoever changes roles is judged by the database, not by their token.
 //!
 //! Lock order: both citizens of a change by id, revocation head, audit head.
-//! Invariants: a person holds a role once; every change has its record in the same transaction; what is asked for twice is done once.
+//! Invariants: a person holds a role once; every change has its record in the same transaction; what is asked for twice is done
+//! once; nobody gives a role to themself.
 
 mod role;
 mod rule;
 mod sql;
+mod term;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use platform::auth::Revoked;
@@ -28,15 +32,17 @@ use uuid::Uuid;
 
 pub use self::role::{Role, RoleFault, RoleKind};
 pub(crate) use self::rule::Sight;
+pub use self::term::Term;
 use crate::Identity;
 use crate::audit::{self, Action, Actor, Behest, Entry, OperatorAct, Origin, Reason};
 use crate::citizen::CitizenId;
 use crate::config::Lifetimes;
 use crate::error::Error;
+use crate::organisation::Organisations;
 use crate::revocation;
 
 /// The most roles that one person holds: tokens carry them all.
-const MAX_ROLES: usize = 16;
+const MAX_ROLES: i64 = 16;
 /// Grants read at a time.
 pub const PAGE: i64 = 200;
 
@@ -58,14 +64,26 @@ pub struct Grant {
     pub agency: Option<String>,
     /// Code of the one ward in which it counts, if not everywhere in the agency.
     pub ward: Option<String>,
-    /// Since when.
+    /// When it was given.
     pub granted_at: DateTime<Utc>,
+    /// Since when it counts, if not since it was given.
+    #[serde(rename = "from")]
+    pub valid_from: Option<DateTime<Utc>>,
+    /// Until when it counts, if that was said when it was given.
+    #[serde(rename = "until")]
+    pub valid_until: Option<DateTime<Utc>>,
     /// The officer who gave it; null when an operator did so on the machine.
     pub granted_by: Option<Uuid>,
-    /// Until when; null while it is held.
+    /// When it was taken; null while it is held.
     pub revoked_at: Option<DateTime<Utc>>,
     /// The officer who took it; null while it is held, and when an operator did so on the machine.
     pub revoked_by: Option<Uuid>,
+}
+
+impl Grant {
+    fn term(&self) -> Term {
+        Term { from: self.valid_from, until: self.valid_until }
+    }
 }
 
 /// Which grants are wanted; what is absent lets everything through.
@@ -77,7 +95,7 @@ pub struct Filter {
     pub role: Option<RoleKind>,
     /// Of which agency.
     pub agency: Option<String>,
-    /// Those that are held, or those that have ended.
+    /// Those that are held, also if only from a later time on, or those that have ended.
     pub held: Option<bool>,
 }
 
@@ -88,14 +106,42 @@ pub struct Appointment {
     pub user_id: Uuid,
     /// The role.
     pub role: Role,
+    /// From when and until when it is to count; says nothing where a role is taken.
+    pub term: Term,
+}
+
+/// What changes of roles are made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk<'a> {
+    /// Identity's database.
+    pub pool: &'a PgPool,
+    /// The time.
+    pub clock: &'a Clock,
+    /// How long tokens live.
+    pub lifetimes: &'a Lifetimes,
+    /// The agencies in which roles count.
+    pub organisations: &'a Organisations,
 }
 
 /// A change that somebody asks for.
 struct Change<'a> {
+    desk: Desk<'a>,
     appointment: &'a Appointment,
     /// The officer who asks; nobody when it is an operator on the machine, who may do everything.
     by: Option<CitizenId>,
     behest: Behest,
+}
+
+/// Which tokens are refused, and until when that must be remembered.
+type Stale = (Revoked, DateTime<Utc>);
+
+/// What giving a role came to.
+struct Given {
+    grant: Grant,
+    /// Whether it was not held like that before.
+    new: bool,
+    /// Tokens that say another term of it.
+    stale: Option<Stale>,
 }
 
 impl Change<'_> {
@@ -104,12 +150,12 @@ impl Change<'_> {
     }
 
     /// Locks whom it concerns and judges who asks.
-    async fn admit(&self, tx: &mut PgConnection) -> Result<(), Error> {
+    async fn admit(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<(), Error> {
         let people: Vec<Uuid> =
             [Some(self.appointment.user_id), self.by.map(|by| by.uuid())].into_iter().flatten().collect();
         let there = sql::lock_people(tx, &people).await?;
         if let Some(by) = self.by
-            && !rule::may_change(&sql::held(tx, by).await?, &self.appointment.role)
+            && !rule::may_change(&sql::held(tx, by, now).await?, &self.appointment.role, self.desk.organisations)
         {
             return Err(Error::Forbidden);
         }
@@ -120,44 +166,59 @@ impl Change<'_> {
         Entry::at(&self.behest, action, &self.appointment.role).about(self.person())
     }
 
-    /// Gives the role; tells whether it was not held before.
-    async fn grant(&self, pool: &PgPool, clock: &Clock) -> Result<(Grant, bool), Error> {
-        let role = &self.appointment.role;
-        let mut tx = platform::db::begin(pool).await?;
-        self.admit(&mut tx).await?;
-        if let Some(held) = sql::newest(&mut tx, self.person(), role).await?.filter(|grant| grant.revoked_at.is_none())
-        {
-            return Ok((held, false));
+    /// Gives the role, or gives it another term.
+    async fn grant(&self) -> Result<Given, Error> {
+        let (role, term) = (&self.appointment.role, self.appointment.term);
+        let now = now(self.desk.clock);
+        let mut tx = platform::db::begin(self.desk.pool).await?;
+        self.admit(&mut tx, now).await?;
+        if self.by == Some(self.person()) {
+            return Err(Error::OwnRole);
         }
-        if sql::held(&mut tx, self.person()).await?.len() >= MAX_ROLES {
+        if let Some(place) = role.place() {
+            self.desk.organisations.check(place)?;
+        }
+        let kept = sql::newest(&mut tx, self.person(), role).await?.filter(|grant| grant.revoked_at.is_none());
+        let (mut entries, mut stale) = (Vec::new(), None);
+        match kept {
+            Some(kept) if kept.term().is_over(now) => sql::close(&mut tx, &kept).await?,
+            Some(kept) if kept.term() == term => return Ok(Given { grant: kept, new: false, stale: None }),
+            Some(kept) => {
+                stale = Some(self.end(&mut tx, &kept, now).await?);
+                entries.push(self.entry(Action::RoleRevoke));
+            }
+            None => {}
+        }
+        if sql::count_kept(&mut tx, self.person(), now).await? >= MAX_ROLES {
             return Err(Error::RolesTooMany);
         }
-        let now = now(clock);
-        let grant = sql::insert(&mut tx, self.person(), role, self.by, now).await?;
-        audit::append(&mut tx, &[self.entry(Action::RoleGrant)], now).await?;
+        let grant = sql::insert(&mut tx, (self.person(), role, term), self.by, now).await?;
+        entries.push(self.entry(Action::RoleGrant));
+        audit::append(&mut tx, &entries, now).await?;
         tx.commit().await?;
-        Ok((grant, true))
+        Ok(Given { grant, new: true, stale })
     }
 
-    /// Takes the role; nothing to do when it was taken before. Tells which tokens are refused until when.
-    async fn revoke(
-        &self,
-        pool: &PgPool,
-        (clock, lifetimes): (&Clock, &Lifetimes),
-    ) -> Result<Option<(Revoked, DateTime<Utc>)>, Error> {
-        let mut tx = platform::db::begin(pool).await?;
-        self.admit(&mut tx).await?;
+    /// Takes the role; nothing to do when it was taken before or is over.
+    async fn revoke(&self) -> Result<Option<Stale>, Error> {
+        let mut tx = platform::db::begin(self.desk.pool).await?;
+        self.admit(&mut tx, now(self.desk.clock)).await?;
         let newest = sql::newest(&mut tx, self.person(), &self.appointment.role).await?.ok_or(Error::NotFound)?;
-        if newest.revoked_at.is_some() {
+        // After the locks: tokens were issued until now.
+        let now = now(self.desk.clock);
+        if newest.revoked_at.is_some() || newest.term().is_over(now) {
             return Ok(None);
         }
-        // After the locks: tokens were issued until now.
-        let now = now(clock);
-        let forget_at = revocation::forget_at(lifetimes, now);
-        let epoch = sql::end(&mut tx, &newest, self.by, (now, forget_at)).await?;
+        let stale = self.end(&mut tx, &newest, now).await?;
         audit::append(&mut tx, &[self.entry(Action::RoleRevoke)], now).await?;
         tx.commit().await?;
-        Ok(Some((Revoked::Roles { subject: self.appointment.user_id, epoch }, forget_at)))
+        Ok(Some(stale))
+    }
+
+    async fn end(&self, tx: &mut PgConnection, grant: &Grant, now: DateTime<Utc>) -> Result<Stale, Error> {
+        let forget_at = revocation::forget_at(self.desk.lifetimes, now);
+        let epoch = sql::end(tx, grant, self.by, (now, forget_at)).await?;
+        Ok((Revoked::Roles { subject: self.appointment.user_id, epoch }, forget_at))
     }
 }
 
@@ -167,15 +228,18 @@ fn now(clock: &Clock) -> DateTime<Utc> {
 }
 
 impl Identity {
-    /// Gives a role at the wish of an officer; tells whether it was not held before.
+    /// Gives a role at the wish of an officer; tells whether it was not held like that before.
     pub(crate) async fn grant_role(
         &self,
         by: CitizenId,
         appointment: &Appointment,
         (origin, reason): (Origin, Reason),
     ) -> Result<(Grant, bool), Error> {
+        appointment.term.check(self.now())?;
         let behest = self.behest_of(by, origin, &reason);
-        Change { appointment, by: Some(by), behest }.grant(&self.pool, &self.clock).await
+        let given = Change { desk: self.desk(), appointment, by: Some(by), behest }.grant().await?;
+        self.refuse_stale(given.stale);
+        Ok((given.grant, given.new))
     }
 
     /// Takes a role at the wish of an officer.
@@ -186,16 +250,28 @@ impl Identity {
         (origin, reason): (Origin, Reason),
     ) -> Result<(), Error> {
         let behest = self.behest_of(by, origin, &reason);
-        let change = Change { appointment, by: Some(by), behest };
-        if let Some((what, forget_at)) = change.revoke(&self.pool, (&self.clock, &self.config.lifetimes)).await? {
+        self.refuse_stale(Change { desk: self.desk(), appointment, by: Some(by), behest }.revoke().await?);
+        Ok(())
+    }
+
+    fn desk(&self) -> Desk<'_> {
+        Desk {
+            pool: &self.pool,
+            clock: &self.clock,
+            lifetimes: &self.config.lifetimes,
+            organisations: &self.organisations,
+        }
+    }
+
+    fn refuse_stale(&self, stale: Option<Stale>) {
+        if let Some((what, forget_at)) = stale {
             self.verifier.revoke(what, forget_at.timestamp());
         }
-        Ok(())
     }
 
     /// Refuses who is no admin.
     pub(crate) async fn require_admin(&self, by: CitizenId) -> Result<(), Error> {
-        let held = sql::held(&mut *self.pool.acquire().await?, by).await?;
+        let held = sql::held(&mut *self.pool.acquire().await?, by, self.now()).await?;
         if held.iter().any(|role| role.kind() == RoleKind::Admin) { Ok(()) } else { Err(Error::Forbidden) }
     }
 
@@ -207,13 +283,14 @@ impl Identity {
         after: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<Grant>, Error> {
+        let now = self.now();
         let sight = if filter.user_id == Some(by.uuid()) {
             Sight::full()
         } else {
-            let held = sql::held(&mut *self.pool.acquire().await?, by).await?;
-            Sight::of(&held).ok_or(Error::Forbidden)?
+            let held = sql::held(&mut *self.pool.acquire().await?, by, now).await?;
+            Sight::of(&held, &self.organisations).ok_or(Error::Forbidden)?
         };
-        Ok(sql::list(&self.pool, (filter, &sight), after, limit).await?)
+        Ok(sql::list(&self.pool, (filter, &sight), (after, limit), now).await?)
     }
 
     fn behest_of(&self, by: CitizenId, origin: Origin, reason: &Reason) -> Behest {
@@ -221,38 +298,33 @@ impl Identity {
     }
 }
 
-/// Gives a role at the wish of an operator on the machine; tells whether it was not held before.
+/// Gives a role at the wish of an operator on the machine; tells whether it was not held like that before.
 ///
 /// # Errors
-/// `not-found` when there is no such person, `roles-too-many`, or what the database answered.
-pub async fn grant_as_operator(
-    pool: &PgPool,
-    clock: &Clock,
-    appointment: &Appointment,
-    act: &OperatorAct,
-) -> Result<bool, Problem> {
-    let change = Change { appointment, by: None, behest: act.behest() };
-    Ok(change.grant(pool, clock).await?.1)
+/// `not-found` when there is no such person, `roles-too-many`, what is wrong with the role's place or term, or what the
+/// database answered.
+pub async fn grant_as_operator(desk: Desk<'_>, appointment: &Appointment, act: &OperatorAct) -> Result<bool, Problem> {
+    appointment.term.check(now(desk.clock)).map_err(Problem::from)?;
+    Ok(Change { desk, appointment, by: None, behest: act.behest() }.grant().await?.new)
 }
 
 /// Takes a role at the wish of an operator on the machine; tells whether it was held until now.
 ///
 /// # Errors
 /// `not-found` when the person never held it, or what the database answered.
-pub async fn revoke_as_operator(
-    pool: &PgPool,
-    (clock, lifetimes): (&Clock, &Lifetimes),
-    appointment: &Appointment,
-    act: &OperatorAct,
-) -> Result<bool, Problem> {
-    let change = Change { appointment, by: None, behest: act.behest() };
-    Ok(change.revoke(pool, (clock, lifetimes)).await?.is_some())
+pub async fn revoke_as_operator(desk: Desk<'_>, appointment: &Appointment, act: &OperatorAct) -> Result<bool, Problem> {
+    Ok(Change { desk, appointment, by: None, behest: act.behest() }.revoke().await?.is_some())
 }
 
-/// Grants that a filter lets through after one, oldest first, at most [`PAGE`].
+/// Grants that a filter lets through after one, oldest first, at most [`PAGE`]; `at` says which of them are held.
 ///
 /// # Errors
 /// What the database answered.
-pub async fn list(pool: &PgPool, filter: &Filter, after: Option<Uuid>) -> Result<Vec<Grant>, sqlx::Error> {
-    sql::list(pool, (filter, &Sight::full()), after, PAGE).await
+pub async fn list(
+    pool: &PgPool,
+    filter: &Filter,
+    after: Option<Uuid>,
+    at: DateTime<Utc>,
+) -> Result<Vec<Grant>, sqlx::Error> {
+    sql::list(pool, (filter, &Sight::full()), (after, PAGE), at).await
 }

@@ -2,6 +2,7 @@
 //!
 //! A role's name is the same in tokens, paths, the audit and the command: `ioc.operator`, `agency.officer:HEPCO` for one of
 //! an agency, `agency.officer:HEPCO:19753` for one that counts in one ward of it only.
+//! A role of an agency counts in all below it, too.
 //! Invariant: roles of an agency name it; all others are the whole city's and name nothing.
 
 use std::fmt;
@@ -9,6 +10,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::organisation::Place;
 
 /// The longest code of an agency. The database's CHECK says the same.
 const MAX_AGENCY: usize = 24;
@@ -93,6 +96,12 @@ pub enum RoleFault {
         "agency.officer and agency.head name an agency and may name a ward, other roles name neither; codes are capital letters, digits and hyphens"
     )]
     Scope,
+    /// The city has no such agency.
+    #[error("the city has no such agency; those of a ward have its code behind a hyphen")]
+    AgencyUnknown,
+    /// The city has no such ward.
+    #[error("the city has no such ward")]
+    WardUnknown,
 }
 
 /// A role and where it counts.
@@ -132,6 +141,11 @@ impl Role {
     /// The one ward in which it counts, if not everywhere in the agency.
     pub fn ward(&self) -> Option<&str> {
         self.ward.as_deref()
+    }
+
+    /// Where it counts, if it is an agency's.
+    pub(crate) fn place(&self) -> Option<Place<'_>> {
+        Some(Place { agency: self.agency()?, ward: self.ward() })
     }
 }
 

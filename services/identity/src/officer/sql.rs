@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Filter, Grant, Role, Sight};
+use super::{Filter, Grant, Role, Sight, Term};
 use crate::citizen::CitizenId;
 use crate::revocation;
 
@@ -15,15 +15,37 @@ pub(super) async fn lock_people(conn: &mut PgConnection, people: &[Uuid]) -> Res
         .await
 }
 
-/// The roles that a person holds.
-pub(super) async fn held(conn: &mut PgConnection, person: CitizenId) -> Result<Vec<Role>, sqlx::Error> {
+/// The roles of a person that count at a time.
+pub(super) async fn held(
+    conn: &mut PgConnection,
+    person: CitizenId,
+    at: DateTime<Utc>,
+) -> Result<Vec<Role>, sqlx::Error> {
     let names = sqlx::query_scalar!(
-        "SELECT name FROM identity.role_grant WHERE user_id = $1 AND revoked_at IS NULL",
-        person.uuid()
+        "SELECT name FROM identity.role_grant
+        WHERE user_id = $1 AND revoked_at IS NULL AND identity.counts_at(valid_from, valid_until, $2)",
+        person.uuid(),
+        at,
     )
     .fetch_all(conn)
     .await?;
     Ok(names.iter().map(|name| name.parse().expect("CHECKs hold grants to the form of roles")).collect())
+}
+
+/// How many roles of a person count at a time or will.
+pub(super) async fn count_kept(
+    conn: &mut PgConnection,
+    person: CitizenId,
+    at: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM identity.role_grant
+        WHERE user_id = $1 AND revoked_at IS NULL AND (valid_until IS NULL OR valid_until > $2)"#,
+        person.uuid(),
+        at,
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// The newest grant of a role to a person, whether it has ended or not.
@@ -34,7 +56,8 @@ pub(super) async fn newest(
 ) -> Result<Option<Grant>, sqlx::Error> {
     sqlx::query_as!(
         Grant,
-        "SELECT id, user_id, name, role, agency, ward, granted_at, granted_by, revoked_at, revoked_by
+        "SELECT id, user_id, name, role, agency, ward, granted_at, valid_from, valid_until, granted_by, revoked_at,
+            revoked_by
         FROM identity.role_grant WHERE user_id = $1 AND name = $2 ORDER BY revoked_at DESC NULLS FIRST LIMIT 1",
         person.uuid(),
         role.to_string(),
@@ -45,16 +68,15 @@ pub(super) async fn newest(
 
 pub(super) async fn insert(
     conn: &mut PgConnection,
-    person: CitizenId,
-    role: &Role,
+    (person, role, term): (CitizenId, &Role, Term),
     by: Option<CitizenId>,
     now: DateTime<Utc>,
 ) -> Result<Grant, sqlx::Error> {
     sqlx::query_as!(
         Grant,
-        "INSERT INTO identity.role_grant (id, user_id, role, agency, ward, granted_at, granted_by)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
-        RETURNING id, user_id, name, role, agency, ward, granted_at, granted_by, revoked_at, revoked_by",
+        "INSERT INTO identity.role_grant (id, user_id, role, agency, ward, granted_at, granted_by, valid_from, valid_until)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        RETURNING id, user_id, name, role, agency, ward, granted_at, valid_from, valid_until, granted_by, revoked_at, revoked_by",
         platform::id::new(),
         person.uuid(),
         role.kind().as_str(),
@@ -62,9 +84,22 @@ pub(super) async fn insert(
         role.ward(),
         now,
         by.map(|by| by.uuid()),
+        term.from,
+        term.until,
     )
     .fetch_one(conn)
     .await
+}
+
+/// Writes down that a grant's term is over, so that the role can be given again. No token says it any more.
+pub(super) async fn close(conn: &mut PgConnection, grant: &Grant) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.role_grant SET revoked_at = GREATEST(valid_until, granted_at) WHERE id = $1",
+        grant.id
+    )
+    .execute(conn)
+    .await
+    .map(|_| ())
 }
 
 /// Ends a grant, tells how many have ended for its holder, and writes down that older tokens of theirs are stale.
@@ -98,20 +133,22 @@ pub(super) async fn end(
     Ok(revocation::epoch_of(epoch))
 }
 
-/// Grants that a filter and a sight let through, oldest first.
+/// Grants that a filter and a sight let through, oldest first; `at` says which of them are held.
 pub(super) async fn list(
     pool: &PgPool,
     (filter, sight): (&Filter, &Sight),
-    after: Option<Uuid>,
-    limit: i64,
+    (after, limit): (Option<Uuid>, i64),
+    at: DateTime<Utc>,
 ) -> Result<Vec<Grant>, sqlx::Error> {
     let roles: Vec<String> = sight.roles.iter().map(|role| (*role).to_owned()).collect();
     sqlx::query_as!(
         Grant,
-        "SELECT id, user_id, name, role, agency, ward, granted_at, granted_by, revoked_at, revoked_by
+        "SELECT id, user_id, name, role, agency, ward, granted_at, valid_from, valid_until, granted_by, revoked_at,
+            revoked_by
         FROM identity.role_grant
         WHERE ($1::uuid IS NULL OR id > $1) AND ($2::uuid IS NULL OR user_id = $2) AND ($3::text IS NULL OR role = $3)
-            AND ($4::text IS NULL OR agency = $4) AND ($5::boolean IS NULL OR (revoked_at IS NULL) = $5)
+            AND ($4::text IS NULL OR agency = $4)
+            AND ($5::boolean IS NULL OR (revoked_at IS NULL AND (valid_until IS NULL OR valid_until > $10)) = $5)
             AND ($6 OR role = ANY ($7) OR agency = ANY ($8))
         ORDER BY id LIMIT $9",
         after,
@@ -123,6 +160,7 @@ pub(super) async fn list(
         &roles,
         &sight.agencies,
         limit,
+        at,
     )
     .fetch_all(pool)
     .await

@@ -77,7 +77,7 @@ impl Identity {
         self::own(client, &own)?;
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
-        let Some(session) = session::lock(&mut tx, id).await?.filter(|session| !session.ended) else { return Ok(()) };
+        let Some(session) = session::lock(&mut tx, id, now).await?.filter(|session| !session.ended) else { return Ok(()) };
         let origin = Origin { address, session: None, device: Some(session.device) };
         let reason = EndReason::TokenRevoked;
         let entry = Entry::of(session.citizen, Action::SessionEnd, session.id, &self.source(origin))
@@ -107,7 +107,7 @@ impl Identity {
         if claims.is_of_client() || !scopes.has(Scope::OpenId) {
             return Err(Fault::new(FaultKind::InsufficientScope, "the access token was not granted openid").into());
         }
-        let session = session::find(&mut *self.pool.acquire().await?, claims.sid.into()).await?;
+        let session = session::find(&mut *self.pool.acquire().await?, claims.sid.into(), self.now()).await?;
         let session = session.filter(|session| !session.ended).ok_or(invalid)?;
         let client = self.client(&session.client).await?.ok_or(invalid)?;
         let scopes = scopes.common(&client.scopes);
@@ -159,7 +159,7 @@ impl Identity {
 
     /// Whether a client's ID token was made of the sign-in that a browser has, or of one on the same browser by the same citizen.
     pub(crate) async fn is_meant(&self, hint: &Hint, browser: &Session) -> Result<bool, Error> {
-        let session = session::find(&mut *self.pool.acquire().await?, hint.sid.into()).await?;
+        let session = session::find(&mut *self.pool.acquire().await?, hint.sid.into(), self.now()).await?;
         Ok(session.is_some_and(|session| {
             session.client == hint.aud && session.citizen == browser.citizen && session.device == browser.device
         }))
@@ -183,7 +183,7 @@ impl Identity {
     /// The session that a refresh token belongs to, and whether the token is its newest and the session alive.
     pub(super) async fn held(&self, token: &str) -> Result<Option<(Session, bool)>, Error> {
         let Some(RefreshToken { session, generation, salt }) = self.session_of(token) else { return Ok(None) };
-        let session = session::find(&mut *self.pool.acquire().await?, session).await?;
+        let session = session::find(&mut *self.pool.acquire().await?, session, self.now()).await?;
         let session = session.filter(|session| session.salt == salt);
         let now = self.now();
         Ok(session.map(|session| {

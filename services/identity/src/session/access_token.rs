@@ -18,6 +18,7 @@ pub(crate) struct Bearer {
     pub audience: String,
     /// Nothing where the client must not know.
     pub roles: Vec<String>,
+    pub roles_until: Option<DateTime<Utc>>,
     pub role_epoch: u32,
 }
 
@@ -31,6 +32,7 @@ impl Identity {
                 subject: session.citizen.uuid(),
                 audience: TOKEN_AUDIENCE.to_owned(),
                 roles: session.roles.clone(),
+                roles_until: session.roles_until,
                 role_epoch: session.role_epoch,
                 issuer,
             },
@@ -38,6 +40,7 @@ impl Identity {
                 subject: self.vault.pairwise(sector, session.citizen.uuid()),
                 audience: issuer.clone(),
                 roles: Vec::new(),
+                roles_until: None,
                 role_epoch: 0,
                 issuer,
             },
@@ -45,21 +48,24 @@ impl Identity {
     }
 }
 
-/// Signs an access token of `session` that lives for `lifetime_s` seconds from `now`, but never past the session.
+/// Signs an access token of `session` that lives for `lifetime_s` seconds from `now`, but never past the session or the first role
+/// that it says; tells how many seconds that is.
 pub(super) fn sign(
     signer: &Signer,
     session: &Session,
     bearer: &Bearer,
     lifetime_s: u32,
     now: DateTime<Utc>,
-) -> Result<String, Error> {
+) -> Result<(String, u32), Error> {
     let issued_at = now.timestamp();
+    let ends = [Some(session.expires_at), bearer.roles_until].into_iter().flatten().map(|end| end.timestamp());
+    let expires_at = ends.fold(issued_at + i64::from(lifetime_s), i64::min);
     let claims = Claims {
         iss: bearer.issuer.clone(),
         sub: bearer.subject,
         aud: bearer.audience.clone(),
         client_id: session.client.clone(),
-        exp: (issued_at + i64::from(lifetime_s)).min(session.expires_at.timestamp()),
+        exp: expires_at,
         iat: issued_at,
         jti: platform::id::new(),
         sid: session.id.uuid(),
@@ -71,7 +77,7 @@ pub(super) fn sign(
         role_epoch: bearer.role_epoch,
         agency: None,
     };
-    encode(signer, &claims)
+    Ok((encode(signer, &claims)?, u32::try_from(expires_at - issued_at).unwrap_or(0)))
 }
 
 /// Signs the claims of an access token.

@@ -128,6 +128,8 @@ pub(crate) struct Session {
     pub ended: bool,
     /// What its citizen holds, as tokens say it.
     pub roles: Vec<String>,
+    /// When the first of them ends by itself.
+    pub roles_until: Option<DateTime<Utc>>,
     /// How many roles were taken from them, seen at the same moment.
     pub role_epoch: u32,
     /// Within which its tokens name the citizen by a subject of their own; `None` where they say the citizen's id.
@@ -251,6 +253,7 @@ impl Identity {
             expires_at,
             ended: false,
             roles: Vec::new(),
+            roles_until: None,
             role_epoch: 0,
             sector: None,
         }
@@ -296,7 +299,7 @@ impl Identity {
             return Ok((session, Decision::Rotate));
         }
         let mut tx = platform::db::begin(&self.pool).await?;
-        let session = lock(&mut tx, token.session).await?;
+        let session = lock(&mut tx, token.session, now).await?;
         // A token in the hands of another client moves nothing and ends nothing.
         let session = session.filter(|session| session.salt == token.salt && session.client == client);
         let session = session.ok_or(Error::RefreshInvalid)?;
@@ -331,9 +334,9 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<Tokens, Error> {
         let lifetime_s = self.config.lifetimes.access_token_seconds;
-        let access = access_token::sign(signer, session, &self.bearer(session), lifetime_s, now)?;
+        let (access, expires_in_s) = access_token::sign(signer, session, &self.bearer(session), lifetime_s, now)?;
         let refresh = RefreshToken { session: session.id, generation: session.generation, salt: session.salt };
-        Ok(Tokens { access, refresh: refresh.encode(&self.vault), expires_in_s: lifetime_s })
+        Ok(Tokens { access, refresh: refresh.encode(&self.vault), expires_in_s })
     }
 
     /// The session that a token of ours names, whatever became of it; nothing for any other text.

@@ -1,6 +1,7 @@
 //! Statements on sessions and their revocations.
 //!
-//! Roles and their epoch are read in one statement, so of one moment: a token with the roles of before has the epoch of before.
+//! Roles, when the first of them ends, and their epoch are read in one statement, so of one moment: a token with the roles of
+//! before has the epoch of before.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -30,6 +31,7 @@ struct Row {
     expires_at: DateTime<Utc>,
     ended: bool,
     roles: Vec<String>,
+    roles_until: Option<DateTime<Utc>>,
     role_epoch: i32,
     sector: Option<String>,
 }
@@ -52,6 +54,7 @@ impl From<Row> for Session {
             expires_at: row.expires_at,
             ended: row.ended,
             roles: row.roles,
+            roles_until: row.roles_until,
             role_epoch: revocation::epoch_of(row.role_epoch),
             sector: row.sector,
         }
@@ -74,7 +77,9 @@ pub(super) async fn rotate(
         RETURNING id, citizen_id, device_id, client, scope, acr, amr, salt, generation, authenticated_at, rotated_at,
             idle_expires_at, expires_at, sector, ended_at IS NOT NULL AS "ended!",
             ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
-                ORDER BY g.name) AS "roles!",
+                AND identity.counts_at(g.valid_from, g.valid_until, $5) ORDER BY g.name) AS "roles!",
+            (SELECT min(g.valid_until) FROM identity.role_grant g WHERE g.user_id = session.citizen_id
+                AND g.revoked_at IS NULL AND identity.counts_at(g.valid_from, g.valid_until, $5)) AS roles_until,
             (SELECT count(*)::integer FROM identity.role_grant g
                 WHERE g.user_id = session.citizen_id AND g.revoked_at IS NOT NULL) AS "role_epoch!""#,
         token.session.uuid(),
@@ -90,17 +95,24 @@ pub(super) async fn rotate(
 }
 
 /// A session, locked until the transaction ends.
-pub(crate) async fn lock(conn: &mut PgConnection, id: SessionId) -> Result<Option<Session>, sqlx::Error> {
+pub(crate) async fn lock(
+    conn: &mut PgConnection,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Option<Session>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         r#"SELECT id, citizen_id, device_id, client, scope, acr, amr, salt, generation, authenticated_at, rotated_at,
             idle_expires_at, expires_at, sector, ended_at IS NOT NULL AS "ended!",
             ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
-                ORDER BY g.name) AS "roles!",
+                AND identity.counts_at(g.valid_from, g.valid_until, $2) ORDER BY g.name) AS "roles!",
+            (SELECT min(g.valid_until) FROM identity.role_grant g WHERE g.user_id = session.citizen_id
+                AND g.revoked_at IS NULL AND identity.counts_at(g.valid_from, g.valid_until, $2)) AS roles_until,
             (SELECT count(*)::integer FROM identity.role_grant g
                 WHERE g.user_id = session.citizen_id AND g.revoked_at IS NOT NULL) AS "role_epoch!"
         FROM identity.session WHERE id = $1 FOR UPDATE"#,
         id.uuid(),
+        now,
     )
     .fetch_optional(conn)
     .await?;
@@ -108,17 +120,24 @@ pub(crate) async fn lock(conn: &mut PgConnection, id: SessionId) -> Result<Optio
 }
 
 /// A session as it is now.
-pub(crate) async fn find(conn: &mut PgConnection, id: SessionId) -> Result<Option<Session>, sqlx::Error> {
+pub(crate) async fn find(
+    conn: &mut PgConnection,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Option<Session>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         r#"SELECT id, citizen_id, device_id, client, scope, acr, amr, salt, generation, authenticated_at, rotated_at,
             idle_expires_at, expires_at, sector, ended_at IS NOT NULL AS "ended!",
             ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
-                ORDER BY g.name) AS "roles!",
+                AND identity.counts_at(g.valid_from, g.valid_until, $2) ORDER BY g.name) AS "roles!",
+            (SELECT min(g.valid_until) FROM identity.role_grant g WHERE g.user_id = session.citizen_id
+                AND g.revoked_at IS NULL AND identity.counts_at(g.valid_from, g.valid_until, $2)) AS roles_until,
             (SELECT count(*)::integer FROM identity.role_grant g
                 WHERE g.user_id = session.citizen_id AND g.revoked_at IS NOT NULL) AS "role_epoch!"
         FROM identity.session WHERE id = $1"#,
         id.uuid(),
+        now,
     )
     .fetch_optional(conn)
     .await?;
@@ -150,7 +169,9 @@ pub(crate) async fn insert(conn: &mut PgConnection, session: Session) -> Result<
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         RETURNING
             ARRAY(SELECT g.name FROM identity.role_grant g WHERE g.user_id = session.citizen_id AND g.revoked_at IS NULL
-                ORDER BY g.name) AS "roles!",
+                AND identity.counts_at(g.valid_from, g.valid_until, $10) ORDER BY g.name) AS "roles!",
+            (SELECT min(g.valid_until) FROM identity.role_grant g WHERE g.user_id = session.citizen_id
+                AND g.revoked_at IS NULL AND identity.counts_at(g.valid_from, g.valid_until, $10)) AS roles_until,
             (SELECT count(*)::integer FROM identity.role_grant g
                 WHERE g.user_id = session.citizen_id AND g.revoked_at IS NOT NULL) AS "role_epoch!""#,
         session.id.uuid(),
@@ -169,7 +190,8 @@ pub(crate) async fn insert(conn: &mut PgConnection, session: Session) -> Result<
     )
     .fetch_one(conn)
     .await?;
-    Ok(Session { roles: held.roles, role_epoch: revocation::epoch_of(held.role_epoch), ..session })
+    let role_epoch = revocation::epoch_of(held.role_epoch);
+    Ok(Session { roles: held.roles, roles_until: held.roles_until, role_epoch, ..session })
 }
 
 /// Ends one session.

@@ -18,5 +18,6 @@ mod pin;
 mod prune;
 mod session;
 mod step_up;
+mod term;
 mod token;
 mod vneid;

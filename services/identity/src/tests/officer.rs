@@ -14,13 +14,18 @@ use crate::audit::{self, Action, OperatorAct, Origin, Reason, Verdict};
 use crate::citizen::CitizenId;
 use crate::device::DeviceId;
 use crate::error::Error;
-use crate::officer::{self, Appointment, Filter};
+use crate::officer::{self, Appointment, Desk, Filter, Term};
 use crate::session::Opened;
 use crate::testing::Stage;
 use crate::tests::token::of_another_role;
 
 fn appointment(person: CitizenId, role: &str) -> Appointment {
-    Appointment { user_id: person.uuid(), role: role.parse().expect("a role") }
+    Appointment { user_id: person.uuid(), role: role.parse().expect("a role"), term: Term::default() }
+}
+
+fn desk(stage: &Stage) -> Desk<'_> {
+    let Identity { pool, clock, config, organisations, .. } = &*stage.identity;
+    Desk { pool, clock, lifetimes: &config.lifetimes, organisations }
 }
 
 fn why() -> (Origin, Reason) {
@@ -40,7 +45,7 @@ async fn someone(stage: &Stage, phone: &str) -> Opened {
 async fn officer(stage: &Stage, phone: &str, role: &str) -> CitizenId {
     let person = someone(stage, phone).await.citizen.id;
     let (role, act) = (appointment(person, role), act(Action::RoleGrant));
-    assert!(officer::grant_as_operator(&stage.identity.pool, &stage.clock, &role, &act).await.expect("given"));
+    assert!(officer::grant_as_operator(desk(stage), &role, &act).await.expect("given"));
     person
 }
 
@@ -94,11 +99,9 @@ async fn a_taken_role_ends_elsewhere_within_five_seconds_without_redis() {
     assert!(elsewhere.verify(&lead_token).await.expect("valid").has_role("ioc.lead"));
     stage.redis.kill().await;
 
-    let lifetimes = &stage.identity.config.lifetimes;
     let taken = appointment(lead, "ioc.lead");
     let take = async || {
-        let (pool, act) = (&stage.identity.pool, act(Action::RoleRevoke));
-        officer::revoke_as_operator(pool, (&stage.clock, lifetimes), &taken, &act).await.expect("an answer")
+        officer::revoke_as_operator(desk(&stage), &taken, &act(Action::RoleRevoke)).await.expect("an answer")
     };
     assert!(take().await, "it was held");
     tokio::time::timeout(Duration::from_secs(5), async {
@@ -150,6 +153,7 @@ async fn the_database_judges_who_asks_whatever_their_token_says() {
         (head, "agency.officer:HEPCO", true),
         (head, "agency.officer:HEPCO:19753", true),
         (head, "agency.officer:HUEWACO", false),
+        (head, "agency.officer:TNDT", true),
         (head, "agency.head:HEPCO", false),
         (person, "ioc.operator", false),
         (person, "admin", false),
@@ -163,15 +167,19 @@ async fn the_database_judges_who_asks_whatever_their_token_says() {
     assert!(matches!(take(identity, admin, person, "ioc.lead").await, Err(Error::NotFound)), "never held");
     assert!(matches!(give(identity, admin, CitizenId::generate(), "admin").await, Err(Error::NotFound)));
 
+    let below = someone(&stage, "0912345676").await.citizen.id;
+    assert!(give(identity, head, below, "agency.head:TNDT:19753").await.expect("they lead what is above"));
+
     // What ends for who asks ends for what they may do, at once.
     take(identity, admin, lead, "ioc.lead").await.expect("taken");
     let late = give(identity, lead, someone(&stage, "0912345675").await.citizen.id, "ioc.operator").await;
     assert!(matches!(late, Err(Error::Forbidden)));
 
     let agency = identity.officers(head, &Filter::default(), None, 100).await.expect("their agency's");
-    assert!(agency.len() == 3 && agency.iter().all(|grant| grant.agency.as_deref() == Some("HEPCO")), "{agency:?}");
+    let theirs = |agency: Option<&str>| matches!(agency, Some("HEPCO" | "TNDT"));
+    assert!(agency.len() == 5 && agency.iter().all(|grant| theirs(grant.agency.as_deref())), "{agency:?}");
     let own = Filter { user_id: Some(person.uuid()), ..Filter::default() };
-    assert_eq!(identity.officers(person, &own, None, 100).await.expect("their own").len(), 4);
+    assert_eq!(identity.officers(person, &own, None, 100).await.expect("their own").len(), 5);
     assert!(matches!(identity.officers(person, &Filter::default(), None, 100).await, Err(Error::Forbidden)));
 }
 
@@ -180,25 +188,28 @@ async fn a_person_holds_a_bounded_number_and_history_stays() {
     let stage = Stage::new().await;
     let admin = officer(&stage, "0912345671", "admin").await;
     let person = someone(&stage, "0912345672").await.citizen.id;
-    for index in 0..16 {
-        give(&stage.identity, admin, person, &format!("agency.officer:A{index}")).await.expect("given");
+    let wards: Vec<String> =
+        stage.identity.organisations.after(Some("CA-")).map(|one| format!("agency.officer:{}", one.code)).take(16).collect();
+    for role in &wards {
+        give(&stage.identity, admin, person, role).await.expect("given");
     }
     assert!(matches!(give(&stage.identity, admin, person, "ioc.lead").await, Err(Error::RolesTooMany)));
-    assert!(!give(&stage.identity, admin, person, "agency.officer:A0").await.expect("held already"));
+    assert!(!give(&stage.identity, admin, person, &wards[0]).await.expect("held already"));
     let token = someone(&stage, "0912345672").await.tokens.access;
     assert_eq!(stage.principal(&token).await.roles.len(), 16, "tokens carry them all");
 
-    take(&stage.identity, admin, person, "agency.officer:A0").await.expect("taken");
+    take(&stage.identity, admin, person, &wards[0]).await.expect("taken");
     for sql in [
         "DELETE FROM identity.role_grant",
         "TRUNCATE identity.role_grant",
         "UPDATE identity.role_grant SET revoked_at = NULL WHERE revoked_at IS NOT NULL",
-        "UPDATE identity.role_grant SET agency = 'B' WHERE agency = 'A1'",
+        "UPDATE identity.role_grant SET valid_until = '2099-01-01Z' WHERE revoked_at IS NULL",
+        "UPDATE identity.role_grant SET agency = 'B' WHERE agency LIKE 'CA-%'",
     ] {
         assert!(sqlx::query(sql).execute(&stage.admin()).await.is_err(), "{sql}");
     }
     let ended = Filter { held: Some(false), ..Filter::default() };
-    let history = officer::list(&stage.identity.pool, &ended, None).await.expect("a list");
+    let history = officer::list(&stage.identity.pool, &ended, None, stage.clock.now()).await.expect("a list");
     assert_eq!(history.len(), 1);
     assert_eq!((history[0].granted_by, history[0].revoked_by), (Some(admin.uuid()), Some(admin.uuid())));
 
@@ -229,6 +240,9 @@ async fn roles_are_listed_given_and_taken_over_http() {
     for (token, role, reason, wanted) in [
         (admin_token, "mayor", "x", "role-unknown"),
         (admin_token, "agency.officer", "x", "role-scope-invalid"),
+        (admin_token, "agency.officer:HEPKO", "x", "agency-unknown"),
+        (admin_token, "agency.officer:HEPCO:99999", "x", "ward-unknown"),
+        (admin_token, "agency.officer:KTHT-19753:19789", "x", "role-scope-invalid"),
         (admin_token, "ioc.lead", "asked by 0912345678", "invalid-body"),
         (token, "ioc.lead", "x", "forbidden"),
         ("nonsense", "ioc.lead", "x", "unauthenticated"),

@@ -1,4 +1,6 @@
 //! Who handles reports, from `agencies.csv`, and whom a report is proposed for, from `report-rules.csv`.
+//!
+//! Which agency stands above which is in `agencies.csv`, too; identity checks it there.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -34,6 +36,8 @@ pub struct Agency {
 pub struct Agencies {
     by_code: HashMap<String, Agency>,
     scopes: HashMap<String, Scope>,
+    /// By code, all codes below; an agency without any is not in it.
+    below: HashMap<String, Vec<String>>,
     rules: HashMap<(String, String), String>,
 }
 
@@ -44,6 +48,7 @@ struct AgencyRow {
     name_vi: String,
     name_en: String,
     scope: Scope,
+    parent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -58,6 +63,12 @@ impl Agencies {
     /// The agency with a code.
     pub fn get(&self, code: &str) -> Option<&Agency> {
         self.by_code.get(code)
+    }
+
+    /// The codes of an agency and of all below it.
+    pub fn within(&self, code: &str) -> Vec<String> {
+        let below = self.below.get(code).into_iter().flatten();
+        std::iter::once(code).chain(below.map(String::as_str)).map(str::to_owned).collect()
     }
 
     /// Whom a report is proposed for; `None` when no rule fits, or the agency depends on a ward that is not known.
@@ -79,7 +90,8 @@ pub(super) fn read(dir: &Path, wards: &[Ward], categories: &[Category], faults: 
     let mut agencies = Agencies::default();
     let path = dir.join(AGENCIES);
     let (rows, mut found) = read_csv_faults::<AgencyRow>(&path);
-    for (line, row) in rows {
+    for (line, row) in &rows {
+        let line = *line;
         let plain = row.code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
         if row.code.is_empty() || row.code.len() > MAX_CODE || !plain {
             let message = format!("code {:?} is not 1 to {MAX_CODE} capital letters and digits", row.code);
@@ -91,14 +103,38 @@ pub(super) fn read(dir: &Path, wards: &[Ward], categories: &[Category], faults: 
         if agencies.scopes.insert(row.code.clone(), row.scope).is_some() {
             found.push(Fault::new(&path, line, format!("agency {} stands twice", row.code)));
         }
-        agencies.add(&row, wards);
+        agencies.add(row, wards);
     }
+    agencies.place(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>(), wards);
     faults.append(&mut found);
     rules(dir, wards, categories, &mut agencies, faults);
     agencies
 }
 
 impl Agencies {
+    /// Writes each agency down below all that stand above it. No way up is longer than the file.
+    fn place(&mut self, rows: &[&AgencyRow], wards: &[Ward]) {
+        let by_code: HashMap<&str, &AgencyRow> = rows.iter().map(|row| (row.code.as_str(), *row)).collect();
+        let up = |row: &AgencyRow| by_code.get(row.parent.as_deref()?).copied();
+        for row in rows {
+            for above in std::iter::successors(up(row), |row| up(row)).take(rows.len()) {
+                match (row.scope, above.scope) {
+                    (Scope::City, _) => self.put_below(above.code.clone(), row.code.clone()),
+                    (Scope::Ward, Scope::City) => {
+                        wards.iter().for_each(|ward| self.put_below(above.code.clone(), in_ward(&row.code, &ward.code)));
+                    }
+                    (Scope::Ward, Scope::Ward) => wards.iter().for_each(|ward| {
+                        self.put_below(in_ward(&above.code, &ward.code), in_ward(&row.code, &ward.code));
+                    }),
+                }
+            }
+        }
+    }
+
+    fn put_below(&mut self, above: String, code: String) {
+        self.below.entry(above).or_default().push(code);
+    }
+
     fn add(&mut self, row: &AgencyRow, wards: &[Ward]) {
         let places: Vec<Option<&Ward>> = match row.scope {
             Scope::City => vec![None],

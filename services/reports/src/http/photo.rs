@@ -10,7 +10,6 @@ use platform::http::{IdempotencyKey, Path};
 use platform::idempotency::Key;
 use platform::problem::{BODY_TOO_LARGE, INVALID_BODY, Problem};
 use sha2::{Digest as _, Sha256};
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{App, key, once, view, visible};
@@ -25,17 +24,12 @@ use crate::{officer, picture};
 pub(crate) const MAX_UPLOAD: usize = 8 << 20;
 
 /// As whom a caller adds a photo: as the reporter, else as an officer.
-async fn adder(tx: &mut PgConnection, locked: &Locked, caller: &Principal) -> Result<Actor, Error> {
+fn adder(reports: &App, locked: &Locked, caller: &Principal) -> Result<Actor, Error> {
     if locked.reporter == Some(caller.subject) {
         return Ok(Actor::Reporter);
     }
-    let actor = officer::acting(tx, caller).await?;
-    actor
-        .filter(|actor| match actor {
-            Actor::Agency(code) => locked.case.concerns(code),
-            _ => true,
-        })
-        .ok_or(Error::NotFound)
+    let office = officer::office(&reports.city.agencies, caller).ok_or(Error::NotFound)?;
+    office.actor(&locked.case, locked.filed.ward_code.as_deref()).ok_or(Error::NotFound)
 }
 
 /// Adds a photo: the reporter's to a new report, the leading agency's as evidence.
@@ -81,7 +75,7 @@ pub(super) async fn upload(
     reports.photos.put(id, photo, picture.bytes.clone()).await?;
     once(&reports, key, StatusCode::CREATED, async |tx| {
         let locked = report::lock(tx, id).await?.ok_or(Error::NotFound)?;
-        let actor = adder(tx, &locked, &principal).await?;
+        let actor = adder(&reports, &locked, &principal)?;
         let view = photo::add(&reports, tx, &locked, &actor, (photo, &picture)).await?;
         Ok((view, vec![Count::Photo("stored")]))
     })
@@ -113,7 +107,7 @@ fn refuse_body(rejection: BytesRejection) -> Problem {
 async fn allowed(reports: &App, principal: &Principal, id: Uuid) -> Result<(), Error> {
     let mut tx = platform::db::begin(&reports.pool).await?;
     let locked = report::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
-    let actor = adder(&mut tx, &locked, principal).await?;
+    let actor = adder(reports, &locked, principal)?;
     photo::kind(&locked.case, &actor)?;
     Ok(())
 }
@@ -133,7 +127,7 @@ pub(super) async fn show(
     Path((id, photo)): Path<(Uuid, Uuid)>,
 ) -> Result<Response, Problem> {
     let mut connection = reports.pool.acquire().await?;
-    let (row, viewer) = visible(&mut connection, principal.as_ref(), id).await?;
+    let (row, viewer) = visible(&reports, &mut connection, principal.as_ref(), id).await?;
     let ended = matches!(row.progress.state, ReportState::Published | ReportState::Closed);
     let photos = photo::list(&mut connection, id).await?;
     drop(connection);

@@ -18,8 +18,9 @@ use uuid::Uuid;
 use super::view::{Moved, ReportView, Surroundings, Timeline};
 use super::{App, key, officer, once, visible};
 use crate::error::Error;
-use crate::lifecycle::{Actor, Channel, State as ReportState};
+use crate::lifecycle::{Channel, State as ReportState};
 use crate::list::{Filter, Item};
+use crate::officer::{Office, Post};
 use crate::report::{NewReport, Position, Sender};
 use crate::text::Text;
 use crate::{history, list, person, photo, report};
@@ -102,9 +103,9 @@ pub(super) async fn submit(
     once(&reports, key, StatusCode::CREATED, async |tx| {
         let sender = match body.channel.unwrap_or(Channel::App) {
             Channel::App => Sender::Citizen(principal.subject),
-            Channel::Call => match officer(tx, &principal).await? {
-                Actor::Ioc | Actor::Supervisor => Sender::Operator(principal.subject),
-                _ => return Err(Error::Forbidden),
+            Channel::Call => match officer(&reports, &principal)? {
+                Office::Centre(_) => Sender::Operator(principal.subject),
+                Office::Agencies(_) => return Err(Error::Forbidden),
             },
         };
         let done = report::file(&reports, tx, sender, &new).await?;
@@ -181,7 +182,7 @@ pub(super) async fn show(
     Path(id): Path<Uuid>,
 ) -> Result<Json<ReportView>, Problem> {
     let mut connection = reports.pool.acquire().await?;
-    let (mut row, viewer) = visible(&mut connection, principal.as_ref(), id).await?;
+    let (mut row, viewer) = visible(&reports, &mut connection, principal.as_ref(), id).await?;
     if viewer.reads_all() {
         person::open(&reports.persons, &mut connection, &mut row).await?;
     }
@@ -205,7 +206,7 @@ pub(super) async fn timeline(
     Path(id): Path<Uuid>,
 ) -> Result<Json<Timeline>, Problem> {
     let mut connection = reports.pool.acquire().await?;
-    let (_, viewer) = visible(&mut connection, principal.as_ref(), id).await?;
+    let (_, viewer) = visible(&reports, &mut connection, principal.as_ref(), id).await?;
     let (entries, holds) = history::read(&mut connection, id).await?;
     Ok(Json(Timeline::new(entries, holds, &viewer)))
 }
@@ -217,7 +218,7 @@ pub(super) async fn timeline(
 pub(crate) struct QueueQuery {
     /// Only this state.
     state: Option<ReportState>,
-    /// Only this agency; for the operations centre.
+    /// Only this agency: any for the operations centre, one of their own for officers of agencies.
     agency: Option<String>,
     /// Items wanted, 1 to 200; 50 when absent.
     #[param(minimum = 1, maximum = 200)]
@@ -226,7 +227,8 @@ pub(crate) struct QueueQuery {
     cursor: Option<String>,
 }
 
-/// For officers: what has not ended, the most urgent first. The operations centre sees all, an agency what it leads or helps.
+/// For officers: what has not ended, the most urgent first. The operations centre sees all, an agency what it or one below it leads
+/// or helps, and whoever has a role in one ward what lies there.
 #[utoipa::path(
     get,
     path = "/reports/v1/queue",
@@ -243,13 +245,21 @@ pub(super) async fn queue(
 ) -> Result<Json<Page<Item>>, Problem> {
     let page = PageQuery { limit: query.limit, cursor: query.cursor };
     let (limit, after) = (page.limit()?, page.after::<(DateTime<Utc>, Uuid)>()?);
+    let posts = posts(officer(&reports, &principal)?, query.agency)?;
     let mut connection = reports.pool.acquire().await?;
-    let agency = match officer(&mut connection, &principal).await? {
-        Actor::Agency(own) if query.agency.as_ref().is_none_or(|asked| *asked == own) => Some(own),
-        Actor::Agency(_) => return Err(Error::Forbidden.into()),
-        _ => query.agency,
-    };
     let state = query.state.map(ReportState::name);
-    let items = list::queue(&mut connection, agency.as_deref(), state, after, limit).await?;
+    let items = list::queue(&mut connection, posts.as_deref(), state, after, limit).await?;
     Ok(Json(Page::from_rows(items, limit, |item| (item.due_at, item.id))))
+}
+
+/// Whose reports are listed; `None` for all.
+fn posts(office: Office, asked: Option<String>) -> Result<Option<Vec<Post>>, Error> {
+    match (office, asked) {
+        (Office::Centre(_), asked) => Ok(asked.map(|agency| vec![Post { agency, ward: None }])),
+        (Office::Agencies(own), None) => Ok(Some(own)),
+        (Office::Agencies(own), Some(asked)) => {
+            let own: Vec<Post> = own.into_iter().filter(|post| post.agency == asked).collect();
+            if own.is_empty() { Err(Error::Forbidden) } else { Ok(Some(own)) }
+        }
+    }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::view::Moved;
 use super::{App, key, officer, once};
 use crate::error::Error;
-use crate::lifecycle::{Action, Actor, Assignment};
+use crate::lifecycle::{Action, Assignment};
 use crate::report::{self, Deed};
 use crate::text::Text;
 
@@ -197,25 +197,20 @@ pub(super) async fn act(
     request: IdempotentJson<TransitionBody>,
 ) -> Result<Response, Problem> {
     let IdempotentJson { key: client_key, fingerprint, body } = request;
-    let deed = |actor| -> Result<Deed, Problem> {
-        Ok(Deed {
+    let office = officer(&reports, &principal)?;
+    let action = body.action()?;
+    let key = key(&principal, "report.transition", client_key, fingerprint);
+    once(&reports, key, StatusCode::CREATED, async |tx| {
+        let locked = report::lock(tx, id).await?.ok_or(Error::NotFound)?;
+        let actor = office.actor(&locked.case, locked.filed.ward_code.as_deref()).ok_or(Error::NotFound)?;
+        let deed = Deed {
             actor,
             officer: Some(principal.subject),
             version: body.version,
-            action: body.action()?,
+            action,
             details: body.details(),
             public_text: body.public_text.as_ref().map(|text| text.as_str().to_owned()),
-        })
-    };
-    let actor = officer(&mut *reports.pool.acquire().await?, &principal).await?;
-    let deed = deed(actor.clone())?;
-    let key = key(&principal, "report.transition", client_key, fingerprint);
-    once(&reports, key, StatusCode::CREATED, async |tx| {
-        let locked = report::lock(tx, id).await?.filter(|locked| match &actor {
-            Actor::Agency(code) => locked.case.concerns(code),
-            _ => true,
-        });
-        let locked = locked.ok_or(Error::NotFound)?;
+        };
         let done = report::act(&reports, tx, &locked, deed).await?;
         Ok((Moved::new(&reports, &done), done.counts))
     })

@@ -114,11 +114,6 @@ impl Case {
         matches!(self.state, State::NeedsInfo | State::Published)
     }
 
-    /// Whether an agency leads or helps.
-    pub fn concerns(&self, agency: &str) -> bool {
-        self.lead.as_deref() == Some(agency) || self.co.iter().any(|co| co == agency)
-    }
-
     /// A new stopwatch with the limit of a state.
     pub(super) fn start(&mut self, state: State, at: Moment<'_>) -> Option<Stopwatch> {
         let (pace, allowance) = at.limit(self.lane, state)?;

@@ -156,62 +156,75 @@ async fn an_agency_asks_for_more_time_and_the_first_deadline_stays() {
 }
 
 #[tokio::test]
-async fn a_supervisor_appoints_officers_and_every_appointment_is_kept() {
-    let stage = Stage::new().await;
-    let person = Uuid::now_v7();
-    let path = format!("/reports/v1/officers/{person}");
-    let put = async |by: Uuid, body: Value| {
-        let request = http::Request::put(&path)
-            .header("authorization", format!("Bearer {}", stage.token(by)))
-            .header("content-type", "application/json");
-        stage.call(request.body(body.to_string().into()).expect("a request")).await
-    };
-    let agency = json!({"role": "agency", "agency": ROADS});
-    assert_eq!(put(stage.ioc, agency.clone()).await.refused(403), "forbidden");
-    assert_eq!(put(person, json!({"role": "supervisor"})).await.refused(403), "forbidden");
-    for wrong in
-        [json!({"role": "agency"}), json!({"role": "agency", "agency": "XX"}), json!({"role": "ioc", "agency": ROADS})]
-    {
-        assert_eq!(put(stage.supervisor, wrong).await.refused(422), "agency-unknown");
-    }
-    put(stage.supervisor, agency).await.expect(204);
-    stage.get(Some(person), "/reports/v1/queue").await.expect(200);
-    let listed = stage.get(Some(stage.supervisor), "/reports/v1/officers").await.expect(200);
-    assert_eq!(listed["items"].as_array().map(Vec::len), Some(5));
-    let request =
-        http::Request::delete(&path).header("authorization", format!("Bearer {}", stage.token(stage.supervisor)));
-    stage.call(request.body(axum::body::Body::empty()).expect("a request")).await.expect(204);
-    stage.get(Some(person), "/reports/v1/queue").await.expect(403);
-    let kept = format!("reports.appointment WHERE user_id = '{person}' AND by_officer = '{}'", stage.supervisor);
-    assert_eq!(stage.count(&kept).await, 2);
-}
-
-#[tokio::test]
-async fn roles_of_the_token_make_officers_without_an_appointment() {
+async fn officers_are_known_by_their_roles_alone() {
     let stage = Stage::new().await;
     stage.report(Uuid::now_v7()).await;
-    let queue = async |user: Uuid, roles: &[&str]| {
-        let token = stage.token_of_roles(user, roles);
+    let person = Uuid::now_v7();
+    let queue = async |roles: &[&str]| {
+        let token = stage.token_of_roles(person, roles);
         let request = http::Request::get("/reports/v1/queue").header("authorization", format!("Bearer {token}"));
         stage.call(request.body(axum::body::Body::empty()).expect("a request")).await
     };
     let items = |answer: Value| answer["items"].as_array().map(Vec::len);
-    let person = Uuid::now_v7();
-    let (agency, ward) = (format!("agency.officer:{ROADS}"), format!("agency.officer:{ROADS}:19753"));
-    assert_eq!(items(queue(person, &["ioc.operator"]).await.expect(200)), Some(1));
-    assert_eq!(items(queue(person, &["ioc.lead"]).await.expect(200)), Some(1));
-    assert_eq!(items(queue(person, &[&agency]).await.expect(200)), Some(0), "it was not given to them");
-    for roles in [&[][..], &["admin"], &["finance.officer"], &[ward.as_str()]] {
-        assert_eq!(queue(person, roles).await.refused(403), "forbidden");
+    let agency = format!("agency.officer:{ROADS}");
+    assert_eq!(items(queue(&["ioc.operator"]).await.expect(200)), Some(1));
+    assert_eq!(items(queue(&["ioc.lead"]).await.expect(200)), Some(1));
+    assert_eq!(items(queue(&[&agency]).await.expect(200)), Some(0), "it was not given to them");
+    for roles in [&[][..], &["admin"], &["finance.officer"]] {
+        assert_eq!(queue(roles).await.refused(403), "forbidden");
     }
-    stage.get(Some(person), "/reports/v1/queue").await.expect(403);
+    // What was written down here once makes nobody an officer.
+    sqlx::query("INSERT INTO reports.officer (user_id, role, appointed_at) VALUES ($1, 'supervisor', now())")
+        .bind(person)
+        .execute(&stage.admin())
+        .await
+        .expect("written");
+    assert_eq!(queue(&[]).await.refused(403), "forbidden");
+    let appointed = reports::appointment::appointed(&stage.context.pool).await.expect("read");
+    assert_eq!(appointed.iter().map(|one| one.role_name()).collect::<Vec<_>>(), ["ioc.lead"]);
+}
 
-    // An appointment would outlive the role that made it.
-    let request = http::Request::put(format!("/reports/v1/officers/{person}"))
-        .header("authorization", format!("Bearer {}", stage.token_of_roles(person, &["ioc.lead", "admin"])))
-        .header("content-type", "application/json");
-    let body = json!({"role": "supervisor"}).to_string().into();
-    assert_eq!(stage.call(request.body(body).expect("a request")).await.refused(403), "forbidden");
+#[tokio::test]
+async fn an_officer_acts_for_what_stands_below_their_agency_and_in_their_ward() {
+    let stage = Stage::new().await;
+    let report = stage.report(Uuid::now_v7()).await;
+    stage.act(stage.ioc, &report, json!({"action": "claim"})).await.expect(201);
+    let distribute = json!({"action": "distribute", "lead_agency": ROADS, "co_agencies": ["HEPCO"]});
+    stage.act(stage.ioc, &report, distribute).await.expect(201);
+    let call = async |role: &str, method: http::Method, path: &str, body: Value| {
+        let token = stage.token_of_roles(Uuid::now_v7(), &[role]);
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", Uuid::now_v7().to_string());
+        stage.call(request.body(body.to_string().into()).expect("a request")).await
+    };
+    let queue = "/reports/v1/queue";
+    for (role, seen) in [
+        ("agency.head:UBND-19789", 1),
+        ("agency.officer:UBND-19753", 0),
+        ("agency.officer:HEPCO:19789", 1),
+        ("agency.officer:HEPCO:19753", 0),
+        ("agency.officer:TNDT", 0),
+    ] {
+        let page = call(role, http::Method::GET, queue, Value::Null).await.expect(200);
+        assert_eq!(page["items"].as_array().map(Vec::len), Some(seen), "{role}");
+        let below = call(role, http::Method::GET, &format!("{queue}?agency={ROADS}"), Value::Null).await;
+        assert_eq!(below.status.as_u16(), if role == "agency.head:UBND-19789" { 200 } else { 403 }, "{role}");
+    }
+    let accept = json!({"action": "accept", "version": stage.version(&report).await});
+    let path = format!("/reports/v1/reports/{report}/transitions");
+    for (role, status) in [
+        ("agency.officer:UBND-19753", 404),
+        ("agency.officer:HEPCO:19753", 404),
+        ("agency.officer:HEPCO:19789", 403),
+        ("agency.head:UBND-19789", 201),
+    ] {
+        call(role, http::Method::POST, &path, accept.clone()).await.expect(status);
+    }
+    assert_eq!(stage.count(&format!("reports.history WHERE action = 'accept' AND agency = '{ROADS}'")).await, 1);
 }
 
 #[tokio::test]

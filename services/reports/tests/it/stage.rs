@@ -18,7 +18,6 @@ use platform::person::PersonConfig;
 use platform::redis::RedisLink;
 use platform::service::Context;
 use platform::task::Shutdown;
-use reports::officer::{Appointment, Role, appoint};
 use reports::{Config, Deps, SCHEMA};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -105,7 +104,7 @@ impl Stage {
         let (router, _) = service.http.split_for_parts();
         let router = platform::http::finish(router, HttpSettings::default(), verifier);
         let [ioc, supervisor, roads, police] = [(); 4].map(|()| Uuid::now_v7());
-        let stage = Self {
+        Self {
             clock,
             context,
             ioc,
@@ -117,17 +116,7 @@ impl Stage {
             router,
             _files: files,
             _running: running,
-        };
-        stage.appoint(ioc, Role::Ioc, None).await;
-        stage.appoint(supervisor, Role::Supervisor, None).await;
-        stage.appoint(roads, Role::Agency, Some(ROADS)).await;
-        stage.appoint(police, Role::Agency, Some(POLICE)).await;
-        stage
-    }
-
-    async fn appoint(&self, user_id: Uuid, role: Role, agency: Option<&str>) {
-        let appointment = Appointment { user_id, role, agency: agency.map(ToOwned::to_owned) };
-        appoint(&self.context.pool, &appointment, None, self.clock.now()).await.expect("appointed");
+        }
     }
 
     /// Sees and may do everything.
@@ -135,8 +124,16 @@ impl Stage {
         self.database.admin_pool()
     }
 
+    /// The token of somebody, with the role that they hold here.
     pub(crate) fn token(&self, user: Uuid) -> String {
-        self.issuer.token(user, user, 600)
+        let role = match user {
+            user if user == self.ioc => "ioc.operator".to_owned(),
+            user if user == self.supervisor => "ioc.lead".to_owned(),
+            user if user == self.roads => format!("agency.officer:{ROADS}"),
+            user if user == self.police => format!("agency.officer:{POLICE}"),
+            _ => return self.issuer.token(user, user, 600),
+        };
+        self.token_of_roles(user, &[&role])
     }
 
     /// The token of somebody who holds roles of the city.

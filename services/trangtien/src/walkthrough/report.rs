@@ -1,11 +1,12 @@
 //! The field report: a citizen tells of a hole in the road, the operations centre hands it on, an agency mends it, everybody sees.
 //!
-//! The first supervisor is made on the city's own machine, as `trangtien admin appoint-supervisor` does it; everything else is
+//! The first admin is made on the city's own machine, as `trangtien admin grant-role` does it; everything else is
 //! public HTTP. Where the city runs elsewhere, the officers' part is left out and said so.
 
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use identity::officer::RoleKind;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -78,28 +79,30 @@ async fn reported(script: &mut Script, citizen: &Person) -> anyhow::Result<Strin
     Ok(report)
 }
 
-/// A supervisor is made on the machine and appoints the others.
+/// An admin is made on the machine and appoints the others.
 async fn appointed(script: &mut Script, world: &World, data_dir: &Path, report: &str) -> anyhow::Result<Officers> {
-    let supervisor = script
-        .step("the city's first supervisor is appointed on its machine", async {
-            let (supervisor, id) = somebody(world).await?;
+    let admin = script
+        .step("the city's first admin is appointed on its machine", async {
+            let (admin, id) = somebody(world).await?;
             let place = Place::running_in(data_dir);
             let reason = "walkthrough".parse().map_err(|error| anyhow::anyhow!("a reason: {error}"))?;
-            admin::appoint_supervisor(&place, id, reason).await?;
+            admin::grant_role(&place, (id, RoleKind::Admin, None), reason).await?;
             let lines = vec![format!("{id}, on record in the audit")];
-            Ok((supervisor, lines))
+            Ok((admin, lines))
         })
         .await?;
     script
-        .step("the supervisor appoints an operator of the centre and an officer of the agency", async {
-            let seen = supervisor.get(&path(report)).await?.expect(200)?;
+        .step("the admin appoints an operator of the centre and an officer of the agency", async {
+            let appoint = async |role: String| {
+                let (person, id) = somebody(world).await?;
+                let post = format!("/identity/v1/officers/{id}/roles/{role}");
+                admin.put(&post, &json!({ "reason": "walkthrough" })).await?.expect(201)?;
+                person.renewed().await
+            };
+            let centre = appoint("ioc.operator".to_owned()).await?;
+            let seen = centre.get(&path(report)).await?.expect(200)?;
             let proposed = text(&seen, "/proposed_agency").context("a rule proposes an agency")?.to_owned();
-            let ((centre, ioc), (agency, officer)) = (somebody(world).await?, somebody(world).await?);
-            for (id, role) in
-                [(ioc, json!({ "role": "ioc" })), (officer, json!({ "role": "agency", "agency": proposed }))]
-            {
-                supervisor.put(&format!("/reports/v1/officers/{id}"), &role).await?.expect(204)?;
-            }
+            let agency = appoint(format!("agency.officer:{proposed}")).await?;
             Ok((Officers { centre, agency }, vec![format!("agency {proposed}, proposed by the rules")]))
         })
         .await

@@ -103,7 +103,7 @@ async fn no_code_is_given_for_a_sign_in_that_ended_meanwhile() {
         .await
         .expect("a sign-in");
     let mut conn = stage.identity.pool.acquire().await.expect("a connection");
-    let session = crate::session::find(&mut conn, id.into()).await.expect("read").expect("there");
+    let session = crate::session::find(&mut conn, id.into(), stage.identity.now()).await.expect("read").expect("there");
     drop(conn);
     assert_eq!(session.citizen, who);
     stage.identity.sign_out_browser(&session, Origin::default()).await.expect("signed out");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use identity::officer::RoleKind;
 use platform::dataset::read_csv;
 use rand::seq::IndexedRandom as _;
 use serde::Deserialize;
@@ -51,7 +52,7 @@ struct Ward {
 
 #[derive(Default)]
 struct Officers {
-    supervisor: Option<Seat>,
+    admin: Option<Seat>,
     centre: Option<Seat>,
     agencies: HashMap<String, Seat>,
 }
@@ -155,7 +156,7 @@ impl Desk {
     async fn centre(&self) -> anyhow::Result<Person> {
         let mut officers = self.officers.lock().await;
         if officers.centre.is_none() {
-            let person = self.appoint(&mut officers, &json!({ "role": "ioc" })).await?;
+            let person = self.appoint(&mut officers, "ioc.operator").await?;
             officers.centre = Some(Seat::new(person));
         }
         officers.centre.as_mut().context("the seat was just taken")?.taken().await
@@ -165,23 +166,24 @@ impl Desk {
     async fn officer_of(&self, agency: &str) -> anyhow::Result<Person> {
         let mut officers = self.officers.lock().await;
         if !officers.agencies.contains_key(agency) {
-            let person = self.appoint(&mut officers, &json!({ "role": "agency", "agency": agency })).await?;
+            let person = self.appoint(&mut officers, &format!("agency.officer:{agency}")).await?;
             officers.agencies.insert(agency.to_owned(), Seat::new(person));
         }
         officers.agencies.get_mut(agency).context("the seat was just taken")?.taken().await
     }
 
-    async fn appoint(&self, officers: &mut Officers, role: &Value) -> anyhow::Result<Person> {
-        if officers.supervisor.is_none() {
+    async fn appoint(&self, officers: &mut Officers, role: &str) -> anyhow::Result<Person> {
+        if officers.admin.is_none() {
             let (person, id) = self.newcomer().await?;
             let reason = "demo traffic".parse().map_err(|error| anyhow::anyhow!("a reason: {error}"))?;
-            admin::appoint_supervisor(&Place::running_in(&self.data_dir), id, reason).await?;
-            officers.supervisor = Some(Seat::new(person));
+            admin::grant_role(&Place::running_in(&self.data_dir), (id, RoleKind::Admin, None), reason).await?;
+            officers.admin = Some(Seat::new(person));
         }
-        let supervisor = officers.supervisor.as_mut().context("the seat was just taken")?.taken().await?;
+        let admin = officers.admin.as_mut().context("the seat was just taken")?.taken().await?;
         let (person, id) = self.newcomer().await?;
-        supervisor.put(&format!("/reports/v1/officers/{id}"), role).await?.expect(204)?;
-        Ok(person)
+        let reason = json!({ "reason": "demo traffic" });
+        admin.put(&format!("/identity/v1/officers/{id}/roles/{role}"), &reason).await?.expect(201)?;
+        person.renewed().await
     }
 
     async fn newcomer(&self) -> anyhow::Result<(Person, Uuid)> {

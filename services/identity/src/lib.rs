@@ -88,6 +88,7 @@ pub use device::DeviceId;
 pub use key::{Algorithm, DatabaseKeySource, KeyStatus, Urgency, list_keys};
 pub use session::SessionId;
 pub use vault::KeyError;
+pub use openid::{OwnPage, set_up_page_as_operator};
 
 /// Where identity keeps its tables.
 pub const SCHEMA: Schema = Schema::new("identity");

@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
+use platform::config::Secret;
 use platform::http::Machines;
 use serde::{Deserialize, Serialize};
+use url::Url;
+use uuid::Uuid;
 
 use crate::network::Network;
 use crate::peers::Peer;
@@ -12,6 +15,10 @@ use crate::peers::Peer;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// What the wall is at the city's OpenID provider; without it nobody signs in by browser.
+    pub sign_in: Option<SignInConfig>,
+    /// Where this process reaches the city's public HTTP from inside; the public URL when not given.
+    pub city_url: Option<Url>,
     /// Whether anyone who reaches the port may see the wall (aggregates and the last payments without their payers).
     /// For demonstrations. The metrics stay internal.
     pub public_wall: bool,
@@ -25,9 +32,21 @@ pub struct Config {
     pub sensor_clients: Machines,
 }
 
+/// The wall as a client of the OpenID provider; `trangtien admin set-up-wall` registers it there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignInConfig {
+    /// A UUID of your choice.
+    pub client_id: Uuid,
+    /// At least 32 random bytes; it also seals what a browser keeps while it signs in.
+    pub client_secret: Secret,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
+            sign_in: None,
+            city_url: None,
             public_wall: false,
             internal_networks: Vec::new(),
             peers: Vec::new(),

@@ -10,6 +10,13 @@ pub(crate) const INTERNAL_ONLY: Code =
 pub(crate) const TOO_MANY_WALLS: Code =
     Code::new("too-many-walls", 503, "Đã mở quá nhiều màn hình", "Too many walls are open");
 
+/// A page of another site sent a request with the wall's cookie.
+pub(crate) const CROSS_SITE_REQUEST: Code =
+    Code::new("cross-site-request", 403, "Yêu cầu đến từ trang khác", "Another site sent the request");
+/// The OpenID provider does not answer.
+pub(crate) const SIGN_IN_AWAY: Code =
+    Code::new("sign-in-away", 503, "Dịch vụ đăng nhập không trả lời", "The sign-in service does not answer");
+
 /// An entity of SensorThings is not valid.
 pub(crate) const STA_ENTITY_INVALID: Code =
     Code::new("sta-entity-invalid", 400, "Dữ liệu cảm biến không hợp lệ", "The entity is not valid");
@@ -43,6 +50,12 @@ pub enum Error {
     /// The caller is outside.
     #[error("the caller is not inside the network")]
     Outside,
+    /// A page of another site sent the request.
+    #[error("the request is of another site")]
+    CrossSite,
+    /// The OpenID provider does not answer.
+    #[error("the OpenID provider does not answer")]
+    SignInAway,
     /// There is no such thing, or it is another's.
     #[error("not found")]
     NotFound,
@@ -81,6 +94,8 @@ impl Error {
             Self::Database(_) => None,
             Self::NoWall => Some(TOO_MANY_WALLS),
             Self::Outside => Some(INTERNAL_ONLY),
+            Self::CrossSite => Some(CROSS_SITE_REQUEST),
+            Self::SignInAway => Some(SIGN_IN_AWAY),
             Self::NotFound => Some(NOT_FOUND),
             Self::EntityInvalid { .. } => Some(STA_ENTITY_INVALID),
             Self::QueryInvalid(_) => Some(STA_QUERY_INVALID),
@@ -108,7 +123,9 @@ impl From<Error> for Problem {
                 .with("field", field),
             Error::QueryInvalid(option) => Self::new(STA_QUERY_INVALID).with("option", option),
             Error::TooManyThings(most) => Self::new(TOO_MANY_THINGS).with("most", most),
+            Error::SignInAway => Self::new(SIGN_IN_AWAY).retry_after(2),
             Error::NotFound
+            | Error::CrossSite
             | Error::ObservationConflicts
             | Error::AheadOfTime
             | Error::AlarmClosed
@@ -134,6 +151,9 @@ pub enum BuildError {
         /// What is wrong.
         reason: String,
     },
+    /// The wall's secret at the OpenID provider can be guessed.
+    #[error("ioc.sign_in.client_secret has fewer than 32 bytes")]
+    WeakSecret,
     /// The HTTP client can't be made.
     #[error("the HTTP client can't be made")]
     Http(#[from] reqwest::Error),

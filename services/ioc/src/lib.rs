@@ -13,6 +13,8 @@
 //! | `books` | the comparison with the wallet's totals at one journal position |
 //! | `metrics` | the Prometheus text format: read strictly, joined, written. Pure |
 //! | `expose` | the shared metrics endpoint's text |
+//! | `sign_in` | operators' way to the wall by browser: the OpenID provider, sessions, their cookies |
+//! | `upstream` | the city's own public HTTP, as this process reaches it |
 //! | `sensor` | sensors by OGC SensorThings, plausible readings, alarms of rivers |
 //! | [`role`] and [`peers`] | how roles of this process and of others are asked |
 //! | `grpc` | the call to the wallet |
@@ -27,6 +29,7 @@
 //! - Every replica may consume, compare and show: the database alone is shared.
 
 pub mod city;
+pub mod config;
 pub mod directory;
 pub mod metrics;
 pub mod network;
@@ -36,7 +39,6 @@ pub mod role;
 
 mod board;
 mod books;
-mod config;
 mod consume;
 mod error;
 mod expose;
@@ -44,8 +46,10 @@ mod grpc;
 mod http;
 mod report;
 mod sensor;
+mod sign_in;
 mod sql;
 mod tally;
+mod upstream;
 mod warning;
 
 use std::path::Path;
@@ -60,6 +64,7 @@ use platform::task::Task;
 
 pub use self::config::Config;
 pub use self::error::{BuildError, Error};
+pub use self::sign_in::{Places as SignInPlaces, places as sign_in_places};
 
 /// The schema of the operations centre.
 pub const SCHEMA: Schema = Schema::new("ioc");
@@ -101,6 +106,12 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let board = Arc::new(board::Board::new((pool, clock, &metrics), city.clone(), sources, config.max_walls));
     let gatherer = Arc::new(expose::Gatherer::new(roles, &metrics));
     let (pool, clock) = (context.pool.clone(), context.clock.clone());
+    let upstream = upstream::Upstream::new(&context.public_url, config.city_url.as_ref())?;
+    let (verifier, reached) = (context.verifier.clone(), (&context.public_url, upstream.clone()));
+    let sign_in = match &config.sign_in {
+        Some(own) => Some(Arc::new(sign_in::SignIn::try_new(own, (pool.clone(), clock.clone()), verifier, reached)?)),
+        None => None,
+    };
     let desk = http::Desk {
         board: board.clone(),
         places,
@@ -119,6 +130,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             base: format!("{}sta/v1.1/", context.public_url),
         },
         watch: sensor::watch::Watch { pool: pool.clone(), clock: clock.clone(), stations, meter: meter.clone() },
+        upstream,
         sensor_clients: Arc::new(config.sensor_clients.clone()),
     };
 
@@ -133,6 +145,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         }),
     ];
     tasks.push(meter.task(pool, clock));
+    tasks.extend(sign_in.iter().map(|sign_in| sign_in.sessions.task()));
+    let door = http::door::Door::new(sign_in, &context.public_url);
     tasks.push(Relay::of_outbox(&context, SCHEMA, SCHEMA.name()).into_task());
     for stream in consume::STREAMS {
         let tallier = consume::Tallier { stream, city: city.clone() };
@@ -142,7 +156,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     tasks.push(Consumer::new(&context, SCHEMA, report::REPORTS, counter).into_task());
     // No checks of its own: the program asks every role's database. While it is away the role is not ready, and the
     // shared metrics endpoint, which needs none, goes on answering.
-    Ok(Service { http: http::routes(Arc::new(config), desk), grpc: None, tasks, ready: Vec::new(), metrics })
+    Ok(Service { http: http::routes(Arc::new(config), desk, door), grpc: None, tasks, ready: Vec::new(), metrics })
 }
 
 /// What is wrong with the files of a city's folder that the centre reads.

@@ -1,11 +1,12 @@
 //! Every statement of the operations centre.
 //!
-//! Those of field reports are in `report`, those of sensors, their entities, alarms and warnings in modules of their names. Lock order: the row of `ioc.board` first, by [`lock`]; everything else follows under it. Readers take no lock: they read one snapshot.
+//! Those of field reports are in `report`, those of sensors, their entities, alarms, warnings and sessions in modules of their names. Lock order: the row of `ioc.board` first, by [`lock`]; everything else follows under it. Readers take no lock: they read one snapshot.
 
 pub(crate) mod alarm;
 pub(crate) mod entity;
 pub(crate) mod report;
 pub(crate) mod sensor;
+pub(crate) mod session;
 pub(crate) mod warning;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 //! Order of the layers, outermost first: trace and language → panic guard → deadline → body limit → token verifier → routes.
 //! Everything has a limit: connections, header time, body size, handling time.
 
+mod cookie;
 mod extract;
 mod idempotent;
 mod language;
@@ -10,6 +11,7 @@ mod layers;
 mod machine;
 mod serve;
 
+pub use cookie::Cookie;
 pub use extract::{Json, Path, Query};
 pub use idempotent::{IdempotencyKey, IdempotentJson};
 pub use language::Language;

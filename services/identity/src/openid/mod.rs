@@ -37,5 +37,6 @@ pub(crate) mod ticket;
 pub(crate) mod token;
 
 pub(crate) use self::client::Clients;
+pub use self::client::{OwnPage, set_up_page_as_operator};
 pub(crate) use self::fault::{Failure, Fault, FaultKind};
 pub(crate) use self::sql::{prune, use_up_codes};

@@ -129,7 +129,8 @@ fn allow(principal: &Principal, roles: &[&str]) -> Result<(), Problem> {
     responses(
         (status = 200, description = "A page.", body = Page<AlarmRow>),
         (status = 400, description = "`invalid-query`.", content_type = "application/problem+json"),
-        (status = 403, description = "`internal-only`, `forbidden`.", content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`.", content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`.", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(State(desk): State<Desk>, query: Query<AlarmQuery>) -> Result<Json<Page<AlarmRow>>, Problem> {
@@ -150,7 +151,8 @@ pub(super) async fn list(State(desk): State<Desk>, query: Query<AlarmQuery>) -> 
     params(("id" = Uuid, Path, description = "The alarm.")),
     responses(
         (status = 200, description = "The alarm.", body = AlarmBody),
-        (status = 403, description = "`internal-only`, `forbidden`.", content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`.", content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`.", content_type = "application/problem+json"),
         (status = 404, description = "`not-found`.", content_type = "application/problem+json"),
     )
 )]

@@ -16,7 +16,7 @@ const GEOMETRY: Header = (CONTENT_TYPE, HeaderValue::from_static("application/js
 
 /// The names of wards and agencies, by the codes that the figures use.
 ///
-/// Answers inside the city's network only, unless the wall is public.
+/// For operators, leads and admins, unless the wall is public.
 #[utoipa::path(
     get,
     operation_id = "getDirectory",
@@ -24,7 +24,8 @@ const GEOMETRY: Header = (CONTENT_TYPE, HeaderValue::from_static("application/js
     tag = "ioc",
     responses(
         (status = 200, description = "The names", body = Directory),
-        (status = 403, description = "`internal-only`: the caller is outside", content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: the role is missing", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn directory(State(desk): State<Desk>) -> ([Header; 1], Json<Directory>) {
@@ -33,7 +34,7 @@ pub(super) async fn directory(State(desk): State<Desk>) -> ([Header; 1], Json<Di
 
 /// The wards as TopoJSON: object `wards`, each geometry with property `code`.
 ///
-/// Answers inside the city's network only, unless the wall is public.
+/// For operators, leads and admins, unless the wall is public.
 #[utoipa::path(
     get,
     operation_id = "getWardMap",
@@ -41,7 +42,8 @@ pub(super) async fn directory(State(desk): State<Desk>) -> ([Header; 1], Json<Di
     tag = "ioc",
     responses(
         (status = 200, description = "TopoJSON", body = Object, content_type = "application/json"),
-        (status = 403, description = "`internal-only`: the caller is outside", content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: the role is missing", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn map(State(desk): State<Desk>) -> ([Header; 2], String) {

@@ -1,8 +1,8 @@
-//! Who may ask: machines inside the network, told by the listener that they reached or by the address of their connection, and
-//! operators, told by their access token.
+//! Who may ask: operators, told by their access token, and machines inside the network, told by the listener that they reached or
+//! by the address of their connection.
 //!
-//! The overview, the roles and the wall are open to the internal network and, from anywhere, to whoever holds `ioc.operator`,
-//! `ioc.lead` or `admin`; the configuration may make them public. The metrics are internal always. A request that came through
+//! The overview and the wall are for whoever holds `ioc.operator`, `ioc.lead` or `admin`; the configuration may make them public.
+//! The metrics are for machines inside. A request that came through
 //! a proxy (`Forwarded`, `X-Forwarded-…`, `Via`) is an outside one even if the proxy stands inside: the address of its
 //! connection says nothing about the one who asks.
 //! Invariant: what a token opened ends with it: a stream stops when the token expires, its session ends or a role is taken.
@@ -33,9 +33,9 @@ pub(super) async fn internal(State(config): State<Arc<Config>>, request: Request
     if is_internal(&config, &request) { next.run(request).await } else { Problem::from(Error::Outside).into_response() }
 }
 
-/// Lets internal callers and operators through, and everyone where the wall is public.
+/// Lets operators through, and everyone where the wall is public.
 pub(super) async fn wall(State(config): State<Arc<Config>>, request: Request, next: Next) -> Response {
-    if config.public_wall || is_internal(&config, &request) {
+    if config.public_wall {
         return next.run(request).await;
     }
     match operator(request).await {
@@ -47,11 +47,16 @@ pub(super) async fn wall(State(config): State<Arc<Config>>, request: Request, ne
     }
 }
 
-/// The request of an operator from outside.
+/// Whether somebody's roles let them see the wall.
+pub(super) fn may_watch(principal: &Principal) -> bool {
+    WATCHERS.iter().any(|role| principal.has_role(role))
+}
+
+/// The request of an operator.
 async fn operator(request: Request) -> Result<(Request, Principal, Verifier), Problem> {
     let (mut parts, body) = request.into_parts();
-    let principal = parts.extract::<Option<Principal>>().await?.ok_or(Error::Outside)?;
-    if !WATCHERS.iter().any(|role| principal.has_role(role)) {
+    let principal = parts.extract::<Principal>().await?;
+    if !may_watch(&principal) {
         return Err(Problem::new(FORBIDDEN));
     }
     let verifier = parts.extensions.get::<Verifier>().cloned();

@@ -2,9 +2,12 @@
 
 mod alarm;
 mod directory;
+pub(crate) mod door;
 mod guard;
 mod metrics;
 mod overview;
+mod queue;
+mod sign_in;
 mod sta;
 mod stream;
 mod web;
@@ -15,6 +18,7 @@ use axum::middleware::from_fn_with_state;
 use platform::http::{ApiRouter, Machines};
 use utoipa_axum::routes;
 
+use self::door::Door;
 use crate::board::Board;
 use crate::config::Config;
 use crate::directory::Places;
@@ -22,6 +26,7 @@ use crate::expose::Gatherer;
 use crate::sensor::desk::AlarmDesk;
 use crate::sensor::registry::Registry;
 use crate::sensor::watch::Watch;
+use crate::upstream::Upstream;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -34,15 +39,15 @@ pub(crate) struct Desk {
     pub(crate) alarms: AlarmDesk,
     pub(crate) registry: Registry,
     pub(crate) watch: Watch,
+    pub(crate) upstream: Upstream,
     /// Who sends readings.
     pub(crate) sensor_clients: Arc<Machines>,
 }
 
 /// All routes.
-pub(crate) fn routes(config: Arc<Config>, desk: Desk) -> ApiRouter {
+pub(crate) fn routes(config: Arc<Config>, desk: Desk, door: Door) -> ApiRouter {
     let wall = ApiRouter::new()
         .routes(routes!(overview::overview))
-        .routes(routes!(overview::roles))
         .routes(routes!(stream::stream))
         .routes(routes!(directory::directory))
         .routes(routes!(directory::map))
@@ -51,11 +56,22 @@ pub(crate) fn routes(config: Arc<Config>, desk: Desk) -> ApiRouter {
         .layer(from_fn_with_state(config.clone(), guard::wall));
     let internal =
         ApiRouter::new().routes(routes!(metrics::metrics)).layer(from_fn_with_state(config, guard::internal));
-    let officers = ApiRouter::new().routes(routes!(alarm::acknowledge)).routes(routes!(alarm::close));
+    let officers = ApiRouter::new()
+        .routes(routes!(alarm::acknowledge))
+        .routes(routes!(alarm::close))
+        .routes(routes!(queue::queue))
+        .routes(routes!(sign_in::session));
+    let anyone = ApiRouter::new().routes(routes!(overview::roles));
     let sensors = ApiRouter::new()
         .routes(routes!(sta::root))
         .routes(routes!(sta::get, sta::create))
         .routes(routes!(sta::get_link, sta::create_link));
-    let all = ApiRouter::new().merge(wall).merge(internal).merge(officers).merge(sensors);
-    all.with_state(desk).merge(ApiRouter::from(web::routes()))
+    // Whoever brings the wall's cookie comes with a token to all of these.
+    let people = ApiRouter::new().merge(wall).merge(officers).merge(sensors).merge(anyone);
+    let people = people.with_state(desk.clone()).layer(from_fn_with_state(door.clone(), door::by_cookie));
+    let sign_in = ApiRouter::new()
+        .routes(routes!(sign_in::begin))
+        .routes(routes!(sign_in::callback))
+        .routes(routes!(sign_in::sign_out));
+    people.merge(internal.with_state(desk)).merge(sign_in.with_state(door)).merge(ApiRouter::from(web::routes()))
 }

@@ -3,10 +3,12 @@
 use axum::extract::State;
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue};
+use platform::auth::Principal;
 use platform::http::Json;
 use platform::problem::Problem;
 
 use super::Desk;
+use super::guard::may_watch;
 use crate::overview::{Overview, Roles};
 
 type Fresh = [(HeaderName, HeaderValue); 1];
@@ -16,7 +18,7 @@ pub(super) const FRESH: Fresh = [(CACHE_CONTROL, HeaderValue::from_static("no-st
 
 /// Everything that the wall shows, read at one moment, with the source positions that it includes.
 ///
-/// Answers inside the city's network only, unless the wall is public.
+/// For operators, leads and admins, unless the wall is public.
 #[utoipa::path(
     get,
     operation_id = "getOverview",
@@ -24,26 +26,28 @@ pub(super) const FRESH: Fresh = [(CACHE_CONTROL, HeaderValue::from_static("no-st
     tag = "ioc",
     responses(
         (status = 200, description = "The numbers", body = Overview),
-        (status = 403, description = "`internal-only`: the caller is outside", content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: the role is missing", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn overview(State(desk): State<Desk>) -> Result<(Fresh, Json<Overview>), Problem> {
     Ok((FRESH, Json(desk.board.overview().await?)))
 }
 
-/// The health of every role of every process.
-///
-/// Answers inside the city's network only, unless the wall is public.
+/// The health of every role of every process. What a process is called and what it lacks, operators alone are told.
 #[utoipa::path(
     get,
     operation_id = "getRoles",
     path = "/ioc/v1/roles",
     tag = "ioc",
-    responses(
-        (status = 200, description = "The roles", body = Roles),
-        (status = 403, description = "`internal-only`: the caller is outside", content_type = "application/problem+json"),
-    )
+    responses((status = 200, description = "The roles", body = Roles))
 )]
-pub(super) async fn roles(State(desk): State<Desk>) -> (Fresh, Json<Roles>) {
-    (FRESH, Json(desk.board.roles().await))
+pub(super) async fn roles(State(desk): State<Desk>, principal: Option<Principal>) -> (Fresh, Json<Roles>) {
+    let mut roles = desk.board.roles().await;
+    if !principal.as_ref().is_some_and(may_watch) {
+        for role in &mut roles.roles {
+            (role.instance, role.detail) = (String::new(), None);
+        }
+    }
+    (FRESH, Json(roles))
 }

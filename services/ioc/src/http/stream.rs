@@ -30,7 +30,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The wall, live: server-sent events `snapshot` (everything), then `delta` (rows that changed, at most four a second) and `pulse` (every two seconds).
 ///
 /// Rows in a delta replace the rows before them. With `Last-Event-ID` the stream begins with a delta since then where that can be told, at any
-/// replica. A stream that falls behind is closed; come back with the last id. Answers inside the city's network only, unless the wall is public.
+/// replica. A stream that falls behind is closed; come back with the last id. For operators, leads and admins, unless the wall is public.
 #[utoipa::path(
     get,
     operation_id = "streamWall",
@@ -39,7 +39,8 @@ const RETRY: Duration = Duration::from_secs(1);
     params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received")),
     responses(
         (status = 200, description = "Events; the bodies of `snapshot`, `delta` and `pulse`", body = WallEvent, content_type = "text/event-stream"),
-        (status = 403, description = "`internal-only`: the caller is outside", content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: the role is missing", content_type = "application/problem+json"),
         (status = 503, description = "`too-many-walls`", content_type = "application/problem+json"),
     )
 )]

@@ -1,7 +1,8 @@
 //! The web pages, built by `services/web` and embedded when the program is compiled.
 //!
 //! Built files have their hash in the name and never change; everything else is asked for again with its ETag.
-//! The pages run no inline script and load nothing from elsewhere; the policy below holds them to it.
+//! The pages run no inline script and load nothing from elsewhere; the policy below holds them to it. Forms may lead to another
+//! site: the one that signs out ends at the OpenID provider.
 
 use axum::Router;
 use axum::extract::Path;
@@ -17,7 +18,7 @@ use tower_http::compression::CompressionLayer;
 
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+     base-uri 'none'; form-action 'self' https:; frame-ancestors 'none'",
 );
 const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");

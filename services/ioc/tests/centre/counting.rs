@@ -5,7 +5,7 @@ use proto::identity::v1::SessionStarted;
 use proto::money::v1::Money;
 use proto::wallet::v1::{PaymentCompleted, PaymentRejected};
 
-use crate::stage::{LIMIT, Stage};
+use crate::stage::{LIMIT, Stage, open};
 
 fn tally<'a>(tallies: &'a [Tally], kind: &str, outcome: &str) -> (i64, &'a str) {
     let found = tallies.iter().find(|tally| tally.kind == kind && tally.outcome == outcome);
@@ -19,7 +19,7 @@ fn included(overview: &Overview, stream: &str) -> i64 {
 #[tokio::test]
 async fn a_replay_of_everything_changes_nothing() {
     let stage = Stage::new().await;
-    let centre = stage.centre("a", ioc::Config::default()).await;
+    let centre = stage.centre("a", open()).await;
     let mut moved = 0;
     for step in 1..=60 {
         let subject = platform::id::new();
@@ -96,7 +96,7 @@ fn parse_consumed(text: &str, stream: &str) -> f64 {
 #[tokio::test]
 async fn books_wait_for_a_gap_and_a_forged_entry_shows() {
     let stage = Stage::new().await;
-    let centre = stage.centre("a", ioc::Config::default()).await;
+    let centre = stage.centre("a", open()).await;
     for _ in 0..3 {
         stage.pay(platform::id::new(), 10_000).await;
     }
@@ -153,7 +153,7 @@ async fn books_wait_for_a_gap_and_a_forged_entry_shows() {
 #[tokio::test]
 async fn two_replicas_count_together() {
     let stage = Stage::new().await;
-    let centres = [stage.centre("a", ioc::Config::default()).await, stage.centre("b", ioc::Config::default()).await];
+    let centres = [stage.centre("a", open()).await, stage.centre("b", open()).await];
     for _ in 0..200 {
         stage.pay(platform::id::new(), 5_000).await;
     }
@@ -167,7 +167,7 @@ async fn two_replicas_count_together() {
 #[tokio::test]
 async fn a_new_day_begins_empty_and_the_old_one_stays_in_the_totals() {
     let stage = Stage::new().await;
-    let centre = stage.centre("a", ioc::Config::default()).await;
+    let centre = stage.centre("a", open()).await;
     stage.pay(platform::id::new(), 5_000).await;
     let today = centre.overview_when("counted", |overview| !overview.today.is_empty()).await;
     stage.clock.advance(chrono::TimeDelta::days(1));

@@ -3,7 +3,9 @@
 mod counting;
 mod metrics;
 mod pages;
+mod provider;
 mod reporting;
 mod sensing;
+mod signing;
 mod stage;
 mod walls;

@@ -5,7 +5,7 @@ use ioc::peers::{Discover, Peer};
 use platform::metrics::Metrics;
 use platform::task::Shutdown;
 
-use crate::stage::{Stage, serve};
+use crate::stage::{Stage, open, serve};
 
 async fn peer(metrics: Metrics, ready: bool, shutdown: &Shutdown) -> String {
     let readyz = move || async move {
@@ -49,7 +49,7 @@ async fn every_role_is_there_and_a_missing_one_shows_as_down() {
         static_peer("identity", "http://127.0.0.1:1"),
         Peer { discover: Discover::Dns, ..static_peer("notifications", "http://nobody.invalid:80") },
     ];
-    let centre = stage.centre("c-1", ioc::Config { peers, ..ioc::Config::default() }).await;
+    let centre = stage.centre("c-1", ioc::Config { peers, ..open() }).await;
 
     let answer = reqwest::get(format!("{}/ioc/v1/metrics", centre.url)).await.expect("answered");
     assert!(answer.headers()["content-type"].to_str().expect("text").starts_with("text/plain; version=0.0.4"));
@@ -79,7 +79,7 @@ async fn a_peer_that_answers_nonsense_is_down_and_spoils_nothing() {
     let router = axum::Router::new().route("/metrics", axum::routing::get(|| async { "one two three four" }));
     let odd = serve(router, &shutdown).await;
     let peers = vec![static_peer("wallet", &odd)];
-    let centre = stage.centre("c-1", ioc::Config { peers, ..ioc::Config::default() }).await;
+    let centre = stage.centre("c-1", ioc::Config { peers, ..open() }).await;
     let text =
         reqwest::get(format!("{}/ioc/v1/metrics", centre.url)).await.expect("answered").text().await.expect("text");
     let whole = parse(&text).expect("valid");

@@ -1,11 +1,11 @@
 //! The embedded pages and how they travel. They may be built or not; both are whole pages.
 
-use crate::stage::Stage;
+use crate::stage::{Stage, open};
 
 #[tokio::test]
 async fn pages_are_safe_and_cached_rightly() {
     let stage = Stage::new().await;
-    let centre = stage.centre("a", ioc::Config::default()).await;
+    let centre = stage.centre("a", open()).await;
     let client = reqwest::Client::new();
     for path in ["/", "/ioc"] {
         let answer = client.get(format!("{}{path}", centre.url)).send().await.expect("answered");

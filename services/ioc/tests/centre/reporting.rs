@@ -6,7 +6,7 @@ use ioc::overview::{Delta, Overview, ReportFigures};
 use proto::reports::v1::{ReportEscalated, ReportMoved, ReportRated, ReportSubmitted, ResultPublished};
 use uuid::Uuid;
 
-use crate::stage::{Stage, Wall};
+use crate::stage::{Stage, Wall, open};
 
 const WARD: &str = "19753";
 const AGENCY: &str = "HEPCO";
@@ -129,7 +129,7 @@ fn includes(overview: &Overview, position: i64) -> bool {
 #[tokio::test]
 async fn a_day_of_reports_is_counted_once_by_two_replicas_and_a_replay_changes_nothing() {
     let stage = Stage::new().await;
-    let centres = [stage.centre("a", ioc::Config::default()).await, stage.centre("b", ioc::Config::default()).await];
+    let centres = [stage.centre("a", open()).await, stage.centre("b", open()).await];
     let mut outbox = Outbox { stage: &stage, position: 0 };
     outbox.day().await;
     let whole = |overview: &Overview| {
@@ -209,7 +209,7 @@ fn partition(report: Uuid) -> usize {
 #[tokio::test]
 async fn walls_hear_of_rows_that_changed_also_of_those_that_fell_to_nothing() {
     let stage = Stage::new().await;
-    let centre = stage.centre("a", ioc::Config::default()).await;
+    let centre = stage.centre("a", open()).await;
     let mut outbox = Outbox { stage: &stage, position: 0 };
     let report = outbox.submit().await;
     outbox.bring(report, 2).await;
@@ -242,7 +242,7 @@ async fn walls_hear_of_rows_that_changed_also_of_those_that_fell_to_nothing() {
 #[tokio::test]
 async fn codes_have_names_and_the_wards_a_map() {
     let stage = Stage::new().await;
-    let centre = stage.centre("a", ioc::Config::default()).await;
+    let centre = stage.centre("a", open()).await;
     let answer = reqwest::get(format!("{}/ioc/v1/directory", centre.url)).await.expect("answered");
     let directory: ioc::directory::Directory = answer.json().await.expect("a directory");
     assert!(directory.agencies.iter().any(|agency| agency.code == AGENCY && agency.name.en.starts_with("Hue ")));

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::{Centre, LIMIT, Stage, Wall};
+use crate::stage::{Centre, LIMIT, Stage, Wall, open};
 
 const SECRET: &str = "a-secret-of-the-test";
 
@@ -16,7 +16,7 @@ async fn centre(stage: &Stage) -> Centre {
     let mut sensor_clients = Machines::default();
     sensor_clients.insert("gauges", Secret::new(SECRET));
     sensor_clients.insert("others", Secret::new(SECRET));
-    stage.centre("a", ioc::Config { sensor_clients, ..ioc::Config::default() }).await
+    stage.centre("a", ioc::Config { sensor_clients, ..open() }).await
 }
 
 /// A gateway of sensors.

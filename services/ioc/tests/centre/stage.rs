@@ -28,6 +28,20 @@ use proto::wallet::v1::{GetTotalsRequest, GetTotalsResponse, KindTotal, PaymentC
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+/// A wall that anyone may see: most tests are about what it shows.
+pub(crate) fn open() -> ioc::Config {
+    ioc::Config { public_wall: true, ..ioc::Config::default() }
+}
+
+/// Waits until something holds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < LIMIT, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// No wait of a test is longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
@@ -71,6 +85,11 @@ impl Stage {
 
     /// Starts a centre with its HTTP server.
     pub(crate) async fn centre(&self, instance: &str, config: ioc::Config) -> Centre {
+        self.try_centre(instance, config).await.expect("built")
+    }
+
+    /// The same, if it can be built.
+    pub(crate) async fn try_centre(&self, instance: &str, config: ioc::Config) -> Result<Centre, ioc::BuildError> {
         let metrics = Metrics::new("ioc", instance);
         let (verifier, keys) = Verifier::new(self.issuer.clone(), self.clock.clone());
         let context = Context {
@@ -87,14 +106,14 @@ impl Stage {
         let (inbound, calls) = (InboundLayer::new(&metrics), CallMetrics::new(&metrics));
         let wallet = platform::rpc::in_process("ioc", routes, inbound, &calls, CallSettings::default());
         let roles = Arc::new(OwnRole(metrics.clone()));
-        let service = ioc::build(config, ioc::Deps { context, wallet, roles }).await.expect("built");
+        let service = ioc::build(config, ioc::Deps { context, wallet, roles }).await?;
         let shutdown = Shutdown::new();
         let tasks = Tasks::start(service.tasks.into_iter().chain([keys]).collect(), &shutdown);
         let (router, _) = service.http.split_for_parts();
         let router = platform::http::finish(router, HttpSettings::default(), verifier);
         let internal_url = serve(router.clone().layer(Extension(platform::http::Internal)), &shutdown).await;
         let url = serve(router, &shutdown).await;
-        Centre { url, internal_url, metrics, shutdown, tasks: Some(tasks) }
+        Ok(Centre { url, internal_url, metrics, shutdown, tasks: Some(tasks) })
     }
 
     /// Adds an entry to the wallet's books and its event to the journal's stream.

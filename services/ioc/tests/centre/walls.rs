@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ioc::overview::{Delta, Overview, Pulse};
 
-use crate::stage::{LIMIT, Stage, Wall, minute};
+use crate::stage::{LIMIT, Stage, Wall, minute, open};
 
 /// How long a change may be held up between the centre and its wall.
 const HELD_UP: Duration = Duration::from_secs(1);
@@ -12,8 +12,7 @@ const HELD_UP: Duration = Duration::from_secs(1);
 #[tokio::test]
 async fn a_wall_resumes_at_another_replica_with_what_it_missed() {
     let stage = Stage::new().await;
-    let (one, other) =
-        (stage.centre("a", ioc::Config::default()).await, stage.centre("b", ioc::Config::default()).await);
+    let (one, other) = (stage.centre("a", open()).await, stage.centre("b", open()).await);
     stage.pay(platform::id::new(), 1_000).await;
     one.overview_when("counted", |overview| overview.last_payments.len() == 1).await;
 
@@ -64,7 +63,7 @@ async fn a_wall_resumes_at_another_replica_with_what_it_missed() {
 #[tokio::test]
 async fn changes_come_at_most_four_times_a_second() {
     let stage = Stage::new().await;
-    let centre = stage.centre("a", ioc::Config::default()).await;
+    let centre = stage.centre("a", open()).await;
     centre.overview().await;
     let mut wall = Wall::open(&centre.url, None).await;
     assert_eq!(wall.next().await.expect("a snapshot").event, "snapshot");
@@ -95,7 +94,7 @@ async fn changes_come_at_most_four_times_a_second() {
 #[tokio::test]
 async fn walls_are_bounded_and_end_with_the_process() {
     let stage = Stage::new().await;
-    let centre = stage.centre("a", ioc::Config { max_walls: 2, ..ioc::Config::default() }).await;
+    let centre = stage.centre("a", ioc::Config { max_walls: 2, ..open() }).await;
     let mut one = Wall::open(&centre.url, None).await;
     let two = Wall::open(&centre.url, None).await;
     let refused = reqwest::get(format!("{}/ioc/v1/stream", centre.url)).await.expect("answered");
@@ -118,7 +117,7 @@ async fn walls_are_bounded_and_end_with_the_process() {
 async fn outsiders_see_nothing_unless_the_wall_is_public() {
     let stage = Stage::new().await;
     let closed = stage.centre("a", ioc::Config::default()).await;
-    let open = stage.centre("b", ioc::Config { public_wall: true, ..ioc::Config::default() }).await;
+    let open = stage.centre("b", open()).await;
     let status = async |url: &str, path: &str, header: Option<(&str, &str)>| {
         let mut request = reqwest::Client::new().get(format!("{url}{path}"));
         if let Some((name, value)) = header {
@@ -127,22 +126,21 @@ async fn outsiders_see_nothing_unless_the_wall_is_public() {
         request.send().await.expect("answered").status().as_u16()
     };
     let proxied = Some(("x-forwarded-for", "203.0.113.9"));
-    for path in [
-        "/ioc/v1/overview",
-        "/ioc/v1/roles",
-        "/ioc/v1/stream",
-        "/ioc/v1/directory",
-        "/ioc/v1/wards.topojson",
-        "/ioc/v1/metrics",
-    ] {
-        assert_eq!(status(&closed.url, path, None).await, 200, "{path} from loopback");
-        for header in [proxied, Some(("forwarded", "for=127.0.0.1")), Some(("via", "1.1 edge"))] {
-            assert_eq!(status(&closed.url, path, header).await, 403, "{path} through a proxy");
+    for path in ["/ioc/v1/overview", "/ioc/v1/stream", "/ioc/v1/directory", "/ioc/v1/wards.topojson", "/ioc/v1/alarms"]
+    {
+        for header in [None, proxied] {
+            assert_eq!(status(&closed.url, path, header).await, 401, "{path}");
+            assert_eq!(status(&closed.internal_url, path, header).await, 401, "{path} on the internal listener");
+            assert_eq!(status(&open.url, path, header).await, 200, "{path} of a public wall");
         }
-        assert_eq!(status(&closed.internal_url, path, proxied).await, 200, "{path} on the internal listener");
-        let wanted = if path.ends_with("metrics") { 403 } else { 200 };
-        assert_eq!(status(&open.url, path, proxied).await, wanted, "{path} of a public wall");
     }
+    let path = "/ioc/v1/metrics";
+    assert_eq!(status(&closed.url, path, None).await, 200, "metrics from loopback");
+    for header in [proxied, Some(("forwarded", "for=127.0.0.1")), Some(("via", "1.1 edge"))] {
+        assert_eq!(status(&closed.url, path, header).await, 403, "metrics through a proxy");
+    }
+    assert_eq!(status(&closed.internal_url, path, proxied).await, 200, "metrics on the internal listener");
+    assert_eq!(status(&open.url, path, proxied).await, 403, "metrics beside a public wall");
 }
 
 #[tokio::test]
@@ -161,7 +159,7 @@ async fn operators_see_the_wall_from_anywhere_until_their_role_or_session_ends()
         let body: serde_json::Value = answer.json().await.unwrap_or_default();
         (status, body["code"].as_str().unwrap_or_default().to_owned())
     };
-    for path in ["/ioc/v1/overview", "/ioc/v1/roles", "/ioc/v1/directory", "/ioc/v1/wards.topojson"] {
+    for path in ["/ioc/v1/overview", "/ioc/v1/directory", "/ioc/v1/wards.topojson"] {
         for role in ["ioc.operator", "ioc.lead", "admin"] {
             assert_eq!(answer(get(path, &["finance.officer", role])).await.0, 200, "{path} as {role}");
         }
@@ -170,8 +168,15 @@ async fn operators_see_the_wall_from_anywhere_until_their_role_or_session_ends()
         }
         let forged = outside(path).bearer_auth("nonsense");
         assert_eq!(answer(forged).await, (401, "unauthenticated".to_owned()), "{path}");
-        assert_eq!(answer(outside(path)).await, (403, "internal-only".to_owned()), "{path}");
+        assert_eq!(answer(outside(path)).await, (401, "unauthenticated".to_owned()), "{path}");
     }
+    let roles = async |request: reqwest::RequestBuilder| {
+        let body: serde_json::Value = request.send().await.expect("answered").json().await.expect("JSON");
+        body["roles"][0].clone()
+    };
+    let (told, seen) = (roles(outside("/ioc/v1/roles")).await, roles(get("/ioc/v1/roles", &["admin"])).await);
+    assert_eq!((&told["service"], &told["ready"], &told["instance"]), (&"ioc".into(), &true.into(), &"".into()));
+    assert_eq!(seen["instance"], "a", "operators are told which process it is");
     assert_eq!(answer(get("/ioc/v1/metrics", &["admin"])).await, (403, "internal-only".to_owned()));
 
     let mut wall = Wall::of(get("/ioc/v1/stream", &["ioc.operator"])).await;

@@ -147,6 +147,12 @@ impl Verifier {
         self.0.keys.load().is_some()
     }
 
+    /// Who issues tokens here, once that is known.
+    #[must_use]
+    pub fn issuer(&self) -> Option<String> {
+        self.0.keys.load().as_ref().map(|keys| keys.issuer.clone())
+    }
+
     /// Checks a token.
     ///
     /// # Errors

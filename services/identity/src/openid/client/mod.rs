@@ -5,6 +5,7 @@
 //! Invariants: a secret is random, shown once and kept as a digest; the sector of a client never changes, else its citizens
 //! would be strangers to it; who may register is decided by the database, not by a token.
 
+mod own;
 mod registry;
 mod rule;
 mod sql;
@@ -23,6 +24,7 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub use self::own::{OwnPage, set_up_page_as_operator};
 pub(crate) use self::registry::Registered;
 pub(crate) use self::rule::{Edit, NewClient};
 use super::fault::Fault;

@@ -226,7 +226,7 @@ impl Identity {
     }
 }
 
-fn client_of(id: ClientId, new: NewClient, now: DateTime<Utc>) -> Client {
+pub(super) fn client_of(id: ClientId, new: NewClient, now: DateTime<Utc>) -> Client {
     Client {
         id,
         name_vi: new.name_vi,

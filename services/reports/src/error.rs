@@ -5,6 +5,7 @@ use platform::problem::{self, Code, Problem};
 
 use crate::city::Misfit;
 use crate::lifecycle::Refusal;
+use crate::store::StoreError;
 
 /// Somebody else was faster.
 pub(crate) const REPORT_CHANGED: Code = Code::new(
@@ -77,6 +78,13 @@ pub(crate) const PHOTO_TOO_LARGE: Code =
 /// The report has as many photos as may be.
 pub(crate) const TOO_MANY_PHOTOS: Code =
     Code::new("too-many-photos", 422, "Phản ánh đã đủ ảnh", "The report has as many photos as it may have");
+/// Photos can neither be kept nor fetched now.
+pub(crate) const PHOTO_STORE_UNAVAILABLE: Code = Code::new(
+    "photo-store-unavailable",
+    503,
+    "Kho ảnh tạm thời không dùng được",
+    "The store of photos can't be used now",
+);
 /// The citizen has sent as many reports today as may be.
 pub(crate) const TOO_MANY_REPORTS: Code = Code::new(
     "too-many-reports",
@@ -114,8 +122,8 @@ pub(crate) enum Error {
     TooManyReports,
     #[error("too many photos are under way")]
     Busy,
-    #[error("the object store does not answer")]
-    Store(#[from] object_store::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("something of a citizen can't be opened")]
     Sealed(#[source] PersonError),
     #[error("the database does not answer")]
@@ -162,7 +170,9 @@ impl From<Error> for Problem {
             Error::TooManyPhotos => Self::new(TOO_MANY_PHOTOS),
             Error::TooManyReports => Self::new(TOO_MANY_REPORTS).retry_after(3_600),
             Error::Busy => Self::new(problem::OVERLOADED).retry_after(2),
-            Error::Store(source) => Self::new(problem::UNAVAILABLE).retry_after(2).source(source),
+            // What was stored and is gone does not come back by waiting.
+            Error::Store(source @ StoreError::Lost(_)) => Self::new(problem::INTERNAL).source(source),
+            Error::Store(source) => Self::new(PHOTO_STORE_UNAVAILABLE).retry_after(2).source(source),
             Error::Sealed(_) => Self::new(problem::INTERNAL).source(error),
             Error::Database(source) => source.into(),
         }

@@ -10,7 +10,7 @@
 //! | `report` | the use cases: a report is filed, something is done to it |
 //! | `history` | the append-only history and its hash chain |
 //! | `escalation` | time limits as jobs |
-//! | `photo`, `picture` | photos: kept; cleaned (pure) |
+//! | `photo`, `picture`, `store` | photos: written down; cleaned (pure); where they are kept |
 //! | `redact`, `text` | numbers of persons taken out of texts; parsed texts (pure) |
 //! | `list`, `statistics` | reading |
 //! | `officer` | who acts for the operations centre or an agency, by the roles of their token (pure) |
@@ -48,6 +48,7 @@ mod picture;
 mod redact;
 mod report;
 mod statistics;
+mod store;
 mod text;
 
 use std::path::Path;
@@ -103,9 +104,9 @@ pub enum BuildError {
     /// The secrets of citizens' keys can't be used.
     #[error(transparent)]
     Persons(#[from] PersonConfigError),
-    /// The folder for photos can't be named.
-    #[error("reports: files: {0}")]
-    Files(Box<dyn std::error::Error + Send + Sync>),
+    /// Photos can't be kept where the configuration says.
+    #[error("reports: photos: {0}")]
+    Photos(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The service: what every use case needs.
@@ -152,12 +153,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     for (kind, count) in [("ward", city.wards.len()), ("category", city.categories.len())] {
         entries.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
+    let store = store::Store::try_new(&config.photos).map_err(BuildError::Photos)?;
     let reports = Arc::new(Reports {
         pool: context.pool.clone(),
         clock: context.clock.clone(),
         time: WorkingTime::of(&city),
         city: Arc::new(city),
-        photos: photo::Photos::local(&config.files, config.photos_at_once).map_err(BuildError::Files)?,
+        photos: photo::Photos::new(store, config.photos_at_once),
         metrics: ReportMetrics::new(&context.metrics),
         statistics: statistics::Counter::default(),
         persons: Arc::new(PersonKeys::try_new(SCHEMA, &config.persons)?),

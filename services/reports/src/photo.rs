@@ -1,16 +1,10 @@
-//! Photos of reports: cleaned, kept in the object store, written down.
+//! Photos of reports: cleaned, kept in the store, written down.
 //!
 //! The bytes are stored before the row is written: a row never names a photo that is not there. What a failed request leaves in
 //! the store is named by no row and shown to nobody.
 //! At most [`MAX_HELD`] are held in memory at a time in one process, and `photos_at_once` of them decoded; those wait for their turn
 //! within the request's deadline.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use object_store::local::LocalFileSystem;
-use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use serde::Serialize;
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -22,6 +16,7 @@ use crate::error::Error;
 use crate::lifecycle::{Actor, Case, Refusal, State};
 use crate::picture::{self, Picture};
 use crate::report::Locked;
+use crate::store::{Store, StoreError};
 
 /// Photos that a reporter may add to a report.
 pub(crate) const MAX_OF_REPORTER: i64 = 5;
@@ -33,8 +28,7 @@ pub(crate) const MAX_OF_ROUND: i64 = 10;
 /// Where photos are kept.
 #[derive(Debug)]
 pub(crate) struct Photos {
-    store: Arc<dyn ObjectStore>,
-    root: Key,
+    store: Store,
     places: Semaphore,
     turns: Semaphore,
 }
@@ -52,19 +46,9 @@ pub(crate) struct PhotoView {
 }
 
 impl Photos {
-    /// A local folder, made when the first photo is stored.
-    pub(crate) fn local(folder: &Path, at_once: usize) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let root = Key::from_absolute_path(std::path::absolute(folder)?)?;
-        Ok(Self {
-            store: Arc::new(LocalFileSystem::new()),
-            root,
-            places: Semaphore::new(MAX_HELD),
-            turns: Semaphore::new(at_once.max(1)),
-        })
-    }
-
-    fn key(&self, report: Uuid, photo: Uuid) -> Key {
-        self.root.clone().join(report.to_string()).join(format!("{photo}.jpg"))
+    /// Photos in a store, so many of them decoded at a time.
+    pub(crate) fn new(store: Store, at_once: usize) -> Self {
+        Self { store, places: Semaphore::new(MAX_HELD), turns: Semaphore::new(at_once.max(1)) }
     }
 
     /// A place for one photo, before any of it is read.
@@ -78,14 +62,14 @@ impl Photos {
         tokio::task::spawn_blocking(move || picture::cleaned(&bytes)).await.unwrap_or(Err(Error::PhotoUnreadable))
     }
 
-    pub(crate) async fn put(&self, report: Uuid, photo: Uuid, bytes: Vec<u8>) -> Result<(), Error> {
-        self.store.put(&self.key(report, photo), PutPayload::from(bytes)).await?;
-        Ok(())
+    /// Stores a cleaned photo.
+    pub(crate) async fn put(&self, report: Uuid, photo: Uuid, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.store.put(report, photo, bytes).await
     }
 
-    pub(crate) async fn get(&self, report: Uuid, photo: Uuid) -> Result<Vec<u8>, Error> {
-        let kept = self.store.get(&self.key(report, photo)).await?;
-        Ok(kept.bytes().await?.to_vec())
+    /// A stored photo.
+    pub(crate) async fn get(&self, report: Uuid, photo: Uuid) -> Result<Vec<u8>, StoreError> {
+        self.store.get(report, photo).await
     }
 }
 

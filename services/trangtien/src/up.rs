@@ -248,7 +248,8 @@ async fn start_on(
     config.city = city;
     config.redis_url = servers.redis_url().clone();
     config.database = databases;
-    config.reports.files = std::path::absolute(folder.files(Role::Reports.name())).context("the data folder's path")?;
+    config.reports.photos.folder =
+        std::path::absolute(folder.files(Role::Reports.name())).context("the data folder's path")?;
     let info = RunInfo {
         http: public.url(),
         database_url: servers.database_url().expose().to_owned(),

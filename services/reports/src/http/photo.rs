@@ -49,7 +49,7 @@ fn adder(reports: &App, locked: &Locked, caller: &Principal) -> Result<Actor, Er
         (status = 409, description = "wrong-state"),
         (status = 413, description = "body-too-large"),
         (status = 422, description = "photo-unreadable, photo-too-large, too-many-photos"),
-        (status = 503, description = "overloaded"),
+        (status = 503, description = "overloaded, photo-store-unavailable"),
     ),
     security(("bearer" = []))
 )]
@@ -72,7 +72,8 @@ pub(super) async fn upload(
     let photo = photo_id(&key);
     let picture =
         reports.photos.clean(bytes.into()).await.inspect_err(|_| reports.metrics.count(&Count::Photo("refused")))?;
-    reports.photos.put(id, photo, picture.bytes.clone()).await?;
+    let stored = reports.photos.put(id, photo, picture.bytes.clone()).await;
+    stored.inspect_err(|error| reports.metrics.count(&Count::Photo(error.name()))).map_err(Error::from)?;
     once(&reports, key, StatusCode::CREATED, async |tx| {
         let locked = report::lock(tx, id).await?.ok_or(Error::NotFound)?;
         let actor = adder(&reports, &locked, &principal)?;
@@ -119,7 +120,11 @@ async fn allowed(reports: &App, principal: &Principal, id: Uuid) -> Result<(), E
     tag = "reports",
     operation_id = "getReportPhoto",
     params(("report_id" = Uuid, Path), ("photo_id" = Uuid, Path)),
-    responses((status = 200, description = "A JPEG.", content_type = "image/jpeg"), (status = 404, description = "not-found"))
+    responses(
+        (status = 200, description = "A JPEG.", content_type = "image/jpeg"),
+        (status = 404, description = "not-found"),
+        (status = 503, description = "photo-store-unavailable"),
+    )
 )]
 pub(super) async fn show(
     State(reports): State<App>,
@@ -135,7 +140,7 @@ pub(super) async fn show(
     if !known {
         return Err(Error::NotFound.into());
     }
-    let mut response = reports.photos.get(id, photo).await?.into_response();
+    let mut response = reports.photos.get(id, photo).await.map_err(Error::from)?.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(picture::MEDIA_TYPE));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));

@@ -2,9 +2,11 @@
 
 mod anonymity;
 mod bad_input;
+mod bucket;
 mod concurrency;
 mod journey;
 mod limit;
 mod person;
 mod photo;
+mod s3;
 mod stage;

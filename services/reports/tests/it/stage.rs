@@ -18,6 +18,7 @@ use platform::person::PersonConfig;
 use platform::redis::RedisLink;
 use platform::service::Context;
 use platform::task::Shutdown;
+use reports::config::PhotosConfig;
 use reports::{Config, Deps, SCHEMA};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -44,7 +45,7 @@ pub(crate) struct Stage {
     issuer: LocalIssuer,
     database: TestDatabase,
     router: Router,
-    _files: TestFolder,
+    _files: Option<TestFolder>,
     _running: JoinSet<()>,
 }
 
@@ -74,10 +75,19 @@ impl Answer {
 }
 
 impl Stage {
+    /// A city whose photos are in a folder.
     pub(crate) async fn new() -> Self {
+        let files = TestFolder::new("report-photos").expect("a folder");
+        let photos = PhotosConfig { folder: files.path().to_owned(), ..PhotosConfig::default() };
+        let mut stage = Self::keeping_photos(photos).await;
+        stage._files = Some(files);
+        stage
+    }
+
+    /// A city whose photos are kept there.
+    pub(crate) async fn keeping_photos(photos: PhotosConfig) -> Self {
         let database =
             scratch::database(&[(SCHEMA, &reports::MIGRATOR, PlatformTables::Wanted)]).await.expect("PostgreSQL");
-        let files = TestFolder::new("report-photos").expect("a folder");
         let clock = Clock::test();
         let issuer = LocalIssuer::new(clock.clone());
         let (verifier, keys) = Verifier::new(issuer.clone(), clock.clone());
@@ -91,8 +101,10 @@ impl Stage {
             public_url: "http://localhost:8080".parse().expect("a URL"),
             instance: "one".to_owned(),
         };
-        let config = Config { files: files.path().to_owned(), persons: persons(), ..Config::default() };
-        let service = reports::build(config, Deps { context: context.clone() }).await.expect("the city is sound");
+        let config = Config { photos, persons: persons(), ..Config::default() };
+        let service = reports::build(config, Deps { context: context.clone(), identity: platform::rpc::unreachable() })
+            .await
+            .expect("the city is sound");
         let (shutdown, mut running) = (Shutdown::new(), JoinSet::new());
         for task in service.tasks.into_iter().chain([keys]) {
             let shutdown = shutdown.clone();
@@ -114,7 +126,7 @@ impl Stage {
             issuer,
             database,
             router,
-            _files: files,
+            _files: None,
             _running: running,
         }
     }
@@ -173,10 +185,14 @@ impl Stage {
 
     /// Sends a photo.
     pub(crate) async fn photo(&self, user: Uuid, report: &str, bytes: Vec<u8>) -> Answer {
+        self.photo_with_key(user, report, bytes, &Uuid::now_v7().to_string()).await
+    }
+
+    pub(crate) async fn photo_with_key(&self, user: Uuid, report: &str, bytes: Vec<u8>, key: &str) -> Answer {
         let request = Request::post(format!("/reports/v1/reports/{report}/photos"))
             .header("authorization", format!("Bearer {}", self.token(user)))
             .header("content-type", "image/jpeg")
-            .header("idempotency-key", Uuid::now_v7().to_string());
+            .header("idempotency-key", key);
         self.call(request.body(Body::from(bytes)).expect("a request")).await
     }
 
@@ -239,7 +255,7 @@ impl Stage {
 
     /// What a process of the role is given.
     pub(crate) fn deps(&self) -> Deps {
-        Deps { context: self.context.clone() }
+        Deps { context: self.context.clone(), identity: platform::rpc::unreachable() }
     }
 
     /// How many rows a table has under a condition.

@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "trangtien/auth/v1/key.proto",
         "trangtien/identity/v1/identity.proto",
         "trangtien/identity/v1/events.proto",
+        "trangtien/identity/v1/office.proto",
         "trangtien/identity/v1/person.proto",
         "trangtien/wallet/v1/wallet.proto",
         "trangtien/wallet/v1/events.proto",

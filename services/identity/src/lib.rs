@@ -199,7 +199,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let jobs = Runner::new(&context, SCHEMA).on(ekyc::JOB, ekyc::EkycJob { identity: identity.clone() });
     Ok(Service {
         http: http::router(identity.clone()),
-        grpc: Some(grpc::routes(identity.clone())),
+        grpc: Some(grpc::routes(identity.clone()).add_service(grpc::office::service(identity.clone()))),
         tasks: vec![
             identity.key_task(),
             identity.prune_task(),

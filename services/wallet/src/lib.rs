@@ -14,6 +14,7 @@
 //! | `merchant` | merchants, stores, tills and their codes |
 //! | `payment`, `refund` | a citizen pays a merchant, who may give it back: one request to the ledger each |
 //! | `person` | what is sealed under a citizen's own key |
+//! | `proposal` | how stuck payments end: proposed by one officer, approved by another; `proposal::rule` is pure |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
 //! | `allowance`, `limit` | which rules bound an amount; the limits that go with a request |
 //! | `step_up` | proofs that citizens bring along: checked against their transaction, recorded in its batch |
@@ -60,6 +61,7 @@ mod payment;
 mod person;
 mod place;
 mod places;
+mod proposal;
 pub mod qr;
 mod receipt;
 mod refund;
@@ -293,7 +295,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         .on(top_up::JOB, TopUpJob { wallet: wallet.clone() })
         .on(bill::JOB, RefreshJob { wallet: wallet.clone() })
         .on(bill_payment::JOB, BillPaymentJob { wallet: wallet.clone() })
-        .on(fee::JOB, fee::FeePaidJob { wallet: wallet.clone() });
+        .on(fee::JOB, fee::FeePaidJob { wallet: wallet.clone() })
+        .on(proposal::JOB, proposal::ProposalJob { wallet: wallet.clone() });
     if let Some(maker) = maker {
         tasks.push(checkpoint::schedule(&context, wallet.shard));
         jobs = jobs.on(checkpoint::JOB, checkpoint::CheckpointJob::new(&context, maker));

@@ -151,6 +151,11 @@ fn body(route: &str) -> Value {
             "name": both, "access": "public", "grant_types": ["authorization_code"], "scopes": ["openid"],
             "redirect_uris": ["https://app.example/cb"],
         }),
+        "POST /wallet/v1/proposals" => json!({
+            "act": {"kind": "top-up", "id": Uuid::new_v4(), "verdict": "failed"}, "reason": "a check",
+        }),
+        "POST /wallet/v1/proposals/{proposal_id}/approval" => json!({"digest": "00".repeat(32)}),
+        "POST /wallet/v1/proposals/{proposal_id}/refusal" => json!({"reason": "a check"}),
         "POST /reports/v1/reports/{report_id}/transitions" => json!({"action": "claim", "version": 1}),
         "POST /notifications/v1/alerts" => json!({
             "content": {

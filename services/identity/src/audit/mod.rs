@@ -13,6 +13,7 @@
 
 mod chain;
 mod entry;
+mod reason;
 mod sql;
 
 use std::net::IpAddr;
@@ -21,7 +22,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 pub use self::chain::{Fault, Fields, Hash, NotATip, Record, Tip, Walk};
-pub use self::entry::{Action, OperatorAct, Reason, ReasonFault};
+pub use self::entry::{Action, OperatorAct};
+pub use self::reason::{Reason, ReasonFault};
 pub(crate) use self::entry::{Actor, Behest, Entry, Origin, Source};
 pub use self::sql::Filter;
 use crate::config::Keys;

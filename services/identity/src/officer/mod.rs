@@ -293,7 +293,7 @@ impl Identity {
         Ok(sql::list(&self.pool, (filter, &sight), (after, limit), now).await?)
     }
 
-    fn behest_of(&self, by: CitizenId, origin: Origin, reason: &Reason) -> Behest {
+    pub(crate) fn behest_of(&self, by: CitizenId, origin: Origin, reason: &Reason) -> Behest {
         Behest { actor: Actor::Citizen(by), source: self.source(origin), reason: reason.to_string() }
     }
 }

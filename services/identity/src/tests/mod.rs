@@ -11,6 +11,7 @@ mod grpc;
 mod http;
 mod key;
 mod officer;
+mod office;
 mod openid;
 mod otp;
 mod passkey;

@@ -2,7 +2,7 @@
 
 use platform::problem::{self, Code};
 
-use super::{bill, fee};
+use super::{bill, fee, proposal};
 use crate::qr;
 
 /// The account holds too little.
@@ -160,5 +160,6 @@ pub fn codes() -> Vec<Code> {
     codes.extend(QR_CODES);
     codes.extend(bill::CODES);
     codes.extend(fee::CODES);
+    codes.extend(proposal::CODES);
     codes
 }

@@ -10,6 +10,7 @@ mod checkpoint;
 mod fee;
 mod merchant;
 mod payment;
+mod proposal;
 mod qr;
 mod receipt;
 mod refund;
@@ -74,6 +75,10 @@ pub(crate) fn router(wallet: App) -> ApiRouter {
         .routes(routes!(payment::pay))
         .routes(routes!(payment::show))
         .routes(routes!(refund::create))
+        .routes(routes!(proposal::propose, proposal::list))
+        .routes(routes!(proposal::show))
+        .routes(routes!(proposal::approve))
+        .routes(routes!(proposal::refuse))
         .with_state(wallet)
 }
 

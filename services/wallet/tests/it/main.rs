@@ -14,6 +14,7 @@ mod limit;
 mod merchant;
 mod overload;
 mod payment;
+mod proposal;
 mod person;
 mod receipt;
 mod refund;

@@ -11,6 +11,7 @@ use platform::problem::{
 
 pub use self::code::*;
 
+use crate::archive::ArchiveFault;
 use crate::ekyc::NumberConflict;
 use crate::ekyc::number::NumberFault;
 use crate::officer::RoleFault;
@@ -183,6 +184,9 @@ pub(crate) enum Error {
     /// Too many PINs are being hashed.
     #[error("too many PIN checks at once")]
     PinBusy,
+    /// A copy of everything can't be made, or not be read yet.
+    #[error(transparent)]
+    Archive(#[from] ArchiveFault),
     /// The sign-in is too long ago.
     #[error("the session is not fresh")]
     NotFresh,
@@ -273,6 +277,9 @@ impl Error {
             Self::EkycDone => EKYC_DONE,
             Self::EkycPending => EKYC_PENDING,
             Self::EkycTooMany => EKYC_TOO_MANY,
+            Self::Archive(ArchiveFault::TooMany) => EXPORTS_TOO_MANY,
+            Self::Archive(ArchiveFault::NotReady) => EXPORT_NOT_READY,
+            Self::Archive(ArchiveFault::Piece) => INVALID_BODY,
             Self::VneidUnavailable => VNEID_UNAVAILABLE,
             Self::VneidRefused => VNEID_REFUSED,
             Self::VneidStateUnknown => VNEID_STATE_UNKNOWN,

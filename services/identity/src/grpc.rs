@@ -11,17 +11,19 @@ use proto::auth::v1::key_service_server::{KeyService, KeyServiceServer};
 use proto::auth::v1::{
     GetKeysRequest, GetKeysResponse, ListRevocationsRequest, ListRevocationsResponse, Revocation, RoleRevocation,
 };
+use proto::identity::v1::person_service_server::{PersonService, PersonServiceServer};
 use proto::identity::v1::identity_service_server::{IdentityService, IdentityServiceServer};
 use proto::identity::v1::{
-    FindCitizenRequest, FindCitizenResponse, GetContactRequest, GetContactResponse, TakeOtpCodeRequest,
-    TakeOtpCodeResponse,
+    AnswerClosingRequest, AnswerClosingResponse, ConfirmErasureRequest, ConfirmErasureResponse, FindCitizenRequest,
+    FindCitizenResponse, GetContactRequest, GetContactResponse, PutExportPartRequest, PutExportPartResponse,
+    TakeOtpCodeRequest, TakeOtpCodeResponse,
 };
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::{Identity, citizen, key, revocation};
+use crate::{Identity, archive, citizen, key, revocation};
 
 /// The largest page of revocations.
 const MAX_REVOCATIONS: i64 = 1_000;
@@ -29,7 +31,8 @@ const MAX_REVOCATIONS: i64 = 1_000;
 /// Identity's gRPC services.
 pub(crate) fn routes(identity: Arc<Identity>) -> Routes {
     Routes::new(KeyServiceServer::new(Keys(identity.clone())))
-        .add_service(IdentityServiceServer::new(Citizens(identity)))
+        .add_service(IdentityServiceServer::new(Citizens(identity.clone())))
+        .add_service(PersonServiceServer::new(Persons(identity)))
 }
 
 struct Keys(Arc<Identity>);
@@ -107,6 +110,52 @@ impl IdentityService for Citizens {
             user_id: citizen.id.to_string(),
             masked_name: citizen.display_name.as_deref().map(citizen::mask_name).unwrap_or_default(),
         }))
+    }
+}
+
+struct Persons(Arc<Identity>);
+
+/// Refuses a caller that is not the service that it says, or no service that keeps something of citizens.
+fn require_service<T>(request: &Request<T>, service: &str) -> Result<(), Status> {
+    let known = archive::SERVICES[1..].contains(&service);
+    let service = if known { service } else { "nobody" };
+    require_peer(request, &[service])
+}
+
+#[tonic::async_trait]
+impl PersonService for Persons {
+    async fn put_export_part(
+        &self,
+        request: Request<PutExportPartRequest>,
+    ) -> Result<Response<PutExportPartResponse>, Status> {
+        require_service(&request, &request.get_ref().service)?;
+        let part = request.get_ref();
+        let piece = archive::Piece {
+            archive: parse_id(&part.export_id)?.into(),
+            service: &part.service,
+            attempt: parse_id(&part.attempt_id)?,
+            ordinal: part.ordinal,
+            text: &part.text,
+            last: part.last,
+        };
+        let done = self.0.take_piece(&piece).await.map_err(status)?;
+        Ok(Response::new(PutExportPartResponse { done }))
+    }
+
+    async fn answer_closing(
+        &self,
+        request: Request<AnswerClosingRequest>,
+    ) -> Result<Response<AnswerClosingResponse>, Status> {
+        require_service(&request, &request.get_ref().service)?;
+        Err(status(Error::NotFound))
+    }
+
+    async fn confirm_erasure(
+        &self,
+        request: Request<ConfirmErasureRequest>,
+    ) -> Result<Response<ConfirmErasureResponse>, Status> {
+        require_service(&request, &request.get_ref().service)?;
+        Err(status(Error::NotFound))
     }
 }
 

@@ -21,6 +21,7 @@
 //! | `step_up` | proofs for one transaction; `step_up::transaction` is pure |
 //! | `vault` | everything that a configured key protects |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
+//! | `archive` | a copy of everything that all services keep of a citizen |
 //! | `export` | everything that is held on a citizen, for themself |
 //! | `prune`, `meter`, `error` | what is over goes; metrics; stable codes |
 //!
@@ -32,6 +33,7 @@
 //! - Nothing in the database gives access without the keys of the configuration.
 //! - When Redis is away no code is sent; everything else goes on.
 
+mod archive;
 pub mod audit;
 mod caps;
 mod challenge;
@@ -196,7 +198,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let identity = Identity::try_new(config, &context)?;
     let organisations = organisation::Organisations::load(&context.city)?;
     let identity = Arc::new(Identity { organisations, ..identity });
-    let jobs = Runner::new(&context, SCHEMA).on(ekyc::JOB, ekyc::EkycJob { identity: identity.clone() });
+    let jobs = Runner::new(&context, SCHEMA).on(ekyc::JOB, ekyc::EkycJob { identity: identity.clone() })
+        .on(archive::JOB, archive::OwnJob { identity: identity.clone() });
     Ok(Service {
         http: http::router(identity.clone()),
         grpc: Some(grpc::routes(identity.clone()).add_service(grpc::office::service(identity.clone()))),

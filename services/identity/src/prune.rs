@@ -28,7 +28,8 @@ impl Identity {
             let challenges = challenges.max(
                 crate::passkey::prune(&self.pool, now, BATCH)
                     .await?
-                    .max(crate::vneid::prune(&self.pool, now, BATCH).await?),
+                    .max(crate::vneid::prune(&self.pool, now, BATCH).await?)
+                    .max(crate::archive::prune(&self.pool, now, BATCH).await?),
             );
             let revocations = revocation::prune(&self.pool, now, BATCH).await?;
             let codes = openid::prune(&self.pool, now, BATCH).await?;

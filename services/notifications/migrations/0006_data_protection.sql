@@ -15,3 +15,7 @@ COMMENT ON COLUMN notifications.device.token_lookup IS 'HMAC-SHA256 of the token
 COMMENT ON COLUMN notifications.device.token_sealed IS 'The token, sealed under the citizen''s key.';
 COMMENT ON COLUMN notifications.device.name_sealed IS 'The name, sealed under the citizen''s key.';
 CREATE INDEX device_unsealed_idx ON notifications.device (id) WHERE token IS NOT NULL;
+
+-- What is kept of one citizen is looked up, to hand it over and to erase it.
+CREATE INDEX message_recipient_idx ON notifications.message (recipient);
+GRANT DELETE ON notifications.inbox_head, notifications.preference TO trangtien_notifications;

@@ -7,6 +7,7 @@
 //! | `RefundCompleted` | payment | the payer: in-app and push |
 //! | `BillPaid`, `BillPaymentFailed`, `FeeNoticeIssued` | payment | the citizen: in-app and push |
 //! | `TopUpCompleted`, `TopUpFailed` | payment | the citizen: in-app and push |
+//! | `ExportReady` | security | the citizen: in-app and push |
 //! | `ReporterNotice`, of the steps that a reporter waits for | service | the reporter: in-app and push |
 //!
 //! `SessionRevoked` removes the devices that the session registered. Everything else is of no concern here.
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
-use proto::identity::v1::{OtpRequested, SessionRevoked};
+use proto::identity::v1::{ExportReady, OtpRequested, SessionRevoked};
 use proto::money::v1::Money;
 use proto::reports::v1::ReporterNotice;
 use proto::wallet::v1::{
@@ -35,8 +36,8 @@ use crate::message::{self, Draft};
 use crate::meter::Meter;
 use crate::template::{self, Template};
 
-/// The streams that call for messages.
-pub(crate) const STREAMS: [&str; 4] = ["identity", "journal", "reports-private", "wallet"];
+/// The streams that call for messages, beside identity's, which asks for more than that.
+pub(crate) const STREAMS: [&str; 3] = ["journal", "reports-private", "wallet"];
 
 /// Turns events into messages, in the consumer's transaction.
 #[derive(Clone, Debug)]
@@ -85,6 +86,8 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
         top_up_completed(event, &completed?)
     } else if let Some(failed) = event.decode::<TopUpFailed>() {
         top_up_failed(event, &failed?)
+    } else if let Some(ready) = event.decode::<ExportReady>() {
+        export_ready(event, &ready?)
     } else if let Some(notice) = event.decode::<ReporterNotice>() {
         report(event, &notice?)
     } else {
@@ -204,6 +207,13 @@ fn bill_payment_failed(event: &Event, failed: &BillPaymentFailed) -> Result<Vec<
         "reason": failed.reason,
     });
     Ok(in_app_and_push(event, Lane::Payment, id(&failed.user_id)?, template::BILL_PAYMENT_FAILED, &parameters))
+}
+
+/// Security: whoever asked in the citizen's name is noticed, whatever the citizen muted.
+fn export_ready(event: &Event, ready: &ExportReady) -> Result<Vec<Draft>, HandleError> {
+    let days = (ready.expires_at - event.time.timestamp()).max(0) / 86_400;
+    let parameters = json!({ "export_id": ready.export_id, "expires_at": ready.expires_at, "days": days });
+    Ok(in_app_and_push(event, Lane::Security, id(&ready.user_id)?, template::EXPORT_READY, &parameters))
 }
 
 /// What a reporter waits for; other steps are in the app's list only.

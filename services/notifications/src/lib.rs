@@ -70,7 +70,7 @@ use platform::db::Schema;
 use platform::events::Consumer;
 use platform::job::{Runner, RunnerSettings};
 use platform::outbox::Relay;
-use platform::person::{PersonConfigError, PersonKeys, upkeep};
+use platform::person::{PersonConfigError, PersonKeys, tasks as person_tasks, upkeep};
 use platform::rpc::Channel;
 use platform::service::{Context, DatabaseReady, Service};
 use platform::task::Task;
@@ -147,14 +147,14 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         pool: pool.clone(),
         clock: clock.clone(),
         meter: meter.clone(),
-        identity: grpc::Identity::new(deps.identity),
+        identity: grpc::Identity::new(deps.identity.clone()),
         sms: sms_gateway(config.sms)?,
         push: push_gateway(config.push)?,
         persons: persons.clone(),
     });
     let hub = inbox::Hub::default();
     let mut tasks = lane_tasks(&deps.context, &config.lanes, &sender);
-    tasks.extend(event_tasks(&deps.context, &meter, city.zone));
+    tasks.extend(event_tasks(&deps, &persons, &meter, city.zone));
     tasks.push(fan_out_task(&deps.context, &meter, city.zone));
     tasks.push(digest_task(&deps.context, &meter, city.zone));
     tasks.push(hub.task(pool.clone()));
@@ -243,11 +243,14 @@ fn alert_tasks(context: &Context, desk: &alert::desk::Desk) -> [Task; 4] {
 }
 
 /// The consumers of other services' events, and the relay of our own.
-fn event_tasks(context: &Context, meter: &meter::Meter, zone: Tz) -> Vec<Task> {
+fn event_tasks(deps: &Deps, persons: &Arc<PersonKeys>, meter: &meter::Meter, zone: Tz) -> Vec<Task> {
+    let context = &deps.context;
     let writer = Arc::new(event::Writer { clock: context.clock.clone(), zone, meter: meter.clone() });
     let consumers =
         event::STREAMS.into_iter().map(|stream| Consumer::new(context, SCHEMA, stream, writer.clone()).into_task());
-    consumers.chain([Relay::of_outbox(context, SCHEMA, SCHEMA.name()).into_task()]).collect()
+    let holder = Arc::new(person::NotificationHolder);
+    let asked = person_tasks(context, (SCHEMA, persons.clone()), deps.identity.clone(), holder, Some(writer.clone()));
+    consumers.chain([Relay::of_outbox(context, SCHEMA, SCHEMA.name()).into_task()]).chain(asked).collect()
 }
 
 fn sms_gateway(config: Option<SmsConfig>) -> Result<Arc<dyn gateway::SmsGateway>, BuildError> {

@@ -5,11 +5,15 @@
 //! | `device.token_sealed`, `device.name_sealed` | where push messages go, and what the citizen calls it |
 //! | `device.token_lookup` | a keyed digest of the token, which goes with the row |
 
+mod sections;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use platform::person::{PersonError, PersonKey, PersonKeys, Unsealed};
+use platform::person::{Holder, PersonError, PersonKey, PersonKeys, Section, Unsealed};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -44,6 +48,33 @@ pub(crate) fn text(
         (Some(_), None) => Ok(None),
         (None, _) => Ok(plain),
     }
+}
+
+/// Notifications, where a citizen asks all services for something.
+pub(crate) struct NotificationHolder;
+
+#[async_trait]
+impl Holder for NotificationHolder {
+    fn sections(&self) -> &'static [Section] {
+        sections::SECTIONS
+    }
+
+    async fn erase(&self, tx: &mut PgConnection, person: Uuid, _now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        erase(tx, person).await
+    }
+}
+
+/// Removes messages with the proof of their delivery, devices and wishes.
+async fn erase(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
+    // Attempts, inbox entries and places in digests go with their messages.
+    sqlx::query!("DELETE FROM notifications.message WHERE recipient = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM notifications.inbox_head WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM notifications.device WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM notifications.preference WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM notifications.muted WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM notifications.ward_choice WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM notifications.alert_recipient WHERE user_id = $1", person).execute(&mut *tx).await?;
+    Ok(())
 }
 
 /// Rows from before there were keys.

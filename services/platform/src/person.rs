@@ -25,7 +25,7 @@ mod copy;
 mod holder;
 mod upkeep;
 
-pub use self::copy::{CopyError, PersonCopy, Section, page_of};
+pub use self::copy::{CopyError, PIECE_BYTES, PersonCopy, Section, Taker, page_of, unlisted};
 pub use self::holder::{Holder, Listener, tasks};
 pub use self::upkeep::{Unsealed, upkeep};
 use crate::config::Secret;
@@ -51,7 +51,9 @@ pub struct PersonConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum PersonConfigError {
     /// The setting is empty.
-    #[error("{0}.persons.encryption is not set; give at least 32 random bytes, for instance from `openssl rand -base64 48`")]
+    #[error(
+        "{0}.persons.encryption is not set; give at least 32 random bytes, for instance from `openssl rand -base64 48`"
+    )]
     Missing(Schema),
     /// A secret is too short.
     #[error("{0}.persons: a secret has fewer than 32 bytes")]
@@ -84,6 +86,12 @@ pub struct PersonKeys {
 /// The key of one person.
 #[derive(Debug)]
 pub struct PersonKey(Sealer);
+
+impl From<Sealer> for PersonKey {
+    fn from(sealer: Sealer) -> Self {
+        Self(sealer)
+    }
+}
 
 impl PersonKey {
     /// Seals a value for its column (`table.column`) and row.

@@ -62,7 +62,8 @@ use platform::db::Schema;
 use platform::idempotency;
 use platform::job::Runner;
 use platform::outbox::Relay;
-use platform::person::{PersonConfigError, PersonKeys, upkeep};
+use platform::person::{PersonConfigError, PersonKeys, tasks as person_tasks, upkeep};
+use platform::rpc::Channel;
 use platform::service::{Context, DatabaseReady, KeysReady, Service};
 use platform::task::Task;
 use sqlx::PgPool;
@@ -93,6 +94,8 @@ const KEPT_DIGITS: u16 = 6;
 pub struct Deps {
     /// What every role is given.
     pub context: Context,
+    /// The way to identity.
+    pub identity: Channel,
 }
 
 /// Why the role can't be built.
@@ -144,7 +147,7 @@ impl Reports {
 /// # Errors
 /// Every fault of the city's folder that concerns field reports.
 pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
-    let context = deps.context;
+    let Deps { context, identity } = deps;
     let dir = Arc::clone(&context.city);
     let city = tokio::task::spawn_blocking(move || City::load(&dir))
         .await
@@ -164,6 +167,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         statistics: statistics::Counter::default(),
         persons: Arc::new(PersonKeys::try_new(SCHEMA, &config.persons)?),
     });
+    let [asked, work] = person_tasks(
+        &context,
+        (SCHEMA, reports.persons.clone()),
+        identity,
+        Arc::new(person::ReportHolder(Arc::clone(&reports))),
+        None,
+    );
     let limits = escalation::LimitJob { reports: Arc::clone(&reports) };
     Ok(Service {
         tasks: vec![
@@ -171,6 +181,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             Relay::of_outbox(&context, SCHEMA, PRIVATE_STREAM).into_task(),
             Runner::new(&context, SCHEMA).on(escalation::JOB, limits).into_task(),
             count_task(Arc::clone(&reports)),
+            asked,
+            work,
             upkeep(
                 reports.persons.clone(),
                 context.pool.clone(),

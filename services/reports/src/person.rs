@@ -6,14 +6,22 @@
 //!
 //! Everyone else reads `public_body`, which is the city's record and stays.
 
+mod sections;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use platform::person::{PersonError, PersonKeys, Unsealed};
+use platform::person::{CopyError, Holder, PersonCopy, PersonError, PersonKeys, Section, Unsealed};
+use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::Reports;
 use crate::error::Error;
 use crate::list::{self, Item, Row};
 use crate::report::Sender;
@@ -62,11 +70,7 @@ impl From<PersonError> for Error {
 }
 
 /// Opens the reporter's words in a row, as far as they are still there.
-pub(crate) async fn open(
-    persons: &PersonKeys,
-    connection: &mut PgConnection,
-    row: &mut Row,
-) -> Result<(), Error> {
+pub(crate) async fn open(persons: &PersonKeys, connection: &mut PgConnection, row: &mut Row) -> Result<(), Error> {
     let Some(sealed) = &row.body_sealed else { return Ok(()) };
     let Some(user) = list::reporter(connection, row.id).await? else { return Ok(()) };
     if let Some(key) = persons.find(connection, &[user]).await?.remove(&user) {
@@ -96,6 +100,54 @@ pub(crate) async fn open_all(
         }
     }
     Ok(())
+}
+
+/// Field reports, where a citizen asks all services for something.
+pub(crate) struct ReportHolder(pub(crate) Arc<Reports>);
+
+#[async_trait]
+impl Holder for ReportHolder {
+    fn sections(&self) -> &'static [Section] {
+        sections::SECTIONS
+    }
+
+    /// The reporter's photos, one after the other.
+    async fn copy_more(&self, person: Uuid, copy: &mut PersonCopy) -> Result<(), CopyError> {
+        let photos = sqlx::query!(
+            "SELECT attachment.id, attachment.report_id, attachment.media_type, attachment.created_at
+             FROM reports.reporter JOIN reports.attachment ON attachment.report_id = reporter.report_id
+             WHERE reporter.user_id = $1 AND attachment.kind = 'report' ORDER BY attachment.id",
+            person
+        )
+        .fetch_all(&self.0.pool)
+        .await?;
+        copy.list("photos");
+        for photo in photos {
+            if copy.is_over() {
+                break;
+            }
+            let bytes = self.0.photos.get(photo.report_id, photo.id).await;
+            let bytes = bytes.map_err(|error| CopyError::Other(error.to_string()))?;
+            let item = json!({
+                "id": photo.id, "report_id": photo.report_id, "media_type": photo.media_type, "created_at": photo.created_at,
+                "base64": STANDARD.encode(bytes),
+            });
+            copy.item(&item).await?;
+        }
+        Ok(())
+    }
+
+    /// What stays is the city's record: what was reported where, in the words that everyone reads, and what became of it.
+    async fn erase(&self, tx: &mut PgConnection, person: Uuid, _now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "UPDATE reports.report SET body = NULL
+             WHERE body IS NOT NULL AND id IN (SELECT report_id FROM reports.reporter WHERE user_id = $1)",
+            person
+        )
+        .execute(tx)
+        .await
+        .map(|_| ())
+    }
 }
 
 /// Rows from before there were keys.

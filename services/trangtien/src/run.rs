@@ -99,7 +99,10 @@ async fn build(node: &Node, role: Role) -> anyhow::Result<Service> {
             let identity = node.channel(role, Role::Identity)?;
             wallet::build(config.wallet.clone(), wallet::Deps { context, identity }).await?
         }
-        Role::Reports => reports::build(config.reports.clone(), reports::Deps { context }).await?,
+        Role::Reports => {
+            let identity = node.channel(role, Role::Identity)?;
+            reports::build(config.reports.clone(), reports::Deps { context, identity }).await?
+        }
         Role::Notifications => {
             let identity = node.channel(role, Role::Identity)?;
             notifications::build(config.notifications.clone(), notifications::Deps { context, identity }).await?

@@ -1,10 +1,14 @@
--- Account numbers at banks are sealed under the key of their citizen. Rows from before are sealed by a task, beside everything else.
+-- What an erasure of a citizen removes or overwrites, and who is on their way to it.
 SET LOCAL lock_timeout = '5s';
 
-ALTER TABLE wallet.top_up
-    ALTER COLUMN account DROP NOT NULL,
-    ADD COLUMN account_sealed bytea;
-COMMENT ON COLUMN wallet.top_up.account IS 'Only in rows from before account_sealed, until they are sealed.';
-COMMENT ON COLUMN wallet.top_up.account_sealed IS 'The citizen''s account number at the bank, sealed under their key.';
-CREATE INDEX top_up_unsealed_ix ON wallet.top_up (id) WHERE account IS NOT NULL;
-GRANT UPDATE (account, account_sealed) ON wallet.top_up TO trangtien_wallet;
+GRANT DELETE ON wallet.citizen TO trangtien_wallet;
+GRANT UPDATE (customer_code) ON wallet.bill, wallet.bill_payment TO trangtien_wallet;
+
+CREATE TABLE wallet.closing (
+    user_id    uuid        NOT NULL,
+    closing_id uuid        NOT NULL,
+    closed_at  timestamptz NOT NULL,
+    CONSTRAINT closing_pk PRIMARY KEY (user_id)
+);
+COMMENT ON TABLE wallet.closing IS 'Citizens whose account is being closed: nothing of theirs begins any more, and their account in the ledger is frozen. Taken back by removing the row.';
+GRANT SELECT, INSERT, DELETE ON wallet.closing TO trangtien_wallet;

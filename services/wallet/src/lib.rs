@@ -83,7 +83,6 @@ use platform::clock::Clock;
 use platform::config::Secret;
 use platform::dataset::{Fault, Faults};
 use platform::db::Schema;
-use platform::events::Consumer;
 use platform::http::Language;
 use platform::idempotency;
 use platform::job::Runner;
@@ -112,8 +111,6 @@ pub const STREAM: &str = "wallet";
 /// The wallet's own migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// Identity's stream.
-const IDENTITY_STREAM: &str = "identity";
 /// Tills whose payee is remembered.
 const MAX_PAYEES: u64 = 100_000;
 /// How long answers to idempotency keys are kept. Keys of payments and top-ups are kept as long as what they made.
@@ -290,6 +287,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         feed,
         places: places::Places::new(),
     });
+    tasks.extend(persons::tasks(
+        &context,
+        (SCHEMA, wallet.persons.clone()),
+        wallet.identity.clone(),
+        Arc::new(person::WalletHolder),
+        Some(Arc::new(citizen::CitizenKeeper)),
+    ));
     let journal = journal::Journal { pool: context.pool.clone(), shard: wallet.shard };
     let mut jobs = Runner::new(&context, SCHEMA)
         .on(top_up::JOB, TopUpJob { wallet: wallet.clone() })
@@ -309,7 +313,6 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         feed_task,
         Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
         Relay::new(&context, SCHEMA, journal::STREAM, journal).into_task(),
-        Consumer::new(&context, SCHEMA, IDENTITY_STREAM, Arc::new(citizen::CitizenKeeper)).into_task(),
         jobs.into_task(),
         persons::upkeep(
             wallet.persons.clone(),

@@ -4,11 +4,15 @@
 //! | --- | --- |
 //! | `top_up.account_sealed` | the account number at the bank |
 
+mod sections;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use platform::person::{PersonError, PersonKeys, Unsealed};
+use platform::person::{Holder, PersonError, PersonKeys, Section, Unsealed};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -26,6 +30,47 @@ impl From<PersonError> for Error {
             PersonError::Erased | PersonError::Unsealable(_) => Self::Broken(error.to_string()),
         }
     }
+}
+
+/// The wallet, where a citizen asks all services for something.
+pub(crate) struct WalletHolder;
+
+#[async_trait]
+impl Holder for WalletHolder {
+    fn sections(&self) -> &'static [Section] {
+        sections::SECTIONS
+    }
+
+    async fn erase(&self, tx: &mut PgConnection, person: Uuid, _now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        erase(tx, person).await
+    }
+}
+
+/// Removes customer codes, links, devices and the tier. What was paid, when and to whom stays with the books, under ids.
+async fn erase(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
+    // A customer whom somebody else has linked, too, stays that person's.
+    sqlx::query!(
+        "UPDATE wallet.bill SET customer_code = '', details = '{}' WHERE user_id IS NULL
+             AND (biller_code, customer_code) IN (
+                 SELECT biller_code, customer_code FROM wallet.bill_subscription WHERE user_id = $1
+                 UNION SELECT biller_code, customer_code FROM wallet.bill_payment WHERE user_id = $1)
+             AND NOT EXISTS (
+                 SELECT FROM wallet.bill_subscription AS other
+                 WHERE other.biller_code = bill.biller_code AND other.customer_code = bill.customer_code AND other.user_id <> $1)",
+        person,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!("UPDATE wallet.bill_payment SET customer_code = '' WHERE user_id = $1", person)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("UPDATE wallet.top_up SET account = NULL WHERE user_id = $1 AND account IS NOT NULL", person)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("DELETE FROM wallet.bill_subscription WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM wallet.device WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM wallet.citizen WHERE user_id = $1", person).execute(&mut *tx).await?;
+    Ok(())
 }
 
 /// Rows from before there were keys.

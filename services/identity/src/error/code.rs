@@ -185,6 +185,12 @@ pub const EKYC_TOO_MANY: Code = Code::new(
     "Đã yêu cầu xác thực quá nhiều lần hôm nay",
     "The verifier was asked too often today",
 );
+/// The citizen has as many exports as are kept.
+pub const EXPORTS_TOO_MANY: Code =
+    Code::new("exports-too-many", 429, "Đã có nhiều bản sao dữ liệu đang được giữ", "As many exports as may be are kept");
+/// Services still hand over their parts.
+pub const EXPORT_NOT_READY: Code =
+    Code::new("export-not-ready", 409, "Bản sao dữ liệu chưa hoàn tất", "The export is not complete yet");
 /// VNeID does not answer, or this city is not connected to it.
 pub const VNEID_UNAVAILABLE: Code =
     Code::new("vneid-unavailable", 503, "Chưa kết nối được với VNeID", "VNeID can't be reached");
@@ -308,6 +314,8 @@ pub const ALL: &[Code] = &[
     EKYC_DONE,
     EKYC_PENDING,
     EKYC_TOO_MANY,
+    EXPORTS_TOO_MANY,
+    EXPORT_NOT_READY,
     VNEID_UNAVAILABLE,
     VNEID_REFUSED,
     VNEID_STATE_UNKNOWN,

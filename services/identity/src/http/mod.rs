@@ -6,6 +6,7 @@
 //! Answers that carry tokens or personal data are never cached.
 
 mod address;
+mod archive;
 mod client;
 mod consent;
 mod device;
@@ -54,6 +55,9 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(step_up::prove))
         .routes(routes!(ekyc::show, ekyc::ask))
         .routes(routes!(export::show))
+        .routes(routes!(archive::order, archive::list))
+        .routes(routes!(archive::show))
+        .routes(routes!(archive::document))
         .routes(routes!(vneid::begin))
         .routes(routes!(vneid::come_back))
         .routes(routes!(passkey::challenge))

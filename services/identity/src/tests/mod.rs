@@ -1,6 +1,7 @@
 //! Tests on a private PostgreSQL and Redis.
 #![allow(clippy::panic)]
 
+mod archive;
 mod audit;
 mod build;
 mod cap;

@@ -3,18 +3,18 @@
 //! What is written is one JSON object, a list for each [`Section`]. Pieces carry the attempt's id, so that those of an attempt that
 //! broke off are never mixed with another's.
 
+use async_trait::async_trait;
+use proto::identity::v1::person_service_client::PersonServiceClient;
+use proto::identity::v1::{PutExportPartRequest, PutExportPartResponse};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use uuid::Uuid;
-
-use proto::identity::v1::person_service_client::PersonServiceClient;
-use proto::identity::v1::{PutExportPartRequest, PutExportPartResponse};
 
 use super::{PersonError, PersonKey, PersonKeys};
 use crate::rpc::Channel;
 
 /// Bytes of one piece.
-const PIECE_BYTES: usize = 256 * 1024;
+pub const PIECE_BYTES: usize = 256 * 1024;
 /// Rows of one page.
 const PAGE: i64 = 200;
 
@@ -50,9 +50,27 @@ impl From<sqlx::Error> for CopyError {
     }
 }
 
+/// Who takes the pieces of a copy.
+#[async_trait]
+pub trait Taker: Send + Sync {
+    /// Takes a piece; tells whether nothing more of this service is wanted.
+    async fn take(&self, piece: PutExportPartRequest) -> Result<bool, CopyError>;
+}
+
+/// Identity, by call.
+#[async_trait]
+impl Taker for PersonServiceClient<Channel> {
+    async fn take(&self, piece: PutExportPartRequest) -> Result<bool, CopyError> {
+        let answer = self.clone().put_export_part(piece).await;
+        let PutExportPartResponse { done } =
+            answer.map_err(|status| CopyError::Taker(status.code().to_string()))?.into_inner();
+        Ok(done)
+    }
+}
+
 /// Where a copy goes.
 pub struct PersonCopy {
-    client: PersonServiceClient<Channel>,
+    taker: Box<dyn Taker>,
     export: Uuid,
     service: &'static str,
     attempt: Uuid,
@@ -65,15 +83,19 @@ pub struct PersonCopy {
 
 impl std::fmt::Debug for PersonCopy {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("PersonCopy").field("export", &self.export).field("ordinal", &self.ordinal).finish_non_exhaustive()
+        formatter
+            .debug_struct("PersonCopy")
+            .field("export", &self.export)
+            .field("ordinal", &self.ordinal)
+            .finish_non_exhaustive()
     }
 }
 
 impl PersonCopy {
     /// An attempt of a service at an export.
-    pub(super) fn new(identity: Channel, service: &'static str, export: Uuid) -> Self {
+    pub fn new(taker: Box<dyn Taker>, service: &'static str, export: Uuid) -> Self {
         Self {
-            client: PersonServiceClient::new(identity),
+            taker,
             export,
             service,
             attempt: crate::id::new(),
@@ -120,7 +142,10 @@ impl PersonCopy {
     }
 
     /// Hands over the last piece.
-    pub(super) async fn finish(mut self) -> Result<(), CopyError> {
+    ///
+    /// # Errors
+    /// When it is not taken.
+    pub async fn finish(mut self) -> Result<(), CopyError> {
         if self.over {
             return Ok(());
         }
@@ -138,19 +163,16 @@ impl PersonCopy {
             service: self.service.to_owned(),
             attempt_id: self.attempt.to_string(),
             ordinal: self.ordinal,
-            text: text.into(),
+            text,
             last,
         };
-        let answer = self.client.put_export_part(request).await;
-        let PutExportPartResponse { done } =
-            answer.map_err(|status| CopyError::Taker(status.code().to_string()))?.into_inner();
-        self.over = done;
+        self.over = self.taker.take(request).await?;
         self.ordinal += 1;
         Ok(())
     }
 }
 
-/// Reads a section page by page; each page goes to `taken` in one piece.
+/// A page of a section, after a row.
 ///
 /// # Errors
 /// What the database answered, or that a value does not open.
@@ -171,12 +193,7 @@ pub async fn page_of(
 }
 
 /// The plain form of a sealed field; null when there is none, or its key is gone.
-fn opened(
-    key: Option<&PersonKey>,
-    item: &Value,
-    field: &str,
-    column: &'static str,
-) -> Result<Value, PersonError> {
+fn opened(key: Option<&PersonKey>, item: &Value, field: &str, column: &'static str) -> Result<Value, PersonError> {
     let sealed = item[field].as_str().and_then(|text| hex::decode(text).ok());
     let row = item["id"].as_str().and_then(|text| text.parse::<Uuid>().ok());
     let (Some(sealed), Some(row), Some(key)) = (sealed, row, key) else { return Ok(Value::Null) };
@@ -209,4 +226,45 @@ pub(super) async fn write(
         }
     }
     Ok(())
+}
+
+/// Names of columns that say whose or by whom a row is, beside those that end in `user_id` or `_by`.
+const PERSON_COLUMNS: &[&str] =
+    &["citizen_id", "recipient", "person", "caller", "subject", "owner", "officer", "officer_id", "by_officer"];
+/// Platform's own tables: keys and answers are no things that are kept of a person for a purpose, and events only pass through.
+const PASSING: &[&str] = &["person_key", "idempotency_key", "outbox", "dead_event"];
+
+/// The columns of a schema that name a person and whose table stands in none of the sections, nor among those that are said to be
+/// `elsewhere` (`table.column` and the reason). For a test of each service, so that no new table is forgotten.
+///
+/// # Errors
+/// What the database answered.
+pub async fn unlisted(
+    pool: &PgPool,
+    schema: crate::db::Schema,
+    sections: &[Section],
+    elsewhere: &[(&str, &str)],
+) -> Result<Vec<String>, sqlx::Error> {
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT table_name::text, column_name::text FROM information_schema.columns
+         WHERE table_schema = $1 AND data_type = 'uuid' ORDER BY table_name, column_name",
+    )
+    .bind(schema.name())
+    .fetch_all(pool)
+    .await?;
+    let names_a_person =
+        |column: &str| PERSON_COLUMNS.contains(&column) || column.ends_with("user_id") || column.ends_with("_by");
+    let listed = |table: &str| {
+        let name = format!("{schema}.{table}");
+        let words = |sql: &'static str| sql.split(|letter: char| letter.is_whitespace() || "(),".contains(letter));
+        sections.iter().any(|section| words(section.sql).any(|word| word == name))
+    };
+    let missing = columns.into_iter().filter(|(table, column)| {
+        let name = format!("{table}.{column}");
+        names_a_person(column)
+            && !PASSING.contains(&table.as_str())
+            && !listed(table)
+            && !elsewhere.iter().any(|(known, _)| *known == name)
+    });
+    Ok(missing.map(|(table, column)| format!("{schema}.{table}.{column}")).collect())
 }

@@ -18,8 +18,8 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::copy::{self, PersonCopy, CopyError, Section};
 use super::PersonKeys;
+use super::copy::{self, CopyError, PersonCopy, Section};
 use crate::clock::Clock;
 use crate::db::Schema;
 use crate::events::{Consumer, Event, HandleError, Handler};
@@ -109,9 +109,10 @@ impl Handler for Listener {
         let now = self.clock.now();
         let mut jobs = Vec::new();
         for event in events {
-            jobs.extend(asked(event)?.map(|(kind, key)| {
-                NewJob::new(kind, key, now).payload(json!({ "person": event.subject }))
-            }));
+            jobs.extend(
+                asked(event)?
+                    .map(|(kind, key)| NewJob::new(kind, key, now).payload(json!({ "person": event.subject }))),
+            );
         }
         job::schedule_all(transaction, self.schema, now, &jobs).await?;
         match &self.next {
@@ -176,7 +177,8 @@ impl JobHandler for Work {
 
 impl Work {
     async fn export(&self, person: Uuid, export: Uuid) -> Result<(), CopyError> {
-        let mut copy = PersonCopy::new(self.identity.clone(), self.schema.name(), export);
+        let mut copy =
+            PersonCopy::new(Box::new(PersonServiceClient::new(self.identity.clone())), self.schema.name(), export);
         copy::write(&self.pool, &self.keys, (person, self.holder.sections()), &mut copy).await?;
         if !copy.is_over() {
             self.holder.copy_more(person, &mut copy).await?;
@@ -206,8 +208,7 @@ impl Work {
         sqlx::query(AssertSqlSafe(self.schema.sql(FORGET_ANSWERS))).bind(person).execute(&mut *tx).await?;
         self.keys.destroy(&mut tx, person, now).await?;
         tx.commit().await?;
-        let request =
-            ConfirmErasureRequest { closing_id: closing.to_string(), service: self.schema.name().to_owned() };
+        let request = ConfirmErasureRequest { closing_id: closing.to_string(), service: self.schema.name().to_owned() };
         let answer = PersonServiceClient::new(self.identity.clone()).confirm_erasure(request).await;
         answer.map_err(|status| CopyError::Taker(status.code().to_string()))?;
         info!(closing.id = %closing, "a person was erased");

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 
 use platform::config::Secret;
-use platform::http::Machines;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use uuid::Uuid;
 
 use crate::network::Network;
 use crate::peers::Peer;
+pub use crate::sensor::client::{SensorClient, SensorClients};
 
 /// Settings of the operations centre.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,8 +28,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// The most walls that one process serves at a time.
     pub max_walls: usize,
-    /// Names and secrets of those who send readings of sensors, by HTTP Basic.
-    pub sensor_clients: Machines,
+    /// Who sends readings of sensors, by HTTP Basic, and of which stations.
+    pub sensor_clients: SensorClients,
 }
 
 /// The wall as a client of the OpenID provider; `trangtien admin set-up-wall` registers it there.
@@ -51,7 +51,7 @@ impl Default for Config {
             internal_networks: Vec::new(),
             peers: Vec::new(),
             max_walls: 200,
-            sensor_clients: Machines::default(),
+            sensor_clients: SensorClients::default(),
         }
     }
 }

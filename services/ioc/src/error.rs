@@ -23,6 +23,12 @@ pub(crate) const STA_ENTITY_INVALID: Code =
 /// A query option of SensorThings is not understood.
 pub(crate) const STA_QUERY_INVALID: Code =
     Code::new("sta-query-invalid", 400, "Tham số truy vấn không hợp lệ", "The query option is not understood");
+/// The levels of that station are another client's to send.
+pub(crate) const STATION_FORBIDDEN: Code =
+    Code::new("station-forbidden", 403, "Trạm của đơn vị khác", "The station is another client's");
+/// A client for exercises sent something that is not marked as one.
+pub(crate) const EXERCISE_ONLY: Code =
+    Code::new("exercise-only", 403, "Chỉ được gửi số liệu diễn tập", "Only readings of exercises may be sent");
 /// Another result is known for a reading's time.
 pub(crate) const OBSERVATION_CONFLICTS: Code =
     Code::new("observation-conflicts", 409, "Đã có kết quả đo khác", "Another result is known for that time");
@@ -70,6 +76,12 @@ pub enum Error {
     /// A query option of SensorThings is not understood.
     #[error("query option {0} is not understood")]
     QueryInvalid(String),
+    /// The levels of that station are another client's to send.
+    #[error("the station is another client's")]
+    StationForbidden,
+    /// A client for exercises sent something that is not marked as one.
+    #[error("the client is for exercises only")]
+    ExerciseOnly,
     /// Another result is known for a reading's time.
     #[error("another result is known for that time")]
     ObservationConflicts,
@@ -99,6 +111,8 @@ impl Error {
             Self::NotFound => Some(NOT_FOUND),
             Self::EntityInvalid { .. } => Some(STA_ENTITY_INVALID),
             Self::QueryInvalid(_) => Some(STA_QUERY_INVALID),
+            Self::StationForbidden => Some(STATION_FORBIDDEN),
+            Self::ExerciseOnly => Some(EXERCISE_ONLY),
             Self::ObservationConflicts => Some(OBSERVATION_CONFLICTS),
             Self::AheadOfTime => Some(OBSERVATION_AHEAD_OF_TIME),
             Self::TooManyThings(_) => Some(TOO_MANY_THINGS),
@@ -126,6 +140,8 @@ impl From<Error> for Problem {
             Error::SignInAway => Self::new(SIGN_IN_AWAY).retry_after(2),
             Error::NotFound
             | Error::CrossSite
+            | Error::StationForbidden
+            | Error::ExerciseOnly
             | Error::ObservationConflicts
             | Error::AheadOfTime
             | Error::AlarmClosed
@@ -150,6 +166,14 @@ pub enum BuildError {
         url: String,
         /// What is wrong.
         reason: String,
+    },
+    /// A client of sensors is of a station that the city does not have.
+    #[error("ioc.sensor_clients.{client}: the city has no station {station}")]
+    SensorStation {
+        /// The client.
+        client: String,
+        /// The station.
+        station: String,
     },
     /// The wall's secret at the OpenID provider can be guessed.
     #[error("ioc.sign_in.client_secret has fewer than 32 bytes")]

@@ -99,6 +99,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let roles: Arc<dyn role::RoleStatus> = Arc::new(role::Every(vec![roles, Arc::new(peers)]));
     let stations = Arc::new(stations(&context.city, &places)?);
     let (pool, clock, metrics) = (context.pool.clone(), context.clock.clone(), context.metrics.clone());
+    config.sensor_clients.check(&stations)?;
+    let clients = Arc::new(config.sensor_clients.clone());
     let meter = sensor::keep::SensorMeter::new(&metrics);
 
     let comparer = books::Comparer::new(pool.clone(), clock.clone(), &metrics, wallet);
@@ -127,11 +129,18 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             pool: pool.clone(),
             clock: clock.clone(),
             stations: stations.clone(),
+            clients: clients.clone(),
             base: format!("{}sta/v1.1/", context.public_url),
         },
-        watch: sensor::watch::Watch { pool: pool.clone(), clock: clock.clone(), stations, meter: meter.clone() },
+        sensor_clients: Arc::new(clients.machines()),
+        watch: sensor::watch::Watch {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            stations,
+            clients,
+            meter: meter.clone(),
+        },
         upstream,
-        sensor_clients: Arc::new(config.sensor_clients.clone()),
     };
 
     let mut tasks = vec![

@@ -74,12 +74,14 @@ pub(super) async fn by_cookie(State(door): State<Door>, mut request: Request, ne
 
 /// Answers somebody who is not signed in; a browser that was led to a page is shown the way in, and comes back to it.
 async fn shown_in(request: Request, next: Next) -> Response {
-    let led = request.method() == Method::GET && request.headers().get(&FETCH_MODE).is_some_and(|mode| mode == "navigate");
+    let led =
+        request.method() == Method::GET && request.headers().get(&FETCH_MODE).is_some_and(|mode| mode == "navigate");
     let place = led.then(|| request.uri().path_and_query().map(ToString::to_string)).flatten();
     let answer = next.run(request).await;
     match place {
         Some(place) if answer.status() == StatusCode::UNAUTHORIZED => {
-            let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &place).finish();
+            let query: String =
+                form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &place).finish();
             Redirect::to(&format!("/ioc/sign-in?{query}")).into_response()
         }
         _ => answer,

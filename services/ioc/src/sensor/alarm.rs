@@ -11,6 +11,7 @@
 //!
 //! Invariants, tested:
 //! - A level begins at its threshold and ends only [`HYSTERESIS_M`] below it: a river that stands at a threshold raises one alarm.
+//! - The highest level begins only with a reading that another one shortly before agrees with; until then the one below is in force.
 //! - An alarm that rises must be acknowledged again.
 //! - `closed` is final; the next reading at a threshold raises another alarm.
 
@@ -104,11 +105,23 @@ pub(crate) struct Life {
     pub(crate) crossings: u32,
 }
 
+/// A good reading, and what it is held against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) value_m: f64,
+    /// A reading shortly before it.
+    pub(crate) agrees_m: Option<f64>,
+}
+
 /// What a reading makes of the alarm that is open, or of none: the alarm as it stands then, and the step if there is one.
 ///
 /// `None` when there is no alarm and none begins.
-pub(crate) fn read(open: Option<Life>, alarms_m: [f64; 3], value_m: f64) -> Option<(Life, Option<Step>)> {
-    let level = level(open.map_or(0, |open| open.level), alarms_m, value_m);
+pub(crate) fn read(open: Option<Life>, alarms_m: [f64; 3], reading: Reading) -> Option<(Life, Option<Step>)> {
+    let before = open.map_or(0, |open| open.level);
+    let reached = level(before, alarms_m, reading.value_m);
+    // The one before may stand a little below the threshold: rivers rise.
+    let agrees = reading.agrees_m.is_some_and(|agrees| level(HIGHEST, alarms_m, agrees) == HIGHEST);
+    let level = if reached == HIGHEST && before < HIGHEST && !agrees { HIGHEST - 1 } else { reached };
     let Some(before) = open else {
         let crossings = u32::from(level == HIGHEST);
         let raised = Life { state: State::Raised, level, highest: level, crossings };
@@ -158,11 +171,16 @@ mod tests {
 
     const KIM_LONG: [f64; 3] = [1.0, 2.0, 3.5];
 
+    /// A reading that another one agrees with.
+    fn sure(value_m: f64) -> Reading {
+        Reading { value_m, agrees_m: Some(value_m) }
+    }
+
     fn all(values: &[f64]) -> Vec<(Option<Step>, u8)> {
         let mut open = None;
         let mut steps = Vec::new();
         for value in values {
-            let read = read(open, KIM_LONG, *value);
+            let read = read(open, KIM_LONG, sure(*value));
             steps.push(read.map_or((None, 0), |(life, step)| (step, life.level)));
             open = read.map(|(life, _)| life).filter(|life| life.state != State::Closed);
         }
@@ -205,16 +223,33 @@ mod tests {
 
     #[test]
     fn an_alarm_that_rises_must_be_seen_again() {
-        let (raised, _) = read(None, KIM_LONG, 2.1).expect("an alarm");
+        let (raised, _) = read(None, KIM_LONG, sure(2.1)).expect("an alarm");
         let seen = acknowledge(raised).expect("open").expect("news");
         assert_eq!(acknowledge(seen), Ok(None));
-        assert_eq!(read(Some(seen), KIM_LONG, 2.2), Some((seen, None)));
-        let (higher, step) = read(Some(seen), KIM_LONG, 3.5).expect("an alarm");
+        assert_eq!(read(Some(seen), KIM_LONG, sure(2.2)), Some((seen, None)));
+        let (higher, step) = read(Some(seen), KIM_LONG, sure(3.5)).expect("an alarm");
         assert_eq!((higher.state, step, higher.crossings), (State::Raised, Some(Step::Rose), 1));
-        let (lower, _) = read(Some(acknowledge(higher).expect("open").expect("news")), KIM_LONG, 3.0).expect("open");
+        let (lower, _) =
+            read(Some(acknowledge(higher).expect("open").expect("news")), KIM_LONG, sure(3.0)).expect("open");
         assert_eq!((lower.state, lower.highest), (State::Acknowledged, 3));
         let closed = close(lower).expect("open");
         assert_eq!((close(closed), acknowledge(closed)), (Err(State::Closed), Err(State::Closed)));
+    }
+
+    #[test]
+    fn the_highest_level_takes_a_second_reading_that_agrees() {
+        let read_at = |open, value_m, agrees_m| {
+            let (life, step) = read(open, KIM_LONG, Reading { value_m, agrees_m }).expect("an alarm");
+            (life, step, life.level)
+        };
+        let (alone, step, level) = read_at(None, 4.8, None);
+        assert_eq!((step, level, alone.crossings), (Some(Step::Raised), 2, 0), "one reading raises the level below");
+        assert_eq!(read_at(None, 4.8, Some(1.2)).2, 2, "another that does not agree");
+        let (twice, step, level) = read_at(Some(alone), 4.8, Some(4.7));
+        assert_eq!((step, level, twice.crossings), (Some(Step::Rose), 3, 1));
+        assert_eq!(read_at(Some(alone), 3.6, Some(3.41)).2, 3, "rivers rise");
+        assert_eq!(read_at(Some(alone), 3.6, Some(3.3)).2, 2);
+        assert_eq!(read_at(Some(twice), 4.8, None).2, 3, "what is in force needs no more");
     }
 
     proptest! {

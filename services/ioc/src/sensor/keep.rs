@@ -29,6 +29,7 @@ pub(crate) struct SensorMeter {
     observations: IntCounterVec,
     steps: IntCounterVec,
     open: IntGaugeVec,
+    newest: IntGaugeVec,
 }
 
 impl SensorMeter {
@@ -41,6 +42,11 @@ impl SensorMeter {
                 "alarms_open",
                 "Open alarms without exercises, by state and level.",
                 &["state", "level"],
+            ),
+            newest: metrics.gauge(
+                "station_newest_reading_timestamp_seconds",
+                "When the newest plausible reading of a station was measured, exercises apart, in Unix seconds.",
+                &["station"],
             ),
         }
     }
@@ -79,6 +85,9 @@ impl SensorMeter {
     }
 
     async fn count(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
+        for (station, at) in sensor::newest(pool).await? {
+            self.newest.with_label_values(&[&station]).set(at.timestamp());
+        }
         let open = alarm::count(pool).await?;
         for state in [State::Raised, State::Acknowledged] {
             for level in 1..=HIGHEST {

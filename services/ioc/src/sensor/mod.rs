@@ -13,6 +13,7 @@
 //! | `keep` | what is removed, what is measured |
 
 pub(crate) mod alarm;
+pub(crate) mod client;
 pub(crate) mod desk;
 pub(crate) mod entity;
 pub(crate) mod keep;

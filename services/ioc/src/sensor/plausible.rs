@@ -18,6 +18,9 @@ const MOST_AT_ONCE_M: f64 = 0.5;
 /// And by each hour between them, in metres: more than any flood on record.
 const MOST_HOURLY_M: f64 = 1.5;
 
+/// So many readings in a row that agree with each other are believed, however far they lie from the one before.
+const BELIEVED: u8 = 3;
+
 /// What a reading is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quality {
@@ -55,6 +58,35 @@ pub(crate) struct Reading {
     pub(crate) record_m: Option<f64>,
 }
 
+/// Readings in a row that no river gives after the newest good one, and that agree with each other: a gauge that was set anew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Jumped {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) value: f64,
+    pub(crate) count: u8,
+}
+
+impl Jumped {
+    /// Whether so many agree that the river stands there.
+    pub(crate) const fn is_believed(self) -> bool {
+        self.count >= BELIEVED
+    }
+}
+
+/// What one more such reading makes of those before it.
+pub(crate) fn jumped(before: Option<Jumped>, at: DateTime<Utc>, value: f64) -> Jumped {
+    let agreeing = before.filter(|before| at > before.at && !is_too_fast((before.at, before.value), (at, value)));
+    Jumped { at, value, count: agreeing.map_or(1, |before| before.count.saturating_add(1)) }
+}
+
+/// Whether a river can't have moved from one reading to another.
+fn is_too_fast((from, before): (DateTime<Utc>, f64), (to, after): (DateTime<Utc>, f64)) -> bool {
+    // Readings lie less than some years apart.
+    #[expect(clippy::cast_precision_loss, reason = "seconds of some years are exact in 53 bits")]
+    let hours = (to - from).num_seconds() as f64 / 3600.0;
+    (after - before).abs() > MOST_AT_ONCE_M + MOST_HOURLY_M * hours
+}
+
 /// Whether a time is one of which readings and questions may be, which the database and every reader can hold as well.
 pub(crate) fn is_of_an_era(time: DateTime<Utc>) -> bool {
     (1900..=9999).contains(&time.year())
@@ -74,18 +106,29 @@ pub(crate) fn judge(reading: &Reading, now: DateTime<Utc>) -> Quality {
     if overtaken || old {
         return Quality::Late;
     }
-    let jumps = newest.is_some_and(|(newest_at, newest)| {
-        // Readings lie less than some years apart.
-        #[expect(clippy::cast_precision_loss, reason = "seconds of some years are exact in 53 bits")]
-        let hours = (at - newest_at).num_seconds() as f64 / 3600.0;
-        (value - newest).abs() > MOST_AT_ONCE_M + MOST_HOURLY_M * hours
-    });
+    let jumps = newest.is_some_and(|newest| is_too_fast(newest, (at, value)));
     if jumps { Quality::Jump } else { Quality::Good }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn three_jumps_that_agree_with_each_other_are_believed() {
+        let start: DateTime<Utc> = "2025-10-27T00:00:00Z".parse().expect("a time");
+        let after = |values: &[(i64, f64)]| {
+            let mut all = None;
+            for (minutes, value) in values {
+                all = Some(jumped(all, start + TimeDelta::minutes(*minutes), *value));
+            }
+            all.expect("some").is_believed()
+        };
+        assert!(after(&[(0, 7.0), (10, 7.1), (20, 7.2)]));
+        assert!(!after(&[(0, 7.0), (10, 7.1)]));
+        assert!(!after(&[(0, 7.0), (10, 0.4), (20, 7.0)]), "a gauge that knows nothing");
+        assert!(!after(&[(0, 7.0), (10, 7.1), (10, 7.1)]), "a reading that comes again");
+    }
 
     #[test]
     fn readings_that_no_river_gives_decide_nothing() {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 use std::sync::Arc;
 
+use super::client::SensorClients;
 use super::entity::{Inline, MAX_INLINE, NewDatastream, NewThing, Set, self_link};
 use super::level::Stations;
 use super::query::{Options, Resource};
@@ -23,6 +24,7 @@ pub(crate) struct Registry {
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) stations: Arc<Stations>,
+    pub(crate) clients: Arc<SensorClients>,
     /// The address of the service, with a slash at its end.
     pub(crate) base: String,
 }
@@ -31,9 +33,12 @@ impl Registry {
     /// Registers a thing with all that it carries, and shows it.
     ///
     /// # Errors
-    /// [`Error::EntityInvalid`], [`Error::TooManyThings`].
+    /// [`Error::EntityInvalid`], [`Error::TooManyThings`], and those of [`SensorClients::require`].
     pub(crate) async fn add_thing(&self, client: &str, thing: &NewThing) -> Result<Value, Error> {
         thing.check(&self.stations)?;
+        for datastream in &thing.datastreams {
+            self.clients.require(client, datastream.station(), datastream.exercise())?;
+        }
         let mut tx = platform::db::begin(&self.pool).await?;
         if sensor::things(&mut tx).await? >= MAX_THINGS {
             return Err(Error::TooManyThings(MAX_THINGS));
@@ -56,6 +61,7 @@ impl Registry {
     /// [`Error::NotFound`] for another's thing, [`Error::EntityInvalid`], [`Error::TooManyThings`].
     pub(crate) async fn add_datastream(&self, client: &str, datastream: &NewDatastream) -> Result<Value, Error> {
         datastream.check(&self.stations)?;
+        self.clients.require(client, datastream.station(), datastream.exercise())?;
         let Some(thing) = datastream.thing else {
             return Err(Error::EntityInvalid { field: "Thing", reason: "it must be named by its @iot.id" });
         };

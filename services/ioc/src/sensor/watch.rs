@@ -10,11 +10,12 @@
 //! Locks, in this order: the datastreams of the station by id, `ioc.board`, `outbox_head`.
 //! Invariants:
 //! - All of a call happens in one transaction, and a reading that comes again changes nothing. One that is refused takes no other with it.
+//! - The highest level begins with a second reading that agrees: one wrong reading warns nobody.
 //! - A station has one open alarm, and one of an exercise, however many datastreams tell of it; the newest reading of any of them decides.
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use platform::clock::Clock;
 use platform::outbox::NewEvent;
 use proto::ioc::v1::{Alarm as AlarmMessage, AlarmClosed, AlarmLevelChanged, AlarmRaised};
@@ -23,10 +24,11 @@ use tracing::info;
 
 use super::AlarmId;
 use super::alarm::{self, EXTREME_ABOVE_M, HIGHEST, Life, State, Step};
+use super::client::SensorClients;
 use super::entity::NewObservation;
 use super::keep::SensorMeter;
 use super::level::{Station, Stations};
-use super::plausible::{self, MOST_AHEAD, Quality};
+use super::plausible::{self, Jumped, MOST_AHEAD, Quality};
 use crate::SCHEMA;
 use crate::error::Error;
 use crate::sql::alarm::{self as table, Alarm, Taken};
@@ -38,13 +40,18 @@ pub(crate) struct Watch {
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) stations: Arc<Stations>,
+    pub(crate) clients: Arc<SensorClients>,
     pub(crate) meter: SensorMeter,
 }
+
+/// How old a reading may be that a later one agrees with.
+const AGREEING: TimeDelta = TimeDelta::hours(6);
 
 /// What a call has changed so far.
 struct Changes {
     open: Option<Alarm>,
     newest: Option<(DateTime<Utc>, f64)>,
+    jumped: Option<Jumped>,
     steps: Vec<(Step, u8)>,
     qualities: Vec<Quality>,
 }
@@ -54,7 +61,7 @@ impl Watch {
     /// [`Error::EntityInvalid`]; [`Error::AheadOfTime`]; [`Error::ObservationConflicts`] when another result is known for that time.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for another's datastream. Then none of them is kept.
+    /// [`Error::NotFound`] for another's datastream, and those of [`SensorClients::require`]. Then none of them is kept.
     pub(crate) async fn take(
         &self,
         client: &str,
@@ -64,12 +71,14 @@ impl Watch {
         let mut tx = platform::db::begin(&self.pool).await?;
         let stream = sensor::lock(&mut tx, datastream).await?.filter(|stream| stream.registered_by == client);
         let stream = stream.ok_or(Error::NotFound)?;
+        self.clients.require(client, stream.station.as_deref(), stream.exercise)?;
         let before = stream.newest_at.zip(stream.newest_result);
         let open = match &stream.station {
             Some(station) => table::open(&mut tx, (station, stream.exercise)).await?,
             None => None,
         };
-        let mut changes = Changes { open, newest: before, steps: Vec::new(), qualities: Vec::new() };
+        let (steps, qualities) = (Vec::new(), Vec::new());
+        let mut changes = Changes { open, newest: before, jumped: stream.jumped(), steps, qualities };
         let mut ids = Vec::with_capacity(readings.len());
         for reading in readings {
             match self.take_one(&mut tx, &stream, reading, &mut changes).await {
@@ -78,8 +87,8 @@ impl Watch {
                 taken => ids.push(taken),
             }
         }
-        if let Some(newest) = changes.newest.filter(|newest| Some(*newest) != before) {
-            sensor::set_newest(&mut tx, datastream, newest).await?;
+        if (changes.newest, changes.jumped) != (before, stream.jumped()) {
+            sensor::set_newest(&mut tx, datastream, (changes.newest, changes.jumped)).await?;
         }
         tx.commit().await?;
         changes.qualities.iter().for_each(|quality| self.meter.observed(*quality));
@@ -117,7 +126,11 @@ impl Watch {
             exercise: stream.exercise,
             record_m: station.map(|station| station.record_m),
         };
-        let quality = plausible::judge(&judged, now);
+        let mut quality = plausible::judge(&judged, now);
+        let jumped = (quality == Quality::Jump).then(|| plausible::jumped(changes.jumped, at, reading.result));
+        if jumped.is_some_and(Jumped::is_believed) {
+            quality = Quality::Good;
+        }
         let kept = sensor::Reading {
             datastream: stream.id,
             phenomenon_at: at,
@@ -128,13 +141,24 @@ impl Watch {
         };
         let id = sensor::insert_reading(&mut *tx, &kept).await?;
         changes.qualities.push(quality);
+        if quality == Quality::Jump {
+            changes.jumped = jumped;
+        }
         if quality == Quality::Good {
-            changes.newest = Some((at, reading.result));
+            let before = changes.newest.replace((at, reading.result));
+            changes.jumped = None;
             if let (Some(code), Some(station)) = (&stream.station, station) {
-                self.decide(tx, (stream, code, station), (at, reading.result), changes).await?;
+                self.decide(tx, (stream, code, station), (at, reading.result, before), changes).await?;
             }
         }
         Ok(id)
+    }
+
+    /// The highest of the readings shortly before a time: this gauge's own, and the one that the open alarm stands on.
+    fn agreeing(&self, at: DateTime<Utc>, newest: Option<(DateTime<Utc>, f64)>, open: Option<&Alarm>) -> Option<f64> {
+        let others = open.map(|alarm| (alarm.measured_at, alarm.value));
+        let recent = [newest, others].into_iter().flatten().filter(|(before, _)| *before >= at - AGREEING);
+        recent.map(|(_, value)| value).reduce(f64::max)
     }
 
     /// What a good reading makes of the station's alarm.
@@ -142,7 +166,7 @@ impl Watch {
         &self,
         tx: &mut PgConnection,
         (stream, code, station): (&Stream, &str, &Station),
-        (at, value): (DateTime<Utc>, f64),
+        (at, value, newest): (DateTime<Utc>, f64, Option<(DateTime<Utc>, f64)>),
         changes: &mut Changes,
     ) -> Result<(), Error> {
         // Another datastream of the station knows better.
@@ -152,7 +176,10 @@ impl Watch {
         let before = changes.open.as_ref().map(|alarm| alarm.life);
         let extreme_m = station.alarms_m[2] + EXTREME_ABOVE_M;
         let was_extreme = changes.open.as_ref().is_none_or(|alarm| alarm.value >= extreme_m);
-        let Some((life, step)) = alarm::read(before, station.alarms_m, value) else { return Ok(()) };
+        // Readings of an exercise are made up: one of them is enough.
+        let agrees = if stream.exercise { Some(value) } else { self.agreeing(at, newest, changes.open.as_ref()) };
+        let read = alarm::Reading { value_m: value, agrees_m: agrees };
+        let Some((life, step)) = alarm::read(before, station.alarms_m, read) else { return Ok(()) };
         let now = self.clock.now();
         let known = changes.open.take();
         let mut alarm = known.unwrap_or_else(|| raised((stream, code), life, now));

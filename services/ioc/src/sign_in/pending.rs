@@ -100,7 +100,10 @@ mod tests {
         assert_eq!((opened.return_to.as_str(), opened.language()), ("/ioc?lang=vi", Language::Vi));
         assert!(Pending::open(&sealed, &sealer(), now + life).is_none(), "too late");
         assert!(Pending::open(&sealed[1..], &sealer(), now).is_none(), "touched");
-        assert!(Pending::open(&sealed, &Sealer::of_secret("test", &Secret::new("another")), now).is_none(), "another wall's");
+        assert!(
+            Pending::open(&sealed, &Sealer::of_secret("test", &Secret::new("another")), now).is_none(),
+            "another wall's"
+        );
         assert!(Pending::open("", &sealer(), now).is_none());
     }
 

@@ -1,5 +1,6 @@
 //! The statements that show the entities of SensorThings. They lock nothing.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
 
@@ -177,33 +178,68 @@ async fn read_datastreams(tx: &mut PgConnection, wanted: Wanted, options: &Optio
         .collect())
 }
 
+struct ObservationRow {
+    id: i64,
+    phenomenon_at: DateTime<Utc>,
+    result_at: Option<DateTime<Utc>>,
+    result: f64,
+    quality: String,
+}
+
+/// Two statements, one for each direction: an order that is computed would sort all readings there are.
 async fn read_observations(tx: &mut PgConnection, wanted: Wanted, options: &Options) -> Result<Rows, sqlx::Error> {
     let (time, result) = (options.bounds.time, options.bounds.result);
-    let rows = sqlx::query!(
-        "SELECT id, phenomenon_at, result_at, result, quality FROM ioc.observation WHERE ($1::bigint IS NULL OR id = $1) \
-             AND ($2::bigint IS NULL OR datastream_id = $2) \
-             AND ($3::timestamptz IS NULL OR phenomenon_at >= $3) AND ($4::timestamptz IS NULL OR phenomenon_at > $4) \
-             AND ($5::timestamptz IS NULL OR phenomenon_at <= $5) AND ($6::timestamptz IS NULL OR phenomenon_at < $6) \
-             AND ($7::double precision IS NULL OR result >= $7) AND ($8::double precision IS NULL OR result > $8) \
-             AND ($9::double precision IS NULL OR result <= $9) AND ($10::double precision IS NULL OR result < $10) \
-         ORDER BY CASE WHEN $11 THEN phenomenon_at END DESC, CASE WHEN NOT $11 THEN phenomenon_at END, id \
-         OFFSET $12 LIMIT $13",
-        wanted.id,
-        wanted.parent(Set::Datastreams),
-        time.from,
-        time.after,
-        time.until,
-        time.before,
-        result.from,
-        result.after,
-        result.until,
-        result.before,
-        options.descending,
-        options.skip,
-        options.top + 1
-    )
-    .fetch_all(tx)
-    .await?;
+    let rows = if options.descending {
+        sqlx::query_as!(
+            ObservationRow,
+            "SELECT id, phenomenon_at, result_at, result, quality FROM ioc.observation WHERE ($1::bigint IS NULL OR id = $1) \
+                 AND ($2::bigint IS NULL OR datastream_id = $2) \
+                 AND ($3::timestamptz IS NULL OR phenomenon_at >= $3) AND ($4::timestamptz IS NULL OR phenomenon_at > $4) \
+                 AND ($5::timestamptz IS NULL OR phenomenon_at <= $5) AND ($6::timestamptz IS NULL OR phenomenon_at < $6) \
+                 AND ($7::double precision IS NULL OR result >= $7) AND ($8::double precision IS NULL OR result > $8) \
+                 AND ($9::double precision IS NULL OR result <= $9) AND ($10::double precision IS NULL OR result < $10) \
+             ORDER BY phenomenon_at DESC, id DESC OFFSET $11 LIMIT $12",
+            wanted.id,
+            wanted.parent(Set::Datastreams),
+            time.from,
+            time.after,
+            time.until,
+            time.before,
+            result.from,
+            result.after,
+            result.until,
+            result.before,
+            options.skip,
+            options.top + 1
+        )
+        .fetch_all(tx)
+        .await?
+    } else {
+        sqlx::query_as!(
+            ObservationRow,
+            "SELECT id, phenomenon_at, result_at, result, quality FROM ioc.observation WHERE ($1::bigint IS NULL OR id = $1) \
+                 AND ($2::bigint IS NULL OR datastream_id = $2) \
+                 AND ($3::timestamptz IS NULL OR phenomenon_at >= $3) AND ($4::timestamptz IS NULL OR phenomenon_at > $4) \
+                 AND ($5::timestamptz IS NULL OR phenomenon_at <= $5) AND ($6::timestamptz IS NULL OR phenomenon_at < $6) \
+                 AND ($7::double precision IS NULL OR result >= $7) AND ($8::double precision IS NULL OR result > $8) \
+                 AND ($9::double precision IS NULL OR result <= $9) AND ($10::double precision IS NULL OR result < $10) \
+             ORDER BY phenomenon_at, id OFFSET $11 LIMIT $12",
+            wanted.id,
+            wanted.parent(Set::Datastreams),
+            time.from,
+            time.after,
+            time.until,
+            time.before,
+            result.from,
+            result.after,
+            result.until,
+            result.before,
+            options.skip,
+            options.top + 1
+        )
+        .fetch_all(tx)
+        .await?
+    };
     Ok(rows
         .into_iter()
         .map(|row| {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 
 use crate::sensor::entity::{NewDatastream, NewLocation, NewProperty, NewSensor, NewThing};
+use crate::sensor::plausible::Jumped;
 
 /// A datastream as readings see it.
 #[derive(Clone, Debug)]
@@ -15,7 +16,18 @@ pub(crate) struct Stream {
     pub(crate) exercise: bool,
     pub(crate) newest_at: Option<DateTime<Utc>>,
     pub(crate) newest_result: Option<f64>,
+    jump_at: Option<DateTime<Utc>>,
+    jump_result: Option<f64>,
+    jumps: i16,
     pub(crate) registered_by: String,
+}
+
+impl Stream {
+    /// Its last readings, if they were too far from the newest good one.
+    pub(crate) fn jumped(&self) -> Option<Jumped> {
+        let (at, value) = self.jump_at.zip(self.jump_result)?;
+        Some(Jumped { at, value, count: u8::try_from(self.jumps).unwrap_or(u8::MAX) })
+    }
 }
 
 /// A reading as it is kept.
@@ -142,7 +154,8 @@ pub(crate) async fn lock(tx: &mut PgConnection, datastream: i64) -> Result<Optio
     .await?;
     sqlx::query_as!(
         Stream,
-        "SELECT datastream.id, station, exercise, newest_at, newest_result, thing.registered_by \
+        "SELECT datastream.id, station, exercise, newest_at, newest_result, jump_at, jump_result, jumps, \
+                thing.registered_by \
          FROM ioc.datastream JOIN ioc.thing ON thing.id = thing_id WHERE datastream.id = $1",
         datastream
     )
@@ -150,16 +163,34 @@ pub(crate) async fn lock(tx: &mut PgConnection, datastream: i64) -> Result<Optio
     .await
 }
 
-/// Writes the newest good reading of a locked datastream.
+/// Writes the newest good reading of a locked datastream, and those that were too far from it.
 pub(crate) async fn set_newest(
     tx: &mut PgConnection,
     datastream: i64,
-    (at, result): (DateTime<Utc>, f64),
+    (newest, jumped): (Option<(DateTime<Utc>, f64)>, Option<Jumped>),
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE ioc.datastream SET newest_at = $2, newest_result = $3 WHERE id = $1", datastream, at, result)
-        .execute(tx)
-        .await
-        .map(|_| ())
+    let (at, result) = newest.unzip();
+    sqlx::query!(
+        "UPDATE ioc.datastream SET newest_at = $2, newest_result = $3, jump_at = $4, jump_result = $5, jumps = $6 WHERE id = $1",
+        datastream,
+        at,
+        result,
+        jumped.map(|jumped| jumped.at),
+        jumped.map(|jumped| jumped.value),
+        jumped.map_or(0, |jumped| i16::from(jumped.count))
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
+}
+
+/// The newest good reading of each station, exercises apart.
+pub(crate) async fn newest(pool: &PgPool) -> Result<Vec<(String, DateTime<Utc>)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT station AS \"station!\", max(newest_at) AS \"newest_at!\" FROM ioc.datastream \
+         WHERE station IS NOT NULL AND NOT exercise AND newest_at IS NOT NULL GROUP BY station"
+    );
+    Ok(rows.fetch_all(pool).await?.into_iter().map(|row| (row.station, row.newest_at)).collect())
 }
 
 /// The reading that was made at a time, if it is known: its id and result.

@@ -1,12 +1,15 @@
 //! Every statement of warnings. The writing ones need the lock of the board, as all others do.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::city::Name;
 use crate::overview::{WardReach, WarningRow};
 use crate::warning::Batch;
+
+/// How long after its time something is still told of a warning: its reach settles with the last answers of the gateways.
+const SETTLED: TimeDelta = TimeDelta::days(7);
 
 /// Adds a batch of events. The caller holds the lock, which gave `revision`, and announces.
 pub(crate) async fn add(tx: &mut PgConnection, batch: &Batch, revision: i64) -> Result<(), sqlx::Error> {
@@ -78,16 +81,19 @@ pub(crate) async fn changed(
     (after, now): (i64, DateTime<Utc>),
     limit: i64,
 ) -> Result<Vec<WarningRow>, sqlx::Error> {
+    // What was told of a warning changes for a while after its time.
+    let over = if after < 0 { now } else { now - SETTLED };
     let rows = sqlx::query!(
         "SELECT warning.alert_id, identifier, category, severity, headline_vi, headline_en, wards, released_at, expires_at, exercise, \
                 how AS \"how?\", ended_at AS \"ended_at?\" \
          FROM ioc.warning LEFT JOIN ioc.warning_end ON warning_end.alert_id = warning.alert_id \
-         WHERE CASE WHEN $1::bigint < 0 THEN expires_at > $2 AND how IS NULL \
+         WHERE expires_at > $2 \
+           AND CASE WHEN $1::bigint < 0 THEN how IS NULL \
                     ELSE GREATEST(warning.revision, warning_end.revision, \
                                   (SELECT MAX(revision) FROM ioc.warning_reach WHERE warning_reach.alert_id = warning.alert_id)) > $1 END \
          ORDER BY released_at DESC, warning.alert_id LIMIT $3",
         after,
-        now,
+        over,
         limit
     )
     .fetch_all(&mut *tx)

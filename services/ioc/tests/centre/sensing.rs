@@ -1,8 +1,8 @@
 //! Sensors in, alarms out: over HTTP, as a gauge's gateway and as officers.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ioc::config::{SensorClient, SensorClients};
 use platform::config::Secret;
-use platform::http::Machines;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,9 +13,16 @@ const SECRET: &str = "a-secret-of-the-test";
 
 /// A centre with two clients of sensors.
 async fn centre(stage: &Stage) -> Centre {
-    let mut sensor_clients = Machines::default();
-    sensor_clients.insert("gauges", Secret::new(SECRET));
-    sensor_clients.insert("others", Secret::new(SECRET));
+    let mut sensor_clients = SensorClients::default();
+    for (name, stations, exercise_only) in [
+        ("gauges", &["*"][..], false),
+        ("others", &["*"], false),
+        ("bo", &["phu-oc"], false),
+        ("rehearsal", &["*"], true),
+    ] {
+        let stations = stations.iter().map(|code| (*code).to_owned()).collect();
+        sensor_clients.insert(name, SensorClient { secret: Secret::new(SECRET), stations, exercise_only });
+    }
     stage.centre("a", ioc::Config { sensor_clients, ..open() }).await
 }
 
@@ -218,6 +225,9 @@ async fn a_river_that_rises_raises_an_alarm_that_the_wall_shows_until_it_falls()
     assert_eq!(step(&centre, &operator, (&id, "close"), &json!({ "note": "x" })).await.0, 403);
 
     gateway.read(stream, at(3), 3.6).await;
+    let alone = centre.overview().await.alarms;
+    assert_eq!((alone[0].level, alone[0].state.name()), (2, "acknowledged"), "one reading alone warns nobody");
+    gateway.read(stream, at(3) + TimeDelta::minutes(10), 3.7).await;
     let overview = centre.overview().await;
     let shown = overview.alarms.first().expect("an alarm");
     assert_eq!((shown.level, shown.state.name()), (3, "raised"), "who saw level 2 has not seen level 3");
@@ -262,6 +272,7 @@ async fn a_station_has_one_alarm_however_many_gauges_tell_of_it() {
     one.read(first, at(0), 2.2).await;
     two.read(second, at(1), 2.3).await;
     one.read(first, at(60), 3.6).await;
+    one.read(first, at(70), 3.7).await;
     two.read(second, at(30), 2.4).await;
     let alarms = centre.overview().await.alarms;
     assert_eq!(alarms.iter().map(|alarm| alarm.level).collect::<Vec<_>>(), [3], "the newest reading decides");
@@ -273,6 +284,56 @@ async fn a_station_has_one_alarm_however_many_gauges_tell_of_it() {
     let lead = stage.issuer.officer_token(Uuid::now_v7(), Uuid::now_v7(), 600, &["ioc.lead"]);
     let note = json!({ "note": format!("{} ", "x".repeat(500)) });
     assert_eq!(step(&centre, &lead, (&alarms[0].id.to_string(), "close"), &note).await.0, 200);
+    centre.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_raises_alarms_of_its_stations_only_and_one_for_exercises_none_that_is_meant() {
+    let stage = Stage::new().await;
+    let centre = centre(&stage).await;
+    let (bo, rehearsal) = (Gateway { centre: &centre, name: "bo" }, Gateway { centre: &centre, name: "rehearsal" });
+    for (client, body, code) in [
+        (&bo, gauge("kim-long", false), "station-forbidden"),
+        (&bo, gauge("kim-long", true), "station-forbidden"),
+        (&rehearsal, gauge("kim-long", false), "exercise-only"),
+    ] {
+        let (status, refused) = client.post("/Things", &body).await;
+        assert_eq!((status, &refused["code"]), (403, &json!(code)));
+        // Nor to a thing that it has.
+        let (_, thing) = client.post("/Things", &json!({ "name": "Mast" })).await;
+        let mut datastream = body["Datastreams"][0].clone();
+        datastream["Thing"] = json!({ "@iot.id": thing["@iot.id"] });
+        let (status, refused) = client.post("/Datastreams", &datastream).await;
+        assert_eq!((status, &refused["code"]), (403, &json!(code)));
+    }
+    bo.gauge("phu-oc", false).await;
+    rehearsal.gauge("phu-oc", true).await;
+    centre.stop().await;
+}
+
+#[tokio::test]
+async fn a_gauge_that_was_set_anew_is_believed_after_three_readings() {
+    let stage = Stage::new().await;
+    let centre = centre(&stage).await;
+    let gateway = Gateway { centre: &centre, name: "gauges" };
+    let stream = gateway.gauge("kim-long", false).await;
+    let at = |minutes: i64| stage.clock.now() - TimeDelta::hours(10) + TimeDelta::minutes(minutes);
+    let mut judged = Vec::new();
+    for (minutes, level) in [(0, 0.5), (10, 4.0), (20, 0.6), (30, 4.0), (40, 4.1), (50, 4.2), (60, 4.2)] {
+        let (_, kept) = gateway.read(stream, at(minutes), level).await;
+        judged.push(kept["resultQuality"].as_str().expect("judged").to_owned());
+    }
+    assert_eq!(judged, ["good", "jump", "good", "jump", "jump", "good", "good"]);
+    let alarms = centre.overview().await.alarms;
+    assert_eq!(alarms.iter().map(|alarm| alarm.level).collect::<Vec<_>>(), [3], "and two of them warn");
+    crate::stage::until("the newest reading is measured", async || {
+        centre
+            .metrics
+            .encode()
+            .lines()
+            .any(|line| line.contains("newest_reading_timestamp") && line.contains("kim-long"))
+    })
+    .await;
     centre.stop().await;
 }
 

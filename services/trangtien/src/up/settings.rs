@@ -88,7 +88,12 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
         token: push.token.clone(),
         timeout_ms: GATEWAY_TIMEOUT_MS,
     });
-    config.ioc.sensor_clients.insert(SENSOR_CLIENT, secrets.sensors.clone());
+    let gauges = ioc::config::SensorClient {
+        secret: secrets.sensors.clone(),
+        stations: vec!["*".to_owned()],
+        exercise_only: true,
+    };
+    config.ioc.sensor_clients.insert(SENSOR_CLIENT, gauges);
     // A demonstration shows its wall to everyone, unless somebody wants to see it guarded.
     if std::env::var_os("TRANGTIEN_IOC__PUBLIC_WALL").is_none() {
         config.ioc.public_wall = true;

@@ -6,6 +6,7 @@ mod audit;
 mod dead_letter;
 mod key;
 mod officer;
+mod wall;
 
 use anyhow::Context as _;
 use chrono::Utc;
@@ -15,6 +16,7 @@ use platform::db;
 use uuid::Uuid;
 
 use self::dead_letter::Which;
+pub(crate) use self::wall::ensure as ensure_wall;
 use crate::database::Place;
 use crate::role::Role;
 
@@ -64,8 +66,6 @@ pub enum Command {
         /// To whom, which, where.
         #[command(flatten)]
         post: officer::Post,
-        /// Why.
-        #[command(flatten)]
         /// From when and until when.
         #[command(flatten)]
         term: officer::TermOfOffice,
@@ -78,6 +78,8 @@ pub enum Command {
         /// Which city.
         #[command(flatten)]
         place: Place,
+        /// Why.
+        #[command(flatten)]
         why: Why,
     },
     /// Takes a role from a person; it ends everywhere within seconds.
@@ -100,6 +102,15 @@ pub enum Command {
         /// Which roles.
         #[command(flatten)]
         which: officer::Which,
+    },
+    /// Registers the wall of `ioc.sign_in` at the OpenID provider, or gives it its new secret or address there.
+    SetUpWall {
+        /// Which city.
+        #[command(flatten)]
+        place: Place,
+        /// Why.
+        #[command(flatten)]
+        why: Why,
     },
     /// The keys that sign tokens.
     #[command(subcommand)]
@@ -125,6 +136,11 @@ struct By {
 }
 
 impl Why {
+    /// What `trangtien up` does before it starts.
+    pub(crate) fn starting() -> Self {
+        Self { reason: "trangtien up".parse().expect("words that name nobody") }
+    }
+
     fn by(&self) -> By {
         By { operator: operator(), host: host(), reason: self.reason.clone() }
     }
@@ -160,6 +176,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::AdoptOfficers { place, why } => officer::adopt(&place, &why).await,
         Command::RevokeRole { place, post, why } => officer::revoke(&place, &post, &why).await,
         Command::Roles { place, which } => officer::list(&place, &which).await,
+        Command::SetUpWall { place, why } => wall::set_up(&place, &why).await,
         Command::Keys(command) => key::run(command).await,
         Command::Audit(command) => audit::run(command).await,
     }

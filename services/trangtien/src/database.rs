@@ -60,6 +60,7 @@ impl Place {
         config.redis_url = Secret::new(run.redis_url);
         config.database = embedded::databases(&Secret::new(run.database_url), &secrets.database)?;
         config.identity.keys = secrets.identity;
+        config.ioc.sign_in = secrets.wall;
         Ok(config)
     }
 }

@@ -75,13 +75,13 @@ pub struct Secrets {
     /// What the gauges of exercises sign in with.
     #[serde(default)]
     pub sensors: Secret,
+    /// What the wall is at the OpenID provider.
+    #[serde(default)]
+    pub wall: Option<ioc::config::SignInConfig>,
     /// Credentials shared with the sandbox.
     pub sandbox: sandbox::Config,
 }
 
-impl Folder {
-    /// Makes the folder when it is new and locks it.
-    ///
 /// What seals the keys of persons: a secret for each role that keeps something of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -105,6 +105,9 @@ impl Persons {
     }
 }
 
+impl Folder {
+    /// Makes the folder when it is new and locks it.
+    ///
     /// # Errors
     /// When it holds other things than ours, or another `trangtien up` uses it.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
@@ -214,14 +217,15 @@ impl Persons {
         if secrets.sensors.is_empty() {
             secrets.sensors = Secret::new(generate_secret());
         }
+        secrets.wall.get_or_insert_with(wall);
         if secrets.checkpoint.is_empty() {
             secrets.checkpoint = signing_key();
         }
+        secrets.persons.complete();
         for login in migrate::logins() {
             secrets.database.entry(login).or_insert_with(|| Secret::new(generate_secret()));
         }
         let text = toml::to_string(&secrets)?;
-        secrets.persons.complete();
         if known.as_deref() != Some(text.as_str()) {
             self.replace(SECRETS, &text)?;
         }
@@ -255,6 +259,10 @@ impl Persons {
     }
 }
 
+fn wall() -> ioc::config::SignInConfig {
+    ioc::config::SignInConfig { client_id: platform::id::new(), client_secret: long_secret() }
+}
+
 impl Secrets {
     fn generate() -> Self {
         // Identity's keys are at least 32 bytes and all different.
@@ -269,7 +277,9 @@ impl Secrets {
                 retired_encryption: Vec::new(),
                 pin_pepper: key(),
             },
+            persons: Persons::default(),
             sensors: Secret::new(generate_secret()),
+            wall: Some(wall()),
             sandbox: sandbox::Config::generate(),
         }
     }
@@ -278,7 +288,6 @@ impl Secrets {
 /// The secrets of a city that runs in a folder, for a command beside it.
 ///
 /// # Errors
-            persons: Persons::default(),
 /// When they can't be read.
 pub fn secrets_of_running(data_dir: &Path) -> anyhow::Result<Secrets> {
     let path = data_dir.join(SECRETS);
@@ -303,6 +312,11 @@ fn make_ours(path: &Path) -> anyhow::Result<()> {
     fs::write(&marker, MARKER_TEXT).with_context(|| format!("cannot write {}", marker.display()))
 }
 
+/// A secret of more than 32 bytes.
+fn long_secret() -> Secret {
+    Secret::new(format!("{}{}", generate_secret(), generate_secret()))
+}
+
 /// An Ed25519 seed: 64 hexadecimal digits, as generated secrets are made of.
 fn signing_key() -> Secret {
     let mut digits = generate_secret() + &generate_secret();
@@ -313,11 +327,6 @@ fn signing_key() -> Secret {
 /// Writes a file that only we may read.
 ///
 /// # Errors
-/// A secret of more than 32 bytes.
-fn long_secret() -> Secret {
-    Secret::new(format!("{}{}", generate_secret(), generate_secret()))
-}
-
 /// When it can't be written.
 pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = OpenOptions::new()

@@ -14,12 +14,14 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use platform::clock::Clock;
 use platform::config::Secret;
+use platform::db;
 use platform::embedded::scram_verifier;
 use platform::task::Shutdown;
 use tokio::task::JoinHandle;
 
 use self::roles::Roles;
 use self::sandbox::Sandbox;
+use crate::admin::{self, Why};
 use crate::config::Config;
 use crate::embedded::{self, Existing, Servers};
 use crate::folder::{Folder, RunInfo};
@@ -218,6 +220,8 @@ impl City {
         let RunInfo { http, sandbox, .. } = &self.info;
         format!(
             "\n  start page   {http}/\n  wall         {http}/ioc\n  API          {http}/docs\n  sandbox      {sandbox}/\n\n\
+             The wall asks you to sign in: type any mobile number of the country, and read the code at {sandbox}/sms.\n\
+             It then tells you the command that makes you an operator.\n\n\
              Try: trangtien walkthrough --url {http}\nStop with Ctrl-C.\n"
         )
     }
@@ -250,6 +254,9 @@ async fn start_on(
     config.database = databases;
     config.reports.photos.folder =
         std::path::absolute(folder.files(Role::Reports.name())).context("the data folder's path")?;
+    let pool = db::pool(config.database.of(Role::Identity), "trangtien up").context("the database URL is not valid")?;
+    admin::ensure_wall(&config, &pool, &Why::starting()).await?;
+    pool.close().await;
     let info = RunInfo {
         http: public.url(),
         database_url: servers.database_url().expose().to_owned(),

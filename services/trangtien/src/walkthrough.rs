@@ -2,7 +2,7 @@
 //!
 //! A citizen signs in by phone and sets a PIN; a merchant opens a shop; the citizen tops up from a bank and pays by scanning;
 //! both see it; the citizen pays electricity bills and an agency's fee; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
-//! or missing end right; the citizen proves who they are, and one payment by PIN; bad input is refused in words; an operator sees it all in metrics that agree with the books.
+//! or missing end right; the citizen proves who they are, and one payment by PIN; bad input is refused in words; an operator signs in at the wall by browser and sees it all, in figures that agree with the books.
 //! What phones receive is read from the sandbox.
 //!
 //! `--scenario flood` plays the flood night instead (see `flood`).
@@ -10,6 +10,7 @@
 //! It adds to whatever the city already holds and may be run again and again, also while others use the city.
 
 mod bill;
+mod browser;
 mod citizen;
 mod fee;
 mod flood;
@@ -29,6 +30,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use url::Url;
 
+pub use self::browser::{Browser, Page};
 pub use self::person::{Answer, Person, World, eventually, money};
 pub(crate) use self::report::EVIDENCE;
 use self::script::Script;
@@ -85,7 +87,8 @@ pub async fn run(url: Option<Url>, data_dir: &Path, (scenario, day): (Scenario, 
     refusal::of_bad_input(&mut script, (&buyer, &seller), &shop).await?;
     bill::from_meter_to_receipt(&mut script, &buyer).await?;
     fee::from_notice_to_event(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;
-    operator::sees_it(&mut script, &world, (before, payment)).await?;
+    operator::sees_it(&mut script, &world, before).await?;
+    operator::at_the_wall(&mut script, &world, (payment, on_its_machine.then_some(data_dir))).await?;
     script.end();
     Ok(())
 }

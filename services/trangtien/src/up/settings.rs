@@ -94,10 +94,7 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
         exercise_only: true,
     };
     config.ioc.sensor_clients.insert(SENSOR_CLIENT, gauges);
-    // A demonstration shows its wall to everyone, unless somebody wants to see it guarded.
-    if std::env::var_os("TRANGTIEN_IOC__PUBLIC_WALL").is_none() {
-        config.ioc.public_wall = true;
-    }
+    config.ioc.sign_in.clone_from(&secrets.wall);
     Ok(config)
 }
 
@@ -109,12 +106,12 @@ pub fn for_description() -> anyhow::Result<Config> {
     let mut config = Config::load(None)?;
     let secret = || Secret::new(format!("{}{}", generate_secret(), generate_secret()));
     config.identity.keys.otp_hmac = secret();
-    config.wallet.persons.encryption = secret();
-    config.reports.persons.encryption = secret();
-    config.notifications.persons.encryption = secret();
     config.identity.keys.phone_hmac = secret();
     config.identity.keys.encryption = secret();
     config.identity.keys.pin_pepper = secret();
+    config.wallet.persons.encryption = secret();
+    config.reports.persons.encryption = secret();
+    config.notifications.persons.encryption = secret();
     config.redis_url = Secret::new("redis://127.0.0.1:1");
     config.database = embedded::databases(&Secret::new("postgres://nobody@127.0.0.1:1/none"), &BTreeMap::new())?;
     Ok(config)

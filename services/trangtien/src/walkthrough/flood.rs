@@ -95,7 +95,7 @@ pub(super) async fn night(
         tokio::time::sleep_until((start + day.mul_f64(days)).into()).await;
         measure(script, world, (&cast, reading), &mut story).await?;
     }
-    ends(script, world, &cast, &story).await
+    ends(script, &cast, &story).await
 }
 
 fn readings() -> anyhow::Result<Vec<Reading>> {
@@ -195,7 +195,7 @@ async fn measure(
             let path = format!("/Datastreams({gauge})/Observations");
             let made = send(world, &cast.secret, (&path, &body)).await?.expect(201)?;
             ensure!(made["resultQuality"] == "good", "the river did that: {made}");
-            let overview = world.get("/ioc/v1/overview").await?.expect(200)?;
+            let overview = cast.operator.get("/ioc/v1/overview").await?.expect(200)?;
             let alarms = overview["alarms"].as_array().into_iter().flatten();
             let measured = |alarm: &&Value| {
                 let at = alarm["measured_at"].as_str().and_then(|at| DateTime::parse_from_rfc3339(at).ok());
@@ -214,7 +214,7 @@ async fn measure(
     if rose {
         let first = story.warnings.is_empty();
         let warning = warn(script, world, (cast, station), &id).await?;
-        arrives(script, world, (cast, station), &warning).await?;
+        arrives(script, (cast, station), &warning).await?;
         story.warnings.insert(station, text(&warning, "/id")?.to_owned());
         if first {
             flooded_street(script, cast).await?;
@@ -286,12 +286,7 @@ fn ensure_says(document: &str, part: &str) -> anyhow::Result<()> {
 }
 
 /// Citizens at the river get a warning, others do not, and the wall counts them.
-async fn arrives(
-    script: &mut Script,
-    world: &World,
-    (cast, station): (&Cast, &str),
-    warning: &Value,
-) -> anyhow::Result<()> {
+async fn arrives(script: &mut Script, (cast, station): (&Cast, &str), warning: &Value) -> anyhow::Result<()> {
     let (id, ward) = (text(warning, "/id")?, if station == "kim-long" { KIM_LONG } else { PHONG_THAI });
     script
         .step("the citizen at the river gets it in the lane for emergencies", async {
@@ -310,7 +305,7 @@ async fn arrives(
     script
         .step("the wall shows how many of the ward it reached", async {
             let reach = eventually("the reach", || async {
-                let overview = world.get("/ioc/v1/overview").await?.expect(200)?;
+                let overview = cast.operator.get("/ioc/v1/overview").await?.expect(200)?;
                 let warnings = overview["warnings"].as_array().into_iter().flatten();
                 let shown =
                     warnings.filter(|warning| warning["alert_id"] == id).find(|warning| warning["complete"] == true);
@@ -356,7 +351,7 @@ async fn flooded_street(script: &mut Script, cast: &Cast) -> anyhow::Result<()> 
 }
 
 /// The water falls: the warnings are ended, the alarms closed, and the wall is calm again.
-async fn ends(script: &mut Script, world: &World, cast: &Cast, story: &Story) -> anyhow::Result<()> {
+async fn ends(script: &mut Script, cast: &Cast, story: &Story) -> anyhow::Result<()> {
     script.chapter("The exercise ends");
     script
         .step("the lead ends the warnings in force", async {
@@ -392,7 +387,7 @@ async fn ends(script: &mut Script, world: &World, cast: &Cast, story: &Story) ->
             })
             .await?;
             eventually("a calm wall", || async {
-                let overview = world.get("/ioc/v1/overview").await?.expect(200)?.to_string();
+                let overview = cast.operator.get("/ioc/v1/overview").await?.expect(200)?.to_string();
                 let ours = story.warnings.values().chain(story.alarms.values().map(|(id, _)| id));
                 Ok(ours.into_iter().all(|id| !overview.contains(id.as_str())).then_some(()))
             })

@@ -1,10 +1,18 @@
 //! The operator: one metrics endpoint for everything, numbers that agree with the books, a wall.
 
-use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use std::path::Path;
+use std::time::Instant;
 
+use anyhow::{Context as _, ensure};
+use identity::officer::RoleKind;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::person::{PATIENCE, POLL};
 use super::script::Script;
-use super::{World, dong, eventually};
+use super::{Browser, World, dong, eventually};
+use crate::admin;
+use crate::database::Place;
 use crate::role::Role;
 
 /// What the shared endpoint counts.
@@ -25,12 +33,8 @@ pub(super) async fn counts(world: &World) -> anyhow::Result<Counts> {
     })
 }
 
-/// The journey shows in metrics, on the wall, and both agree with the books.
-pub(super) async fn sees_it(
-    script: &mut Script,
-    world: &World,
-    (before, payment): (Counts, i64),
-) -> anyhow::Result<()> {
+/// The journey shows in metrics.
+pub(super) async fn sees_it(script: &mut Script, world: &World, before: Counts) -> anyhow::Result<()> {
     script.chapter("The operations centre");
     script
         .step("every role is up in the shared metrics", async {
@@ -59,32 +63,89 @@ pub(super) async fn sees_it(
             Ok(((), vec![line]))
         })
         .await?;
-    script
-        .step("the wall's numbers equal the wallet's own books", async {
-            let overview = eventually("the comparison with the books", || async {
-                let overview = world.get("/ioc/v1/overview").await?.expect(200)?;
-                let books = &overview["books"];
-                let compared = books["position"].as_i64().unwrap_or(0) >= payment;
-                let definite = books["state"] == "different" || (compared && books["state"] == "equal");
-                Ok(definite.then_some(overview))
+    Ok(())
+}
+
+/// An operator gets to the wall by browser, and what it shows agrees with the books. Roles are given on the city's own machine; from
+/// elsewhere one sees that the wall is guarded.
+pub(super) async fn at_the_wall(
+    script: &mut Script,
+    world: &World,
+    (payment, data_dir): (i64, Option<&Path>),
+) -> anyhow::Result<()> {
+    let Some(data_dir) = data_dir else {
+        return script
+            .step("the wall is for operators, and roles are given on the city's own machine", async {
+                let answer = world.get("/ioc/v1/overview").await?;
+                ensure!([200, 401].contains(&answer.status.as_u16()), "{} {}", answer.status, answer.body);
+                Ok(((), vec![format!("/ioc/v1/overview: {}", answer.status)]))
             })
-            .await?;
+            .await;
+    };
+    let mut browser = Browser::new(world)?;
+    let account = script
+        .step("somebody signs in at the wall by phone, and is told that they have no role", async {
+            let page = browser.sign_in("/ioc/sign-in", &World::new_phone()).await?;
+            ensure!(page.status == 403, "{} at {}", page.status, page.place);
+            let account: Uuid = page.code()?.parse().context("an account")?;
+            Ok((account, vec![format!("403 {}: account {account}", page.place.path())]))
+        })
+        .await?;
+    script
+        .step("the city's machine makes them an operator, and they are let in", async {
+            let reason = "walkthrough".parse().map_err(|error| anyhow::anyhow!("a reason: {error}"))?;
+            let place = Place::running_in(data_dir);
+            admin::grant_role(&place, (account, RoleKind::IocOperator, None), reason).await?;
+            let page = browser.go("/ioc/sign-in").await?;
+            ensure!((page.status.as_u16(), page.place.path()) == (200, "/ioc"), "{} at {}", page.status, page.place);
+            let viewer = browser.fetch("/ioc/v1/session").await?.expect(200)?;
+            Ok(((), vec![format!("200 {}: roles {}", page.place.path(), viewer["roles"])]))
+        })
+        .await?;
+    let overview = script
+        .step("the wall's numbers equal the wallet's own books", async {
+            let overview = compared(&mut browser, payment).await?;
             ensure!(overview["books"]["state"] == "equal", "they differ: {}", overview["books"]);
             let mut lines = vec![format!("equal at position {}", overview["books"]["position"])];
             lines.extend(overview["book_totals"].as_array().into_iter().flatten().map(total));
-            Ok(((), lines))
+            Ok((overview, lines))
         })
         .await?;
     script
         .step("the wall shows the payment", async {
-            let overview = world.get("/ioc/v1/overview").await?.expect(200)?;
             let last = overview["last_payments"].as_array().context("last_payments")?;
             // Where others pay meanwhile, it may have made place for later ones.
             let shown = last.iter().filter_map(|one| one["position"].as_i64()).any(|position| position >= payment);
             ensure!(shown, "neither it nor a later one is shown: {}", overview["last_payments"]);
             Ok(((), vec![last.first().map(Value::to_string).unwrap_or_default()]))
         })
+        .await?;
+    script
+        .step("the operator signs out, here and at the provider", async {
+            let page = browser.send("/ioc/sign-out", &[]).await?;
+            ensure!((page.status.as_u16(), page.place.path()) == (200, "/ioc"), "{} at {}", page.status, page.place);
+            let viewer = browser.fetch("/ioc/v1/session").await?.expect(200)?;
+            ensure!(viewer["user_id"].is_null(), "still signed in: {viewer}");
+            let again = browser.go("/ioc/sign-in").await?;
+            ensure!(again.place.path() == "/oauth2/authorize", "the provider lets them in: {}", again.place);
+            Ok(((), vec!["the next one is asked for a number again".to_owned()]))
+        })
         .await
+}
+
+/// The overview, once it was compared with the books at a position or later.
+async fn compared(browser: &mut Browser, payment: i64) -> anyhow::Result<Value> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let overview = browser.fetch("/ioc/v1/overview").await?.expect(200)?;
+        let books = &overview["books"];
+        let reached = books["position"].as_i64().unwrap_or(0) >= payment;
+        if books["state"] == "different" || (reached && books["state"] == "equal") {
+            return Ok(overview);
+        }
+        ensure!(Instant::now() < end, "not compared within {} s: {books}", PATIENCE.as_secs());
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 fn total(total: &Value) -> String {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// How long an answer, or something that happens by itself (a message, a callback), may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(50);
+pub(super) const POLL: Duration = Duration::from_millis(50);
 
 /// The city and the outside world, as anyone reaches them.
 #[derive(Clone, Debug)]
@@ -66,10 +66,20 @@ impl World {
         Ok(Self { client, city, sandbox })
     }
 
+    /// A path of the city.
+    pub(super) fn place(&self, path: &str) -> anyhow::Result<Url> {
+        self.city.join(path).with_context(|| format!("{path} is no path"))
+    }
+
+    /// A number that nobody has, most likely.
+    #[must_use]
+    pub fn new_phone() -> String {
+        format!("+8490{:07}", rand::random_range(0..10_000_000_u32))
+    }
+
     /// A request to the city, in English.
     pub(super) fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
-        let url = self.city.join(path).with_context(|| format!("{path} is no path"))?;
-        Ok(self.client.request(method, url).header("accept-language", "en"))
+        Ok(self.client.request(method, self.place(path)?).header("accept-language", "en"))
     }
 
     /// GETs from the city without being signed in.
@@ -121,7 +131,7 @@ impl World {
     /// # Errors
     /// When the city refuses.
     pub async fn ask_for_code(&self) -> anyhow::Result<Challenge> {
-        let phone = format!("+8490{:07}", rand::random_range(0..10_000_000_u32));
+        let phone = Self::new_phone();
         let device = Uuid::new_v4();
         let body = json!({ "phone": phone, "purpose": "sign-in", "device_id": device });
         let answer = self.post("/identity/v1/otp", &body).await?.expect(202)?;
@@ -318,7 +328,7 @@ pub(super) async fn send(request: RequestBuilder) -> anyhow::Result<Answer> {
 }
 
 /// The first run of exactly six digits.
-fn code_in(text: &str) -> Option<String> {
+pub(super) fn code_in(text: &str) -> Option<String> {
     text.split(|c: char| !c.is_ascii_digit()).find(|run| run.len() == 6).map(str::to_owned)
 }
 

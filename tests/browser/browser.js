@@ -16,7 +16,8 @@ const FLAGS = [
   '--disable-sync',
 ];
 
-export async function openBrowser() {
+/** A browser that nobody has used; `options` are Playwright's. */
+export async function openBrowser(options = {}) {
   const profile = await mkdtemp(join(tmpdir(), 'trangtien-browser-'));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
@@ -24,6 +25,7 @@ export async function openBrowser() {
     args: FLAGS,
     locale: 'vi-VN',
     timezoneId: 'UTC',
+    ...options,
   });
   return {
     context,

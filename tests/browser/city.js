@@ -1,7 +1,9 @@
 // A running city as its people reach it: public HTTP, and the sandbox that received their text messages.
+import { execFile } from 'node:child_process';
 import { randomInt, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 
 const WAIT_MS = 20_000;
 
@@ -15,6 +17,13 @@ export async function until(what, found) {
     await new Promise((resume) => setTimeout(resume, 50));
   }
 }
+
+/** What an operator of the city runs on its machine. */
+const ROOT = new URL('../../', import.meta.url).pathname;
+const PROGRAM = process.env.PROGRAM ?? join(ROOT, 'target/debug/trangtien');
+const run = promisify(execFile);
+/** Variables of ours would be settings to it. */
+const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TRANGTIEN_')));
 
 /** A new mobile number of the city's country. */
 export function newPhone() {
@@ -35,9 +44,9 @@ export class City {
   /** The city of TRANGTIEN_URL, or of the run.json that TRANGTIEN_RUN names; the sandbox's address stands there too. */
   static async open() {
     const file = process.env.TRANGTIEN_RUN ?? new URL('../../.trangtien/run.json', import.meta.url).pathname;
-    const run = JSON.parse(await readFile(file, 'utf8').catch(() => '{}'));
-    const url = (process.env.TRANGTIEN_URL ?? run.http)?.replace(/\/$/, '');
-    const sandbox = (process.env.TRANGTIEN_SANDBOX ?? run.sandbox)?.replace(/\/$/, '');
+    const told = JSON.parse(await readFile(file, 'utf8').catch(() => '{}'));
+    const url = (process.env.TRANGTIEN_URL ?? told.http)?.replace(/\/$/, '');
+    const sandbox = (process.env.TRANGTIEN_SANDBOX ?? told.sandbox)?.replace(/\/$/, '');
     if (!url || !sandbox) throw new Error('no city: start one by `trangtien up`, or set TRANGTIEN_URL and TRANGTIEN_RUN');
     return new City(url, sandbox, dirname(file));
   }
@@ -92,23 +101,40 @@ export class City {
     return answer.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text;
   }
 
-  /** A citizen who signed in by the code in the text message. */
-  async signIn(phone = newPhone()) {
-    const { challenge_id } = await this.post('/identity/v1/otp', { phone, purpose: 'sign-in', device_id: randomUUID() });
-    const code = await until(`a text message to ${phone}`, async () => {
+  /** The code in the newest text message to a number. */
+  async codeFor(phone) {
+    return until(`a text message to ${phone}`, async () => {
       const answer = await fetch(`${this.sandbox}/sms?to=${encodeURIComponent(phone)}`);
       return /\b\d{6}\b/.exec(JSON.stringify(await answer.json()))?.[0];
     });
+  }
+
+  /** Gives somebody a role, as it is done on the city's machine. */
+  async grantRole(account, role) {
+    await run(PROGRAM, ['admin', 'grant-role', '--data-dir', this.folder, account, role], { env: ENVIRONMENT, cwd: ROOT });
+  }
+
+  /** A citizen who signed in by the code in the text message. */
+  async signIn(phone = newPhone()) {
+    const { challenge_id } = await this.post('/identity/v1/otp', { phone, purpose: 'sign-in', device_id: randomUUID() });
+    const code = await this.codeFor(phone);
     const session = { challenge_id, code, device: { name: 'Browser test' } };
-    const { access_token } = await this.post('/identity/v1/sessions', session);
-    return new Citizen(this, access_token);
+    const { access_token, refresh_token } = await this.post('/identity/v1/sessions', session);
+    return new Citizen(this, access_token, refresh_token);
   }
 }
 
 export class Citizen {
-  constructor(city, token) {
+  constructor(city, token, refresh) {
     this.city = city;
     this.token = token;
+    this.refresh = refresh;
+  }
+
+  /** Takes a new token, with the roles of now. */
+  async renew() {
+    const tokens = await this.city.post('/identity/v1/sessions/refresh', { refresh_token: this.refresh });
+    [this.token, this.refresh] = [tokens.access_token, tokens.refresh_token];
   }
 
   get(path) {

@@ -5,14 +5,22 @@ import { after, before, test } from 'node:test';
 import { figure, openBrowser, openPage, picture } from './browser.js';
 import { City, until } from './city.js';
 import { openLine } from './line.js';
+import { enterAsOperator } from './operator.js';
 
 let browser;
 let city;
 let citizen;
 let till;
+let operator;
 before(async () => {
   city = await City.open();
   browser = await openBrowser();
+  const page = await openPage(browser, city.url);
+  await enterAsOperator(page, city);
+  await page.close();
+  operator = await city.signIn();
+  await city.grantRole((await operator.get('/identity/v1/me')).id, 'ioc.lead');
+  await operator.renew();
   citizen = await city.signIn();
   await citizen.topUp(500_000);
   till = await citizen.openTill('Bún bò Mệ Kéo');
@@ -51,7 +59,7 @@ test('a payment shows within seconds: rate, money, list; and the books agree', a
   const [good, all] = (await figure(page, 'success-rate')).split('/').map(Number);
   assert.ok(good >= 2 && all >= good);
   await page.locator('[data-role="books"][data-state="ready"]').waitFor();
-  const overview = await city.get('/ioc/v1/overview');
+  const overview = await operator.get('/ioc/v1/overview');
   const moved = overview.today
     .filter((tally) => tally.outcome === 'completed' && ['payment', 'top-up'].includes(tally.kind))
     .reduce((sum, tally) => sum + BigInt(tally.amount.amount), 0n);
@@ -90,7 +98,7 @@ test('a report shows within seconds: open, received, today, on the map and in it
     assert.notEqual(drawn, ink, `wards have a colour of their own (motion: ${reducedMotion})`);
   }
   await until('the wall shows what the overview says', async () => {
-    const { reports } = await city.get('/ioc/v1/overview');
+    const { reports } = await operator.get('/ioc/v1/overview');
     const open = reports.wards.reduce((sum, row) => sum + row.open, 0);
     return Number(await figure(page, 'open-reports')) === open;
   });
@@ -111,11 +119,18 @@ test('a river above alarm 3 stands on the wall until it falls, and leads to the 
   const send = await city.gauge('kim-long');
   // In one look: the strip may go between two.
   const open = () => page.evaluate(() => Number(document.querySelector('[data-figure="alarms"]')?.dataset.value ?? 0));
+  const news = () => page.locator('[data-news] p').allInnerTexts();
   const before = await open();
+  assert.equal(await page.locator('[data-news]').getAttribute('role'), 'alert');
+  assert.deepEqual(await news(), [], 'what stands there at first is read, not announced');
   await send('2025-10-27T00:00:00Z', 3.58);
   await until('the alarm shows', async () => (await open()) === before + 1);
   const one = page.locator('[data-alarm="kim-long"][data-level="3"]').first();
   assert.match(await one.innerText(), /Alarm 3\s+Kim Long\s+3\.58 m/);
+  assert.deepEqual(await news(), ['Alarm 3: Kim Long, 3.58 m, exercise']);
+  await send('2025-10-27T01:00:00Z', 3.71);
+  await until('the new reading shows', async () => /3\.71 m/.test(await one.innerText()));
+  assert.deepEqual(await news(), ['Alarm 3: Kim Long, 3.58 m, exercise'], 'a reading at the same level is no news');
   await picture(page, 'wall-alarm');
   await page.locator('button[data-figure="alarms"]').click();
   const list = page.getByRole('dialog', { name: 'Alarms' });
@@ -128,6 +143,26 @@ test('a river above alarm 3 stands on the wall until it falls, and leads to the 
   await until('the alarm goes', async () => (await open()) === before);
   assert.deepEqual(page.faults, []);
   // A browser has six lines to a city, and each open wall holds one.
+  await page.close();
+});
+
+test('an agency leads to the officers’ queue, by the operator’s cookie', async () => {
+  const page = await openWall(city.url, '?lang=en&theme=dark');
+  const report = await citizen.report('TT', { lat: 16.479631, lon: 107.574292 });
+  const queue = await until('the centre has it', async () => {
+    const { items } = await operator.get('/reports/v1/queue?limit=200');
+    return items.find(({ id }) => id === report.id);
+  });
+  await operator.post(`/reports/v1/reports/${report.id}/transitions`, { action: 'claim', version: queue.version });
+  const shown = await operator.get(`/reports/v1/reports/${report.id}`);
+  const distribution = { action: 'distribute', version: shown.version, lead_agency: 'HEPCO' };
+  await operator.post(`/reports/v1/reports/${report.id}/transitions`, distribution);
+  await page.locator('[data-agency="HEPCO"] button').click();
+  await page.getByRole('dialog').locator('[data-queue="HEPCO"]').first().click();
+  const list = page.getByRole('dialog');
+  await list.locator('ol[data-list="queue"] li').first().waitFor();
+  await list.getByRole('button', { name: 'Close' }).click();
+  assert.deepEqual(page.faults, []);
   await page.close();
 });
 

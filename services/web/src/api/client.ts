@@ -52,6 +52,16 @@ export async function list(filter: { state?: string; ward?: string }): Promise<c
   return (await ask(`/reports/v1/reports?${query}`)) as components['schemas']['Page_Item'];
 }
 
+/** The officers' queue of an agency, the most urgent first. */
+export async function queue(agency: string): Promise<components['schemas']['Page_Item']> {
+  return (await ask(`/ioc/v1/queue?${new URLSearchParams({ agency })}`)) as components['schemas']['Page_Item'];
+}
+
+/** Who looks at the wall. */
+export async function viewer(): Promise<{ user_id?: string | null; may_watch: boolean }> {
+  return (await ask('/ioc/v1/session')) as { user_id?: string | null; may_watch: boolean };
+}
+
 async function ask(url: string): Promise<unknown> {
   const answer = await fetch(url, {
     headers: { accept: 'application/json' },

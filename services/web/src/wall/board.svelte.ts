@@ -17,7 +17,10 @@ const BEHIND_AFTER_S = 10;
 /** Kinds of movement that count as attempts of a citizen. */
 const MOVEMENTS = new Set(['payment', 'top-up']);
 
-export type Line = 'connecting' | 'live' | 'lost' | 'forbidden';
+export type Line = 'connecting' | 'live' | 'lost' | 'signed-out' | 'no-role';
+
+/** What an answer to the wall's request means, where it is a refusal. */
+const REFUSALS: Readonly<Record<number, Line>> = { 401: 'signed-out', 403: 'no-role' };
 
 export interface Bar {
   readonly minute: number;
@@ -76,7 +79,7 @@ export class Board {
       {
         message: (message) => this.take(message),
         connected: () => (this.line = 'live'),
-        lost: (status) => (this.line = status === 403 ? 'forbidden' : 'lost'),
+        lost: (status) => (this.line = REFUSALS[status ?? 0] ?? 'lost'),
       },
       stop.signal,
     );

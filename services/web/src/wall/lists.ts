@@ -1,5 +1,5 @@
 // The rows behind each number of the wall, as tables: built from what the wall knows, so that they move with it.
-// Nothing here names a citizen. Where the whole list is behind an officer's sign-in, a row leads to its route.
+// Nothing here names a citizen. Where the whole list is the officers', a row leads to their queue.
 import type { Language } from '../shell/language.svelte';
 import { hourMinute, percent, whole } from '../shell/format';
 import type { Text } from '../shell/text';
@@ -9,6 +9,8 @@ import type { Places } from './places.svelte';
 export interface Cell {
   readonly text: string;
   readonly href?: string;
+  /** Leads to the officers' queue of this agency. */
+  readonly agency?: string;
   readonly bad?: boolean;
   /** A number, written to the right. */
   readonly count?: boolean;
@@ -112,7 +114,7 @@ function overdue(view: View): Sheet {
     rows: board.reports.agencies
       .filter((row) => row.overdue > 0)
       .map((row) => [
-        { text: places.name(row.agency, language), href: queue(row.agency) },
+        { text: places.name(row.agency, language), agency: row.agency },
         number(view, row.open),
         number(view, row.overdue, true),
       ]),
@@ -126,7 +128,7 @@ function breaches(view: View): Sheet {
     note: text.queueNote,
     head: [text.columnAgency, text.columnState, text.columnCount],
     rows: board.reports.happened('breach', 'today').map((row) => [
-      row.agency ? { text: places.name(row.agency, language), href: queue(row.agency) } : say(text.wallTitle),
+      row.agency ? { text: places.name(row.agency, language), agency: row.agency } : say(text.wallTitle),
       say(text.states[row.outcome] ?? row.outcome),
       number(view, row.count, true),
     ]),
@@ -255,18 +257,13 @@ function agency(view: View, code: string): Sheet {
     note: text.queueNote,
     head: [text.columnWhat, text.columnCount],
     rows: [
-      [{ text: text.columnOpen, href: queue(code) }, number(view, row?.open ?? 0)],
-      [{ text: text.columnOverdue, href: queue(code) }, number(view, row?.overdue ?? 0, true)],
+      [{ text: text.columnOpen, agency: code }, number(view, row?.open ?? 0)],
+      [{ text: text.columnOverdue, agency: code }, number(view, row?.overdue ?? 0, true)],
       [say(text.breachesListed), number(view, sum(late), true)],
       ...results.map((result) => [say(text.results[result.outcome] ?? result.outcome), number(view, result.count, result.outcome === 'late')]),
       ...ratings.map((rating) => [say(text.ratings[rating.outcome] ?? rating.outcome), number(view, rating.count)]),
     ],
   };
-}
-
-/** The officers' queue of an agency. */
-function queue(code: string): string {
-  return `/reports/v1/queue?agency=${encodeURIComponent(code)}`;
 }
 
 function moment({ board }: View, at: string): string {

@@ -1,5 +1,5 @@
 // Server-sent events by fetch: unlike EventSource it can resume with Last-Event-ID after a connection that we gave up ourselves,
-// and it tells a refusal (403, 503) from a broken line. Waits grow from half a second to ten, with jitter.
+// and it tells a refusal (401, 403, 503) from a broken line. Waits grow from half a second to ten, with jitter.
 
 export interface Message {
   readonly event: string;

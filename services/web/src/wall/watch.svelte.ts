@@ -15,6 +15,9 @@ export class Watch {
         a.raised_at.localeCompare(b.raised_at),
     ),
   );
+  /** What is announced: alarms of the last change that are new or have risen. What stood there at first is read, not announced. */
+  news = $state.raw<readonly AlarmRow[]>([]);
+  #begun = false;
   readonly unseen = $derived(this.alarms.filter((alarm) => alarm.state === 'raised').length);
 
   /** Warnings in force at a time: exercises after all that is meant, then the newest first. */
@@ -25,6 +28,9 @@ export class Watch {
 
   /** Rows that changed; `fresh` when they are all there are. */
   take(alarms: readonly AlarmRow[], warnings: readonly WarningRow[], fresh: boolean): void {
+    const risen = alarms.filter((alarm) => alarm.state !== 'closed' && alarm.level > (this.#alarms.get(alarm.id)?.level ?? 0));
+    if (this.#begun && risen.length > 0) this.news = risen;
+    this.#begun = true;
     const known = new Map(fresh ? [] : this.#alarms);
     for (const alarm of alarms) {
       if (alarm.state === 'closed') known.delete(alarm.id);

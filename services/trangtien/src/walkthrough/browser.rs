@@ -13,6 +13,9 @@ use super::{Answer, World};
 
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 8;
+/// What browsers say of a request that leads to another page (Fetch Metadata).
+const FETCH_MODE: &str = "sec-fetch-mode";
+const NAVIGATE: &str = "navigate";
 
 /// A browser at the city.
 #[derive(Debug)]
@@ -123,7 +126,7 @@ impl Browser {
         mut place: Url,
         fields: Option<&[(&str, &str)]>,
     ) -> anyhow::Result<Page> {
-        let mut request = self.request(method, place.clone());
+        let mut request = self.request(method, place.clone()).header(FETCH_MODE, NAVIGATE);
         if let Some(fields) = fields {
             request = request.form(fields);
         }
@@ -136,7 +139,7 @@ impl Browser {
             let next = place.join(next.to_str()?)?;
             ensure!(next.origin() == place.origin(), "{place} leads out of the city, to {next}");
             place = next;
-            request = self.request(Method::GET, place.clone()).header("sec-fetch-mode", "navigate");
+            request = self.request(Method::GET, place.clone()).header(FETCH_MODE, NAVIGATE);
         }
         anyhow::bail!("{place} leads on and on")
     }

@@ -3,6 +3,8 @@
 //! Invariant: no variant carries a phone number, name, code, PIN or token; a source is logged once, by platform.
 
 mod code;
+#[cfg(test)]
+mod tests;
 
 use chrono::{DateTime, Utc};
 use platform::problem::{
@@ -197,6 +199,12 @@ pub(crate) enum Error {
     #[error("nobody gives a role to themself")]
     OwnRole,
     /// The officer holds as many roles as tokens carry.
+    /// A delegation that is not confirmed, has ended, or whose time is over.
+    #[error("the delegation is not in force")]
+    DelegationOver,
+    /// As many delegations as there may be.
+    #[error("too many delegations")]
+    DelegationsTooMany,
     #[error("the officer holds too many roles")]
     RolesTooMany,
     /// The client was disabled for ever.
@@ -309,6 +317,8 @@ impl Error {
             Self::ClientPublic => CLIENT_PUBLIC,
             Self::Forbidden => FORBIDDEN,
             Self::NotFound => NOT_FOUND,
+            Self::DelegationOver => DELEGATION_OVER,
+            Self::DelegationsTooMany => DELEGATIONS_TOO_MANY,
             Self::VersionMismatch => PRECONDITION_FAILED,
             Self::Field { .. } => INVALID_BODY,
             Self::NoSigningKey | Self::PinCapAway(_) => UNAVAILABLE,
@@ -355,37 +365,4 @@ impl From<Error> for Problem {
 pub(crate) fn seconds_until(then: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
     let milliseconds = (then - now).num_milliseconds().max(1);
     u64::try_from(milliseconds).unwrap_or(1).div_ceil(1_000)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use chrono::TimeDelta;
-    use platform::http::Language;
-
-    use super::*;
-
-    #[test]
-    fn codes_are_distinct_and_speak_both_languages() {
-        let codes: HashSet<&str> = ALL.iter().map(Code::code).collect();
-        assert_eq!(codes.len(), ALL.len());
-        for code in ALL {
-            assert_ne!(code.title(Language::Vi), code.title(Language::En));
-        }
-    }
-
-    #[test]
-    fn a_wrong_code_says_how_many_tries_are_left() {
-        let problem = Problem::from(Error::CodeWrong { left: 3 });
-        let body = problem.body(Language::En);
-        assert_eq!((problem.status(), &body["code"], &body["tries_left"]), (422, &"otp-wrong".into(), &3.into()));
-    }
-
-    #[test]
-    fn a_wait_is_rounded_up() {
-        let now = DateTime::UNIX_EPOCH;
-        assert_eq!(seconds_until(now + TimeDelta::milliseconds(1_001), now), 2);
-        assert_eq!(seconds_until(now, now), 1);
-    }
 }

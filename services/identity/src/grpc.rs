@@ -1,5 +1,6 @@
 //! What other roles ask of identity. The transport says who asks; each method names who may.
 
+pub(crate) mod delegation;
 pub(crate) mod office;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@
 //! | `session` | refresh rotation (`session::rule`, pure), access tokens, ends of sessions |
 //! | `organisation` | the city's agencies in a tree; `organisation::tree` is pure |
 //! | `officer` | roles given and taken; `officer::role`, `term` and `rule` are pure |
+//! | `delegation` | who acts for whom; `delegation::rule` is pure |
 //! | `openid` | the OpenID provider: clients, codes, consents, ID tokens |
 //! | `revocation` | what is refused before it expires |
 //! | `key` | signing keys, their rotation, the JWKS |
@@ -42,6 +43,7 @@ pub mod city;
 pub mod config;
 mod device;
 mod ekyc;
+mod delegation;
 pub mod error;
 mod export;
 mod grpc;
@@ -202,7 +204,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         .on(archive::JOB, archive::OwnJob { identity: identity.clone() });
     Ok(Service {
         http: http::router(identity.clone()),
-        grpc: Some(grpc::routes(identity.clone()).add_service(grpc::office::service(identity.clone()))),
+        grpc: Some(grpc::routes(identity.clone()).add_service(grpc::office::service(identity.clone())).add_service(grpc::delegation::service(identity.clone()))),
         tasks: vec![
             identity.key_task(),
             identity.prune_task(),

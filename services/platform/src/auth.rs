@@ -6,10 +6,12 @@
 //! A role that is taken from a person makes their older tokens stale: they are refused, and a refresh gives one that says what is left.
 //! A token stands for a person ([`Principal`]) or for a client by itself ([`ClientPrincipal`], of `client_credentials`): its `sub` is then
 //! its `client_id` (RFC 9068, section 2.2), and a route takes the one or the other.
+//! A person may also act for another ([`Party`]): such a token has an audience of its own, and only routes that ask for a party take it.
 //! Invariant: a token is refused when its signature, type, issuer, audience or time is wrong, its session is revoked or its roles are stale;
 //! when keys were never seen, or the revocations of the time before, the answer is `unavailable`, never "allowed".
 
 mod id_token;
+mod acting;
 mod issuer;
 mod principal;
 mod source;
@@ -17,6 +19,7 @@ mod statement;
 mod verifier;
 
 pub use id_token::IdToken;
+pub use acting::{ACTING_AUDIENCE, Act, Acting, ActingClaims, Party};
 pub use issuer::LocalIssuer;
 pub use principal::{ClientPrincipal, Principal};
 pub use source::{GrpcKeySource, KeySource, PublicKeys, Revocation, Revocations, Revoked};

@@ -9,6 +9,7 @@ use chrono::NaiveDate;
 use ledger::Reject;
 use ledger::limit::{Class, Lift, Limit, Period};
 use ledger::money::Money;
+use platform::auth::Acting;
 use uuid::Uuid;
 
 use crate::Wallet;
@@ -18,11 +19,21 @@ use crate::city::{Ask, Kind, LimitClass, Proof, Rules, TIERS};
 use crate::error::{AmountFault, Error, OverLimit};
 use crate::limit::{self, Bound, Moment, Standing, Subject};
 
-/// Who asks: a citizen, in one of their sessions.
+/// Who asks: a citizen in one of their sessions, or a guardian in one of theirs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker {
+    /// Whose money it is.
     pub(crate) user: Uuid,
     pub(crate) session: Uuid,
+    /// Who acts for them, if it is not themself.
+    pub(crate) acting: Option<Acting>,
+}
+
+impl Asker {
+    /// Who proves that they want it: the person themself who asks.
+    pub(crate) fn proves(self) -> (Uuid, Uuid) {
+        (self.acting.map_or(self.user, |acting| acting.actor), self.session)
+    }
 }
 
 /// One request of a citizen.
@@ -33,6 +44,16 @@ pub(crate) struct Asked<'a> {
     pub(crate) fingerprint: &'a [u8; 32],
     /// The proof that came along, unchecked.
     pub(crate) proof: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// The key as the client sent it, which a proof names.
+    pub(crate) fn nonce(self) -> &'a str {
+        match self.asker.acting {
+            None => self.key,
+            Some(_) => self.key.split_once(':').map_or(self.key, |(_, sent)| sent),
+        }
+    }
 }
 
 /// What a citizen spends.
@@ -107,7 +128,7 @@ pub(crate) async fn prepare(wallet: &Wallet, asker: Asker, expense: Expense) -> 
     if expense.amount.currency() != CURRENCY {
         return Err(AmountFault::Currency.into());
     }
-    let known = citizen::standing(&mut *wallet.pool.acquire().await?, asker.user, asker.session).await?;
+    let known = standing(wallet, asker).await?;
     let standing = Standing { proved: expense.proved, ..known };
     let now = wallet.clock.now();
     let moment = Moment { now, day: wallet.place.day(now) };
@@ -120,6 +141,17 @@ pub(crate) async fn prepare(wallet: &Wallet, asker: Asker, expense: Expense) -> 
         needs_no_more(&wallet.rules, expense, moment)?;
     }
     Ok(allowance)
+}
+
+/// How far who asks is trusted: the tier is that of whose money it is, the device that of who asks.
+async fn standing(wallet: &Wallet, asker: Asker) -> Result<Standing, sqlx::Error> {
+    let mut connection = wallet.pool.acquire().await?;
+    let (who, session) = asker.proves();
+    let standing = citizen::standing(&mut connection, who, session).await?;
+    match asker.acting {
+        None => Ok(standing),
+        Some(_) => Ok(Standing { tier: citizen::tier(&mut connection, asker.user).await?, ..standing }),
+    }
 }
 
 /// Refuses a top-up above the maximum of one transaction for the citizen's tier, or above what goes without a stronger proof than was given.

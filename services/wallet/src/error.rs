@@ -12,6 +12,7 @@ use crate::step_up::Needed;
 
 mod bill;
 mod code;
+mod delegation;
 mod fee;
 mod proposal;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 pub(crate) use bill::BillFault;
 pub use code::codes;
 pub(crate) use code::*;
+pub(crate) use delegation::DelegationFault;
 pub(crate) use fee::FeeFault;
 pub(crate) use proposal::ProposalFault;
 
@@ -74,6 +76,9 @@ pub(crate) enum Error {
     /// What can be wrong with a notice of a fee.
     #[error(transparent)]
     Fee(#[from] FeeFault),
+    /// Why a guardian may not pay.
+    #[error(transparent)]
+    Delegation(#[from] DelegationFault),
     /// What can be wrong with a proposal of an officer.
     #[error(transparent)]
     Proposal(#[from] ProposalFault),
@@ -210,6 +215,7 @@ impl Error {
             Self::TooManyTopUps(_) => TOO_MANY_TOP_UPS,
             Self::Bill(fault) => fault.code(),
             Self::Fee(fault) => fault.code(),
+            Self::Delegation(fault) => fault.code(),
             Self::Proposal(fault) => fault.code(),
             Self::KeyReused => problem::IDEMPOTENCY_KEY_REUSED,
             Self::QueueFull(_) => problem::OVERLOADED,
@@ -296,6 +302,7 @@ impl From<Error> for Problem {
             Error::Proof(fault) => problem.with("reason", fault.reason()),
             Error::Bill(fault) => fault.explain(problem),
             Error::Fee(fault) => fault.explain(problem),
+            Error::Delegation(fault) => fault.explain(problem),
             Error::Unprintable(field) => problem.with("field", field),
             Error::TooMany(most) => problem
                 .detail(format!("Tối đa là {most}."), format!("There may be at most {most}."))

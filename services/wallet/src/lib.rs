@@ -14,6 +14,7 @@
 //! | `merchant` | merchants, stores, tills and their codes |
 //! | `payment`, `refund` | a citizen pays a merchant, who may give it back: one request to the ledger each |
 //! | `person` | what is sealed under a citizen's own key |
+//! | `delegate` | guardians who pay for somebody: what they may, and how much of it is left; `delegate::rule` is pure |
 //! | `proposal` | how stuck payments end: proposed by one officer, approved by another; `proposal::rule` is pure |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
 //! | `allowance`, `limit` | which rules bound an amount; the limits that go with a request |
@@ -44,6 +45,7 @@ mod citizen;
 pub mod city;
 pub mod config;
 mod connect;
+mod delegate;
 mod device;
 pub mod error;
 mod event;

@@ -100,6 +100,14 @@ pub enum Action {
     ProposalRefuse,
 }
 
+    /// A citizen proposed that one acts for another; the object is the delegation.
+    DelegationPropose,
+    /// The other confirmed it.
+    DelegationConfirm,
+    /// One of them ended it.
+    DelegationEnd,
+    /// The guardian got a token to act by.
+    DelegationUse,
 impl Action {
     /// As it is stored: noun and verb.
     pub fn as_str(self) -> &'static str {
@@ -147,6 +155,10 @@ impl Action {
 pub(crate) struct Origin {
     /// The client's address, if the transport says.
     pub address: Option<IpAddr>,
+            Self::DelegationPropose => "delegation.propose",
+            Self::DelegationConfirm => "delegation.confirm",
+            Self::DelegationEnd => "delegation.end",
+            Self::DelegationUse => "delegation.use",
     /// The session whose token came with it.
     pub session: Option<SessionId>,
     /// The device, where it is known.

@@ -23,8 +23,8 @@ use sqlx::{PgConnection, PgPool};
 
 pub use self::chain::{Fault, Fields, Hash, NotATip, Record, Tip, Walk};
 pub use self::entry::{Action, OperatorAct};
-pub use self::reason::{Reason, ReasonFault};
 pub(crate) use self::entry::{Actor, Behest, Entry, Origin, Source};
+pub use self::reason::{Reason, ReasonFault};
 pub use self::sql::Filter;
 use crate::config::Keys;
 use crate::vault::{KeyError, Vault};

@@ -272,6 +272,12 @@ pub const WARD_UNKNOWN: Code =
 /// Nobody gives a role to themself.
 pub const OWN_ROLE: Code =
     Code::new("own-role", 403, "Không thể tự giao vai trò cho mình", "Nobody gives a role to themself");
+/// The delegation is not in force.
+pub const DELEGATION_OVER: Code =
+    Code::new("delegation-over", 409, "Ủy quyền không còn hoặc chưa có hiệu lực", "The delegation is not in force");
+/// As many delegations as there may be.
+pub const DELEGATIONS_TOO_MANY: Code =
+    Code::new("delegations-too-many", 409, "Đã có quá nhiều ủy quyền", "There are as many delegations as there may be");
 /// The officer holds as many roles as tokens carry.
 pub const ROLES_TOO_MANY: Code =
     Code::new("roles-too-many", 409, "Người này đã giữ quá nhiều vai trò", "This person holds too many roles");
@@ -343,3 +349,5 @@ pub const ALL: &[Code] = &[
     CLIENT_DISABLED,
     CLIENT_PUBLIC,
 ];
+    DELEGATION_OVER,
+    DELEGATIONS_TOO_MANY,

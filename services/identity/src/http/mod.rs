@@ -10,6 +10,7 @@ mod archive;
 mod client;
 mod consent;
 mod device;
+mod delegation;
 mod ekyc;
 mod export;
 mod hidden;
@@ -68,6 +69,10 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(device::remove))
         .routes(routes!(organisation::list))
         .routes(routes!(organisation::show))
+        .routes(routes!(delegation::list, delegation::propose))
+        .routes(routes!(delegation::end))
+        .routes(routes!(delegation::confirm))
+        .routes(routes!(delegation::token))
         .routes(routes!(officer::list))
         .routes(routes!(officer::grant, officer::revoke))
         .routes(routes!(client::list, client::register))

@@ -80,7 +80,10 @@ fn misplaced(row: &AgencyRow, by_code: &BTreeMap<&str, &AgencyRow>) -> Option<St
         return Some(format!("parent {parent_code} is not in {AGENCIES}"));
     };
     if row.scope == Scope::City && parent.scope == Scope::Ward {
-        return Some(format!("{} is the whole city's and can't stand below {parent_code}, which is a ward's", row.code));
+        return Some(format!(
+            "{} is the whole city's and can't stand below {parent_code}, which is a ward's",
+            row.code
+        ));
     }
     let mut above = std::iter::successors(Some(*parent), |one| by_code.get(one.parent.as_deref()?).copied());
     // A way up that is longer than the file goes round in a circle.

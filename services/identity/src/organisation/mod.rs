@@ -12,7 +12,7 @@ mod file;
 mod tree;
 
 pub(crate) use self::file::check;
-pub use self::tree::{Name, Organisation, Organisations};
 pub(crate) use self::tree::Place;
 #[cfg(test)]
 pub(crate) use self::tree::tests;
+pub use self::tree::{Name, Organisation, Organisations};

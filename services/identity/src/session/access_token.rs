@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use jsonwebtoken::Header;
 use platform::auth::{Claims, TOKEN_AUDIENCE, TOKEN_TYPE};
+use serde::Serialize;
 
 use uuid::Uuid;
 
@@ -81,7 +82,7 @@ pub(super) fn sign(
 }
 
 /// Signs the claims of an access token.
-pub(crate) fn encode(signer: &Signer, claims: &Claims) -> Result<String, Error> {
+pub(crate) fn encode<T: Serialize>(signer: &Signer, claims: &T) -> Result<String, Error> {
     let mut header = Header::new(signer.algorithm.of_header());
     header.typ = Some(TOKEN_TYPE.to_owned());
     header.kid = Some(signer.kid.clone());

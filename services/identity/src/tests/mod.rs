@@ -5,6 +5,8 @@ mod archive;
 mod audit;
 mod build;
 mod cap;
+mod closing;
+mod delegation;
 mod device;
 mod ekyc;
 mod export;

@@ -100,9 +100,8 @@ async fn a_taken_role_ends_elsewhere_within_five_seconds_without_redis() {
     stage.redis.kill().await;
 
     let taken = appointment(lead, "ioc.lead");
-    let take = async || {
-        officer::revoke_as_operator(desk(&stage), &taken, &act(Action::RoleRevoke)).await.expect("an answer")
-    };
+    let take =
+        async || officer::revoke_as_operator(desk(&stage), &taken, &act(Action::RoleRevoke)).await.expect("an answer");
     assert!(take().await, "it was held");
     tokio::time::timeout(Duration::from_secs(5), async {
         while elsewhere.verify(&lead_token).await != Err(AuthError::Stale) {
@@ -188,8 +187,13 @@ async fn a_person_holds_a_bounded_number_and_history_stays() {
     let stage = Stage::new().await;
     let admin = officer(&stage, "0912345671", "admin").await;
     let person = someone(&stage, "0912345672").await.citizen.id;
-    let wards: Vec<String> =
-        stage.identity.organisations.after(Some("CA-")).map(|one| format!("agency.officer:{}", one.code)).take(16).collect();
+    let wards: Vec<String> = stage
+        .identity
+        .organisations
+        .after(Some("CA-"))
+        .map(|one| format!("agency.officer:{}", one.code))
+        .take(16)
+        .collect();
     for role in &wards {
         give(&stage.identity, admin, person, role).await.expect("given");
     }

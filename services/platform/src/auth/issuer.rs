@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::source::BoxError;
 use super::{
-    Claims, KeySource, PublicKeys, Revocation, Revocations, Revoked, Statement, StatementKind, TOKEN_AUDIENCE,
-    TOKEN_TYPE,
+    ACTING_AUDIENCE, Act, Acting, ActingClaims, Claims, KeySource, PublicKeys, Revocation, Revocations, Revoked,
+    Statement, StatementKind, TOKEN_AUDIENCE, TOKEN_TYPE,
 };
 use crate::clock::Clock;
 
@@ -81,6 +81,34 @@ impl LocalIssuer {
             role_epoch: 0,
             agency: None,
         };
+        self.sign(TOKEN_TYPE, &claims)
+    }
+
+    /// The token of somebody (`acting.actor`, in a session of theirs) who acts for another person.
+    ///
+    /// # Panics
+    /// Never: the claims and the key are its own.
+    #[must_use]
+    pub fn acting_token(&self, subject: Uuid, session: Uuid, lifetime_s: i64, acting: Acting) -> String {
+        let now = self.clock.now().timestamp();
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            sub: subject,
+            aud: ACTING_AUDIENCE.to_owned(),
+            client_id: "app".to_owned(),
+            exp: now + lifetime_s,
+            iat: now,
+            jti: Uuid::now_v7(),
+            sid: session,
+            auth_time: now,
+            acr: String::new(),
+            amr: Vec::new(),
+            scope: String::new(),
+            roles: Vec::new(),
+            role_epoch: 0,
+            agency: None,
+        };
+        let claims = ActingClaims { claims, act: Act { sub: acting.actor }, delegation: acting.delegation };
         self.sign(TOKEN_TYPE, &claims)
     }
 

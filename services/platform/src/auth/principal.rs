@@ -6,6 +6,7 @@ use http::header;
 use http::request::Parts;
 use uuid::Uuid;
 
+use super::acting::Party;
 use super::verifier::{AuthError, Verifier};
 use crate::problem::{FORBIDDEN, INTERNAL, Problem, UNAUTHENTICATED, UNAVAILABLE};
 
@@ -99,12 +100,20 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Principal {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
         let caller = caller(parts).await?;
         if caller.as_ref().is_some_and(|caller| caller.is_client) {
-            return Err(Problem::new(FORBIDDEN).detail(
-                "Chức năng này dành cho người dùng đã đăng nhập.",
-                "This is for people who signed in, not for a client by itself.",
-            ));
+            return Err(people_only());
         }
         Ok(caller)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Party {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let value = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
+        let token = value.to_str().ok().and_then(bearer).ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
+        let party = verifier(parts)?.party(token).await.map_err(Problem::from)?;
+        party.ok_or_else(people_only)
     }
 }
 
@@ -112,9 +121,18 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Principal {
 async fn caller(parts: &Parts) -> Result<Option<Principal>, Problem> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(bearer).ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
-    let verifier =
-        parts.extensions.get::<Verifier>().ok_or_else(|| Problem::new(INTERNAL).source("no verifier is installed"))?;
-    verifier.verify(token).await.map(Some).map_err(Problem::from)
+    verifier(parts)?.verify(token).await.map(Some).map_err(Problem::from)
+}
+
+fn verifier(parts: &Parts) -> Result<&Verifier, Problem> {
+    parts.extensions.get::<Verifier>().ok_or_else(|| Problem::new(INTERNAL).source("no verifier is installed"))
+}
+
+fn people_only() -> Problem {
+    Problem::new(FORBIDDEN).detail(
+        "Chức năng này dành cho người dùng đã đăng nhập.",
+        "This is for people who signed in, not for a client by itself.",
+    )
 }
 
 /// The token of `Bearer <token>` (RFC 6750, section 2.1).

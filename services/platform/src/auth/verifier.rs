@@ -216,6 +216,11 @@ impl Verifier {
         self.0.refused.read().expect("no holder of the lock panics").check(principal)
     }
 
+    /// Whether tokens of a session, or of something else that is revoked by its id, are refused.
+    pub(super) fn is_revoked(&self, id: Uuid) -> bool {
+        self.0.refused.read().expect("no holder of the lock panics").sessions.contains_key(&id)
+    }
+
     fn check_time(&self, principal: &Principal) -> Result<(), AuthError> {
         let leeway = chrono::TimeDelta::seconds(LEEWAY_S);
         if principal.expires_at + leeway <= self.0.clock.now() { Err(AuthError::Expired) } else { Ok(()) }

@@ -121,7 +121,9 @@ impl Agencies {
                 match (row.scope, above.scope) {
                     (Scope::City, _) => self.put_below(above.code.clone(), row.code.clone()),
                     (Scope::Ward, Scope::City) => {
-                        wards.iter().for_each(|ward| self.put_below(above.code.clone(), in_ward(&row.code, &ward.code)));
+                        wards
+                            .iter()
+                            .for_each(|ward| self.put_below(above.code.clone(), in_ward(&row.code, &ward.code)));
                     }
                     (Scope::Ward, Scope::Ward) => wards.iter().for_each(|ward| {
                         self.put_below(in_ward(&above.code, &ward.code), in_ward(&row.code, &ward.code));

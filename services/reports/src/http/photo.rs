@@ -42,7 +42,7 @@ fn adder(reports: &App, locked: &Locked, caller: &Principal) -> Result<Actor, Er
     tag = "reports",
     operation_id = "addReportPhoto",
     params(("report_id" = Uuid, Path), ("Idempotency-Key" = String, Header)),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content_type = "application/octet-stream", description = "A picture"),
     responses(
         (status = 201, body = PhotoView),
         (status = 404, description = "not-found"),

@@ -100,7 +100,8 @@ pub(super) async fn adopt(place: &Place, why: &Why) -> anyhow::Result<()> {
     for one in &appointed {
         let role: OfficerRole = one.role_name().parse()?;
         let appointment = Appointment { user_id: one.user_id, role, term: Term::default() };
-        let new = give(place, &appointment, why).await.with_context(|| format!("{} {}", one.user_id, one.role_name()))?;
+        let new =
+            give(place, &appointment, why).await.with_context(|| format!("{} {}", one.user_id, one.role_name()))?;
         println!("{} {} {}", one.user_id, if new { "now holds" } else { "held before and holds" }, one.role_name());
     }
     println!("{} officers of field reports", appointed.len());

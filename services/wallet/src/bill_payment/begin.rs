@@ -16,6 +16,7 @@ use super::{BillPayment, BillPaymentId, KIND, State, sql};
 use crate::account::{self, CURRENCY};
 use crate::allowance::{self, Asked};
 use crate::bill::{self, BillId};
+use crate::delegate::{self, Spending};
 use crate::error::{BillFault, Error};
 use crate::step_up::{Proven, Transaction};
 use crate::turn::turn;
@@ -71,6 +72,7 @@ async fn proved_now(
     }
     let Some(proven) = transaction.proven(wallet, request).await? else { return Ok(saved) };
     let now = wallet.clock.now();
+    let terms = delegate::terms(wallet, saved.user_id, request.asker.acting).await?;
     let mut tx = platform::db::begin(&wallet.pool).await?;
     turn(&mut tx, saved.user_id).await?;
     // As it stands now: another request with this key may have been faster.
@@ -80,6 +82,7 @@ async fn proved_now(
     }
     payable_now(wallet, &mut tx, (saved.user_id, saved.bill_id), Money::from_minor(saved.amount, CURRENCY)).await?;
     sql::resume(&mut tx, saved.id, (proven, request.asker.session), now).await?;
+    delegate::count(wallet, &mut tx, (request.asker, terms.as_ref()), spending(&saved)).await?;
     job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, again_key(saved.id), now)).await?;
     let again = sql::find(&mut tx, saved.id).await?.ok_or(Error::NotFound)?;
     tx.commit().await?;
@@ -130,6 +133,7 @@ async fn begin(
     let (user, amount) = (request.asker.user, new.amount.money());
     let expense = account::bill_expense(amount, proven.map(|proven| proven.level));
     if let Err(refusal) = allowance::prepare(wallet, request.asker, expense).await {
+    let terms = delegate::terms(wallet, user, request.asker.acting).await?;
         if let Error::Amount(_) = refusal {
             count_refused(wallet, (user, bill), refusal.name()).await?;
         }
@@ -165,6 +169,7 @@ async fn begin(
     };
     sql::insert(&mut tx, request.key, &payment).await?;
     job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, payment.id.to_string(), now)).await?;
+    delegate::count(wallet, &mut tx, (request.asker, terms.as_ref()), spending(&payment)).await?;
     // As the database keeps it: the answer is the same, byte by byte, when it is read again.
     let saved = sql::find_by_key(&mut tx, user, request.key).await?;
     tx.commit().await?;
@@ -174,4 +179,9 @@ async fn begin(
 
 fn same(saved: BillPayment, fingerprint: &[u8; 32]) -> Result<BillPayment, Error> {
     if saved.fingerprint == fingerprint { Ok(saved) } else { Err(Error::KeyReused) }
+/// As a delegation counts it.
+fn spending(payment: &BillPayment) -> Spending {
+    Spending { reference: payment.id.uuid(), kind: delegate::kind_of(payment.kind), amount: payment.amount }
+}
+
 }

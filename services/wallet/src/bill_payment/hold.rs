@@ -11,6 +11,7 @@ use super::{BillPayment, State};
 use crate::Wallet;
 use crate::account::{self, CURRENCY};
 use crate::allowance::{self, Asker, Expense};
+use crate::delegate;
 use crate::error::{AmountFault, BillFault, Error, STEP_UP_REQUIRED};
 use crate::payment;
 use crate::rider::Rider;
@@ -37,7 +38,7 @@ pub(super) async fn hold(wallet: &Wallet, payment: &BillPayment) -> Result<(), E
         fail(wallet, payment, BillFault::Expired.name()).await?;
         return Err(BillFault::Expired.into());
     }
-    let asker = Asker { user: payment.user_id, session: payment.session_id };
+    let asker = asker(wallet, payment).await?;
     let allowance = match allowance::prepare(wallet, asker, expense(payment)).await {
         Ok(allowance) => allowance,
         Err(Error::Amount(fault)) => {
@@ -63,6 +64,12 @@ pub(super) async fn hold(wallet: &Wallet, payment: &BillPayment) -> Result<(), E
     }
 }
 
+/// Who asked for it.
+async fn asker(wallet: &Wallet, payment: &BillPayment) -> Result<Asker, Error> {
+    let acting = delegate::sql::acting_in(&mut *wallet.pool.acquire().await?, payment.id.uuid()).await?;
+    Ok(Asker { user: payment.user_id, session: payment.session_id, acting })
+}
+
 /// Whether the money was refused when it was asked for: then the answer is that refusal again.
 async fn refused_before(wallet: &Wallet, payment: &BillPayment) -> Result<(), Error> {
     let answered = payment::sql::answered(&mut *wallet.pool.acquire().await?, &key(payment, HOLD)).await?;
@@ -75,7 +82,7 @@ async fn refused_before(wallet: &Wallet, payment: &BillPayment) -> Result<(), Er
         // The money was set aside; what became of it is told by the payment.
         _ => return Ok(()),
     };
-    let asker = Asker { user: payment.user_id, session: payment.session_id };
+    let asker = asker(wallet, payment).await?;
     match allowance::prepare(wallet, asker, expense(payment)).await {
         Ok(allowance) => Err(allowance.explain(wallet, reject)),
         Err(error) => Err(error),

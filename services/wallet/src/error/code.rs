@@ -2,7 +2,7 @@
 
 use platform::problem::{self, Code};
 
-use super::{bill, fee, proposal};
+use super::{bill, delegation, fee, proposal};
 use crate::qr;
 
 /// The account holds too little.
@@ -161,5 +161,6 @@ pub fn codes() -> Vec<Code> {
     codes.extend(bill::CODES);
     codes.extend(fee::CODES);
     codes.extend(proposal::CODES);
+    codes.extend(delegation::CODES);
     codes
 }

@@ -5,13 +5,14 @@ use axum::response::Response;
 use chrono::{DateTime, NaiveDate, Utc};
 use http::StatusCode;
 use ledger::money::Money;
-use platform::auth::Principal;
+use platform::auth::{Party, Principal};
 use platform::http::{IdempotentJson, Json, Language, Path, Query};
 use platform::page::{Page, PageQuery};
 use platform::problem::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{App, key, once};
 use crate::Wallet;
@@ -20,6 +21,7 @@ use crate::bill::sql::{self, Wanted};
 use crate::bill::{self, BillId, ListedBill, MAX_SUBSCRIPTIONS, NewSubscription, Subscription, SubscriptionId};
 use crate::bill_payment::{BillPaymentId, State as PaymentState};
 use crate::city::BillerKind;
+use crate::delegate::{self, Terms};
 use crate::error::Error;
 
 /// The operation of a link's idempotency key.
@@ -236,7 +238,7 @@ pub(super) struct BillView {
     payment: Option<OwnPayment>,
 }
 
-fn view(wallet: &Wallet, principal: &Principal, language: Language, bill: ListedBill) -> BillView {
+fn view(wallet: &Wallet, user: Uuid, language: Language, bill: ListedBill) -> BillView {
     let state = match bill.payment_state {
         Some(PaymentState::Paid) => BillState::Paid,
         Some(_) => BillState::BeingPaid,
@@ -244,7 +246,7 @@ fn view(wallet: &Wallet, principal: &Principal, language: Language, bill: Listed
         None => BillState::Closed,
     };
     let biller_name = wallet.directory.payee(&bill.biller_code, language);
-    let own = bill.payer == Some(principal.subject);
+    let own = bill.payer == Some(user);
     let payment = bill.payment_id.zip(bill.payment_state).filter(|_| own);
     BillView {
         id: bill.id,
@@ -277,7 +279,7 @@ fn view(wallet: &Wallet, principal: &Principal, language: Language, bill: Listed
 )]
 pub(super) async fn list(
     State(wallet): State<App>,
-    principal: Principal,
+    party: Party,
     language: Language,
     Query(query): Query<BillQuery>,
 ) -> Result<Json<Page<BillView>>, Problem> {
@@ -285,9 +287,11 @@ pub(super) async fn list(
     let (limit, after) = (page.limit()?, page.after::<(NaiveDate, BillId)>()?);
     let payable = query.state.map(|which| matches!(which, Which::Open));
     let wanted = Wanted { payable, after, ..Wanted::default() };
-    let rows = sql::list(&mut *wallet.pool.acquire().await?, principal.subject, wanted, limit + 1).await?;
-    let page = Page::from_rows(rows, limit, |bill| (bill.due_on, bill.id));
-    Ok(Json(page.map(|bill| view(&wallet, &principal, language, bill))))
+    let terms = delegate::terms(&wallet, party.subject, party.acting).await?;
+    let rows = sql::list(&mut *wallet.pool.acquire().await?, party.subject, wanted, limit + 1).await?;
+    let mut page = Page::from_rows(rows, limit, |bill| (bill.due_on, bill.id));
+    page.items.retain(|bill| may_pay(terms.as_ref(), bill));
+    Ok(Json(page.map(|bill| view(&wallet, party.subject, language, bill))))
 }
 
 /// One bill of a customer that the caller has linked.
@@ -302,12 +306,18 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(wallet): State<App>,
-    principal: Principal,
+    party: Party,
     language: Language,
     Path(id): Path<BillId>,
 ) -> Result<Json<BillView>, Problem> {
+    let terms = delegate::terms(&wallet, party.subject, party.acting).await?;
     let wanted = Wanted { id: Some(id), ..Wanted::default() };
-    let rows = sql::list(&mut *wallet.pool.acquire().await?, principal.subject, wanted, 1).await?;
-    let bill = rows.into_iter().next().ok_or(Error::NotFound)?;
-    Ok(Json(view(&wallet, &principal, language, bill)))
+    let rows = sql::list(&mut *wallet.pool.acquire().await?, party.subject, wanted, 1).await?;
+    let bill = rows.into_iter().find(|bill| may_pay(terms.as_ref(), bill)).ok_or(Error::NotFound)?;
+    Ok(Json(view(&wallet, party.subject, language, bill)))
+}
+
+/// Whether the caller may pay such a bill: a guardian sees no other.
+fn may_pay(terms: Option<&Terms>, bill: &ListedBill) -> bool {
+    terms.is_none_or(|terms| terms.allows(delegate::kind_of(bill.kind)))
 }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use http::{HeaderValue, StatusCode, header};
 use ledger::money::Money;
-use platform::auth::Principal;
+use platform::auth::Party;
 use platform::http::{IdempotentJson, Json, Path};
 use platform::problem::Problem;
 use serde::Serialize;
@@ -15,9 +15,10 @@ use uuid::Uuid;
 use super::App;
 use super::step_up::StepUpToken;
 use crate::account::CURRENCY;
-use crate::allowance::{Asked, Asker};
+use crate::allowance::Asked;
 use crate::bill::BillId;
 use crate::bill_payment::{self, BillPayment, BillPaymentId, NewBillPayment, State as PaymentState, sql};
+use crate::delegate;
 use crate::error::Error;
 
 /// A payment of a bill.
@@ -40,6 +41,8 @@ pub(super) struct BillPaymentView {
     transaction_id: Option<Uuid>,
     requested_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// Who acted for the payer, by identity's id, if somebody did.
+    acted_by: Option<Uuid>,
 }
 
 impl From<BillPayment> for BillPaymentView {
@@ -57,6 +60,7 @@ impl From<BillPayment> for BillPaymentView {
             transaction_id: payment.transfer_id,
             requested_at: payment.requested_at,
             updated_at: payment.updated_at,
+            acted_by: None,
         }
     }
 }
@@ -75,6 +79,7 @@ pub(super) struct BillPaymentAccepted {
 /// Pays a bill.
 ///
 /// The money is set aside at once; it moves when the biller has recorded the payment, and comes back when the biller has not.
+/// A guardian pays with the token of their delegation and their own proof.
 /// The answer is the same however often it is asked with one key; what became of it is told by `GET /wallet/v1/bill-payments/{id}`.
 #[utoipa::path(
     post,
@@ -89,10 +94,10 @@ pub(super) struct BillPaymentAccepted {
     request_body = NewBillPayment,
     responses(
         (status = 202, body = BillPaymentAccepted),
-        (status = 403, description = "step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`)"),
+        (status = 403, description = "step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`); for a guardian delegation-ended, delegation-kind"),
         (status = 404, description = "not-found"),
         (status = 409, description = "bill-paid, bill-being-paid, bill-closed"),
-        (status = 422, description = "bill-amount-changed, insufficient-funds, amount-above-limit, limit-day, limit-month, account-frozen, \
+        (status = 422, description = "bill-amount-changed, insufficient-funds, amount-above-limit, limit-day, limit-month, delegation-limit (with `period`, `maximum`), account-frozen, \
             too-many-bill-payments, bill-payment-expired, biller-unknown, currency-unsupported, invalid-body, idempotency-key-reused"),
         (status = 503, description = "unavailable, overloaded, outcome-unknown: send it again with the same key"),
     ),
@@ -100,13 +105,14 @@ pub(super) struct BillPaymentAccepted {
 )]
 pub(super) async fn pay(
     State(wallet): State<App>,
-    principal: Principal,
+    party: Party,
     Path(bill): Path<BillId>,
     StepUpToken(proof): StepUpToken,
     request: IdempotentJson<NewBillPayment>,
 ) -> Result<Response, Problem> {
-    let asker = Asker { user: principal.subject, session: principal.session };
-    let asked = Asked { asker, key: &request.key, fingerprint: &request.fingerprint, proof: proof.as_deref() };
+    let key = delegate::key(&party, request.key)?;
+    let asker = delegate::asker(&party);
+    let asked = Asked { asker, key: &key, fingerprint: &request.fingerprint, proof: proof.as_deref() };
     let payment = bill_payment::pay(&wallet, asked, bill, &request.body).await?;
     let location = HeaderValue::from_str(&format!("/wallet/v1/bill-payments/{}", payment.id)).expect("a UUID is ASCII");
     let accepted = BillPaymentAccepted {
@@ -131,9 +137,12 @@ pub(super) async fn pay(
 )]
 pub(super) async fn show(
     State(wallet): State<App>,
-    principal: Principal,
+    party: Party,
     Path(id): Path<BillPaymentId>,
 ) -> Result<Json<BillPaymentView>, Problem> {
-    let found = sql::find_own(&mut *wallet.pool.acquire().await?, principal.subject, id).await?;
-    Ok(Json(found.ok_or(Error::NotFound)?.into()))
+    delegate::may_see(&wallet, &party, id.uuid()).await?;
+    let mut connection = wallet.pool.acquire().await?;
+    let found = sql::find_own(&mut connection, party.subject, id).await?.ok_or(Error::NotFound)?;
+    let acted = delegate::sql::acting_in(&mut connection, id.uuid()).await?;
+    Ok(Json(BillPaymentView { acted_by: acted.map(|acting| acting.actor), ..found.into() }))
 }

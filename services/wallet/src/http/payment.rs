@@ -5,16 +5,18 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use http::{HeaderValue, StatusCode, header};
 use ledger::money::Money;
-use platform::auth::Principal;
+use platform::auth::Party;
 use platform::http::{IdempotentJson, Json, Path};
 use platform::problem::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::App;
 use super::step_up::StepUpToken;
 use crate::account::CURRENCY;
-use crate::allowance::{Asked, Asker};
+use crate::allowance::Asked;
+use crate::delegate;
 use crate::error::Error;
 use crate::merchant::{MerchantId, TillId};
 use crate::payment::{self, NewPayment, Paid, Payment, PaymentId};
@@ -32,6 +34,8 @@ pub(super) struct PaymentView {
     /// Its place in the journal.
     sequence: i64,
     paid_at: DateTime<Utc>,
+    /// Who acted for the payer, by identity's id, if somebody did; shown to these two.
+    acted_by: Option<Uuid>,
 }
 
 /// A payment just made.
@@ -61,6 +65,7 @@ impl From<Paid> for PaidView {
             note: paid.note,
             sequence: paid.posted.sequence,
             paid_at: paid.posted.posted_at,
+            acted_by: None,
         };
         Self { payment, balance: paid.posted.debit_balance }
     }
@@ -77,13 +82,15 @@ impl From<Payment> for PaymentView {
             note: payment.note,
             sequence: payment.sequence,
             paid_at: payment.paid_at,
+            acted_by: None,
         }
     }
 }
 
 /// Pays a merchant.
 ///
-/// Equal requests with one key get the same answer and move money once.
+/// Equal requests with one key get the same answer and move money once. A guardian pays with the token of their delegation and
+/// their own proof.
 #[utoipa::path(
     post,
     path = "/wallet/v1/payments",
@@ -96,22 +103,24 @@ impl From<Payment> for PaymentView {
     request_body = NewPayment,
     responses(
         (status = 201, body = PaidView),
-        (status = 403, description = "step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`)"),
-        (status = 422, description = "insufficient-funds, payee-unknown, payee-required, amount-required, amount-mismatch, amount-above-limit, limit-day, limit-month, qr-…, invalid-body, idempotency-key-reused"),
+        (status = 403, description = "step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`); for a guardian delegation-ended, delegation-kind"),
+        (status = 422, description = "insufficient-funds, payee-unknown, payee-required, amount-required, amount-mismatch, amount-above-limit, limit-day, limit-month, delegation-limit (with `period`, `maximum`), qr-…, invalid-body, idempotency-key-reused"),
         (status = 503, description = "overloaded: nothing happened; outcome-unknown: send it again with the same key"),
     ),
     security(("bearer" = []))
 )]
 pub(super) async fn pay(
     State(wallet): State<App>,
-    principal: Principal,
+    party: Party,
     StepUpToken(proof): StepUpToken,
     request: IdempotentJson<NewPayment>,
 ) -> Result<Response, Problem> {
-    let asker = Asker { user: principal.subject, session: principal.session };
-    let asked = Asked { asker, key: &request.key, fingerprint: &request.fingerprint, proof: proof.as_deref() };
+    let key = delegate::key(&party, request.key)?;
+    let asker = delegate::asker(&party);
+    let asked = Asked { asker, key: &key, fingerprint: &request.fingerprint, proof: proof.as_deref() };
     let paid = payment::pay(&wallet, asked, &request.body).await?;
-    let view = PaidView::from(paid);
+    let mut view = PaidView::from(paid);
+    view.payment.acted_by = party.acting.map(|acting| acting.actor);
     let location = HeaderValue::from_str(&format!("/wallet/v1/payments/{}", view.payment.id)).expect("a UUID is ASCII");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)).into_response())
 }
@@ -128,9 +137,14 @@ pub(super) async fn pay(
 )]
 pub(super) async fn show(
     State(wallet): State<App>,
-    principal: Principal,
+    party: Party,
     Path(id): Path<PaymentId>,
 ) -> Result<Json<PaymentView>, Problem> {
-    let found = payment::sql::find_seen_by(&mut *wallet.pool.acquire().await?, principal.subject, id).await?;
-    Ok(Json(found.ok_or(Error::NotFound)?.into()))
+    delegate::may_see(&wallet, &party, id.uuid()).await?;
+    let mut connection = wallet.pool.acquire().await?;
+    let found = payment::sql::find_seen_by(&mut connection, party.subject, id).await?.ok_or(Error::NotFound)?;
+    // The merchant does not see who acted for the payer.
+    let payer = found.payer_user_id == party.subject;
+    let acted = if payer { delegate::sql::acting_in(&mut connection, id.uuid()).await? } else { None };
+    Ok(Json(PaymentView { acted_by: acted.map(|acting| acting.actor), ..found.into() }))
 }

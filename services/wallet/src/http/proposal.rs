@@ -92,7 +92,7 @@ pub(super) struct RefusalBody {
 /// Refuses who has none of these roles.
 fn require(principal: &Principal, roles: &[&str]) -> Result<Asker, Error> {
     if roles.iter().any(|role| principal.has_role(role)) {
-        Ok(Asker { user: principal.subject, session: principal.session })
+        Ok(Asker { user: principal.subject, session: principal.session, acting: None })
     } else {
         Err(ProposalFault::NotAllowed.into())
     }

@@ -90,7 +90,7 @@ pub(super) async fn begin(
     StepUpToken(proof): StepUpToken,
     request: IdempotentJson<NewTopUp>,
 ) -> Result<Response, Problem> {
-    let asker = Asker { user: principal.subject, session: principal.session };
+    let asker = Asker { user: principal.subject, session: principal.session, acting: None };
     let asked = Asked { asker, key: &request.key, fingerprint: &request.fingerprint, proof: proof.as_deref() };
     let saved = top_up::begin(&wallet, asked, &request.body).await?;
     let location = HeaderValue::from_str(&format!("/wallet/v1/top-ups/{}", saved.id)).expect("a UUID is ASCII");

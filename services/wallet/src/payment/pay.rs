@@ -16,6 +16,7 @@ use super::sql;
 use crate::account::{self, CURRENCY};
 use crate::allowance::{Allowance, Asked, Expense};
 use crate::city::Kind;
+use crate::delegate::{self, Spending};
 use crate::error::{AmountFault, Error};
 use crate::merchant::{self, Payee, TillId};
 use crate::rider::{Rider, payment_rejected};
@@ -72,7 +73,18 @@ struct Order {
 pub(crate) async fn pay(wallet: &Wallet, asked: Asked<'_>, new: &NewPayment) -> Result<Paid, Error> {
     let order = order(wallet, new).await?;
     let transaction = Transaction::new(KIND, order.payee.till, order.amount, asked);
-    settled(wallet, asked, &order, &transaction, new).await.map_err(|error| transaction.tell(error))
+    let key = key(asked);
+    let reference = key.transfer(0).uuid();
+    let spending = Spending { reference, kind: delegate::Kind::Merchant, amount: order.amount.minor() };
+    // What was answered before is answered again, whatever became of the delegation since.
+    let new_for_guardian =
+        asked.asker.acting.is_some() && sql::answered(&mut *wallet.pool.acquire().await?, &key).await?.is_none();
+    let counted = new_for_guardian && delegate::reserve(wallet, asked.asker, spending).await?;
+    let paid = settled(wallet, asked, &order, &transaction, new).await;
+    if let (true, Err(Error::Rejected(_) | Error::Amount(_) | Error::Proof(_))) = (counted, &paid) {
+        delegate::release(wallet, spending).await?;
+    }
+    paid.map_err(|error| transaction.tell(error))
 }
 
 async fn settled(
@@ -157,8 +169,7 @@ async fn attempt(
     transaction: &Transaction,
     new: &NewPayment,
 ) -> Result<(Answer, Option<Allowance>), Error> {
-    let (key, fingerprint) = (asked.key.to_owned(), *asked.fingerprint);
-    let key = Key { caller: asked.asker.user, operation: OPERATION, key, fingerprint };
+    let key = key(asked);
     let error = match allowed(wallet, asked, order, transaction).await {
         Ok((allowance, proven)) => {
             let request = request(key.clone(), order, new, proven).limits(allowance.limits());
@@ -193,6 +204,11 @@ async fn allowed(
     let proved = proven.map(|proven| proven.level);
     let expense = Expense { kind: Kind::Goods, class: limit::GOODS, amount: order.amount, proved };
     Ok((allowance::prepare(wallet, asked.asker, expense).await?, proven))
+}
+
+fn key(asked: Asked<'_>) -> Key {
+    let (key, fingerprint) = (asked.key.to_owned(), *asked.fingerprint);
+    Key { caller: asked.asker.user, operation: OPERATION, key, fingerprint }
 }
 
 fn request(key: Key, order: &Order, new: &NewPayment, proven: Option<Proven>) -> Request<Rider> {

@@ -244,12 +244,7 @@ async fn locked(tx: &mut PgConnection, id: ProposalId) -> Result<Proposal, Error
 }
 
 /// Puts a step on record, in identity's audit: ids and the digest, no more.
-async fn record(
-    wallet: &Wallet,
-    by: Asker,
-    (action, proposal): (&str, &Proposal),
-    reason: &str,
-) -> Result<(), Error> {
+async fn record(wallet: &Wallet, by: Asker, (action, proposal): (&str, &Proposal), reason: &str) -> Result<(), Error> {
     let request = RecordActRequest {
         actor_id: by.user.to_string(),
         session_id: by.session.to_string(),
@@ -272,7 +267,9 @@ impl JobHandler for ProposalJob {
         let Ok(id) = job.key.parse() else { return Outcome::Dead("the key is no proposal".to_owned()) };
         match self.act(id).await {
             Ok(()) => Outcome::Done,
-            Err(error @ (Error::NotFound | Error::CallbackAmount | Error::Broken(_))) => Outcome::Dead(error.to_string()),
+            Err(error @ (Error::NotFound | Error::CallbackAmount | Error::Broken(_))) => {
+                Outcome::Dead(error.to_string())
+            }
             Err(error) => {
                 let now = self.wallet.clock.now();
                 Outcome::RetryAt(self.wallet.timing.next(now, Answer::Lost, job.attempts), error.to_string())

@@ -63,7 +63,7 @@ impl Transaction {
     pub(crate) fn new(kind: &str, payee: impl ToString, amount: Money, asked: Asked<'_>) -> Self {
         let (digits, currency) = (amount.minor().to_string(), amount.currency().code().to_owned());
         let amount = Amount { amount: digits, currency };
-        Self { kind: kind.to_owned(), payee: payee.to_string(), amount, nonce: asked.key.to_owned() }
+        Self { kind: kind.to_owned(), payee: payee.to_string(), amount, nonce: asked.nonce().to_owned() }
     }
 
     /// The proof that came with the request, if one did.
@@ -72,8 +72,8 @@ impl Transaction {
     /// A proof that is none, or is for something else: also where none is needed, so that no client sends one by mistake and never notices.
     pub(crate) async fn proven(&self, wallet: &Wallet, asked: Asked<'_>) -> Result<Option<Proven>, Error> {
         let Some(token) = asked.proof else { return Ok(None) };
-        let whose = (asked.asker.user, asked.asker.session);
-        let statement = wallet.verifier.statement::<Says>(STEP_UP, token, whose).await.map_err(refused)?;
+        let statement =
+            wallet.verifier.statement::<Says>(STEP_UP, token, asked.asker.proves()).await.map_err(refused)?;
         if statement.says.transaction != *self {
             return Err(ProofFault::OtherTransaction.into());
         }

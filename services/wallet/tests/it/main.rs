@@ -7,6 +7,7 @@ mod bill_faults;
 mod biller;
 mod callback;
 mod checkpoint;
+mod delegation;
 mod fee;
 mod fee_faults;
 mod journey;

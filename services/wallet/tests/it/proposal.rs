@@ -109,12 +109,14 @@ async fn two_officers_end_what_is_stuck_and_one_can_not() {
     let both: &[&str] = &["finance.officer", "finance.approver"];
     let unknown = json!({"act": {"kind": "bill-payment", "id": Uuid::now_v7(), "verdict": "failed"}, "reason": "x"});
     assert_eq!(city.propose(&unknown).await.code(), "not-found");
-    let strange = json!({"act": {"kind": "bill-payment", "id": city.payment, "verdict": "failed", "amount": 1}, "reason": "x"});
+    let strange =
+        json!({"act": {"kind": "bill-payment", "id": city.payment, "verdict": "failed", "amount": 1}, "reason": "x"});
     assert_eq!(city.propose(&strange).await.code(), "invalid-body");
     let silent = json!({"act": city.act("failed")["act"], "reason": "broken"});
     assert_eq!(city.propose(&silent).await.status, 503, "without a record nothing is proposed");
 
-    let proposal = city.wallet.post(&city.token(city.officer, both), PROPOSALS, &city.act("succeeded")).await.expect(201);
+    let proposal =
+        city.wallet.post(&city.token(city.officer, both), PROPOSALS, &city.act("succeeded")).await.expect(201);
     assert_eq!((&proposal["state"], &proposal["amount"]["amount"]), (&json!("open"), &json!(COST.to_string())));
     assert_eq!(city.propose(&city.act("failed")).await.code(), "proposal-open");
     let digest = json!({"digest": proposal["digest"]});

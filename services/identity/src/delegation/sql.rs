@@ -1,0 +1,158 @@
+//! Statements on delegations.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Delegation, DelegationId, Terms};
+use crate::citizen::CitizenId;
+
+/// The most that one list shows.
+const MAX_LISTED: i64 = 200;
+
+/// The keyed digest of a citizen's number.
+pub(super) async fn digest_of(conn: &mut PgConnection, citizen: CitizenId) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT phone_digest FROM identity.citizen WHERE id = $1", citizen.uuid())
+        .fetch_optional(conn)
+        .await
+}
+
+/// How many proposals and delegations of a citizen have not ended; those whose time is over do not count.
+pub(super) async fn count_open(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    now: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM identity.delegation
+        WHERE proposed_by = $1 AND ended_at IS NULL AND valid_until > $2
+            AND (guardian_id = $1 OR dependent_id = $1)"#,
+        citizen.uuid(),
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}
+
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    new: &Delegation,
+    terms: &Terms,
+    other: &[u8],
+) -> Result<(), sqlx::Error> {
+    let kinds: Vec<String> = terms.kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
+    sqlx::query!(
+        "INSERT INTO identity.delegation (id, proposed_by, guardian_id, dependent_id, other_digest, kinds, transaction_maximum,
+            day_maximum, month_maximum, valid_until, proposed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        new.id.uuid(),
+        new.proposed_by,
+        new.guardian_id,
+        new.dependent_id,
+        other,
+        &kinds,
+        terms.maxima[0],
+        terms.maxima[1],
+        terms.maxima[2],
+        terms.until,
+        new.proposed_at,
+    )
+    .execute(conn)
+    .await
+    .map(|_| ())
+}
+
+/// A delegation, locked until the transaction ends.
+pub(super) async fn lock(conn: &mut PgConnection, id: DelegationId) -> Result<Option<Delegation>, sqlx::Error> {
+    sqlx::query_as!(
+        Delegation,
+        r#"SELECT id AS "id: DelegationId", proposed_by, guardian_id, dependent_id, other_digest, kinds, transaction_maximum,
+            day_maximum, month_maximum, valid_until, proposed_at, confirmed_at, ended_at
+        FROM identity.delegation WHERE id = $1 FOR UPDATE"#,
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A delegation as it is now.
+pub(super) async fn find(conn: &mut PgConnection, id: DelegationId) -> Result<Option<Delegation>, sqlx::Error> {
+    sqlx::query_as!(
+        Delegation,
+        r#"SELECT id AS "id: DelegationId", proposed_by, guardian_id, dependent_id, other_digest, kinds, transaction_maximum,
+            day_maximum, month_maximum, valid_until, proposed_at, confirmed_at, ended_at
+        FROM identity.delegation WHERE id = $1"#,
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Those of a citizen and those that are proposed to their number, the newest first.
+pub(super) async fn list(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    digest: &[u8],
+) -> Result<Vec<Delegation>, sqlx::Error> {
+    sqlx::query_as!(
+        Delegation,
+        r#"SELECT id AS "id: DelegationId", proposed_by, guardian_id, dependent_id, other_digest, kinds, transaction_maximum,
+            day_maximum, month_maximum, valid_until, proposed_at, confirmed_at, ended_at
+        FROM identity.delegation WHERE guardian_id = $1 OR dependent_id = $1 OR other_digest = $2 ORDER BY id DESC LIMIT $3"#,
+        citizen.uuid(),
+        digest,
+        MAX_LISTED,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The one that is written down as in force between two people, if one is; locked.
+pub(super) async fn in_force(
+    conn: &mut PgConnection,
+    (guardian, dependent): (Uuid, Uuid),
+) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT id FROM identity.delegation
+        WHERE guardian_id = $1 AND dependent_id = $2 AND confirmed_at IS NOT NULL AND ended_at IS NULL FOR UPDATE",
+        guardian,
+        dependent,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn confirm(
+    conn: &mut PgConnection,
+    id: DelegationId,
+    (guardian, dependent): (Uuid, Uuid),
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.delegation SET guardian_id = $2, dependent_id = $3, other_digest = NULL, confirmed_at = $4 WHERE id = $1",
+        id.uuid(),
+        guardian,
+        dependent,
+        now,
+    )
+    .execute(conn)
+    .await
+    .map(|_| ())
+}
+
+pub(super) async fn end(
+    conn: &mut PgConnection,
+    id: DelegationId,
+    by: CitizenId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.delegation SET ended_at = $3, ended_by = $2, other_digest = NULL WHERE id = $1 AND ended_at IS NULL",
+        id.uuid(),
+        by.uuid(),
+        now,
+    )
+    .execute(conn)
+    .await
+    .map(|_| ())
+}

@@ -1,0 +1,228 @@
+//! Delegation: two words to begin it, one to end it, and a token that opens nothing of identity.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use http::Method;
+use platform::auth::AuthError;
+use platform::metrics::Metrics;
+use platform::rpc::{CallMetrics, CallSettings, InboundLayer, in_process};
+use proto::identity::v1::GetDelegationRequest;
+use proto::identity::v1::delegation_service_client::DelegationServiceClient;
+use serde_json::{Value, json};
+use tonic::Code;
+use tonic::service::Routes;
+use uuid::Uuid;
+
+use super::http::Answer;
+use crate::device::DeviceId;
+use crate::grpc;
+use crate::session::Opened;
+use crate::testing::Stage;
+use crate::tests::token::of_another_role;
+
+const PATH: &str = "/identity/v1/me/delegations";
+const MOTHER: &str = "0912345671";
+const CHILD: &str = "0912345672";
+const STRANGER: &str = "0912345673";
+
+async fn someone(stage: &Stage, phone: &str) -> Opened {
+    stage.sign_in(phone, DeviceId::generate()).await
+}
+
+fn terms(stage: &Stage, side: &str, phone: &str) -> Value {
+    json!({
+        "side": side, "phone": phone, "kinds": ["bill", "fee"],
+        "limits": {"transaction": 200_000, "day": 500_000, "month": 2_000_000},
+        "until": stage.clock.now() + TimeDelta::days(30),
+    })
+}
+
+async fn propose(stage: &Stage, by: &Opened, body: Value) -> Answer {
+    let key = Uuid::now_v7().to_string();
+    stage.call(Method::POST, PATH).token(&by.tokens.access).key(&key).json(body).await
+}
+
+async fn call(stage: &Stage, by: &Opened, method: Method, rest: &str) -> Answer {
+    stage.call(method, &format!("{PATH}{rest}")).token(&by.tokens.access).empty().await
+}
+
+/// What somebody sees in their list: side and state.
+async fn seen(stage: &Stage, by: &Opened) -> Vec<(String, String)> {
+    let list = call(stage, by, Method::GET, "").await;
+    let items = list.body["items"].as_array().expect("a list").clone();
+    let text = |item: &Value, name: &str| item[name].as_str().expect("a text").to_owned();
+    items.iter().map(|item| (text(item, "side"), text(item, "state"))).collect()
+}
+
+/// A mother who may act for her child; gives the delegation's id.
+async fn agreed(stage: &Stage, mother: &Opened, child: &Opened) -> String {
+    let made = propose(stage, mother, terms(stage, "guardian", CHILD)).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let id = made.text("id");
+    assert_eq!(call(stage, child, Method::POST, &format!("/{id}/confirmation")).await.text("state"), "active");
+    id
+}
+
+async fn token(stage: &Stage, mother: &Opened, id: &str) -> String {
+    let answer = call(stage, mother, Method::POST, &format!("/{id}/tokens")).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    answer.text("access_token")
+}
+
+#[tokio::test]
+async fn two_words_begin_it_both_see_it_and_either_ends_it_everywhere() {
+    let stage = Stage::new().await;
+    let (mother, child) = (someone(&stage, MOTHER).await, someone(&stage, CHILD).await);
+    let stranger = someone(&stage, STRANGER).await;
+    let made = propose(&stage, &mother, terms(&stage, "guardian", CHILD)).await;
+    let id = made.text("id");
+    assert_eq!((made.text("state"), made.body["mine"].clone()), ("proposed".to_owned(), json!(true)));
+    assert_eq!(seen(&stage, &child).await, [("dependent".to_owned(), "proposed".to_owned())]);
+    assert!(seen(&stage, &stranger).await.is_empty());
+    for (who, method, rest, code) in [
+        (&mother, Method::POST, "/confirmation", "forbidden"),
+        (&mother, Method::POST, "/tokens", "delegation-over"),
+        (&stranger, Method::POST, "/confirmation", "not-found"),
+        (&stranger, Method::POST, "/tokens", "not-found"),
+        (&stranger, Method::DELETE, "", "not-found"),
+    ] {
+        assert_eq!(call(&stage, who, method, &format!("/{id}{rest}")).await.code(), code, "{rest}");
+    }
+    for _ in 0..2 {
+        let confirmed = call(&stage, &child, Method::POST, &format!("/{id}/confirmation")).await;
+        assert_eq!((confirmed.status.as_u16(), confirmed.text("state")), (200, "active".to_owned()));
+        assert_eq!(confirmed.text("other_id"), mother.citizen.id.to_string());
+    }
+    assert_eq!(call(&stage, &child, Method::POST, &format!("/{id}/tokens")).await.code(), "forbidden");
+
+    let acting = token(&stage, &mother, &id).await;
+    let (elsewhere, shutdown) = of_another_role(&stage);
+    let party = elsewhere.verify_acting(&acting).await.expect("valid there");
+    let acts = party.acting.expect("somebody acts");
+    assert_eq!((party.subject, acts.actor), (child.citizen.id.uuid(), mother.citizen.id.uuid()));
+    assert_eq!(elsewhere.verify(&acting).await, Err(AuthError::Invalid), "it is nobody's own token");
+    stage.redis.kill().await;
+    assert_eq!(call(&stage, &child, Method::DELETE, &format!("/{id}")).await.status, 204);
+    assert_eq!(call(&stage, &child, Method::DELETE, &format!("/{id}")).await.status, 204, "ended before");
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while elsewhere.verify_acting(&acting).await != Err(AuthError::Revoked) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("every process knows within five seconds");
+    shutdown.begin();
+    assert_eq!(seen(&stage, &mother).await, [("guardian".to_owned(), "ended".to_owned())]);
+    assert_eq!(call(&stage, &mother, Method::POST, &format!("/{id}/tokens")).await.code(), "delegation-over");
+    assert_eq!(call(&stage, &child, Method::POST, &format!("/{id}/confirmation")).await.code(), "delegation-over");
+    for (action, count) in [("propose", 1), ("confirm", 1), ("use", 1), ("end", 1)] {
+        let records: i64 = sqlx::query_scalar("SELECT count(*) FROM identity.audit WHERE action = $1 AND object = $2")
+            .bind(format!("delegation.{action}"))
+            .bind(&id)
+            .fetch_one(&stage.admin())
+            .await
+            .expect("a count");
+        assert_eq!(records, count, "{action}");
+    }
+}
+
+#[tokio::test]
+async fn who_acts_for_somebody_opens_nothing_of_theirs_in_identity_and_hands_nothing_on() {
+    let stage = Stage::new().await;
+    let (mother, child) = (someone(&stage, MOTHER).await, someone(&stage, CHILD).await);
+    let id = agreed(&stage, &mother, &child).await;
+    let grandchild = someone(&stage, STRANGER).await;
+    let below = propose(&stage, &child, terms(&stage, "guardian", STRANGER)).await.text("id");
+    assert_eq!(call(&stage, &grandchild, Method::POST, &format!("/{below}/confirmation")).await.status, 200);
+    let acting = token(&stage, &mother, &id).await;
+    for (method, path) in [
+        (Method::GET, "/identity/v1/me".to_owned()),
+        (Method::PUT, "/identity/v1/me/pin".to_owned()),
+        (Method::GET, "/identity/v1/me/devices".to_owned()),
+        (Method::GET, "/identity/v1/me/passkeys".to_owned()),
+        (Method::GET, "/identity/v1/me/export".to_owned()),
+        (Method::POST, "/identity/v1/step-ups".to_owned()),
+        (Method::GET, PATH.to_owned()),
+        (Method::DELETE, format!("{PATH}/{id}")),
+        (Method::POST, format!("{PATH}/{below}/tokens")),
+        (Method::DELETE, "/identity/v1/sessions/current".to_owned()),
+    ] {
+        let answer = stage.call(method, &path).token(&acting).json(json!({})).await;
+        assert_eq!(answer.code(), "unauthenticated", "{path}");
+    }
+    assert_eq!(call(&stage, &mother, Method::POST, &format!("/{below}/tokens")).await.code(), "not-found");
+    // It ends with the guardian's own session, too.
+    let out = stage.call(Method::DELETE, "/identity/v1/sessions/current").token(&mother.tokens.access).empty().await;
+    assert_eq!(out.status, 204);
+    assert_eq!(stage.context.verifier.verify_acting(&acting).await, Err(AuthError::Revoked));
+}
+
+#[tokio::test]
+async fn a_number_is_answered_alike_whether_somebody_has_it_or_not() {
+    let stage = Stage::new().await;
+    let mother = someone(&stage, MOTHER).await;
+    let unknown = propose(&stage, &mother, terms(&stage, "guardian", CHILD)).await;
+    someone(&stage, STRANGER).await;
+    let known = propose(&stage, &mother, terms(&stage, "guardian", STRANGER)).await;
+    let shape = |answer: &Answer| {
+        let mut body = answer.body.clone();
+        for name in ["id", "proposed_at", "until"] {
+            body[name] = Value::Null;
+        }
+        (answer.status, body)
+    };
+    assert_eq!(shape(&unknown), shape(&known));
+    let child = someone(&stage, CHILD).await;
+    assert_eq!(seen(&stage, &child).await.len(), 1, "whoever proves the number sees it");
+
+    let own = propose(&stage, &mother, terms(&stage, "guardian", MOTHER)).await;
+    assert_eq!(own.code(), "invalid-body");
+    let mut wrong = terms(&stage, "dependent", CHILD);
+    wrong["limits"]["day"] = json!(1);
+    assert_eq!(propose(&stage, &mother, wrong).await.code(), "invalid-body");
+    let body = terms(&stage, "dependent", CHILD);
+    let twice = async || {
+        stage.call(Method::POST, PATH).token(&mother.tokens.access).key("again").json(body.clone()).await.text("id")
+    };
+    assert_eq!(twice().await, twice().await, "one key, one proposal");
+    for _ in 0..7 {
+        assert_eq!(propose(&stage, &mother, terms(&stage, "guardian", CHILD)).await.status, 201);
+    }
+    assert_eq!(propose(&stage, &mother, terms(&stage, "guardian", CHILD)).await.code(), "delegations-too-many");
+}
+
+#[tokio::test]
+async fn time_ends_it_and_a_newer_one_takes_the_place_of_an_older() {
+    let stage = Stage::new().await;
+    let (mother, child) = (someone(&stage, MOTHER).await, someone(&stage, CHILD).await);
+    let older = agreed(&stage, &mother, &child).await;
+    let acting = token(&stage, &mother, &older).await;
+    let newer = agreed(&stage, &mother, &child).await;
+    assert_eq!(stage.context.verifier.verify_acting(&acting).await, Err(AuthError::Revoked));
+    let acting = token(&stage, &mother, &newer).await;
+    let party = stage.context.verifier.verify_acting(&acting).await.expect("valid");
+    assert!(party.expires_at <= stage.clock.now() + TimeDelta::seconds(600));
+
+    let metrics = Metrics::new("wallet", "test");
+    let allowed = async |caller: &'static str, id: &str, guardian: &Opened| {
+        let routes = Routes::new(grpc::delegation::service(stage.identity.clone()));
+        let (layer, calls) = (InboundLayer::new(&metrics), CallMetrics::new(&metrics));
+        let channel = in_process(caller, routes, layer, &calls, CallSettings::default());
+        let request = GetDelegationRequest {
+            delegation_id: id.to_owned(),
+            guardian_id: guardian.citizen.id.to_string(),
+            dependent_id: child.citizen.id.to_string(),
+        };
+        DelegationServiceClient::new(channel).get_delegation(request).await.map(tonic::Response::into_inner)
+    };
+    let now = allowed("wallet", &newer, &mother).await.expect("in force");
+    assert_eq!((now.kinds, now.day_maximum), (vec!["bill".to_owned(), "fee".to_owned()], 500_000));
+    let code = |answer: Result<_, tonic::Status>| answer.err().map(|status| status.code());
+    assert_eq!(code(allowed("reports", &newer, &mother).await), Some(Code::PermissionDenied));
+    assert_eq!(code(allowed("wallet", &older, &mother).await), Some(Code::NotFound), "it ended");
+    assert_eq!(code(allowed("wallet", &newer, &child).await), Some(Code::NotFound), "not theirs");
+    stage.clock.advance(TimeDelta::days(31));
+    assert_eq!(code(allowed("wallet", &newer, &mother).await), Some(Code::NotFound), "its time is over");
+    assert_eq!(stage.context.verifier.verify_acting(&acting).await, Err(AuthError::Expired));
+}

@@ -1,0 +1,87 @@
+//! Statements about what guardians spent.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use platform::auth::Acting;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Spending, Spent};
+
+/// What a delegation came to on a day and since the first of its month, one payment left out. In the citizen's turn.
+pub(super) async fn spent(
+    connection: &mut PgConnection,
+    (delegation, but): (Uuid, Uuid),
+    (first, day): (NaiveDate, NaiveDate),
+) -> Result<Spent, sqlx::Error> {
+    sqlx::query_as!(
+        Spent,
+        r#"SELECT coalesce(sum(amount) FILTER (WHERE spent_on = $4), 0)::bigint AS "day!", coalesce(sum(amount), 0)::bigint AS "month!"
+           FROM wallet.delegated_spending AS spending
+           WHERE delegation_id = $1 AND reference <> $2 AND spent_on >= $3 AND released_at IS NULL
+             AND NOT EXISTS (SELECT FROM wallet.bill_payment AS payment WHERE payment.id = spending.reference AND payment.state = 'failed')"#,
+        delegation,
+        but,
+        first,
+        day,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Counts a payment, again if it was released; `false` when its reference is another's or about another amount.
+pub(super) async fn book(
+    connection: &mut PgConnection,
+    (user, acting): (Uuid, Acting),
+    spending: &Spending,
+    (day, now): (NaiveDate, DateTime<Utc>),
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "INSERT INTO wallet.delegated_spending AS known (reference, delegation_id, user_id, actor_id, kind, amount, spent_on, booked_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT ON CONSTRAINT delegated_spending_pk DO UPDATE
+         SET released_at = NULL, spent_on = excluded.spent_on, booked_at = excluded.booked_at
+         WHERE known.delegation_id = excluded.delegation_id AND known.amount = excluded.amount AND known.kind = excluded.kind",
+        spending.reference,
+        acting.delegation,
+        user,
+        acting.actor,
+        spending.kind.name(),
+        spending.amount,
+        day,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Whether a payment counts already.
+pub(super) async fn counts(connection: &mut PgConnection, reference: Uuid) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM wallet.delegated_spending WHERE reference = $1 AND released_at IS NULL) AS "counts!""#,
+        reference,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Writes down that a payment was refused for good.
+pub(super) async fn release(
+    connection: &mut PgConnection,
+    reference: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("UPDATE wallet.delegated_spending SET released_at = $2 WHERE reference = $1", reference, now)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// Who acted in a payment, and by what.
+pub(crate) async fn acting_in(connection: &mut PgConnection, reference: Uuid) -> Result<Option<Acting>, sqlx::Error> {
+    let row =
+        sqlx::query!("SELECT actor_id, delegation_id FROM wallet.delegated_spending WHERE reference = $1", reference,)
+            .fetch_optional(connection)
+            .await?;
+    Ok(row.map(|row| Acting { actor: row.actor_id, delegation: row.delegation_id }))
+}

@@ -1,0 +1,250 @@
+//! Guardians who pay for somebody: within limits, by their own proof, with nothing else of theirs opened.
+
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use chrono::TimeDelta;
+use futures::future::join_all;
+use http::Request;
+use platform::auth::{Acting, STEP_UP};
+use platform::metrics::Metrics;
+use platform::problem::{NOT_FOUND, Problem};
+use platform::rpc::{CallMetrics, CallSettings, InboundLayer};
+use proto::identity::v1::delegation_service_server::{DelegationService, DelegationServiceServer};
+use proto::identity::v1::{GetDelegationRequest, GetDelegationResponse};
+use serde_json::{Value, json};
+use tonic::Status;
+use tonic::service::Routes;
+use uuid::Uuid;
+
+use crate::biller::{COST, pay_path};
+use crate::stage::{Answer, Replica, Shop, Stage, dong, text};
+
+const PAY: &str = "/wallet/v1/payments";
+const MONEY: i64 = 10_000_000;
+
+/// Identity, as far as the wallet asks it who may act; nobody while there is nothing in it.
+#[derive(Clone, Default)]
+struct Allowed(Arc<Mutex<Option<(Acting, Uuid, GetDelegationResponse)>>>);
+
+#[tonic::async_trait]
+impl DelegationService for Allowed {
+    async fn get_delegation(
+        &self,
+        request: tonic::Request<GetDelegationRequest>,
+    ) -> Result<tonic::Response<GetDelegationResponse>, Status> {
+        let asked = request.into_inner();
+        let known = self.0.lock().expect("not poisoned").clone();
+        let fits = known.filter(|(acting, dependent, _)| {
+            (asked.delegation_id, asked.guardian_id, asked.dependent_id)
+                == (acting.delegation.to_string(), acting.actor.to_string(), dependent.to_string())
+        });
+        let (_, _, terms) = fits.ok_or_else(|| Status::from(Problem::new(NOT_FOUND)))?;
+        Ok(tonic::Response::new(terms))
+    }
+}
+
+/// A child with ten million đồng, a guardian, a shop, and two wallet processes.
+struct Family {
+    stage: Stage,
+    wallets: [Replica; 2],
+    shop: Shop,
+    allowed: Allowed,
+    child: Uuid,
+    guardian: Uuid,
+    acting: Acting,
+}
+
+impl Family {
+    async fn new(kinds: &[&str], [transaction, day, month]: [i64; 3]) -> Self {
+        let stage = Stage::new().await;
+        let allowed = Allowed::default();
+        let before = stage.start().await;
+        let child = before.rich(&stage, MONEY).await;
+        let shop = before.shop(&stage).await;
+        before.kill().await;
+        let guardian = stage.citizen(1).await;
+        let acting = Acting { actor: guardian, delegation: Uuid::now_v7() };
+        let terms = GetDelegationResponse {
+            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+            transaction_maximum: transaction,
+            day_maximum: day,
+            month_maximum: month,
+        };
+        *allowed.0.lock().expect("not poisoned") = Some((acting, child, terms));
+        let wallets = [Self::replica(&stage, &allowed, "one").await, Self::replica(&stage, &allowed, "two").await];
+        Self { stage, wallets, shop, allowed, child, guardian, acting }
+    }
+
+    async fn replica(stage: &Stage, allowed: &Allowed, instance: &str) -> Replica {
+        let metrics = Metrics::new("identity", instance);
+        let identity = platform::rpc::in_process(
+            "wallet",
+            Routes::new(DelegationServiceServer::new(allowed.clone())),
+            InboundLayer::new(&metrics),
+            &CallMetrics::new(&metrics),
+            CallSettings::default(),
+        );
+        stage.replica_asking(instance, stage.config(), identity).await
+    }
+
+    /// The guardian's token to act by; their session has their own id.
+    fn token(&self) -> String {
+        self.stage.issuer.acting_token(self.child, self.guardian, 600, self.acting)
+    }
+
+    fn order(&self, amount: i64) -> Value {
+        json!({"till_id": self.shop.till, "amount": dong(amount)})
+    }
+
+    async fn pay(&self, amount: i64, key: &str) -> Answer {
+        self.wallets[0].post_with_key(&self.token(), PAY, &self.order(amount), key).await
+    }
+
+    async fn left(&self) -> i64 {
+        self.wallets[0].balance(&self.stage.token(self.child)).await
+    }
+
+    fn end(&self) {
+        *self.allowed.0.lock().expect("not poisoned") = None;
+    }
+}
+
+fn key() -> String {
+    Uuid::now_v7().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guardian_pays_within_the_limits_and_everybody_concerned_sees_who_acted() {
+    let family = Family::new(&["merchant"], [300_000, 500_000, 600_000]).await;
+    let first = key();
+    let paid = family.pay(300_000, &first).await.expect(201);
+    assert_eq!(text(&paid, "acted_by"), family.guardian.to_string());
+    assert_eq!(family.pay(300_000, &first).await.expect(201), paid, "one key, one payment");
+    assert_eq!(family.left().await, MONEY - 300_000);
+    let path = format!("{PAY}/{}", text(&paid, "id"));
+    let wallet = &family.wallets[1];
+    for (token, sees) in [
+        (family.stage.token(family.child), json!(family.guardian)),
+        (family.token(), json!(family.guardian)),
+        (family.shop.token.clone(), Value::Null),
+    ] {
+        assert_eq!(wallet.get(&token, &path).await.expect(200)["acted_by"], sees);
+    }
+    let own = wallet.post(&family.stage.token(family.child), PAY, &family.order(1_000)).await.expect(201);
+    assert_eq!(own["acted_by"], Value::Null);
+    let own_path = format!("{PAY}/{}", text(&own, "id"));
+    assert_eq!(wallet.get(&family.token(), &own_path).await.code(), "not-found", "the child's own payment");
+
+    for (amount, period) in [(300_001, "transaction"), (200_001, "day")] {
+        let over = family.pay(amount, &key()).await;
+        assert_eq!((over.code().as_str(), over.json()["period"].clone()), ("delegation-limit", json!(period)));
+    }
+    family.stage.clock.advance(TimeDelta::days(1));
+    family.pay(300_000, &key()).await.expect(201);
+    family.stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_never_pass_a_limit_together_and_what_was_refused_does_not_count() {
+    let family = Family::new(&["merchant"], [11_000_000, 11_000_000, 11_000_000]).await;
+    for _ in 0..2 {
+        assert_eq!(family.pay(11_000_000, &key()).await.code(), "step-up-required");
+    }
+    let counted = "wallet.delegated_spending WHERE released_at IS NULL";
+    assert_eq!(family.stage.count(counted).await, 0, "what asks for a proof does not count before it comes");
+    let payments = (0..8).map(|index| {
+        let (wallet, token, order) = (&family.wallets[index % 2], family.token(), family.order(2_000_000));
+        async move { wallet.post_with_key(&token, PAY, &order, &key()).await }
+    });
+    let answers = join_all(payments).await;
+    let paid = answers.iter().filter(|answer| answer.status == 201).count();
+    // Above five million a day the rules ask for a proof; nothing of that counts.
+    assert_eq!(paid, 2, "{answers:?}");
+    assert_eq!((family.stage.count(counted).await, family.left().await), (2, MONEY - 4_000_000));
+
+    let tight = Family::new(&["merchant"], [100_000, 300_000, 300_000]).await;
+    let payments = (0..8).map(|index| {
+        let (wallet, token, order) = (&tight.wallets[index % 2], tight.token(), tight.order(100_000));
+        async move { wallet.post_with_key(&token, PAY, &order, &key()).await }
+    });
+    let answers = join_all(payments).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 3, "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.status == 201 || answer.code() == "delegation-limit"), "{answers:?}");
+    assert_eq!(tight.left().await, MONEY - 300_000);
+    tight.stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proof_is_the_guardians_own_and_the_end_counts_at_once() {
+    let family = Family::new(&["merchant"], [6_000_000, 9_000_000, 9_000_000]).await;
+    let key = key();
+    let asked = family.pay(6_000_000, &key).await;
+    assert_eq!(asked.code(), "step-up-required");
+    let transaction = asked.json()["transaction"].clone();
+    assert_eq!(transaction["nonce"], json!(key), "the key as it was sent");
+    let prove = |who: Uuid| {
+        family.stage.issuer.statement(STEP_UP, (who, who), json!({"level": "pin", "transaction": transaction}))
+    };
+    let with = async |proof: String| {
+        let request = Request::post(PAY)
+            .header("authorization", format!("Bearer {}", family.token()))
+            .header("content-type", "application/json")
+            .header("idempotency-key", &key)
+            .header("step-up-token", proof);
+        let body = Body::from(family.order(6_000_000).to_string());
+        family.wallets[1].call(request.body(body).expect("a request")).await
+    };
+    assert_eq!(with(prove(family.child)).await.code(), "step-up-invalid", "the child's proof is not the guardian's");
+    let terms = family.allowed.0.lock().expect("not poisoned").clone();
+    family.end();
+    assert_eq!(
+        with(prove(family.guardian)).await.code(),
+        "delegation-ended",
+        "it ended while the payment was on its way"
+    );
+    *family.allowed.0.lock().expect("not poisoned") = terms;
+    let paid = with(prove(family.guardian)).await.expect(201);
+    assert_eq!(family.left().await, MONEY - 6_000_000);
+    family.end();
+    assert_eq!(with(prove(family.guardian)).await.expect(201), paid, "what was answered is answered again");
+    assert_eq!(family.pay(1_000, &self::key()).await.code(), "delegation-ended");
+
+    family.stage.issuer.revoke(family.acting.delegation, 600);
+    let verifier = &family.wallets[0].context.verifier;
+    crate::stage::eventually("the token is refused", async || verifier.verify_acting(&family.token()).await.is_err())
+        .await;
+    assert_eq!(family.pay(1_000, &self::key()).await.code(), "unauthenticated");
+    family.stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guardian_sees_and_pays_bills_of_the_kinds_that_were_agreed_and_nothing_else() {
+    let family = Family::new(&["bill"], [COST, COST, COST]).await;
+    let wallet = family.stage.start().await;
+    let own = family.stage.token(family.child);
+    let bill = wallet.bill(&family.stage, &own).await;
+    wallet.kill().await;
+    let [wallet, _] = &family.wallets;
+    let token = family.token();
+    assert_eq!(wallet.bills(&token).await.len(), 1);
+    assert_eq!(family.pay(1_000, &key()).await.code(), "delegation-kind");
+    for path in
+        ["/wallet/v1/wallet", "/wallet/v1/transactions", "/wallet/v1/merchants", "/wallet/v1/bill-subscriptions"]
+    {
+        assert_eq!(wallet.get(&token, path).await.code(), "unauthenticated", "{path}");
+    }
+    let top_up = json!({"bank_code": "VCB", "account": "1000000001", "amount": dong(1_000)});
+    assert_eq!(wallet.post(&token, "/wallet/v1/top-ups", &top_up).await.code(), "unauthenticated");
+
+    let id = wallet.pay_bill(&token, &bill).await;
+    wallet.bill_reaches(&token, &id, "paid").await;
+    let seen = wallet.bill_payment(&own, &id).await;
+    assert_eq!(text(&seen, "acted_by"), family.guardian.to_string());
+    assert_eq!(family.left().await, MONEY - COST);
+    let again = wallet.post(&token, &pay_path(&bill), &json!({"amount": bill["amount"]})).await;
+    assert_eq!(again.code(), "bill-paid");
+    family.end();
+    assert_eq!(wallet.get(&token, "/wallet/v1/bills").await.code(), "delegation-ended");
+    family.stage.audit().await;
+}

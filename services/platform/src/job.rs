@@ -96,6 +96,7 @@ pub async fn schedule_all(
         .bind(crate::trace::current_traceparent())
         .bind(now)
         .bind(channel(schema))
+        .bind(runner::IDLE_MAX.as_secs_f64())
         .execute(connection)
         .await?;
     Ok(scheduled.rows_affected())
@@ -190,14 +191,15 @@ pub trait JobHandler: Send + Sync + 'static {
 
 // The statements of those who schedule.
 
+// Runners look by themselves often enough for jobs that are due later.
 const SCHEDULE: &str = "
     WITH scheduled AS (
         INSERT INTO {schema}.job (id, kind, key, state, due_at, payload, traceparent, created_at)
         SELECT id, kind, key, 'due', due_at, payload, $6, $7
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::jsonb[]) AS job (id, kind, key, due_at, payload)
         ON CONFLICT ON CONSTRAINT job_kind_and_key_are_unique DO NOTHING
-        RETURNING id
+        RETURNING id, due_at
     )
-    SELECT pg_notify($8, '') FROM scheduled";
+    SELECT id, (SELECT pg_notify($8, '') WHERE due_at < $7 + make_interval(secs => $9)) FROM scheduled";
 
 const CANCEL: &str = "DELETE FROM {schema}.job WHERE kind = $1 AND key = $2 AND state = 'due'";

@@ -255,9 +255,12 @@ impl Source for TableSource {
 
 // Every statement on outbox and outbox_head.
 
+// Whoever appends waits at the gate, in a queue, and not for the head's row: many who wait for one row wake each other for nothing.
 const APPEND: &str = "
-    WITH head AS (
-        UPDATE {schema}.outbox_head SET position = position + cardinality($2::uuid[])
+    WITH gate AS MATERIALIZED (
+        SELECT pg_advisory_xact_lock(hashtextextended('{schema}.outbox_head', 0))
+    ), head AS (
+        UPDATE {schema}.outbox_head SET position = position + cardinality($2::uuid[]) FROM gate
         RETURNING position - cardinality($2::uuid[]) AS base
     ), appended AS (
         INSERT INTO {schema}.outbox (position, stream, event_id, kind, subject, occurred_at, traceparent, data)

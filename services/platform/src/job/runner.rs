@@ -60,8 +60,8 @@ impl Default for RunnerSettings {
     }
 }
 
-/// The longest sleep, in case that a notification was lost.
-const IDLE_MAX: Duration = Duration::from_secs(30);
+/// The longest sleep: jobs that are due later wake nobody, and a notification may be lost.
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long to wait for a due job that somebody else has locked just now.
 const CONTENDED: Duration = Duration::from_millis(20);
 /// How often a clock that tests can move is looked at.

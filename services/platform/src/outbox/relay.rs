@@ -60,6 +60,8 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The most bytes of payload moved at once.
 const BATCH_BYTES: usize = 1 << 20;
+/// How long entries gather after some were moved: a busy outbox is read in batches, and one that was quiet at once.
+const GATHER: Duration = Duration::from_millis(10);
 /// The most batches pruned in one upkeep.
 const PRUNE_BATCHES: usize = 20;
 /// How often a busy relay saves its cursor.
@@ -197,6 +199,11 @@ impl Relay {
                 tokio::select! {
                     () = wake.notified() => {}
                     () = tokio::time::sleep(self.settings.poll) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            } else if i64::try_from(moved).is_ok_and(|moved| moved < self.settings.batch) {
+                tokio::select! {
+                    () = tokio::time::sleep(GATHER) => {}
                     () = shutdown.cancelled() => {}
                 }
             }

@@ -22,6 +22,14 @@ pub(crate) struct Spell {
     pub(crate) measured: Duration,
 }
 
+impl Spell {
+    /// So many seconds, and a quarter of them before to warm up.
+    pub(crate) fn of(asked: Option<f64>, usual: f64) -> Self {
+        let seconds = asked.unwrap_or(usual);
+        Self { warm_up: Duration::from_secs_f64(seconds / 4.0), measured: Duration::from_secs_f64(seconds) }
+    }
+}
+
 /// What callers saw.
 #[derive(Debug)]
 pub(crate) struct Seen {

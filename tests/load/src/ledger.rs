@@ -67,12 +67,6 @@ impl Options {
             (given, _) => given.to_vec(),
         }
     }
-
-    fn spell(&self, quick: bool) -> Spell {
-        let seconds = self.seconds.unwrap_or(if quick { 1.0 } else { 5.0 });
-        let (warm_up, measured) = (Duration::from_secs_f64(seconds / 4.0), Duration::from_secs_f64(seconds));
-        Spell { warm_up, measured }
-    }
 }
 
 /// Runs the scenarios.
@@ -86,7 +80,7 @@ pub(crate) async fn run(quick: bool, options: &Options) -> anyhow::Result<Report
         workload::preload(&ledger, &accounts, options.keys, options.preload).await?;
         println!("{} transfers preloaded", options.preload);
     }
-    let spell = options.spell(quick);
+    let spell = Spell::of(options.seconds, if quick { 1.0 } else { 5.0 });
     let mut report = Report::begin(&MORE);
     let ceiling = ceiling::measure(&admin, options.keys, spell).await?;
     for shape in options.scenarios() {
@@ -114,7 +108,7 @@ pub(crate) async fn run(quick: bool, options: &Options) -> anyhow::Result<Report
                 per_s: seen.per_s(),
                 p50_ms: seen.latencies.percentile_ms(50.0),
                 p99_ms: seen.latencies.percentile_ms(99.0),
-                baseline_per_s: baseline.per_s,
+                baseline_per_s: Some(baseline.per_s),
                 errors: seen.errors,
                 more,
             });

@@ -6,7 +6,6 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
-//! | `place` | the city, and who signs its payers' tokens |
 //! | `people` | payers with money, payers without, shops |
 //! | `workload` | who pays whom |
 //! | `caller` | one connection that pays again and again |
@@ -17,7 +16,6 @@ mod baseline;
 mod books;
 mod caller;
 mod people;
-mod place;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -32,9 +30,10 @@ use serde_json::json;
 use self::baseline::Baseline;
 use self::caller::{Caller, Tally};
 use self::people::People;
-use self::place::Place;
 use self::workload::Shape;
+use crate::city::{Measured, Place};
 use crate::drive::{Seen, Spell, drive};
+use crate::relay;
 use crate::report::{Report, Row};
 
 /// Columns beside the common ones, in the order of their names.
@@ -76,19 +75,6 @@ impl Options {
     fn payers(&self, quick: bool) -> usize {
         self.payers.map_or(if quick { 200 } else { 10_000 }, |payers| payers as usize)
     }
-
-    fn spell(&self, quick: bool) -> Spell {
-        let seconds = self.seconds.unwrap_or(if quick { 1.0 } else { 5.0 });
-        let (warm_up, measured) = (Duration::from_secs_f64(seconds / 4.0), Duration::from_secs_f64(seconds));
-        Spell { warm_up, measured }
-    }
-}
-
-/// What a run measured, and whether the city was in order after it.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) report: Report,
-    pub(crate) order: anyhow::Result<()>,
 }
 
 /// Runs the scenarios.
@@ -101,11 +87,12 @@ pub(crate) async fn run(quick: bool, options: &Options) -> anyhow::Result<Measur
 
 async fn measure(place: &Place, quick: bool, options: &Options) -> anyhow::Result<Measured> {
     let people = Arc::new(People::settle(place, options.payers(quick)).await?);
-    let waiting = books::idle(&place.admin, if quick { QUICK_IDLE_LIMIT } else { IDLE_LIMIT }).await?;
+    let waiting = relay::idle(&place.admin, books::LAG, if quick { QUICK_IDLE_LIMIT } else { IDLE_LIMIT }).await?;
     if waiting > 0 {
         println!("{waiting} partitions are still read while the baseline is measured");
     }
-    let run = Run { place, people, tally: Arc::default(), spell: options.spell(quick) };
+    let run =
+        Run { place, people, tally: Arc::default(), spell: Spell::of(options.seconds, if quick { 1.0 } else { 5.0 }) };
     let baselines = run.baselines(options).await?;
     let mut report = Report::begin(&MORE);
     for shape in options.scenarios() {
@@ -160,7 +147,7 @@ impl Run<'_> {
     ) -> anyhow::Result<Row> {
         let refused = self.tally.refused();
         let seen = self.drive(shape, callers, self.place.address, &self.tally).await?;
-        let drained = books::drain(&self.place.admin, drain_limit).await?;
+        let drained = relay::drain(&self.place.admin, books::LAG, drain_limit).await?;
         let more = BTreeMap::from([
             (MORE[0], json!(drained.within.map(|time| time.as_secs_f64()))),
             (MORE[1], json!(drained.lag)),
@@ -172,7 +159,7 @@ impl Run<'_> {
             per_s: seen.per_s(),
             p50_ms: seen.latencies.percentile_ms(50.0),
             p99_ms: seen.latencies.percentile_ms(99.0),
-            baseline_per_s: baselines[&callers],
+            baseline_per_s: Some(baselines[&callers]),
             errors: seen.errors,
             more,
         })
@@ -180,7 +167,7 @@ impl Run<'_> {
 
     /// What must hold when all is over.
     async fn order(&self) -> anyhow::Result<()> {
-        let drained = books::drain(&self.place.admin, DRAIN_LIMIT).await?;
+        let drained = relay::drain(&self.place.admin, books::LAG, DRAIN_LIMIT).await?;
         println!("relay: {} events behind at the end, {} after {DRAIN_LIMIT:?} at most", drained.lag, drained.left);
         // The example payment of the baseline is in the books, too.
         let payments = books::check(&self.place.admin, self.tally.paid() + 1, self.tally.errors()).await?;

@@ -13,6 +13,8 @@ use serde_json::Value;
 const LONGEST_US: u64 = 120_000_000;
 /// The columns that every table begins with.
 const COLUMNS: [&str; 8] = ["scenario", "callers", "per s", "p50 ms", "p99 ms", "baseline/s", "ratio", "errors"];
+/// Where there is nothing to show.
+const NONE: &str = "-";
 /// The fewest characters of a column.
 const NARROWEST: usize = 9;
 
@@ -27,6 +29,12 @@ impl Latencies {
 
     pub(crate) fn add(&mut self, latency: Duration) {
         self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Adds those of another.
+    #[cfg(feature = "city")]
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("both have the same bounds");
     }
 
     /// How many answers there were.
@@ -51,8 +59,9 @@ pub(crate) struct Row {
     pub(crate) per_s: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
-    /// The same by the known way.
-    pub(crate) baseline_per_s: f64,
+    /// The same by the known way, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) baseline_per_s: Option<f64>,
     /// Asks that got no answer.
     pub(crate) errors: u64,
     /// What only these scenarios measure.
@@ -89,8 +98,8 @@ impl Report {
             format!("{:.0}", row.per_s),
             format!("{:.2}", row.p50_ms),
             format!("{:.2}", row.p99_ms),
-            format!("{:.0}", row.baseline_per_s),
-            format!("{:.2}", row.per_s / row.baseline_per_s),
+            row.baseline_per_s.map_or_else(|| NONE.to_owned(), |known| format!("{known:.0}")),
+            row.baseline_per_s.map_or_else(|| NONE.to_owned(), |known| format!("{:.2}", row.per_s / known)),
             row.errors.to_string(),
         ];
         self.print(fixed.into_iter().chain(row.more.values().map(shown)));
@@ -116,8 +125,9 @@ impl Report {
 
 /// A float keeps two decimals, so that a column is readable.
 fn shown(value: &Value) -> String {
-    match value.as_f64() {
-        Some(number) if value.is_f64() => format!("{number:.2}"),
+    match value {
+        Value::Null => NONE.to_owned(),
+        Value::Number(number) if number.is_f64() => format!("{:.2}", number.as_f64().unwrap_or_default()),
         _ => value.to_string(),
     }
 }

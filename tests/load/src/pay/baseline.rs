@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::caller::PATH;
-use super::place::Place;
+use crate::city::Place;
 
 /// How long its tasks may take to stop.
 const STOP: std::time::Duration = std::time::Duration::from_secs(5);

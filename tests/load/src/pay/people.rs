@@ -1,6 +1,6 @@
 //! Payers, shops and their money, made by public HTTP: a top-up from the sandbox's bank each, a till each.
 //!
-//! Only tokens are made by ourselves (see `place`). Money is real: it stands in the books with a top-up behind it.
+//! Only tokens are made by ourselves (see `city`). Money is real: it stands in the books with a top-up behind it.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,8 @@ use http::HeaderValue;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use uuid::Uuid;
 
-use super::place::Place;
+use crate::city::{Place, authorizations};
 
 /// What each payer begins with, in đồng: more than a run spends, and what the lowest tier may move at once.
 const FUNDS: u64 = 2_000_000;
@@ -46,9 +45,9 @@ impl People {
     /// Makes them and waits until the money is there.
     pub(super) async fn settle(place: &Place, payers: usize) -> anyhow::Result<Self> {
         let began = Instant::now();
-        let rich = citizens(place, payers)?;
-        let poor = citizens(place, payers.div_ceil(PAYERS_PER_POOR))?;
-        let owners = citizens(place, payers.div_ceil(PAYERS_PER_SHOP))?;
+        let rich = place.citizens(payers)?;
+        let poor = place.citizens(payers.div_ceil(PAYERS_PER_POOR))?;
+        let owners = place.citizens(payers.div_ceil(PAYERS_PER_SHOP))?;
         let orders = shops(&owners).await?;
         fund(place, &rich).await?;
         println!("{payers} payers and {} shops after {:.1} s", orders.len(), began.elapsed().as_secs_f64());
@@ -66,19 +65,6 @@ impl People {
         let paid = self.first.post("/wallet/v1/payments", &self.first_order).await?.expect(201)?;
         Ok(serde_json::to_vec(&paid)?.into())
     }
-}
-
-fn citizens(place: &Place, count: usize) -> anyhow::Result<Vec<Citizen>> {
-    let citizen = |_| {
-        let user = Uuid::now_v7();
-        let (visitor, token) = (place.visitor.clone(), place.issuer.token(user)?);
-        Ok(Citizen { visitor, phone: String::new(), user, token, refresh_token: String::new() })
-    };
-    (0..count).map(citizen).collect()
-}
-
-fn authorizations(citizens: &[Citizen]) -> anyhow::Result<Vec<HeaderValue>> {
-    citizens.iter().map(|citizen| Ok(HeaderValue::from_str(&format!("Bearer {}", citizen.token))?)).collect()
 }
 
 async fn shops(owners: &[Citizen]) -> anyhow::Result<Vec<Value>> {

@@ -1,15 +1,16 @@
-//! The city that is paid in, in this process, over private servers with the durability of production; and who signs its payers' tokens.
+//! The city that is measured, in this process, over private servers with the durability of production; and who signs its citizens' tokens.
 //!
 //! Signing in ten thousand citizens by SMS would measure the rate limits of codes. Instead a key of our own is published in the city's key ring,
 //! where a retired key stands, so that tokens signed by it pass the same check as any other.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use chrono::{TimeDelta, Utc};
-use harness::Visitor;
+use harness::{Citizen, Visitor};
+use http::HeaderValue;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use platform::auth::{Claims, TOKEN_AUDIENCE, TOKEN_TYPE};
 use platform::clock::Clock;
@@ -25,21 +26,25 @@ use trangtien::up::{City, Options, Shape};
 use url::Url;
 use uuid::Uuid;
 
+use crate::report::Report;
+
 /// How long tokens live; longer than any run.
 const TOKEN_LIFE: TimeDelta = TimeDelta::hours(6);
 /// Connections of the administrator, who looks at the books.
 const ADMIN_CONNECTIONS: u32 = 4;
 
 /// A running city.
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Where it listens.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Speaks to it, and to its outside world.
-    pub(super) visitor: Visitor,
+    pub(crate) visitor: Visitor,
     /// Its database.
-    pub(super) admin: PgPool,
+    pub(crate) admin: PgPool,
     /// Signs tokens that it accepts.
-    pub(super) issuer: Issuer,
+    pub(crate) issuer: Issuer,
+    /// Where its data are.
+    pub(crate) data_dir: PathBuf,
     city: City,
     _folder: TestFolder,
     _telemetry: Telemetry,
@@ -47,7 +52,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Starts the city and waits until it is ready.
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let telemetry = telemetry::init(&Config::load(None)?.telemetry_of_up(), "load")?;
         let folder = TestFolder::new("load")?;
@@ -68,20 +73,51 @@ impl Place {
         let issuer = Issuer::publish(&admin, url.as_str().trim_end_matches('/')).await?;
         let visitor = Visitor::new(url, city.info().sandbox.parse()?)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Ok(Self { address, visitor, admin, issuer, city, _folder: folder, _telemetry: telemetry })
+        let data_dir = options.data_dir;
+        Ok(Self { address, visitor, admin, issuer, data_dir, city, _folder: folder, _telemetry: telemetry })
+    }
+
+    /// Citizens who hold tokens and have done nothing yet.
+    pub(crate) fn citizens(&self, count: usize) -> anyhow::Result<Vec<Citizen>> {
+        let citizen = |_| {
+            let user = Uuid::now_v7();
+            let (visitor, token) = (self.visitor.clone(), self.issuer.token(user)?);
+            Ok(Citizen { visitor, phone: String::new(), user, token, refresh_token: String::new() })
+        };
+        (0..count).map(citizen).collect()
     }
 
     /// Stops it.
-    pub(super) async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.admin.close().await;
         self.city.stop().await
     }
 }
 
+/// What a run measured, and whether the city was in order after it.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) report: Report,
+    pub(crate) order: anyhow::Result<()>,
+}
+
+impl Measured {
+    /// Writes the rows; fails when anything went wrong while measuring, or the city was not in order.
+    pub(crate) fn finish(self, json: Option<&Path>) -> anyhow::Result<()> {
+        self.report.finish(json)?;
+        self.order
+    }
+}
+
+/// What citizens send as `Authorization`.
+pub(crate) fn authorizations(citizens: &[Citizen]) -> anyhow::Result<Vec<HeaderValue>> {
+    citizens.iter().map(|citizen| Ok(HeaderValue::from_str(&format!("Bearer {}", citizen.token))?)).collect()
+}
+
 /// Signs tokens with a key that the city publishes.
-pub(super) struct Issuer {
+pub(crate) struct Issuer {
     /// The `iss` of tokens.
-    pub(super) name: String,
+    pub(crate) name: String,
     kid: String,
     key: EncodingKey,
 }
@@ -107,7 +143,18 @@ impl Issuer {
     }
 
     /// A token of the shape that identity gives to citizens.
-    pub(super) fn token(&self, citizen: Uuid) -> anyhow::Result<String> {
+    pub(crate) fn token(&self, citizen: Uuid) -> anyhow::Result<String> {
+        self.token_of(citizen, Vec::new())
+    }
+
+    /// What somebody who holds a role sends as `Authorization`.
+    pub(crate) fn officer(&self, role: &str) -> anyhow::Result<HeaderValue> {
+        let token = self.token_of(Uuid::now_v7(), vec![role.to_owned()])?;
+        Ok(HeaderValue::from_str(&format!("Bearer {token}"))?)
+    }
+
+    /// A token of somebody who holds roles.
+    fn token_of(&self, citizen: Uuid, roles: Vec<String>) -> anyhow::Result<String> {
         let now = Utc::now();
         let claims = Claims {
             iss: self.name.clone(),
@@ -122,7 +169,7 @@ impl Issuer {
             acr: String::new(),
             amr: vec!["sms".to_owned(), "otp".to_owned()],
             scope: String::new(),
-            roles: Vec::new(),
+            roles,
             role_epoch: 0,
             agency: None,
         };

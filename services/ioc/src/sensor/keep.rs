@@ -71,7 +71,7 @@ impl SensorMeter {
                     warn!(%error, "open alarms were not counted");
                 }
                 if counts.is_multiple_of(COUNTS_BETWEEN)
-                    && let Err(error) = sensor::forget(&pool, clock.now() - KEPT, BATCH).await
+                    && let Err(error) = forget(&pool, &clock, &shutdown).await
                 {
                     warn!(%error, "old readings were not removed");
                 }
@@ -98,4 +98,11 @@ impl SensorMeter {
         }
         Ok(())
     }
+}
+
+/// Removes all readings whose time is over, some at a time.
+async fn forget(pool: &PgPool, clock: &Clock, shutdown: &Shutdown) -> Result<(), sqlx::Error> {
+    let full = BATCH.unsigned_abs();
+    while sensor::forget(pool, clock.now() - KEPT, BATCH).await? == full && !shutdown.token().is_cancelled() {}
+    Ok(())
 }

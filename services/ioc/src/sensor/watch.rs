@@ -47,10 +47,13 @@ pub(crate) struct Watch {
 /// How old a reading may be that a later one agrees with.
 const AGREEING: TimeDelta = TimeDelta::hours(6);
 
+/// When, and how high.
+type Measured = (DateTime<Utc>, f64);
+
 /// What a call has changed so far.
 struct Changes {
     open: Option<Alarm>,
-    newest: Option<(DateTime<Utc>, f64)>,
+    newest: Option<Measured>,
     jumped: Option<Jumped>,
     steps: Vec<(Step, u8)>,
     qualities: Vec<Quality>,
@@ -148,14 +151,14 @@ impl Watch {
             let before = changes.newest.replace((at, reading.result));
             changes.jumped = None;
             if let (Some(code), Some(station)) = (&stream.station, station) {
-                self.decide(tx, (stream, code, station), (at, reading.result, before), changes).await?;
+                self.decide(tx, (stream, code, station), ((at, reading.result), before), changes).await?;
             }
         }
         Ok(id)
     }
 
     /// The highest of the readings shortly before a time: this gauge's own, and the one that the open alarm stands on.
-    fn agreeing(&self, at: DateTime<Utc>, newest: Option<(DateTime<Utc>, f64)>, open: Option<&Alarm>) -> Option<f64> {
+    fn agreeing(&self, at: DateTime<Utc>, newest: Option<Measured>, open: Option<&Alarm>) -> Option<f64> {
         let others = open.map(|alarm| (alarm.measured_at, alarm.value));
         let recent = [newest, others].into_iter().flatten().filter(|(before, _)| *before >= at - AGREEING);
         recent.map(|(_, value)| value).reduce(f64::max)
@@ -166,7 +169,7 @@ impl Watch {
         &self,
         tx: &mut PgConnection,
         (stream, code, station): (&Stream, &str, &Station),
-        (at, value, newest): (DateTime<Utc>, f64, Option<(DateTime<Utc>, f64)>),
+        ((at, value), newest): (Measured, Option<Measured>),
         changes: &mut Changes,
     ) -> Result<(), Error> {
         // Another datastream of the station knows better.

@@ -1,12 +1,14 @@
 //! argon2id over peppered PINs: 19 MiB, 2 passes, 1 lane (OWASP), on blocking threads, a few at a time.
 //!
 //! Invariant: at most `at_once` hashes hold memory at any moment; who waits longer than [`PATIENCE`] is turned away.
+//! Their memory is kept and used again: given back to the allocator, each thread's share of it would keep some, and a rush of PINs
+//! would leave the process with many times what it may hold.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{Error as HashError, Output, ParamsString, PasswordHash, SaltString};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
@@ -16,6 +18,8 @@ use crate::vault::{self, Digest};
 const MEMORY_KIB: u32 = 19 * 1_024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// The most bytes of a salt that is read.
+const MAX_SALT: usize = 64;
 /// The longest wait for a place.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -23,16 +27,37 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Hasher {
     places: Arc<Semaphore>,
+    memory: Memory,
     patience: Duration,
 }
 
-/// The right to compute one hash.
-pub(crate) struct Place(OwnedSemaphorePermit);
+/// The right to compute one hash, and the memory for it.
+pub(crate) struct Place {
+    memory: Memory,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Memory of hashes that are not computed now.
+///
+/// Lock: held for a push or a pop, never while hashing.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<Vec<Block>>>>);
+
+impl Memory {
+    /// Computes with memory that was used before, or new.
+    fn with<T>(&self, work: impl FnOnce(&mut [Block]) -> T) -> T {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut blocks = kept.unwrap_or_else(|| vec![Block::default(); MEMORY_KIB as usize]);
+        let result = work(&mut blocks);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(blocks);
+        result
+    }
+}
 
 impl Hasher {
     /// Allows `at_once` hashes at a time.
     pub(crate) fn new(at_once: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(at_once)), patience: PATIENCE }
+        Self { places: Arc::new(Semaphore::new(at_once)), memory: Memory::default(), patience: PATIENCE }
     }
 
     /// How many places are taken.
@@ -44,7 +69,7 @@ impl Hasher {
     /// Waits for a place.
     pub(crate) async fn place(&self) -> Result<Place, Error> {
         match tokio::time::timeout(self.patience, self.places.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Place(permit)),
+            Ok(Ok(permit)) => Ok(Place { memory: self.memory.clone(), _permit: permit }),
             Ok(Err(_)) | Err(_) => Err(Error::PinBusy),
         }
     }
@@ -52,9 +77,17 @@ impl Hasher {
     /// Hashes a peppered PIN into a PHC string.
     pub(crate) async fn hash(&self, peppered: Digest) -> Result<String, Error> {
         let place = self.place().await?;
-        blocking(place, move || {
-            let salt = SaltString::encode_b64(&vault::random::<16>())?;
-            Ok(argon2()?.hash_password(&peppered, &salt)?.to_string())
+        blocking(place, move |memory| {
+            let salt = vault::random::<16>();
+            let (hash, text) = (computed(memory, &peppered, &salt)?, SaltString::encode_b64(&salt)?);
+            let phc = PasswordHash {
+                algorithm: ARGON2ID_IDENT,
+                version: Some(Version::V0x13.into()),
+                params: ParamsString::try_from(&params()?)?,
+                salt: Some(text.as_salt()),
+                hash: Some(Output::new(&hash)?),
+            };
+            Ok(phc.to_string())
         })
         .await
     }
@@ -63,32 +96,44 @@ impl Hasher {
 impl Place {
     /// Whether a peppered PIN is the one that was hashed.
     pub(crate) async fn verify(self, peppered: Digest, hash: String) -> Result<bool, Error> {
-        blocking(self, move || {
+        blocking(self, move |memory| {
             let parsed = PasswordHash::new(&hash)?;
-            match argon2()?.verify_password(&peppered, &parsed) {
-                Ok(()) => Ok(true),
-                Err(argon2::password_hash::Error::Password) => Ok(false),
-                Err(error) => Err(error),
+            let ours = parsed.algorithm == ARGON2ID_IDENT
+                && parsed.version == Some(Version::V0x13.into())
+                && Params::try_from(&parsed)? == params()?;
+            if !ours {
+                return Err(HashError::ParamNameInvalid);
             }
+            let (salt, kept) =
+                (parsed.salt.ok_or(HashError::PhcStringField)?, parsed.hash.ok_or(HashError::PhcStringField)?);
+            let mut bytes = [0; MAX_SALT];
+            // Compared in constant time.
+            Ok(Output::new(&computed(memory, &peppered, salt.decode_b64(&mut bytes)?)?)? == kept)
         })
         .await
     }
 }
 
-fn argon2() -> Result<Argon2<'static>, argon2::password_hash::Error> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+fn params() -> Result<Params, HashError> {
+    Ok(Params::new(MEMORY_KIB, PASSES, LANES, Some(Params::DEFAULT_OUTPUT_LEN))?)
+}
+
+fn computed(memory: &Memory, peppered: &Digest, salt: &[u8]) -> Result<[u8; Params::DEFAULT_OUTPUT_LEN], HashError> {
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params()?);
+    let mut hash = [0; Params::DEFAULT_OUTPUT_LEN];
+    memory.with(|blocks| argon2.hash_password_into_with_memory(peppered, salt, &mut hash, blocks))?;
+    Ok(hash)
 }
 
 /// Runs a hash on a blocking thread that holds its place until it is done, also when nobody waits any more.
 async fn blocking<T: Send + 'static>(
     place: Place,
-    work: impl FnOnce() -> Result<T, argon2::password_hash::Error> + Send + 'static,
+    work: impl FnOnce(&Memory) -> Result<T, HashError> + Send + 'static,
 ) -> Result<T, Error> {
     let work = move || {
-        let result = work();
-        drop(place.0);
-        result
+        // The whole of it moves here, so that its place is taken for as long as its memory is used.
+        let place = place;
+        work(&place.memory)
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(|error| Error::Hashing(error.to_string())),
@@ -115,9 +160,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn hashes_that_others_compute_are_the_same() {
+        use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+        let theirs = Argon2::new(Algorithm::Argon2id, Version::V0x13, params().expect("constant"));
+        let salt = SaltString::encode_b64(&[5; 16]).expect("16 bytes");
+        let hash = theirs.hash_password(&[7; 32], &salt).expect("hashes").to_string();
+        let hasher = Hasher::new(1);
+        for _ in 0..2 {
+            let place = hasher.place().await.expect("a place");
+            assert!(
+                place.verify([7; 32], hash.clone()).await.expect("verifies"),
+                "also with memory that was used before"
+            );
+        }
+        let ours = hasher.hash([7; 32]).await.expect("hashes");
+        theirs.verify_password(&[7; 32], &PasswordHash::new(&ours).expect("a PHC string")).expect("the same");
+        assert_eq!(hasher.memory.0.lock().expect("nobody panics").len(), 1, "one place, one memory");
+    }
+
+    #[tokio::test]
     async fn a_broken_hash_is_an_error_and_no_answer() {
         let place = Hasher::new(1).place().await.expect("a place");
         assert!(place.verify([7; 32], "no hash".to_owned()).await.is_err());
+        let weaker = "$argon2id$v=19$m=8,t=1,p=1$BQUFBQUFBQUFBQUFBQUFBQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let place = Hasher::new(1).place().await.expect("a place");
+        assert!(place.verify([7; 32], weaker.to_owned()).await.is_err(), "not one of ours");
     }
 
     #[tokio::test]

@@ -95,6 +95,9 @@ pub(crate) const CAP_SENDER_FORBIDDEN: Code = Code::new(
     "Không được gửi thay đơn vị này",
     "You may not send in the name of this sender",
 );
+/// As many drafts of a partner's as may be wait for an officer.
+pub(crate) const CAP_DRAFTS_TOO_MANY: Code =
+    Code::new("cap-drafts-too-many", 429, "Quá nhiều bản nháp đang chờ", "Too many drafts wait for an officer");
 
 /// The codes of this service, for the documentation.
 pub const CODES: &[Code] = &[
@@ -120,6 +123,7 @@ pub const CODES: &[Code] = &[
     CAP_IDENTIFIER_REUSED,
     CAP_REFERENCE_UNKNOWN,
     CAP_SENDER_FORBIDDEN,
+    CAP_DRAFTS_TOO_MANY,
 ];
 
 /// Why a request is refused.
@@ -201,6 +205,9 @@ pub(crate) enum Error {
     /// A document's sender is not one for whom this caller may speak.
     #[error("the caller may not speak for this sender")]
     CapSenderForbidden,
+    /// As many drafts of the partner's as may be wait for an officer.
+    #[error("too many drafts of the partner wait")]
+    CapDraftsTooMany,
     /// What is stored of an alert can't be read.
     #[error("alert {0} can't be read")]
     Unreadable(AlertId),
@@ -239,6 +246,7 @@ impl Error {
             Self::CapIdentifierReused => CAP_IDENTIFIER_REUSED,
             Self::CapReferenceUnknown => CAP_REFERENCE_UNKNOWN,
             Self::CapSenderForbidden => CAP_SENDER_FORBIDDEN,
+            Self::CapDraftsTooMany => CAP_DRAFTS_TOO_MANY,
             Self::Refused(Refusal::NotDrafted(_)) => ALERT_NOT_DRAFTED,
             Self::Refused(Refusal::NotInForce(_)) => ALERT_NOT_IN_FORCE,
             Self::SessionEnded | Self::Unreadable(_) | Self::Sealed(_) | Self::Database(_) => return None,

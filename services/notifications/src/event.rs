@@ -7,6 +7,7 @@
 //! | `RefundCompleted` | payment | the payer: in-app and push |
 //! | `BillPaid`, `BillPaymentFailed`, `FeeNoticeIssued` | payment | the citizen: in-app and push |
 //! | `TopUpCompleted`, `TopUpFailed` | payment | the citizen: in-app and push |
+//! | `TierChanged` | security | the citizen: in-app and push |
 //! | `ExportReady` | security | the citizen: in-app and push |
 //! | `ReporterNotice`, of the steps that a reporter waits for | service | the reporter: in-app and push |
 //!
@@ -20,7 +21,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
-use proto::identity::v1::{ExportReady, OtpRequested, SessionRevoked};
+use proto::identity::v1::{ExportReady, OtpRequested, SessionRevoked, TierChanged};
 use proto::money::v1::Money;
 use proto::reports::v1::ReporterNotice;
 use proto::wallet::v1::{
@@ -30,7 +31,9 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::SCHEMA;
 use crate::device::{self, EndedSession};
+use crate::ladder;
 use crate::lane::{Channel, Lane};
 use crate::message::{self, Draft};
 use crate::meter::Meter;
@@ -58,9 +61,10 @@ impl Handler for Writer {
         }
         // First, so that a message of the same batch does not wait for a device that is gone.
         device::end_sessions(transaction, &sessions).await?;
-        for made in message::enqueue(transaction, &all, (self.clock.now(), self.zone)).await? {
-            self.meter.made(&made);
-        }
+        let now = self.clock.now();
+        let made = message::enqueue(transaction, &all, (now, self.zone)).await?;
+        platform::job::schedule_all(transaction, SCHEMA, now, &ladder::jobs(&made, now)).await?;
+        made.iter().for_each(|made| self.meter.made(made));
         Ok(())
     }
 }
@@ -88,6 +92,8 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
         top_up_failed(event, &failed?)
     } else if let Some(ready) = event.decode::<ExportReady>() {
         export_ready(event, &ready?)
+    } else if let Some(changed) = event.decode::<TierChanged>() {
+        tier_changed(event, &changed?)
     } else if let Some(notice) = event.decode::<ReporterNotice>() {
         report(event, &notice?)
     } else {
@@ -214,6 +220,12 @@ fn export_ready(event: &Event, ready: &ExportReady) -> Result<Vec<Draft>, Handle
     let days = (ready.expires_at - event.time.timestamp()).max(0) / 86_400;
     let parameters = json!({ "export_id": ready.export_id, "expires_at": ready.expires_at, "days": days });
     Ok(in_app_and_push(event, Lane::Security, id(&ready.user_id)?, template::EXPORT_READY, &parameters))
+}
+
+/// Security: somebody else's number, proved in the citizen's name, is noticed.
+fn tier_changed(event: &Event, changed: &TierChanged) -> Result<Vec<Draft>, HandleError> {
+    let parameters = json!({ "tier": changed.tier });
+    Ok(in_app_and_push(event, Lane::Security, id(&changed.user_id)?, template::TIER_CHANGED, &parameters))
 }
 
 /// What a reporter waits for; other steps are in the app's list only.

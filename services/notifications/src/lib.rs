@@ -7,6 +7,7 @@
 //! | `lane`, `template`, `preference`, `quiet`, `sms` | pure rules: what a message is about, its text, who muted it, when it waits, what an SMS costs |
 //! | `event` | which events call for which messages; the consumer |
 //! | `message` | messages made at most once each, in the transaction of their event |
+//! | `ladder` | what reached no phone goes by text message in the end |
 //! | `digest` | news of a day as one message |
 //! | `send` | what a lane's worker does with one message |
 //! | `gateway` | the outside parties: SMS and push, each with deadline, breaker and typed errors |
@@ -45,6 +46,7 @@ mod gateway;
 mod grpc;
 mod http;
 mod inbox;
+mod ladder;
 mod lane;
 mod message;
 mod meter;
@@ -157,6 +159,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     tasks.extend(event_tasks(&deps, &persons, &meter, city.zone));
     tasks.push(fan_out_task(&deps.context, &meter, city.zone));
     tasks.push(digest_task(&deps.context, &meter, city.zone));
+    tasks.push(ladder_task(&deps.context, &meter, city.zone));
     tasks.push(hub.task(pool.clone()));
     tasks.push(meter.task(pool.clone()));
     tasks.push(upkeep(persons.clone(), pool.clone(), clock.clone(), Arc::new(person::Plain(persons.clone()))));
@@ -216,6 +219,14 @@ fn digest_task(context: &Context, meter: &meter::Meter, zone: Tz) -> Task {
     let digester = Digester { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), zone };
     let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
     Runner::new(context, SCHEMA).on(JOB_KIND, digester).settings(settings).into_task()
+}
+
+/// The runner that sends by text message what reached no phone.
+fn ladder_task(context: &Context, meter: &meter::Meter, zone: Tz) -> Task {
+    use ladder::{JOB_KIND, Ladder, WORKERS};
+    let ladder = Ladder { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), zone };
+    let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
+    Runner::new(context, SCHEMA).on(JOB_KIND, ladder).settings(settings).into_task()
 }
 
 /// What drafts warnings from alarms, and drafts them anew; what sends them by text message in the end, and what tells how many have a warning.

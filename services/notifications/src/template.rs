@@ -50,6 +50,8 @@ pub(crate) const REPORT_PUBLISHED: Template = Template("report-published.v1");
 pub(crate) const REPORT_LAPSED: Template = Template("report-lapsed.v1");
 /// A copy of everything is complete. Parameters: `export_id`, `expires_at`, `days`.
 pub(crate) const EXPORT_READY: Template = Template("export-ready.v1");
+/// The citizen has proved who they are. Parameters: `tier`.
+pub(crate) const TIER_CHANGED: Template = Template("tier-changed.v1");
 /// News that came together. Parameters: `count`.
 pub(crate) const DIGEST: Template = Template("digest.v1");
 /// A warning. Parameters: `alert_id`, `identifier`, `exercise`, `severity`, `headline` and `text` in both languages.
@@ -101,6 +103,10 @@ const SOURCES: &[Source] = &[
     source!("fee-notice.v1", Body, "body"),
     source!("export-ready.v1", Title, "title"),
     source!("export-ready.v1", Body, "body"),
+    source!("export-ready.v1", Sms, "sms"),
+    source!("tier-changed.v1", Title, "title"),
+    source!("tier-changed.v1", Body, "body"),
+    source!("tier-changed.v1", Sms, "sms"),
     source!("digest.v1", Title, "title"),
     source!("digest.v1", Body, "body"),
     source!("alert-released.v1", Title, "title"),
@@ -283,6 +289,7 @@ mod tests {
             "agency": { "vi": "Trung tâm Phục vụ hành chính công", "en": "Public Administration Service Centre" },
             "procedure": "1.000005",
             "days": 7,
+            "tier": 1,
             "due_on": "2025-12-01",
             "exercise": true,
             "headline": { "vi": "Lũ sông Hương trên báo động 3", "en": "Perfume River above flood alarm 3" },

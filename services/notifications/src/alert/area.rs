@@ -34,13 +34,19 @@ pub(crate) struct Outline {
 }
 
 impl Outline {
+    /// Whether it is no larger than what may be kept and sent on; its shapes may be wrong all the same.
+    pub(crate) fn fits(&self) -> bool {
+        let few = self.polygons.len() <= MAX_SHAPES && self.circles.len() <= MAX_SHAPES;
+        few && self.polygons.iter().all(|text| text.split(' ').count() <= MAX_POINTS)
+    }
+
     /// Checks words and shapes; there is at least one shape.
     ///
     /// # Errors
     /// [`Error::InvalidField`], [`Error::AreaInvalid`].
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.description.check("outline.description", MAX_DESCRIPTION)?;
-        let bounded = self.polygons.len() <= MAX_SHAPES && self.circles.len() <= MAX_SHAPES;
+        let bounded = self.fits();
         let some = !(self.polygons.is_empty() && self.circles.is_empty());
         let good = self.polygons.iter().all(|text| is_polygon(text)) && self.circles.iter().all(|text| is_circle(text));
         if bounded && some && good { Ok(()) } else { Err(Error::AreaInvalid) }

@@ -140,15 +140,40 @@ pub(crate) async fn family(connection: &mut PgConnection, id: AlertId) -> Result
     rows.fetch_all(connection).await?.into_iter().map(Alert::try_from).collect()
 }
 
-/// Alerts before an id (`None`: the newest), newest first, at most `limit`.
-pub(crate) async fn list(pool: &PgPool, before: Option<AlertId>, limit: i64) -> Result<Vec<Alert>, Error> {
+/// How many drafts that a partner's documents made wait for an officer.
+pub(crate) async fn waiting_of(
+    connection: &mut PgConnection,
+    partner: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(DISTINCT alert.id) AS "count!" FROM notifications.cap_message
+           JOIN notifications.alert ON alert.id = alert_id
+           WHERE partner = $1 AND state = $2 AND drafted_by IS NULL AND expires_at > $3"#,
+        partner,
+        State::Drafted.name(),
+        now
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Alerts before an id (`None`: the newest), newest first, at most `limit`; only drafts that wait at a time, if one is given.
+pub(crate) async fn list(
+    pool: &PgPool,
+    (before, waiting_at): (Option<AlertId>, Option<DateTime<Utc>>),
+    limit: i64,
+) -> Result<Vec<Alert>, Error> {
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: AlertId", identifier, kind, state, content, revision, supersedes AS "supersedes: AlertId", origin,
                   origin_reference, drafted_by, drafted_at, released_by, released_at, ended_by, ended_at, expires_at, document
-           FROM notifications.alert WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2"#,
+           FROM notifications.alert WHERE ($1::uuid IS NULL OR id < $1) 
+             AND ($3::timestamptz IS NULL OR (state = 'drafted' AND expires_at > $3))
+           ORDER BY id DESC LIMIT $2"#,
         before.map(AlertId::uuid),
-        limit
+        limit,
+        waiting_at
     );
     rows.fetch_all(pool).await?.into_iter().map(Alert::try_from).collect()
 }

@@ -63,35 +63,50 @@ impl JobHandler for Teller {
 
 impl Teller {
     /// Counts once, tells what changed, and says when to count again.
+    ///
+    /// Counts without a lock, for that takes a while and the fan-out needs the row; then locks, compares and tells. One process at a time
+    /// counts a warning, by the job's lease.
     pub(crate) async fn tell(&self, id: AlertId) -> Result<Option<DateTime<Utc>>, Error> {
-        let mut transaction = platform::db::begin(&self.pool).await?;
+        let mut reading = platform::db::begin_read_only(&self.pool).await?;
         let fan_out = sqlx::query!(
-            r#"SELECT recipients, told, ended_at IS NOT NULL AS "complete!" FROM notifications.alert_fan_out
-               WHERE alert_id = $1 FOR UPDATE"#,
+            r#"SELECT recipients, ended_at IS NOT NULL AS "complete!" FROM notifications.alert_fan_out WHERE alert_id = $1"#,
             id.uuid()
         );
-        let Some(fan_out) = fan_out.fetch_optional(&mut *transaction).await? else { return Ok(None) };
-        let alert = store::read(&mut transaction, id).await?;
+        let Some(fan_out) = fan_out.fetch_optional(&mut *reading).await? else { return Ok(None) };
+        let alert = store::read(&mut reading, id).await?;
         let reached = AlertReached {
             alert_id: id.to_string(),
             recipients: fan_out.recipients,
-            reached: reached(&mut transaction, id).await?,
+            reached: reached(&mut reading, id).await?,
             complete: fan_out.complete,
-            wards: wards(&mut transaction, id).await?,
+            wards: wards(&mut reading, id).await?,
         };
-        let (now, told) = (self.clock.now(), reached.encode_to_vec());
-        if fan_out.told.as_ref() != Some(&told) {
-            sqlx::query!("UPDATE notifications.alert_fan_out SET told = $2 WHERE alert_id = $1", id.uuid(), told)
-                .execute(&mut *transaction)
-                .await?;
-            platform::outbox::append(&mut transaction, SCHEMA, now, &[NewEvent::new(id.uuid(), &reached)]).await?;
-        }
-        transaction.commit().await?;
+        reading.commit().await?;
+        let now = self.clock.now();
+        self.tell_if_new(id, &reached, now).await?;
         let age = now - alert.released_at.unwrap_or(now);
         let everybody = reached.complete && reached.reached == reached.recipients;
         let over = alert.life.state_at(now) != super::State::Released;
         let pause = (age / PARTS).clamp(SOONEST, LATEST);
         Ok((!everybody && !over && age < LONGEST).then_some(now + pause))
+    }
+
+    async fn tell_if_new(&self, id: AlertId, reached: &AlertReached, now: DateTime<Utc>) -> Result<(), Error> {
+        let told = reached.encode_to_vec();
+        let mut transaction = platform::db::begin(&self.pool).await?;
+        let known = sqlx::query_scalar!(
+            "SELECT told FROM notifications.alert_fan_out WHERE alert_id = $1 FOR UPDATE",
+            id.uuid()
+        );
+        if known.fetch_optional(&mut *transaction).await?.flatten().as_ref() == Some(&told) {
+            return Ok(());
+        }
+        sqlx::query!("UPDATE notifications.alert_fan_out SET told = $2 WHERE alert_id = $1", id.uuid(), told)
+            .execute(&mut *transaction)
+            .await?;
+        platform::outbox::append(&mut transaction, SCHEMA, now, &[NewEvent::new(id.uuid(), reached)]).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 }
 

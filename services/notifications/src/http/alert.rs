@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Routes;
+use super::alert_query::{AlertQuery, WaitingState};
 use crate::SCHEMA;
 use crate::alert::desk::Wanted;
 use crate::alert::reach::{self, Reach};
@@ -190,7 +191,7 @@ pub(super) async fn draft(
     path = "/notifications/v1/alerts",
     tag = "warnings",
     operation_id = "listAlerts",
-    params(PageQuery),
+    params(AlertQuery),
     responses(
         (status = 200, description = "A page of alerts.", body = Page<AlertBody>),
         (status = 403, description = "`forbidden`: the role is missing.")
@@ -200,12 +201,14 @@ pub(super) async fn draft(
 pub(super) async fn list(
     State(routes): State<Routes>,
     principal: Principal,
-    Query(query): Query<PageQuery>,
+    Query(wanted): Query<AlertQuery>,
 ) -> Result<Json<Page<AlertBody>>, Problem> {
     allow(&principal, &[OPERATOR, LEAD])?;
+    let query = PageQuery { limit: wanted.limit, cursor: wanted.cursor };
     let limit = query.limit()?;
-    let alerts = store::list(&routes.pool, query.after()?, limit + 1).await?;
     let now = routes.clock.now();
+    let waiting_at = wanted.state.map(|WaitingState::Drafted| now);
+    let alerts = store::list(&routes.pool, (query.after()?, waiting_at), limit + 1).await?;
     Ok(Json(Page::from_rows(alerts, limit, |alert| alert.id).map(|alert| AlertBody::of(alert, now))))
 }
 

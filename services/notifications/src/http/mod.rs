@@ -7,6 +7,7 @@
 //! | `/cap/v1` | anybody; documents in: partners by HTTP Basic, and operators |
 
 mod alert;
+mod alert_query;
 mod cap;
 mod device;
 mod inbox;
@@ -24,9 +25,9 @@ use sqlx::PgPool;
 use url::Url;
 use utoipa_axum::routes;
 
-use platform::person::PersonKeys;
 use crate::alert::desk::Desk;
 use crate::inbox::Hub;
+use platform::person::PersonKeys;
 
 /// What the handlers need.
 #[derive(Clone, Debug)]

@@ -272,7 +272,10 @@ async fn a_device_ends_with_the_session_that_registered_it_last() {
     town.happen(&[revoked]).await;
     let nothing = platform::id::new();
     let left = crate::device::unreached((&town.pool, &town.persons()), lan.id, nothing).await.unwrap();
-    assert_eq!(left.iter().map(|target| target.token.as_str()).collect::<BTreeSet<_>>(), BTreeSet::from(["laptop", "phone"]));
+    assert_eq!(
+        left.iter().map(|target| target.token.as_str()).collect::<BTreeSet<_>>(),
+        BTreeSet::from(["laptop", "phone"])
+    );
     // Its token has not expired, and word of its end may not have come to every process.
     let (status, refused) = lan.call(Method::POST, "/devices", device("old-phone")).await;
     assert_eq!((status, &refused["reason"]), (StatusCode::UNAUTHORIZED, &json!("revoked")));

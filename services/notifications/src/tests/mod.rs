@@ -9,6 +9,7 @@ mod fan_out;
 mod flow;
 mod identity;
 mod intake;
+mod ladder;
 mod lanes;
 mod person;
 mod send;

@@ -15,6 +15,9 @@ use crate::alert::store::{self, Alert};
 use crate::alert::{AlertId, Bilingual, Kind};
 use crate::error::Error;
 
+/// Drafts of one partner's that may wait for an officer: more would hide each other.
+const MAX_WAITING: i64 = 50;
+
 /// Who brought a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Bringer {
@@ -57,7 +60,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`Error::CapInvalid`], [`Error::CapNotPublic`], [`Error::CapElsewhere`]; [`Error::CapIdentifierReused`];
-    /// [`Error::CapReferenceUnknown`] of a cancellation; those of a draft.
+    /// [`Error::CapReferenceUnknown`] of a cancellation; [`Error::CapDraftsTooMany`]; those of a draft.
     pub(crate) async fn take(
         &self,
         transaction: &mut PgConnection,
@@ -117,6 +120,11 @@ impl Desk {
                 withdrawn = Some(self.draft_end(transaction, author.clone(), (earlier, reason(received))).await?);
             }
             return withdrawn.ok_or(Error::CapReferenceUnknown);
+        }
+        if let Bringer::Partner(name) = bringer
+            && store::waiting_of(transaction, name, now).await? >= MAX_WAITING
+        {
+            return Err(Error::CapDraftsTooMany);
         }
         let updates = in_force.iter().map(|earlier| earlier.id).max();
         let expires_at = received.expires_at.min(now + MAX_LIFE);

@@ -31,8 +31,6 @@ const WARD_CODE: &str = super::cap::WARD_CODE;
 const USUAL_LIFE: TimeDelta = TimeDelta::hours(24);
 /// References that are followed at most.
 const MAX_REFERENCES: usize = 20;
-/// Shapes of one kind that are taken over at most.
-const MAX_SHAPES: usize = 20;
 
 /// What is wrong with a document, in one sentence without a full stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -149,12 +147,15 @@ fn content(root: &Element, infos: &[&Element], status: Status, city: &City) -> R
     let word = |name: &str| first.get(name).unwrap_or_default().trim();
     // Where it was does not matter once it is over: nothing may hold up the end of a warning.
     let is_end = root.get("msgType").is_some_and(|kind| kind.trim() == "Cancel");
-    let (polygons, circles) = if is_end { Shapes::default() } else { shapes(infos)? };
+    let (polygons, circles) = if is_end { Shapes::default() } else { shapes(infos) };
     let outline = (!polygons.is_empty() || !circles.is_empty()).then(|| Outline {
         description: both(&|info| info.all("area").find_map(|area| area.get("areaDesc").map(str::to_owned)), 200),
         polygons: polygons.clone(),
         circles: circles.clone(),
     });
+    let wards = wards(infos, (&polygons, &circles), city);
+    // Shapes that are too large to be kept are left out: what counts are the wards that they touch.
+    let outline = outline.filter(|outline| wards.is_empty() || outline.fits());
     if let Some(outline) = &outline {
         outline.check().map_err(|_| Fault::new("a polygon or circle is not valid"))?;
     }
@@ -170,7 +171,7 @@ fn content(root: &Element, infos: &[&Element], status: Status, city: &City) -> R
         headline: both(&|info| text(info, &["headline", "event"]), MAX_HEADLINE),
         description: both(&|info| text(info, &["description", "headline", "event"]), MAX_DESCRIPTION),
         instruction: both(&|info| text(info, &["instruction", "description", "headline", "event"]), MAX_INSTRUCTION),
-        wards: wards(infos, (&polygons, &circles), city),
+        wards,
         outline,
     })
 }
@@ -189,7 +190,7 @@ fn tidy(text: Option<&str>, max: usize) -> String {
 
 type Shapes = (Vec<String>, Vec<String>);
 
-fn shapes(infos: &[&Element]) -> Result<Shapes, Fault> {
+fn shapes(infos: &[&Element]) -> Shapes {
     let all = |name: &'static str| {
         let areas = infos.iter().flat_map(|info| info.all("area"));
         let texts = areas.flat_map(|area| area.all(name).map(|shape| shape.text.as_str()).collect::<Vec<_>>());
@@ -199,11 +200,7 @@ fn shapes(infos: &[&Element]) -> Result<Shapes, Fault> {
         shapes.retain(|shape| !shape.is_empty() && seen.insert(shape.clone()));
         shapes
     };
-    let (polygons, circles) = (all("polygon"), all("circle"));
-    if polygons.len() > MAX_SHAPES || circles.len() > MAX_SHAPES {
-        return Err(Fault::new("there are more than 20 polygons or circles"));
-    }
-    Ok((polygons, circles))
+    (all("polygon"), all("circle"))
 }
 
 /// The city's wards that a document names; else those whose box a polygon or circle touches. An officer may leave some out.

@@ -75,7 +75,15 @@ fn no_shape_and_no_length_holds_up_the_end_of_a_warning() {
     let references = format!("<scope>Public</scope><references>{}</references>", all.join(" "));
     let geocode = "<geocode><valueName>VN-WARD-2025</valueName><value>19774</value></geocode>";
     let changes = [(">Alert<", ">Cancel<"), ("<scope>Public</scope>", references.as_str()), (geocode, areas.as_str())];
-    assert!(understand(&document(&changes[1..]), &hue()).is_err(), "a warning must say where");
+    let begun = understand(&document(&changes[1..]), &hue()).expect("what counts are the wards");
+    assert_eq!((begun.kind, begun.content.outline), (Kind::Alert, None), "more shapes than may be sent on");
+    assert!(!begun.content.wards.is_empty());
+    let points: String = (0..600).map(|number| format!("16.4{number:03},107.55 ")).collect();
+    let long = format!("<polygon>{points}16.4000,107.55</polygon>");
+    let begun = understand(&document(&[(geocode, &long)]), &hue()).expect("nor does a long outline");
+    assert!(begun.content.outline.is_none() && !begun.content.wards.is_empty());
+    let elsewhere = areas.replace("16.4", "10.4");
+    assert!(understand(&document(&[(geocode, &elsewhere)]), &hue()).is_err(), "a warning must say where");
     let ended = understand(&document(&changes), &hue()).expect("understood");
     assert_eq!((ended.kind, ended.references.len(), ended.content.outline), (Kind::Cancel, 20, None));
     assert_eq!(ended.references[19].1, "K-29", "the newest");

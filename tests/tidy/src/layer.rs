@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fuzz", &["ledger", "wallet"]),
     ("harness", &["platform", "trangtien"]),
     ("journeys", &["harness", "platform", "trangtien"]),
-    ("load", &["harness", "identity", "ledger", "platform", "trangtien"]),
+    ("load", &["harness", "identity", "ledger", "platform", "proto", "trangtien"]),
     ("tidy", &[]),
 ];
 

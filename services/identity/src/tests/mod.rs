@@ -25,3 +25,4 @@ mod step_up;
 mod term;
 mod token;
 mod vneid;
+mod vneid_forged;

@@ -1,7 +1,7 @@
 //! The provider: OpenID Connect, code flow with PKCE. A trait because it is an outside party; [`HttpProvider`] speaks to one over HTTP.
 //!
 //! Its ID token is believed only if its signature is by a key of the provider's own set, under an algorithm that the key names, and issuer,
-//! audience, nonce and time are right; times are those of our clock.
+//! audience, authorised party, nonce and time are right; times are those of our clock.
 
 use std::time::Duration;
 
@@ -94,8 +94,29 @@ struct IdToken {
     nonce: Option<String>,
     exp: i64,
     iat: i64,
+    aud: Audience,
+    azp: Option<String>,
     citizen_number: Option<String>,
     name: Option<String>,
+}
+
+/// For whom a token is: one name, or a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl IdToken {
+    /// Whether the token was made for this client alone, or for it before others (OpenID Connect Core, section 3.1.3.7, 3 to 5).
+    fn is_for(&self, client: &str) -> bool {
+        let alone = match &self.aud {
+            Audience::One(name) => name == client,
+            Audience::Several(names) => names.len() == 1 && names[0] == client,
+        };
+        self.azp.as_deref().map_or(alone, |party| party == client)
+    }
 }
 
 impl HttpProvider {
@@ -194,6 +215,9 @@ impl Provider for HttpProvider {
         }
         let TokenAnswer { id_token } = answer.error_for_status()?.json().await?;
         let claims = self.believe(&found, &id_token).await?;
+        if !claims.is_for(&self.settings.client_id) {
+            return Err(ProviderError::Token("for another party"));
+        }
         if claims.nonce.as_deref() != Some(nonce) {
             return Err(ProviderError::Token("another nonce"));
         }

@@ -143,6 +143,8 @@ async fn the_kit_for_containers_carries_a_city() -> Result<()> {
     }
     let migrated = kit.command("migrate", &["migrate"])?.output().await?;
     ensure!(migrated.status.success(), "migrate: {}", said(&migrated));
+    let wall = kit.command("wall", &["admin", "set-up-wall"])?.output().await?;
+    ensure!(wall.status.success(), "the wall at the provider: {}", said(&wall));
 
     let mut running = BTreeMap::new();
     for role in ROLES {

@@ -195,16 +195,16 @@ pub(crate) enum Error {
     /// No role, or one with a scope that does not fit.
     #[error(transparent)]
     Role(#[from] RoleFault),
-    /// Nobody gives a role to themself.
-    #[error("nobody gives a role to themself")]
-    OwnRole,
-    /// The officer holds as many roles as tokens carry.
     /// A delegation that is not confirmed, has ended, or whose time is over.
     #[error("the delegation is not in force")]
     DelegationOver,
     /// As many delegations as there may be.
     #[error("too many delegations")]
     DelegationsTooMany,
+    /// Nobody gives a role to themself.
+    #[error("nobody gives a role to themself")]
+    OwnRole,
+    /// The officer holds as many roles as tokens carry.
     #[error("the officer holds too many roles")]
     RolesTooMany,
     /// The client was disabled for ever.
@@ -312,13 +312,13 @@ impl Error {
             Self::Role(RoleFault::AgencyUnknown) => AGENCY_UNKNOWN,
             Self::Role(RoleFault::WardUnknown) => WARD_UNKNOWN,
             Self::OwnRole => OWN_ROLE,
+            Self::DelegationOver => DELEGATION_OVER,
+            Self::DelegationsTooMany => DELEGATIONS_TOO_MANY,
             Self::RolesTooMany => ROLES_TOO_MANY,
             Self::ClientDisabled => CLIENT_DISABLED,
             Self::ClientPublic => CLIENT_PUBLIC,
             Self::Forbidden => FORBIDDEN,
             Self::NotFound => NOT_FOUND,
-            Self::DelegationOver => DELEGATION_OVER,
-            Self::DelegationsTooMany => DELEGATIONS_TOO_MANY,
             Self::VersionMismatch => PRECONDITION_FAILED,
             Self::Field { .. } => INVALID_BODY,
             Self::NoSigningKey | Self::PinCapAway(_) => UNAVAILABLE,

@@ -41,9 +41,9 @@ mod challenge;
 mod citizen;
 pub mod city;
 pub mod config;
+mod delegation;
 mod device;
 mod ekyc;
-mod delegation;
 pub mod error;
 mod export;
 mod grpc;
@@ -90,9 +90,9 @@ pub use city::check_city;
 pub use config::Config;
 pub use device::DeviceId;
 pub use key::{Algorithm, DatabaseKeySource, KeyStatus, Urgency, list_keys};
+pub use openid::{OwnPage, set_up_page_as_operator};
 pub use session::SessionId;
 pub use vault::KeyError;
-pub use openid::{OwnPage, set_up_page_as_operator};
 
 /// Where identity keeps its tables.
 pub const SCHEMA: Schema = Schema::new("identity");
@@ -120,10 +120,10 @@ pub enum BuildError {
     /// A secret is missing or weak.
     #[error(transparent)]
     Keys(#[from] KeyError),
-    /// No client for outside parties can be made.
     /// A file of the city's folder is wrong.
     #[error(transparent)]
     City(#[from] Faults),
+    /// No client for outside parties can be made.
     #[error("the ways to outside parties can't be set up")]
     Client(#[from] reqwest::Error),
 }
@@ -141,8 +141,8 @@ pub(crate) struct Identity {
     pub meter: meter::Meter,
     pub ring: key::Ring,
     pub clients: openid::Clients,
-    /// The name of this process.
     pub organisations: organisation::Organisations,
+    /// The name of this process.
     pub instance: String,
     pub hasher: pin::Hasher,
     /// The outside verifier of citizen numbers, if there is one.
@@ -180,8 +180,8 @@ impl Identity {
             meter,
             ring: key::Ring::default(),
             clients: openid::Clients::default(),
-            instance: context.instance.clone(),
             organisations: organisation::Organisations::default(),
+            instance: context.instance.clone(),
             hasher: pin::Hasher::new(config.pin_hashes_at_once),
             verifies: verifier(&config)?,
             vneid: provider(&config)?,
@@ -204,7 +204,11 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         .on(archive::JOB, archive::OwnJob { identity: identity.clone() });
     Ok(Service {
         http: http::router(identity.clone()),
-        grpc: Some(grpc::routes(identity.clone()).add_service(grpc::office::service(identity.clone())).add_service(grpc::delegation::service(identity.clone()))),
+        grpc: Some(
+            grpc::routes(identity.clone())
+                .add_service(grpc::office::service(identity.clone()))
+                .add_service(grpc::delegation::service(identity.clone())),
+        ),
         tasks: vec![
             identity.key_task(),
             identity.prune_task(),

@@ -1,7 +1,7 @@
 //! `trangtien walkthrough`: the main job of the city, done by its people over public HTTP only, each step printed with what came back.
 //!
 //! A citizen signs in by phone and sets a PIN; a merchant opens a shop; the citizen tops up from a bank and pays by scanning;
-//! both see it; the citizen pays electricity bills and an agency's fee; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
+//! both see it; the citizen pays electricity bills and an agency's fee; a daughter pays for the citizen; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
 //! or missing end right; the citizen proves who they are, and one payment by PIN; bad input is refused in words; an operator signs in at the wall by browser and sees it all, in figures that agree with the books.
 //! What phones receive is read from the sandbox.
 //!
@@ -14,6 +14,7 @@ mod browser;
 mod citizen;
 mod fee;
 mod flood;
+mod guardian;
 mod operator;
 mod person;
 mod proof;
@@ -87,6 +88,7 @@ pub async fn run(url: Option<Url>, data_dir: &Path, (scenario, day): (Scenario, 
     refusal::of_bad_input(&mut script, (&buyer, &seller), &shop).await?;
     bill::from_meter_to_receipt(&mut script, &buyer).await?;
     fee::from_notice_to_event(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;
+    guardian::pays_for_the_citizen(&mut script, &buyer, &shop).await?;
     operator::sees_it(&mut script, &world, before).await?;
     operator::at_the_wall(&mut script, &world, (payment, on_its_machine.then_some(data_dir))).await?;
     script.end();

@@ -92,14 +92,6 @@ pub enum Action {
     ConsentGive,
     /// A citizen took it back.
     ConsentWithdraw,
-    /// An officer proposed an act that moves money; the object is the proposal and its digest.
-    ProposalMake,
-    /// Another officer approved it.
-    ProposalApprove,
-    /// An officer refused it, or took their own back.
-    ProposalRefuse,
-}
-
     /// A citizen proposed that one acts for another; the object is the delegation.
     DelegationPropose,
     /// The other confirmed it.
@@ -108,6 +100,14 @@ pub enum Action {
     DelegationEnd,
     /// The guardian got a token to act by.
     DelegationUse,
+    /// An officer proposed an act that moves money; the object is the proposal and its digest.
+    ProposalMake,
+    /// Another officer approved it.
+    ProposalApprove,
+    /// An officer refused it, or took their own back.
+    ProposalRefuse,
+}
+
 impl Action {
     /// As it is stored: noun and verb.
     pub fn as_str(self) -> &'static str {
@@ -143,6 +143,10 @@ impl Action {
             Self::ClientDisable => "client.disable",
             Self::ConsentGive => "consent.give",
             Self::ConsentWithdraw => "consent.withdraw",
+            Self::DelegationPropose => "delegation.propose",
+            Self::DelegationConfirm => "delegation.confirm",
+            Self::DelegationEnd => "delegation.end",
+            Self::DelegationUse => "delegation.use",
             Self::ProposalMake => "proposal.make",
             Self::ProposalApprove => "proposal.approve",
             Self::ProposalRefuse => "proposal.refuse",
@@ -155,10 +159,6 @@ impl Action {
 pub(crate) struct Origin {
     /// The client's address, if the transport says.
     pub address: Option<IpAddr>,
-            Self::DelegationPropose => "delegation.propose",
-            Self::DelegationConfirm => "delegation.confirm",
-            Self::DelegationEnd => "delegation.end",
-            Self::DelegationUse => "delegation.use",
     /// The session whose token came with it.
     pub session: Option<SessionId>,
     /// The device, where it is known.

@@ -269,15 +269,15 @@ pub const AGENCY_UNKNOWN: Code =
 /// The city has no such ward.
 pub const WARD_UNKNOWN: Code =
     Code::new("ward-unknown", 422, "Không có phường, xã này", "The city has no such ward or commune");
-/// Nobody gives a role to themself.
-pub const OWN_ROLE: Code =
-    Code::new("own-role", 403, "Không thể tự giao vai trò cho mình", "Nobody gives a role to themself");
 /// The delegation is not in force.
 pub const DELEGATION_OVER: Code =
     Code::new("delegation-over", 409, "Ủy quyền không còn hoặc chưa có hiệu lực", "The delegation is not in force");
 /// As many delegations as there may be.
 pub const DELEGATIONS_TOO_MANY: Code =
     Code::new("delegations-too-many", 409, "Đã có quá nhiều ủy quyền", "There are as many delegations as there may be");
+/// Nobody gives a role to themself.
+pub const OWN_ROLE: Code =
+    Code::new("own-role", 403, "Không thể tự giao vai trò cho mình", "Nobody gives a role to themself");
 /// The officer holds as many roles as tokens carry.
 pub const ROLES_TOO_MANY: Code =
     Code::new("roles-too-many", 409, "Người này đã giữ quá nhiều vai trò", "This person holds too many roles");
@@ -345,9 +345,9 @@ pub const ALL: &[Code] = &[
     AGENCY_UNKNOWN,
     WARD_UNKNOWN,
     OWN_ROLE,
+    DELEGATION_OVER,
+    DELEGATIONS_TOO_MANY,
     ROLES_TOO_MANY,
     CLIENT_DISABLED,
     CLIENT_PUBLIC,
 ];
-    DELEGATION_OVER,
-    DELEGATIONS_TOO_MANY,

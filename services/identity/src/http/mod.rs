@@ -9,8 +9,8 @@ mod address;
 mod archive;
 mod client;
 mod consent;
-mod device;
 mod delegation;
+mod device;
 mod ekyc;
 mod export;
 mod hidden;
@@ -67,12 +67,12 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(passkey::remove))
         .routes(routes!(device::list))
         .routes(routes!(device::remove))
-        .routes(routes!(organisation::list))
-        .routes(routes!(organisation::show))
         .routes(routes!(delegation::list, delegation::propose))
         .routes(routes!(delegation::end))
         .routes(routes!(delegation::confirm))
         .routes(routes!(delegation::token))
+        .routes(routes!(organisation::list))
+        .routes(routes!(organisation::show))
         .routes(routes!(officer::list))
         .routes(routes!(officer::grant, officer::revoke))
         .routes(routes!(client::list, client::register))

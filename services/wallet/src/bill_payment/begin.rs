@@ -71,8 +71,8 @@ async fn proved_now(
         return Ok(saved);
     }
     let Some(proven) = transaction.proven(wallet, request).await? else { return Ok(saved) };
-    let now = wallet.clock.now();
     let terms = delegate::terms(wallet, saved.user_id, request.asker.acting).await?;
+    let now = wallet.clock.now();
     let mut tx = platform::db::begin(&wallet.pool).await?;
     turn(&mut tx, saved.user_id).await?;
     // As it stands now: another request with this key may have been faster.
@@ -81,8 +81,8 @@ async fn proved_now(
         return Ok(saved);
     }
     payable_now(wallet, &mut tx, (saved.user_id, saved.bill_id), Money::from_minor(saved.amount, CURRENCY)).await?;
-    sql::resume(&mut tx, saved.id, (proven, request.asker.session), now).await?;
     delegate::count(wallet, &mut tx, (request.asker, terms.as_ref()), spending(&saved)).await?;
+    sql::resume(&mut tx, saved.id, (proven, request.asker.session), now).await?;
     job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, again_key(saved.id), now)).await?;
     let again = sql::find(&mut tx, saved.id).await?.ok_or(Error::NotFound)?;
     tx.commit().await?;
@@ -131,9 +131,9 @@ async fn begin(
     (new, proven): (&NewBillPayment, Option<Proven>),
 ) -> Result<BillPayment, Error> {
     let (user, amount) = (request.asker.user, new.amount.money());
+    let terms = delegate::terms(wallet, user, request.asker.acting).await?;
     let expense = account::bill_expense(amount, proven.map(|proven| proven.level));
     if let Err(refusal) = allowance::prepare(wallet, request.asker, expense).await {
-    let terms = delegate::terms(wallet, user, request.asker.acting).await?;
         if let Error::Amount(_) = refusal {
             count_refused(wallet, (user, bill), refusal.name()).await?;
         }
@@ -167,9 +167,9 @@ async fn begin(
         requested_at: now,
         updated_at: now,
     };
+    delegate::count(wallet, &mut tx, (request.asker, terms.as_ref()), spending(&payment)).await?;
     sql::insert(&mut tx, request.key, &payment).await?;
     job::schedule(&mut tx, SCHEMA, now, NewJob::new(JOB, payment.id.to_string(), now)).await?;
-    delegate::count(wallet, &mut tx, (request.asker, terms.as_ref()), spending(&payment)).await?;
     // As the database keeps it: the answer is the same, byte by byte, when it is read again.
     let saved = sql::find_by_key(&mut tx, user, request.key).await?;
     tx.commit().await?;
@@ -177,11 +177,11 @@ async fn begin(
     saved.ok_or_else(|| Error::Broken("a bill payment just saved is not there".to_owned()))
 }
 
-fn same(saved: BillPayment, fingerprint: &[u8; 32]) -> Result<BillPayment, Error> {
-    if saved.fingerprint == fingerprint { Ok(saved) } else { Err(Error::KeyReused) }
 /// As a delegation counts it.
 fn spending(payment: &BillPayment) -> Spending {
     Spending { reference: payment.id.uuid(), kind: delegate::kind_of(payment.kind), amount: payment.amount }
 }
 
+fn same(saved: BillPayment, fingerprint: &[u8; 32]) -> Result<BillPayment, Error> {
+    if saved.fingerprint == fingerprint { Ok(saved) } else { Err(Error::KeyReused) }
 }

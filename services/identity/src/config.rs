@@ -124,6 +124,8 @@ pub struct Lifetimes {
     pub fresh_seconds: u32,
     /// After a PIN reset by one-time code, and after a device's key or a passkey came without the PIN.
     pub pin_cooling_seconds: u32,
+    /// How long a citizen who leaves may take it back, once all services agree. The law gives 72 hours for the whole (docs/security.md).
+    pub closing_cooling_seconds: u32,
     /// How old a signing key gets before the next one takes over.
     pub signing_key_seconds: u32,
 }
@@ -142,6 +144,7 @@ impl Default for Lifetimes {
             refresh_grace_seconds: 10,
             fresh_seconds: 900,
             pin_cooling_seconds: DAY,
+            closing_cooling_seconds: 2 * DAY,
             signing_key_seconds: 30 * DAY,
         }
     }
@@ -235,6 +238,7 @@ impl Config {
             ("lifetimes.refresh_grace_seconds", lifetimes.refresh_grace_seconds, 0, 60),
             ("lifetimes.fresh_seconds", lifetimes.fresh_seconds, 60, 86_400),
             ("lifetimes.pin_cooling_seconds", lifetimes.pin_cooling_seconds, 0, 30 * 86_400),
+            ("lifetimes.closing_cooling_seconds", lifetimes.closing_cooling_seconds, 0, 30 * 86_400),
             ("lifetimes.signing_key_seconds", lifetimes.signing_key_seconds, 3_600, 400 * 86_400),
         ];
         for (name, value, least, most) in bounded {

@@ -14,6 +14,7 @@ use platform::problem::{
 pub use self::code::*;
 
 use crate::archive::ArchiveFault;
+use crate::closing::ClosingFault;
 use crate::ekyc::NumberConflict;
 use crate::ekyc::number::NumberFault;
 use crate::officer::RoleFault;
@@ -189,6 +190,9 @@ pub(crate) enum Error {
     /// A copy of everything can't be made, or not be read yet.
     #[error(transparent)]
     Archive(#[from] ArchiveFault),
+    /// A closing does not go on.
+    #[error(transparent)]
+    Closing(#[from] ClosingFault),
     /// The sign-in is too long ago.
     #[error("the session is not fresh")]
     NotFresh,
@@ -287,7 +291,8 @@ impl Error {
             Self::EkycTooMany => EKYC_TOO_MANY,
             Self::Archive(ArchiveFault::TooMany) => EXPORTS_TOO_MANY,
             Self::Archive(ArchiveFault::NotReady) => EXPORT_NOT_READY,
-            Self::Archive(ArchiveFault::Piece) => INVALID_BODY,
+            Self::Archive(ArchiveFault::Piece) | Self::Closing(ClosingFault::Answer) => INVALID_BODY,
+            Self::Closing(ClosingFault::None) => CLOSING_NOT_OPEN,
             Self::VneidUnavailable => VNEID_UNAVAILABLE,
             Self::VneidRefused => VNEID_REFUSED,
             Self::VneidStateUnknown => VNEID_STATE_UNKNOWN,

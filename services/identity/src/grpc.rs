@@ -148,7 +148,10 @@ impl PersonService for Persons {
         request: Request<AnswerClosingRequest>,
     ) -> Result<Response<AnswerClosingResponse>, Status> {
         require_service(&request, &request.get_ref().service)?;
-        Err(status(Error::NotFound))
+        let AnswerClosingRequest { closing_id, service, hindrances } = request.get_ref();
+        let closing = (parse_id(closing_id)?.into(), service.as_str());
+        let over = self.0.hear_closing(closing, hindrances).await.map_err(status)?;
+        Ok(Response::new(AnswerClosingResponse { over }))
     }
 
     async fn confirm_erasure(
@@ -156,7 +159,9 @@ impl PersonService for Persons {
         request: Request<ConfirmErasureRequest>,
     ) -> Result<Response<ConfirmErasureResponse>, Status> {
         require_service(&request, &request.get_ref().service)?;
-        Err(status(Error::NotFound))
+        let ConfirmErasureRequest { closing_id, service } = request.get_ref();
+        self.0.hear_erasure(parse_id(closing_id)?.into(), service).await.map_err(status)?;
+        Ok(Response::new(ConfirmErasureResponse {}))
     }
 }
 

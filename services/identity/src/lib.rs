@@ -23,6 +23,7 @@
 //! | `vault` | everything that a configured key protects |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
 //! | `archive` | a copy of everything that all services keep of a citizen |
+//! | `closing` | a citizen leaves: services agree, time to take it back, erasure; `closing::rule` is pure |
 //! | `export` | everything that is held on a citizen, for themself |
 //! | `prune`, `meter`, `error` | what is over goes; metrics; stable codes |
 //!
@@ -39,6 +40,7 @@ pub mod audit;
 mod caps;
 mod challenge;
 mod citizen;
+mod closing;
 pub mod city;
 pub mod config;
 mod delegation;
@@ -201,7 +203,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let organisations = organisation::Organisations::load(&context.city)?;
     let identity = Arc::new(Identity { organisations, ..identity });
     let jobs = Runner::new(&context, SCHEMA).on(ekyc::JOB, ekyc::EkycJob { identity: identity.clone() })
-        .on(archive::JOB, archive::OwnJob { identity: identity.clone() });
+        .on(archive::JOB, archive::OwnJob { identity: identity.clone() })
+        .on(closing::JOB, closing::ErasureJob { identity: identity.clone() });
     Ok(Service {
         http: http::router(identity.clone()),
         grpc: Some(

@@ -293,7 +293,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         &context,
         (SCHEMA, wallet.persons.clone()),
         wallet.identity.clone(),
-        Arc::new(person::WalletHolder),
+        Arc::new(person::WalletHolder(wallet.clone())),
         Some(Arc::new(citizen::CitizenKeeper)),
     ));
     let journal = journal::Journal { pool: context.pool.clone(), shard: wallet.shard };

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `top_up.account_sealed` | the account number at the bank |
 
+mod closing;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -12,10 +13,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use platform::person::{Holder, PersonError, PersonKeys, Section, Unsealed};
+use platform::person::{CopyError, Holder, PersonError, PersonKeys, Section, Unsealed};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+pub(crate) use self::closing::refuse as refuse_closing;
+use crate::Wallet;
 use crate::error::Error;
 
 /// Where account numbers at banks are sealed.
@@ -33,12 +36,24 @@ impl From<PersonError> for Error {
 }
 
 /// The wallet, where a citizen asks all services for something.
-pub(crate) struct WalletHolder;
+pub(crate) struct WalletHolder(pub(crate) Arc<Wallet>);
 
 #[async_trait]
 impl Holder for WalletHolder {
     fn sections(&self) -> &'static [Section] {
         sections::SECTIONS
+    }
+
+    async fn close(&self, person: Uuid, closing: Uuid) -> Result<Vec<&'static str>, CopyError> {
+        closing::close(&self.0, person, closing).await
+    }
+
+    async fn reopen(&self, person: Uuid, closing: Uuid) -> Result<(), CopyError> {
+        closing::reopen(&self.0, person, closing).await
+    }
+
+    async fn end(&self, person: Uuid, closing: Uuid) -> Result<(), CopyError> {
+        closing::end(&self.0, person, closing).await
     }
 
     async fn erase(&self, tx: &mut PgConnection, person: Uuid, _now: DateTime<Utc>) -> Result<(), sqlx::Error> {

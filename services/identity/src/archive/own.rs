@@ -132,6 +132,24 @@ pub(crate) const SECTIONS: &[Section] = &[
         sealed: &[],
     },
     Section {
+        name: "delegations",
+        sql: "SELECT d.id::text, jsonb_build_object('id', d.id, 'as_guardian', d.guardian_id IS NOT DISTINCT FROM $1, 'kinds', d.kinds,
+                'transaction_maximum', d.transaction_maximum::text, 'day_maximum', d.day_maximum::text,
+                'month_maximum', d.month_maximum::text, 'valid_until', d.valid_until, 'proposed_at', d.proposed_at,
+                'confirmed_at', d.confirmed_at, 'ended_at', d.ended_at)
+            FROM identity.delegation d
+            WHERE (d.guardian_id = $1 OR d.dependent_id = $1) AND ($2::text IS NULL OR d.id::text > $2) ORDER BY 1 LIMIT $3",
+        sealed: &[],
+    },
+    Section {
+        name: "closings",
+        sql: "SELECT c.id::text, jsonb_build_object('id', c.id, 'state', c.state, 'asked_at', c.asked_at, 'erase_at', c.erase_at,
+                'ended_at', c.ended_at, 'answers', (SELECT jsonb_agg(jsonb_build_object('service', a.service,
+                    'hindrances', a.hindrances) ORDER BY a.service) FROM identity.closing_answer a WHERE a.closing_id = c.id))
+            FROM identity.closing c WHERE c.citizen_id = $1 AND ($2::text IS NULL OR c.id::text > $2) ORDER BY 1 LIMIT $3",
+        sealed: &[],
+    },
+    Section {
         name: "audit",
         sql: "SELECT lpad(a.position::text, 20, '0'), jsonb_build_object('recorded_at', a.recorded_at, 'actor_kind', a.actor_kind,
                 'action', a.action, 'object', a.object, 'channel', a.channel, 'session_id', a.session_id, 'device_id', a.device_id,

@@ -56,6 +56,14 @@ pub enum Action {
     EkycDecide,
     /// Everything that is held on a citizen was exported.
     DataExport,
+    /// A citizen wants to leave; the object is the closing.
+    ClosingAsk,
+    /// The citizen stays.
+    ClosingTakeBack,
+    /// Everything but the citizen's id is being erased.
+    ClosingErase,
+    /// All services have erased.
+    ClosingEnd,
     /// An account was linked to one at VNeID.
     VneidLink,
     /// A citizen rose to a tier; the object is its number.
@@ -125,6 +133,10 @@ impl Action {
             Self::EkycAsk => "ekyc.ask",
             Self::EkycDecide => "ekyc.decide",
             Self::DataExport => "data.export",
+            Self::ClosingAsk => "closing.ask",
+            Self::ClosingTakeBack => "closing.take-back",
+            Self::ClosingErase => "closing.erase",
+            Self::ClosingEnd => "closing.end",
             Self::VneidLink => "vneid.link",
             Self::TierChange => "tier.change",
             Self::PasskeyAdd => "passkey.add",

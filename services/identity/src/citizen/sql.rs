@@ -12,7 +12,7 @@ pub(crate) async fn find(conn: &mut PgConnection, id: CitizenId) -> Result<Optio
         Row,
         r#"SELECT id AS "id: CitizenId", data_key, phone, display_name, language, tier, version, created_at,
             EXISTS (SELECT 1 FROM identity.pin p WHERE p.citizen_id = c.id) AS "pin_set!"
-        FROM identity.citizen c WHERE id = $1"#,
+        FROM identity.citizen c WHERE id = $1 AND erased_at IS NULL"#,
         id.uuid(),
     )
     .fetch_optional(conn)
@@ -38,7 +38,7 @@ pub(crate) async fn lock(conn: &mut PgConnection, id: CitizenId) -> Result<Optio
         Row,
         r#"SELECT id AS "id: CitizenId", data_key, phone, display_name, language, tier, version, created_at,
             EXISTS (SELECT 1 FROM identity.pin p WHERE p.citizen_id = c.id) AS "pin_set!"
-        FROM identity.citizen c WHERE id = $1 FOR NO KEY UPDATE"#,
+        FROM identity.citizen c WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE"#,
         id.uuid(),
     )
     .fetch_optional(conn)

@@ -191,6 +191,9 @@ pub const EXPORTS_TOO_MANY: Code =
 /// Services still hand over their parts.
 pub const EXPORT_NOT_READY: Code =
     Code::new("export-not-ready", 409, "Bản sao dữ liệu chưa hoàn tất", "The export is not complete yet");
+/// There is no closing that could be taken back.
+pub const CLOSING_NOT_OPEN: Code =
+    Code::new("closing-not-open", 409, "Không có yêu cầu đóng tài khoản nào có thể rút lại", "There is no closing that could be taken back");
 /// VNeID does not answer, or this city is not connected to it.
 pub const VNEID_UNAVAILABLE: Code =
     Code::new("vneid-unavailable", 503, "Chưa kết nối được với VNeID", "VNeID can't be reached");
@@ -322,6 +325,7 @@ pub const ALL: &[Code] = &[
     EKYC_TOO_MANY,
     EXPORTS_TOO_MANY,
     EXPORT_NOT_READY,
+    CLOSING_NOT_OPEN,
     VNEID_UNAVAILABLE,
     VNEID_REFUSED,
     VNEID_STATE_UNKNOWN,

@@ -8,6 +8,7 @@
 mod address;
 mod archive;
 mod client;
+mod closing;
 mod consent;
 mod delegation;
 mod device;
@@ -59,6 +60,7 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(archive::order, archive::list))
         .routes(routes!(archive::show))
         .routes(routes!(archive::document))
+        .routes(routes!(closing::show, closing::ask, closing::take_back))
         .routes(routes!(vneid::begin))
         .routes(routes!(vneid::come_back))
         .routes(routes!(passkey::challenge))

@@ -229,8 +229,20 @@ pub(super) async fn write(
 }
 
 /// Names of columns that say whose or by whom a row is, beside those that end in `user_id` or `_by`.
-const PERSON_COLUMNS: &[&str] =
-    &["citizen_id", "recipient", "person", "caller", "subject", "owner", "officer", "officer_id", "by_officer"];
+const PERSON_COLUMNS: &[&str] = &[
+    "citizen_id",
+    "recipient",
+    "person",
+    "caller",
+    "subject",
+    "owner",
+    "officer",
+    "officer_id",
+    "by_officer",
+    "guardian_id",
+    "dependent_id",
+    "actor_id",
+];
 /// Platform's own tables: keys and answers are no things that are kept of a person for a purpose, and events only pass through.
 const PASSING: &[&str] = &["person_key", "idempotency_key", "outbox", "dead_event"];
 

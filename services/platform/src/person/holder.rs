@@ -166,7 +166,8 @@ impl JobHandler for Work {
         match done {
             Ok(()) => Outcome::Done,
             Err(error) => {
-                warn!(job.kind = job.kind, %error, "what a person asked for waits");
+                let source = std::error::Error::source(&error);
+                warn!(job.kind = job.kind, %error, ?source, "what a person asked for waits");
                 let doubled = FIRST_PAUSE_S.saturating_mul(1 << job.attempts.clamp(0, 20));
                 let pause = TimeDelta::seconds(doubled.min(LONGEST_PAUSE_S));
                 Outcome::RetryAt(self.clock.now() + pause, error.to_string())

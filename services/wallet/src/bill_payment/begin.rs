@@ -18,6 +18,7 @@ use crate::allowance::{self, Asked};
 use crate::bill::{self, BillId};
 use crate::delegate::{self, Spending};
 use crate::error::{BillFault, Error};
+use crate::person::refuse_closing;
 use crate::step_up::{Proven, Transaction};
 use crate::turn::turn;
 use crate::{SCHEMA, Wallet};
@@ -97,6 +98,7 @@ async fn payable_now(
     (user, bill): (Uuid, BillId),
     amount: Money,
 ) -> Result<bill::sql::Payable, Error> {
+    refuse_closing(tx, user).await?;
     if sql::count_open_of(tx, user).await? >= MAX_OPEN {
         return Err(BillFault::TooManyPayments(MAX_OPEN).into());
     }

@@ -154,7 +154,7 @@ pub(super) async fn resume(
 }
 
 /// How many payments of bills of a citizen have not ended.
-pub(super) async fn count_open_of(connection: &mut PgConnection, user: Uuid) -> Result<i64, sqlx::Error> {
+pub(crate) async fn count_open_of(connection: &mut PgConnection, user: Uuid) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM wallet.bill_payment WHERE user_id = $1 AND state NOT IN ('paid', 'failed')"#,
         user,

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::place::Place;
 use crate::qr::{MAX_CITY, MAX_NAME, to_ascii};
 use crate::text::{Category, Label};
+use crate::person::refuse_closing;
 use crate::turn::turn;
 
 /// A merchant to be made.
@@ -73,6 +74,7 @@ pub(crate) async fn create_merchant(
         created_at: stored(now),
     };
     turn(connection, owner).await?;
+    refuse_closing(connection, owner).await?;
     within(sql::count_merchants(connection, owner).await?, MAX_MERCHANTS)?;
     merchant.number = sql::insert_merchant(connection, &merchant).await?;
     Ok(merchant)

@@ -71,6 +71,15 @@ pub(crate) const SECTIONS: &[Section] = &[
         sealed: &[],
     },
     Section {
+        name: "delegated_spending",
+        sql: "SELECT d.reference::text, jsonb_build_object('reference', d.reference, 'delegation_id', d.delegation_id,
+                'as_guardian', d.actor_id = $1, 'kind', d.kind, 'amount', d.amount::text, 'spent_on', d.spent_on,
+                'booked_at', d.booked_at, 'released_at', d.released_at)
+            FROM wallet.delegated_spending d
+            WHERE (d.user_id = $1 OR d.actor_id = $1) AND ($2::text IS NULL OR d.reference::text > $2) ORDER BY 1 LIMIT $3",
+        sealed: &[],
+    },
+    Section {
         name: "tier",
         sql: "SELECT c.user_id::text, jsonb_build_object('tier', c.tier, 'updated_at', c.updated_at) FROM wallet.citizen c
             WHERE c.user_id = $1 AND ($2::text IS NULL OR c.user_id::text > $2) ORDER BY 1 LIMIT $3",

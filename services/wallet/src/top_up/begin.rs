@@ -12,7 +12,7 @@ use super::job::JOB;
 use super::{TopUpId, sql};
 use crate::allowance::{self, Asked, Incoming};
 use crate::error::{Error, ProofFault};
-use crate::person::TOP_UP_ACCOUNT;
+use crate::person::{TOP_UP_ACCOUNT, refuse_closing};
 use crate::step_up::sql::Used;
 use crate::step_up::{self, Transaction};
 use crate::text::BankAccount;
@@ -74,6 +74,7 @@ async fn saved(
     if let Some(saved) = sql::find_by_key(&mut tx, user, key).await? {
         return same(saved, fingerprint);
     }
+    refuse_closing(&mut tx, user).await?;
     if sql::count_open_of(&mut tx, user).await? >= MAX_OPEN {
         return Err(Error::TooManyTopUps(MAX_OPEN));
     }

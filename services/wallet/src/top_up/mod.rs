@@ -31,7 +31,7 @@ pub use bank::{BankConnector, Collection};
 pub(crate) use begin::{NewTopUp, begin};
 pub(crate) use job::{JOB, TopUpJob};
 pub(crate) use settle::settle;
-pub(crate) use sql::{TopUp, banks_of, complete, count_open, find, find_own};
+pub(crate) use sql::{TopUp, banks_of, complete, count_open, count_open_of, find, find_own};
 
 pub use crate::partner::{Answer, Report};
 

@@ -60,7 +60,7 @@ pub(super) async fn insert(connection: &mut PgConnection, intent: &Intent<'_>) -
 }
 
 /// How many top-ups of a citizen have not ended.
-pub(super) async fn count_open_of(connection: &mut PgConnection, user: Uuid) -> Result<i64, sqlx::Error> {
+pub(crate) async fn count_open_of(connection: &mut PgConnection, user: Uuid) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM wallet.top_up WHERE user_id = $1 AND state NOT IN ('completed', 'failed')"#,
         user,

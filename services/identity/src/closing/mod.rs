@@ -1,0 +1,231 @@
+//! A citizen leaves.
+//!
+//! 1. The citizen asks, soon after signing in and with the PIN where one is set. Each service closes what it keeps of them, or says
+//!    what stands against it (event `ClosingRequested`, call `AnswerClosing`).
+//! 2. When all have closed, the citizen may take it back for `lifetimes.closing_cooling_seconds`. When one objects, all open again.
+//! 3. Then identity erases its own in one transaction with the event `ErasureDue`; each service erases and confirms.
+//!
+//! Each step is one transaction and every answer may come again: a process that dies leaves the step before or the step after.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | `rule` | the states (pure) |
+//! | `erase` | what identity removes |
+//! | `job` | the end of the time to take it back |
+//! | `sql` | statements |
+
+mod erase;
+mod job;
+pub(crate) mod rule;
+mod sql;
+
+use chrono::{DateTime, Utc};
+use platform::auth::Principal;
+use platform::job::{NewJob, schedule};
+use platform::outbox::{self, NewEvent};
+use proto::identity::v1::{ClosingAgreed, ClosingEnded, ClosingRequested};
+use sqlx::PgConnection;
+
+pub(crate) use self::job::{ErasureJob, JOB};
+use self::rule::State;
+use crate::archive::SERVICES;
+use crate::audit::{self, Action, Entry, Origin, Source};
+use crate::citizen::{self, CitizenId};
+use crate::config::Lifetimes;
+use crate::error::Error;
+use crate::pin::strength::Pin;
+use crate::{Identity, SCHEMA};
+
+platform::typed_id! {
+    /// A closing.
+    pub(crate) struct ClosingId;
+}
+
+/// Hindrances that one service may name.
+const MAX_HINDRANCES: usize = 16;
+/// The most bytes of one of them.
+const MAX_CODE: usize = 40;
+/// Identity's own objection: somebody who acts for the city gives the role back first.
+const ROLES_HELD: &str = "roles-held";
+/// And somebody who acts for another, or for whom another acts, ends that first.
+const DELEGATION: &str = "delegation-in-force";
+
+/// Why a closing does not go on, beside what can always go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ClosingFault {
+    /// None is under way, or it can't be taken back any more.
+    #[error("there is no closing that could be taken back")]
+    None,
+    /// A service's answer is malformed.
+    #[error("an answer to a closing is malformed")]
+    Answer,
+}
+
+/// A closing as its citizen sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing {
+    pub id: ClosingId,
+    pub citizen: CitizenId,
+    pub state: State,
+    pub asked_at: DateTime<Utc>,
+    pub erase_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// What a service said.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub service: String,
+    pub answered: bool,
+    pub hindrances: Vec<String>,
+}
+
+impl Identity {
+    /// Begins a closing of the caller's account; the one that is under way, if there is one.
+    pub(crate) async fn close_account(
+        &self,
+        caller: &Principal,
+        pin: Option<&Pin>,
+        origin: Origin,
+    ) -> Result<(Closing, Vec<Answer>), Error> {
+        if caller.authenticated_at + Lifetimes::span(self.config.lifetimes.fresh_seconds) <= self.now() {
+            return Err(Error::NotFresh);
+        }
+        let user = CitizenId::from(caller.subject);
+        if self.citizen(user).await?.pin_set {
+            self.check_pin(user, pin.ok_or(Error::PinProofRequired)?).await?;
+        }
+        let now = self.now();
+        let mut tx = platform::db::begin(&self.pool).await?;
+        citizen::lock(&mut tx, user).await?.ok_or(Error::NotFound)?;
+        let closing = match sql::open_of(&mut tx, user).await? {
+            Some(closing) => closing,
+            None => self.begin_closing(&mut tx, user, &self.source(origin), now).await?,
+        };
+        let answers = sql::answers(&mut tx, closing.id).await?;
+        tx.commit().await?;
+        Ok((closing, answers))
+    }
+
+    async fn begin_closing(
+        &self,
+        tx: &mut PgConnection,
+        user: CitizenId,
+        source: &Source,
+        now: DateTime<Utc>,
+    ) -> Result<Closing, Error> {
+        let id = ClosingId::generate();
+        sql::insert(tx, (id, user), &SERVICES, now).await?;
+        let held = [
+            (ROLES_HELD, sql::holds_roles(tx, user).await?),
+            (DELEGATION, sql::acts_or_is_acted_for(tx, user, now).await?),
+        ];
+        let own: Vec<String> = held.iter().filter(|(_, held)| *held).map(|(code, _)| (*code).to_owned()).collect();
+        sql::answer(tx, (id, SCHEMA.name()), &own, now).await?;
+        audit::append(tx, &[Entry::of(user, Action::ClosingAsk, id, source)], now).await?;
+        let event = ClosingRequested { user_id: user.to_string(), closing_id: id.to_string() };
+        outbox::append(tx, SCHEMA, now, &[NewEvent::new(user.uuid(), &event)]).await?;
+        Ok(Closing { id, citizen: user, state: State::Asked, asked_at: now, erase_at: None, ended_at: None })
+    }
+
+    /// The caller's newest closing.
+    pub(crate) async fn closing(&self, caller: &Principal) -> Result<(Closing, Vec<Answer>), Error> {
+        let mut connection = self.pool.acquire().await?;
+        let closing = sql::newest_of(&mut connection, caller.subject.into()).await?.ok_or(Error::NotFound)?;
+        let answers = sql::answers(&mut connection, closing.id).await?;
+        Ok((closing, answers))
+    }
+
+    /// Lets the caller stay.
+    pub(crate) async fn take_back_closing(&self, caller: &Principal, origin: Origin) -> Result<(), Error> {
+        let (user, now) = (CitizenId::from(caller.subject), self.now());
+        let mut tx = platform::db::begin(&self.pool).await?;
+        let open = sql::lock_open_of(&mut tx, user).await?;
+        let closing = open.filter(|closing| closing.state.may_be_taken_back()).ok_or(ClosingFault::None)?;
+        sql::end(&mut tx, closing.id, State::TakenBack, now).await?;
+        let entry = Entry::of(user, Action::ClosingTakeBack, closing.id, &self.source(origin));
+        audit::append(&mut tx, &[entry], now).await?;
+        outbox::append(&mut tx, SCHEMA, now, &[ended(&closing, State::TakenBack)]).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Writes down what a service says; tells whether it must open again.
+    ///
+    /// Lock: the closing's row.
+    pub(crate) async fn hear_closing(
+        &self,
+        (id, service): (ClosingId, &str),
+        hindrances: &[String],
+    ) -> Result<bool, Error> {
+        let plain = |code: &String| {
+            code.len() <= MAX_CODE && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        };
+        if hindrances.len() > MAX_HINDRANCES || !hindrances.iter().all(plain) {
+            return Err(ClosingFault::Answer.into());
+        }
+        let now = self.now();
+        let mut tx = platform::db::begin(&self.pool).await?;
+        // One that is not known is over for whoever asks.
+        let Some(closing) = sql::lock(&mut tx, id).await? else { return Ok(true) };
+        if closing.state != State::Asked {
+            return Ok(closing.state.is_over());
+        }
+        sql::answer(&mut tx, (id, service), hindrances, now).await?;
+        let words: Vec<rule::Word> = sql::answers(&mut tx, id).await?.iter().map(word).collect();
+        let state = closing.state.after(&words);
+        match state {
+            State::Cooling => self.agree(&mut tx, &closing, now).await?,
+            State::Refused => {
+                sql::end(&mut tx, id, state, now).await?;
+                outbox::append(&mut tx, SCHEMA, now, &[ended(&closing, state)]).await?;
+            }
+            _ => {}
+        }
+        tx.commit().await?;
+        Ok(state.is_over())
+    }
+
+    async fn agree(&self, tx: &mut PgConnection, closing: &Closing, now: DateTime<Utc>) -> Result<(), Error> {
+        let erase_at = now + Lifetimes::span(self.config.lifetimes.closing_cooling_seconds);
+        sql::agree(tx, closing.id, erase_at).await?;
+        schedule(tx, SCHEMA, now, NewJob::new(JOB, closing.id.to_string(), erase_at)).await?;
+        let event = ClosingAgreed {
+            user_id: closing.citizen.to_string(),
+            closing_id: closing.id.to_string(),
+            erase_at: erase_at.timestamp(),
+        };
+        outbox::append(tx, SCHEMA, now, &[NewEvent::new(closing.citizen.uuid(), &event)]).await?;
+        Ok(())
+    }
+
+    /// Writes down that a service has erased; the last one ends the closing.
+    pub(crate) async fn hear_erasure(&self, id: ClosingId, service: &str) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = platform::db::begin(&self.pool).await?;
+        let closing = sql::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
+        if closing.state == State::Erasing {
+            sql::erased(&mut tx, (id, service), now).await?;
+            if sql::all_erased(&mut tx, id).await? {
+                sql::end(&mut tx, id, State::Erased, now).await?;
+                let source = Source::schedule(&self.instance);
+                audit::append(&mut tx, &[Entry::of(closing.citizen, Action::ClosingEnd, id, &source)], now).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+fn word(answer: &Answer) -> rule::Word {
+    rule::Word { answered: answer.answered, hindered: !answer.hindrances.is_empty() }
+}
+
+fn ended(closing: &Closing, state: State) -> NewEvent {
+    let event = ClosingEnded {
+        user_id: closing.citizen.to_string(),
+        closing_id: closing.id.to_string(),
+        outcome: state.as_str().to_owned(),
+    };
+    NewEvent::new(closing.citizen.uuid(), &event)
+}

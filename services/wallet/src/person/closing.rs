@@ -1,0 +1,139 @@
+//! Whether the wallet lets a citizen go, and how it holds still from then on.
+//!
+//! Two locks make "nothing comes in between": the citizen's turn, in which every saga begins, and the ledger, in which money moves.
+//! The row of `wallet.closing` is written in the turn; a saga that begins afterwards sees it. The account is frozen both ways before
+//! its balance is read for good. Whatever is found then undoes both.
+//!
+//! Every step is under a key made of the closing's id: a process that dies anywhere does the same again.
+
+use ledger::{Action, Freeze, Key, Outcome, Request, book};
+use platform::person::CopyError;
+use sha2::{Digest as _, Sha256};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::account;
+use crate::error::Error;
+use crate::rider::Rider;
+use crate::turn::turn;
+use crate::{Wallet, bill_payment, top_up};
+
+const FREEZE: &str = "closing.freeze";
+const THAW: &str = "closing.thaw";
+const END: &str = "closing.end";
+
+/// Refuses whatever would begin for a citizen whose account is being closed. In the citizen's turn.
+///
+/// # Errors
+/// As a frozen account is refused.
+pub(crate) async fn refuse(tx: &mut PgConnection, user: Uuid) -> Result<(), Error> {
+    let closing =
+        sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM wallet.closing WHERE user_id = $1) AS "closing!""#, user)
+            .fetch_one(tx)
+            .await?;
+    if closing { Err(Error::Rejected(ledger::Reject::AccountFrozen(account::citizen(user).id))) } else { Ok(()) }
+}
+
+/// Closes, or says what stands against it and leaves everything open.
+pub(super) async fn close(wallet: &Wallet, user: Uuid, closing: Uuid) -> Result<Vec<&'static str>, CopyError> {
+    let mut connection = wallet.pool.acquire().await?;
+    let ours = held_by(&mut connection, user).await? == Some(closing);
+    drop(connection);
+    let hindrances = found(wallet, user, ours).await?;
+    if !hindrances.is_empty() {
+        return Ok(hindrances);
+    }
+    let mut tx = platform::db::begin(&wallet.pool).await?;
+    turn(&mut tx, user).await?;
+    if has_open(&mut tx, user).await? {
+        return Ok(vec!["payment-open"]);
+    }
+    sqlx::query!(
+        "INSERT INTO wallet.closing (user_id, closing_id, closed_at) VALUES ($1, $2, $3)
+         ON CONFLICT ON CONSTRAINT closing_pk DO UPDATE SET closing_id = excluded.closing_id, closed_at = excluded.closed_at",
+        user,
+        closing,
+        wallet.clock.now(),
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    ask(wallet, (user, closing), FREEZE, Action::Freeze(account::citizen(user).id, Freeze::Both)).await?;
+    let hindrances = found(wallet, user, true).await?;
+    if !hindrances.is_empty() {
+        reopen(wallet, user, closing).await?;
+    }
+    Ok(hindrances)
+}
+
+/// Opens again what this closing closed.
+pub(super) async fn reopen(wallet: &Wallet, user: Uuid, closing: Uuid) -> Result<(), CopyError> {
+    let held = held_by(&mut *wallet.pool.acquire().await?, user).await?;
+    if held != Some(closing) {
+        return Ok(());
+    }
+    // The account first: a saga that begins as soon as the row is gone finds it open.
+    ask(wallet, (user, closing), THAW, Action::Freeze(account::citizen(user).id, Freeze::Nothing)).await?;
+    sqlx::query!("DELETE FROM wallet.closing WHERE user_id = $1 AND closing_id = $2", user, closing)
+        .execute(&wallet.pool)
+        .await?;
+    Ok(())
+}
+
+/// Closes the account for good; its history stays with the books.
+pub(super) async fn end(wallet: &Wallet, user: Uuid, closing: Uuid) -> Result<(), CopyError> {
+    ask(wallet, (user, closing), END, Action::Close(account::citizen(user).id)).await
+}
+
+async fn ask(
+    wallet: &Wallet,
+    (user, closing): (Uuid, Uuid),
+    operation: &'static str,
+    action: Action,
+) -> Result<(), CopyError> {
+    let fingerprint = Sha256::new().chain_update(operation).chain_update(closing).finalize().into();
+    let key = Key { caller: user, operation, key: closing.to_string(), fingerprint };
+    let request: Request<Rider> = Request::new(key).open(account::citizen(user)).action(action).forget_refusal();
+    match wallet.ledger.post(request).await.map_err(|error| CopyError::Other(error.to_string()))? {
+        Outcome::Posted(_) => Ok(()),
+        Outcome::Rejected(reject) => Err(CopyError::Other(format!("the ledger refuses: {}", reject.code()))),
+    }
+}
+
+/// What stands against a closing now.
+async fn found(wallet: &Wallet, user: Uuid, ours: bool) -> Result<Vec<&'static str>, CopyError> {
+    let mut hindrances = Vec::new();
+    if let Some(account) = book::account(&wallet.pool, account::citizen(user).id).await? {
+        if account.posted != 0 {
+            hindrances.push("balance-not-zero");
+        }
+        if account.held != 0 || account.promised != 0 {
+            hindrances.push("money-on-hold");
+        }
+        if account.freeze != Freeze::Nothing && !ours {
+            hindrances.push("account-frozen");
+        }
+    }
+    let mut connection = wallet.pool.acquire().await?;
+    if has_open(&mut connection, user).await? {
+        hindrances.push("payment-open");
+    }
+    let merchants =
+        sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM wallet.merchant WHERE owner_user_id = $1) AS "some!""#, user)
+            .fetch_one(&mut *connection)
+            .await?;
+    if merchants {
+        hindrances.push("has-merchants");
+    }
+    Ok(hindrances)
+}
+
+async fn has_open(connection: &mut PgConnection, user: Uuid) -> Result<bool, sqlx::Error> {
+    Ok(top_up::count_open_of(connection, user).await? + bill_payment::sql::count_open_of(connection, user).await? > 0)
+}
+
+async fn held_by(connection: &mut PgConnection, user: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT closing_id FROM wallet.closing WHERE user_id = $1", user)
+        .fetch_optional(connection)
+        .await
+}

@@ -12,8 +12,8 @@ use proto::auth::v1::key_service_server::{KeyService, KeyServiceServer};
 use proto::auth::v1::{
     GetKeysRequest, GetKeysResponse, ListRevocationsRequest, ListRevocationsResponse, Revocation, RoleRevocation,
 };
-use proto::identity::v1::person_service_server::{PersonService, PersonServiceServer};
 use proto::identity::v1::identity_service_server::{IdentityService, IdentityServiceServer};
+use proto::identity::v1::person_service_server::{PersonService, PersonServiceServer};
 use proto::identity::v1::{
     AnswerClosingRequest, AnswerClosingResponse, ConfirmErasureRequest, ConfirmErasureResponse, FindCitizenRequest,
     FindCitizenResponse, GetContactRequest, GetContactResponse, PutExportPartRequest, PutExportPartResponse,

@@ -6,7 +6,6 @@ mod audit;
 mod build;
 mod cap;
 mod closing;
-mod closing;
 mod delegation;
 mod device;
 mod ekyc;

@@ -56,6 +56,7 @@ impl Place {
         }
         let (run, secrets) = (running(&self.data_dir)?, folder::secrets_of_running(&self.data_dir)?);
         let mut config = Config::load(None)?;
+        config.city = run.city;
         config.public_url = run.http.parse().context("the city's URL")?;
         config.redis_url = Secret::new(run.redis_url);
         config.database = embedded::databases(&Secret::new(run.database_url), &secrets.database)?;

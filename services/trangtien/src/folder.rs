@@ -56,6 +56,8 @@ pub struct RunInfo {
     pub pid: u32,
     /// The outside world.
     pub sandbox: String,
+    /// The city's folder, wherever a command is called from.
+    pub city: PathBuf,
 }
 
 /// What is generated once and kept.

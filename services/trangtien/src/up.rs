@@ -235,7 +235,8 @@ async fn start_on(
     progress: &Progress,
 ) -> anyhow::Result<(RunInfo, Sandbox, Roles)> {
     let city = options.city.canonicalize();
-    let city = city.with_context(|| format!("there is no city in {}", options.city.display()))?;
+    let city =
+        city.with_context(|| format!("there is no city in {}; --city names its folder", options.city.display()))?;
     let mut secrets = folder.secrets()?;
     secrets.sandbox.billers = ::sandbox::Billers::load(&city)?;
     let verifiers =
@@ -249,7 +250,7 @@ async fn start_on(
     let sandbox = Sandbox::start(&secrets, clock.clone()).await?;
     progress.step(format!("Sandbox (bank, billers, SMS, push) on {}", sandbox.url()));
     let mut config = settings::of_city(&public, &secrets, &sandbox)?;
-    config.city = city;
+    config.city.clone_from(&city);
     config.redis_url = servers.redis_url().clone();
     config.database = databases;
     config.reports.photos.folder =
@@ -263,6 +264,7 @@ async fn start_on(
         redis_url: servers.redis_url().expose().to_owned(),
         pid: std::process::id(),
         sandbox: sandbox.url(),
+        city,
     };
     let roles = Roles::start((folder, options.shape), config, clock, public).await?;
     Ok((info, sandbox, roles))

@@ -5,11 +5,8 @@ signs a citizen in at the hosted page without any script, and checks tokens by t
 """
 
 import html
-import json
 import re
-import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
@@ -21,59 +18,22 @@ from authlib.jose import JsonWebKey, jwt
 from authlib.oidc.core import CodeIDToken
 from authlib.oidc.discovery import OpenIDProviderMetadata, get_well_known_url
 
+from city import PATIENCE_S, City, new_phone, post
+
 CALLBACK = "https://tickets.example/cb"
-PATIENCE_S = 30
 
 
-class City:
-    """A running city, and what is outside of it."""
-
-    def __init__(self, folder: Path, program: str):
-        run = json.loads((folder / "run.json").read_text())
-        self.url, self.sandbox, self.folder, self.program = run["http"], run["sandbox"], folder, program
-
-    def code_sent_to(self, phone: str) -> str:
-        """The one-time code that came by SMS."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            for message in requests.get(f"{self.sandbox}/sms", params={"to": phone}, timeout=PATIENCE_S).json():
-                if digits := re.search(r"\b\d{6}\b", message["text"]):
-                    return digits.group()
-            time.sleep(0.05)
-        raise AssertionError("no code came by SMS")
-
-    def admin(self) -> str:
-        """The access token of somebody who was made an admin on the machine."""
-        phone, device = new_phone(), str(uuid.uuid4())
-        asked = post(f"{self.url}/identity/v1/otp", {"phone": phone, "purpose": "sign-in", "device_id": device}, 202)
-        code = self.code_sent_to(phone)
-        session = {"challenge_id": asked["challenge_id"], "code": code, "device": {"id": device, "name": "test"}}
-        opened = post(f"{self.url}/identity/v1/sessions", session, 201)
-        grant = [self.program, "admin", "grant-role", opened["user"]["id"], "admin", "--reason", "conformance"]
-        subprocess.run([*grant, "--data-dir", str(self.folder)], check=True, stdout=subprocess.DEVNULL)
-        return opened["access_token"]
-
-    def register(self, token: str, **changed) -> dict:
-        """A registered client."""
-        body = {
-            "name": {"vi": "Vé tham quan", "en": "Tickets"},
-            "access": "confidential",
-            "grant_types": ["authorization_code", "refresh_token"],
-            "scopes": ["openid", "profile", "phone", "offline_access"],
-            "redirect_uris": [CALLBACK],
-        } | changed
-        headers = {"authorization": f"Bearer {token}", "idempotency-key": str(uuid.uuid4())}
-        return post(f"{self.url}/identity/v1/clients", body, 201, headers)
-
-
-def new_phone() -> str:
-    return f"+8490{uuid.uuid4().int % 10_000_000:07}"
-
-
-def post(url: str, body: dict, status: int, headers=None) -> dict:
-    answer = requests.post(url, json=body, headers=headers, timeout=PATIENCE_S)
-    assert answer.status_code == status, f"{url}: {answer.status_code} {answer.text}"
-    return answer.json()
+def register(city: City, token: str, **changed) -> dict:
+    """A registered client."""
+    body = {
+        "name": {"vi": "Vé tham quan", "en": "Tickets"},
+        "access": "confidential",
+        "grant_types": ["authorization_code", "refresh_token"],
+        "scopes": ["openid", "profile", "phone", "offline_access"],
+        "redirect_uris": [CALLBACK],
+    } | changed
+    headers = {"authorization": f"Bearer {token}", "idempotency-key": str(uuid.uuid4())}
+    return post(f"{city.url}/identity/v1/clients", body, 201, headers)
 
 
 def sign_in(city: City, url: str, phone: str) -> str:
@@ -167,16 +127,16 @@ def main() -> None:
     document = requests.get(get_well_known_url(city.url, external=True), timeout=PATIENCE_S).json()
     check_metadata(OpenIDProviderMetadata(document))
     assert document["issuer"] == city.url and document["code_challenge_methods_supported"] == ["S256"], document
-    admin = city.admin()
+    admin = city.holder("admin")
     for method, changed in [
         ("client_secret_basic", {}),
         ("client_secret_post", {"id_token_signed_response_alg": "EdDSA"}),
         ("none", {"access": "public"}),
     ]:
-        code_flow(city, document, city.register(admin, **changed), method)
+        code_flow(city, document, register(city, admin, **changed), method)
         print(f"code flow, {method}: holds")
-    agency = city.register(
-        admin, grant_types=["client_credentials"], scopes=["fees:write"], redirect_uris=[], agency="PVHCC"
+    agency = register(
+        city, admin, grant_types=["client_credentials"], scopes=["fees:write"], redirect_uris=[], agency="PVHCC"
     )
     program = OAuth2Session(agency["client_id"], agency["client_secret"], scope="fees:write")
     token = program.fetch_token(document["token_endpoint"], grant_type="client_credentials")

@@ -40,8 +40,8 @@ pub mod audit;
 mod caps;
 mod challenge;
 mod citizen;
-mod closing;
 pub mod city;
+mod closing;
 pub mod config;
 mod delegation;
 mod device;
@@ -202,7 +202,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let identity = Identity::try_new(config, &context)?;
     let organisations = organisation::Organisations::load(&context.city)?;
     let identity = Arc::new(Identity { organisations, ..identity });
-    let jobs = Runner::new(&context, SCHEMA).on(ekyc::JOB, ekyc::EkycJob { identity: identity.clone() })
+    let jobs = Runner::new(&context, SCHEMA)
+        .on(ekyc::JOB, ekyc::EkycJob { identity: identity.clone() })
         .on(archive::JOB, archive::OwnJob { identity: identity.clone() })
         .on(closing::JOB, closing::ErasureJob { identity: identity.clone() });
     Ok(Service {

@@ -10,16 +10,16 @@
 //! Invariant: a token is refused when its signature, type, issuer, audience or time is wrong, its session is revoked or its roles are stale;
 //! when keys were never seen, or the revocations of the time before, the answer is `unavailable`, never "allowed".
 
-mod id_token;
 mod acting;
+mod id_token;
 mod issuer;
 mod principal;
 mod source;
 mod statement;
 mod verifier;
 
-pub use id_token::IdToken;
 pub use acting::{ACTING_AUDIENCE, Act, Acting, ActingClaims, Party};
+pub use id_token::IdToken;
 pub use issuer::LocalIssuer;
 pub use principal::{ClientPrincipal, Principal};
 pub use source::{GrpcKeySource, KeySource, PublicKeys, Revocation, Revocations, Revoked};

@@ -12,7 +12,7 @@ mod machine;
 mod serve;
 
 pub use cookie::Cookie;
-pub use extract::{Json, Path, Query};
+pub use extract::{Json, JsonValue, Path, Query};
 pub use idempotent::{IdempotencyKey, IdempotentJson};
 pub use language::Language;
 pub use layers::{HttpSettings, finish, instrument, scoped};

@@ -91,6 +91,7 @@ async fn bad_bodies_get_stable_codes() {
         (b"{\"count\":99999999999999999999}".to_vec(), 422, "invalid-body"),
         (b"{}".to_vec(), 422, "invalid-body"),
         (b"[]".to_vec(), 422, "invalid-body"),
+        (b" [1]".to_vec(), 422, "invalid-body"),
         (vec![b' '; 2_000], 413, "body-too-large"),
     ];
     for (body, status, code) in cases {

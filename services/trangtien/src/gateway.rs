@@ -33,7 +33,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::config::{AppConfig, Config};
-use crate::http::{Front, Readiness, describe, end_streams, guard, linger, merge, routes};
+use crate::http::{Front, Readiness, describe, describe_problems, end_streams, guard, linger, merge, routes};
 use crate::role::Role;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -181,6 +181,7 @@ impl Gateway {
             let part = serde_json::from_slice(&part).map_err(|error| Problem::new(UNAVAILABLE).source(error))?;
             merge(&mut document, &part);
         }
+        describe_problems(&mut document);
         Ok(Arc::new(document))
     }
 

@@ -28,7 +28,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use document::{describe, merge};
+pub(crate) use document::{describe, describe_problems, merge};
 pub use internal::Internal;
 pub(crate) use internal::guard;
 pub(crate) use linger::linger;

@@ -206,6 +206,7 @@ impl Node {
             let part = serde_json::to_value(part).with_context(|| format!("cannot describe the API of {role}"))?;
             http::merge(&mut document, &part);
         }
+        http::describe_problems(&mut document);
         Ok((router, document))
     }
 

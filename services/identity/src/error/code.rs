@@ -186,14 +186,22 @@ pub const EKYC_TOO_MANY: Code = Code::new(
     "The verifier was asked too often today",
 );
 /// The citizen has as many exports as are kept.
-pub const EXPORTS_TOO_MANY: Code =
-    Code::new("exports-too-many", 429, "Đã có nhiều bản sao dữ liệu đang được giữ", "As many exports as may be are kept");
+pub const EXPORTS_TOO_MANY: Code = Code::new(
+    "exports-too-many",
+    429,
+    "Đã có nhiều bản sao dữ liệu đang được giữ",
+    "As many exports as may be are kept",
+);
 /// Services still hand over their parts.
 pub const EXPORT_NOT_READY: Code =
     Code::new("export-not-ready", 409, "Bản sao dữ liệu chưa hoàn tất", "The export is not complete yet");
 /// There is no closing that could be taken back.
-pub const CLOSING_NOT_OPEN: Code =
-    Code::new("closing-not-open", 409, "Không có yêu cầu đóng tài khoản nào có thể rút lại", "There is no closing that could be taken back");
+pub const CLOSING_NOT_OPEN: Code = Code::new(
+    "closing-not-open",
+    409,
+    "Không có yêu cầu đóng tài khoản nào có thể rút lại",
+    "There is no closing that could be taken back",
+);
 /// VNeID does not answer, or this city is not connected to it.
 pub const VNEID_UNAVAILABLE: Code =
     Code::new("vneid-unavailable", 503, "Chưa kết nối được với VNeID", "VNeID can't be reached");

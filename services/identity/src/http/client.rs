@@ -39,7 +39,6 @@ pub(super) struct ClientRequest {
     /// What people are told that it is.
     name: ClientName,
     /// Whether it keeps a secret.
-    #[schema(inline)]
     access: Access,
     /// How it comes to tokens.
     #[schema(inline, min_items = 1)]
@@ -57,7 +56,6 @@ pub(super) struct ClientRequest {
     post_logout_redirect_uris: Vec<String>,
     /// What its ID tokens are signed with; RS256 when absent.
     #[serde(default = "rs256")]
-    #[schema(inline)]
     id_token_signed_response_alg: Algorithm,
     /// A page of the city's own: it sees citizens' ids and asks for no consent.
     #[serde(default)]
@@ -97,7 +95,6 @@ pub(super) struct ClientItem {
     /// What people are told that it is.
     name: ClientName,
     /// Whether it keeps a secret.
-    #[schema(inline)]
     access: Access,
     /// How it comes to tokens.
     #[schema(inline)]
@@ -110,7 +107,6 @@ pub(super) struct ClientItem {
     /// Where the browser may go after signing out.
     post_logout_redirect_uris: Vec<String>,
     /// What its ID tokens are signed with.
-    #[schema(inline)]
     id_token_signed_response_alg: Algorithm,
     /// Whether it is a page of the city's own.
     first_party: bool,

@@ -33,7 +33,6 @@ pub(super) struct ClosingView {
     /// The closing.
     id: ClosingId,
     /// `asked`, `refused`, `cooling`, `taken-back`, `erasing` or `erased`.
-    #[schema(inline)]
     state: ClosingState,
     /// What stands against it.
     hindrances: Vec<HindranceView>,

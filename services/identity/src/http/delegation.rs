@@ -41,7 +41,6 @@ pub(super) struct DelegationLimits {
 #[serde(deny_unknown_fields)]
 pub(super) struct DelegationRequest {
     /// On which side you are.
-    #[schema(inline)]
     side: Side,
     /// The other's telephone number. Whether somebody has it is not said.
     #[schema(min_length = 3, max_length = 32, example = "0912345678")]
@@ -58,10 +57,8 @@ pub(super) struct DelegationRequest {
 #[derive(Serialize, ToSchema)]
 pub(super) struct DelegationView {
     id: DelegationId,
-    #[schema(inline)]
     state: DelegationState,
     /// On which side you are.
-    #[schema(inline)]
     side: Side,
     /// Whether you proposed it.
     mine: bool,

@@ -43,7 +43,6 @@ pub(super) struct OfficerQuery {
     #[param(inline)]
     role: Option<RoleKind>,
     /// Only of the agency with this code.
-    #[param(max_length = 24)]
     agency: Option<String>,
     /// `held` when absent; `ended` and `all` show the history.
     #[param(inline)]

@@ -20,10 +20,8 @@ use crate::organisation::Organisation;
 #[into_params(parameter_in = Query)]
 pub(super) struct OrganisationQuery {
     /// Only those right below the one with this code.
-    #[param(max_length = 24)]
     parent: Option<String>,
     /// Only those of the ward with this code.
-    #[param(max_length = 12)]
     ward: Option<String>,
     /// Items wanted, 1 to 200; 50 when absent.
     #[param(minimum = 1, maximum = 200)]
@@ -87,6 +85,7 @@ pub(super) async fn show(
     let known = &identity.organisations;
     let organisation = known.get(&code).ok_or(Error::NotFound)?.clone();
     let above = known.upwards(&code).skip(1).map(|one| one.code.clone()).collect();
-    let below = known.after(None).filter(|one| one.parent.as_ref() == Some(&code)).map(|one| one.code.clone()).collect();
+    let below =
+        known.after(None).filter(|one| one.parent.as_ref() == Some(&code)).map(|one| one.code.clone()).collect();
     Ok(Json(OrganisationView { organisation, above, below }))
 }

@@ -18,6 +18,7 @@ const SEQUENCE: u8 = 0x30;
 
 /// What a token is signed with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SigningAlgorithm)]
 pub enum Algorithm {
     /// Ed25519.
     #[default]

@@ -149,7 +149,9 @@ impl Identity {
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
         let Some(id) = sql::session_of_used(&mut tx, (digest, client.id)).await? else { return Ok(()) };
-        let Some(session) = session::lock(&mut tx, id, now).await?.filter(|session| !session.ended) else { return Ok(()) };
+        let Some(session) = session::lock(&mut tx, id, now).await?.filter(|session| !session.ended) else {
+            return Ok(());
+        };
         let origin = Origin { address, session: None, device: Some(session.device) };
         let entry = Entry::of(session.citizen, Action::SessionEnd, session.id, &self.source(origin))
             .because(EndReason::CodeReplayed.as_str())

@@ -77,7 +77,9 @@ impl Identity {
         self::own(client, &own)?;
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
-        let Some(session) = session::lock(&mut tx, id, now).await?.filter(|session| !session.ended) else { return Ok(()) };
+        let Some(session) = session::lock(&mut tx, id, now).await?.filter(|session| !session.ended) else {
+            return Ok(());
+        };
         let origin = Origin { address, session: None, device: Some(session.device) };
         let reason = EndReason::TokenRevoked;
         let entry = Entry::of(session.citizen, Action::SessionEnd, session.id, &self.source(origin))

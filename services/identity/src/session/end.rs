@@ -81,7 +81,8 @@ impl Identity {
     pub(crate) async fn sign_out(&self, citizen: CitizenId, id: SessionId, origin: Origin) -> Result<(), Error> {
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
-        let session = super::lock(&mut tx, id, now).await?.filter(|session| session.citizen == citizen && !session.ended);
+        let session =
+            super::lock(&mut tx, id, now).await?.filter(|session| session.citizen == citizen && !session.ended);
         let Some(session) = session else { return Ok(()) };
         let reason = EndReason::SignedOut;
         let entry = Entry::of(citizen, Action::SessionEnd, id, &self.source(origin)).because(reason.as_str());

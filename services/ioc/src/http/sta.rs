@@ -11,7 +11,7 @@ use http::header::{HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{StatusCode, Uri};
 use platform::auth::Principal;
-use platform::http::{Json, Path};
+use platform::http::{Json, JsonValue, Path};
 use platform::problem::{FORBIDDEN, Problem, UNAUTHENTICATED};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -206,7 +206,7 @@ pub(super) async fn create(
     State(desk): State<Desk>,
     Client(client): Client,
     Path(path): Path<String>,
-    Json(body): Json<Value>,
+    JsonValue(body): JsonValue,
 ) -> Result<Response, Problem> {
     if path == "CreateObservations" {
         return create_many(&desk, &client, body).await;
@@ -253,7 +253,7 @@ pub(super) async fn create_link(
     State(desk): State<Desk>,
     Client(client): Client,
     Path((path, link)): Path<(String, String)>,
-    Json(body): Json<Value>,
+    JsonValue(body): JsonValue,
 ) -> Result<Response, Problem> {
     match (query::resource(&path), link.as_str()) {
         (Some(Resource { set: Set::Datastreams, id: Some(id) }), "Observations") => {

@@ -13,9 +13,23 @@ use crate::problem::{
     BODY_TOO_LARGE, INVALID_BODY, INVALID_QUERY, MALFORMED_JSON, NOT_FOUND, Problem, UNSUPPORTED_MEDIA_TYPE,
 };
 
-/// A JSON body, in or out.
+/// A JSON body, in or out; in, an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
+
+/// Any JSON body, for protocols whose bodies are not always objects.
+#[derive(Clone, Debug)]
+pub struct JsonValue(pub serde_json::Value);
+
+impl<S: Send + Sync> FromRequest<S> for JsonValue {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        require_json(request.headers())?;
+        let bytes = read_body(request, state).await?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|_| Problem::new(MALFORMED_JSON))
+    }
+}
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
@@ -52,7 +66,13 @@ pub(super) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Re
     })
 }
 
+/// Reads an object. Types that are read by the names of their fields would also take a list of them, in their order.
 pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::new(INVALID_BODY)
+            .detail("Nội dung phải là một đối tượng JSON.", "The body must be a JSON object.")
+            .with("field", "."));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| refuse_json(&error))?;
     deserializer.end().map_err(|_| Problem::new(MALFORMED_JSON))?;

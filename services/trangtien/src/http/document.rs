@@ -65,6 +65,43 @@ pub(crate) fn merge(document: &mut Value, part: &Value) {
     }
 }
 
+/// Says of every operation what its refusals look like: problem details, wherever it says nothing else of a status.
+pub(crate) fn describe_problems(document: &mut Value) {
+    document["components"]["schemas"]["Problem"] = problem_schema();
+    let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    let paths = document["paths"].as_object_mut().expect("describe() made it");
+    for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+        let Some(responses) = operation["responses"].as_object_mut() else { continue };
+        for (_, response) in responses.iter_mut().filter(|(status, _)| status.as_str() >= "400") {
+            let says_more = response["content"].as_object().is_some_and(|content| {
+                content.iter().any(|(kind, body)| kind != "application/problem+json" || body["schema"].is_object())
+            });
+            if !says_more {
+                response["content"] = problem.clone();
+            }
+        }
+        let other = json!({ "description": "Any other refusal or failure, by its `code`.", "content": problem });
+        responses.entry("default").or_insert(other);
+    }
+}
+
+/// A problem of [`platform::problem`].
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "RFC 9457 problem details. Some codes have members of their own beside these.",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": { "type": "string", "description": "Where the code is explained." },
+            "title": { "type": "string", "description": "What kind of problem it is, in the language asked for." },
+            "status": { "type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status." },
+            "code": { "type": "string", "description": "Stable, for programs." },
+            "detail": { "type": "string", "description": "What happened this time, in the language asked for." },
+            "trace_id": { "type": "string", "description": "What to name when asking for help." },
+        },
+    })
+}
+
 fn object<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     value.pointer(pointer).and_then(Value::as_object).into_iter().flatten()
 }
@@ -92,5 +129,22 @@ mod tests {
         assert_eq!(document["tags"].as_array().map(Vec::len), Some(1));
         assert!(document["paths"]["/app/v1/configuration"]["get"].is_object(), "the common routes are described too");
         assert_eq!(document["servers"][0]["url"], "http://localhost:8080");
+    }
+
+    #[test]
+    fn refusals_are_problems_unless_something_else_is_said() {
+        let mut document = describe(&Url::parse("http://localhost:8080").expect("a URL"));
+        let bare = json!({ "description": "no" });
+        let page = json!({ "description": "no", "content": { "text/html": {} } });
+        let fine = json!({ "description": "yes" });
+        let part = json!({ "paths": { "/a": { "get": { "responses": { "204": fine, "404": bare, "422": page } } } } });
+        merge(&mut document, &part);
+        describe_problems(&mut document);
+        let responses = &document["paths"]["/a"]["get"]["responses"];
+        assert_eq!(responses["204"], fine);
+        assert_eq!(responses["422"], page);
+        let schema = "/content/application~1problem+json/schema/$ref";
+        assert_eq!(responses["404"].pointer(schema), Some(&json!("#/components/schemas/Problem")));
+        assert_eq!(responses["default"].pointer(schema), Some(&json!("#/components/schemas/Problem")));
     }
 }

@@ -39,6 +39,7 @@ struct ChannelRow {
 /// How a procedure is filed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = FilingChannel)]
 pub enum Channel {
     /// At the counter.
     Counter,

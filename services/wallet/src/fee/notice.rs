@@ -41,7 +41,6 @@ pub(crate) struct NewNotice {
     #[schema(value_type = String, max_length = 32, example = "1.000005")]
     pub(crate) procedure: Label<32>,
     /// How it was filed.
-    #[schema(inline)]
     pub(crate) channel: Channel,
     /// One of the fees that the portal lists for that.
     #[schema(value_type = Money)]

@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::{MAX_MERCHANTS, MAX_STORES, MAX_TILLS, Merchant, MerchantId, Store, StoreId, Till, TillId, sql};
 use crate::error::Error;
+use crate::person::refuse_closing;
 use crate::place::Place;
 use crate::qr::{MAX_CITY, MAX_NAME, to_ascii};
 use crate::text::{Category, Label};
-use crate::person::refuse_closing;
 use crate::turn::turn;
 
 /// A merchant to be made.

@@ -16,6 +16,7 @@ use platform::embedded;
 use platform::embedded::scratch::{self, TestDatabase, TestRedis};
 use platform::http::HttpSettings;
 use platform::metrics::Metrics;
+use platform::person::PersonConfig;
 use platform::redis::RedisLink;
 use platform::service::Context;
 use platform::task::Shutdown;
@@ -26,7 +27,6 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 use uuid::Uuid;
-use platform::person::PersonConfig;
 use wallet::config::{CheckpointConfig, PartnerConfig};
 use wallet::{Config, Deps};
 

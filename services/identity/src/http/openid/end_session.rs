@@ -15,7 +15,7 @@ use super::super::address::ClientAddress;
 use super::authorize::{MAX_QUERY, by_get};
 use super::cookie::Browser;
 use super::sign_in::{Visit, leave};
-use super::{form, page, refuse};
+use super::{OAuthError, form, page, refuse};
 use crate::Identity;
 use crate::audit::Origin;
 use crate::error::Error;
@@ -81,7 +81,7 @@ pub(in super::super) async fn by_query(
     responses(
         (status = 200, description = "A page that says that it was done", content_type = "text/html"),
         (status = 303, description = "To the same request by `GET`; back to the client"),
-        (status = 400, description = "A page: the form is not of this browser, or too old; `invalid_request`", content_type = "text/html"),
+        (status = 400, description = "A page: the form is not of this browser, or too old; `invalid_request` when it is no form", content((String = "text/html"), (OAuthError = "application/json"))),
     )
 )]
 pub(in super::super) async fn by_form(

@@ -16,7 +16,7 @@ use super::super::App;
 use super::super::address::ClientAddress;
 use super::cookie::Browser;
 use super::page::{self, Face, Notice};
-use super::{form, refuse};
+use super::{OAuthError, form, refuse};
 use crate::Identity;
 use crate::audit::Origin;
 use crate::challenge::{Ask, Code, Purpose};
@@ -77,7 +77,7 @@ impl Action {
     responses(
         (status = 200, description = "The next page", content_type = "text/html"),
         (status = 303, description = "Back to the client"),
-        (status = 400, description = "A page: the form is not of this browser, or too old; `invalid_request`", content_type = "text/html"),
+        (status = 400, description = "A page: the form is not of this browser, or too old; `invalid_request` when it is no form", content((String = "text/html"), (OAuthError = "application/json"))),
         (status = 422, description = "The page again, with what is wrong", content_type = "text/html"),
         (status = 429, description = "The page again: wait", content_type = "text/html"),
         (status = 503, description = "The page again: codes can't be sent right now", content_type = "text/html"),

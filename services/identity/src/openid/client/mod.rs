@@ -47,6 +47,7 @@ const SECRET_BYTES: usize = 32;
 /// Whether a client can keep a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ClientAccess)]
 pub(crate) enum Access {
     /// It runs on a server.
     Confidential,

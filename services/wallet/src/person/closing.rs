@@ -59,7 +59,11 @@ pub(super) async fn close(wallet: &Wallet, user: Uuid, closing: Uuid) -> Result<
     .await?;
     tx.commit().await?;
     ask(wallet, (user, closing), FREEZE, Action::Freeze(account::citizen(user).id, Freeze::Both)).await?;
-    let hindrances = found(wallet, user, true).await?;
+    let mut hindrances = found(wallet, user, true).await?;
+    // A message that comes twice: the first took the freeze back, and its key is used up.
+    if !is_frozen(wallet, user).await? {
+        hindrances.push("payment-open");
+    }
     if !hindrances.is_empty() {
         reopen(wallet, user, closing).await?;
     }
@@ -126,6 +130,11 @@ async fn found(wallet: &Wallet, user: Uuid, ours: bool) -> Result<Vec<&'static s
         hindrances.push("has-merchants");
     }
     Ok(hindrances)
+}
+
+async fn is_frozen(wallet: &Wallet, user: Uuid) -> Result<bool, CopyError> {
+    let account = book::account(&wallet.pool, account::citizen(user).id).await?;
+    Ok(account.is_some_and(|account| account.freeze == Freeze::Both))
 }
 
 async fn has_open(connection: &mut PgConnection, user: Uuid) -> Result<bool, sqlx::Error> {

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from city import City
 
@@ -57,7 +58,9 @@ def broken(city: City, examples: str, name: str, token: str | None) -> bool:
         "--generation-deterministic", "--no-shrink", "--continue-on-failure", "--request-timeout", "20", "--workers", "1",
         "--no-color", "--warnings", "off",
     ]  # fmt: skip
-    done = subprocess.run(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    # It leaves what it sent in the folder that it is called from.
+    with TemporaryDirectory() as folder:
+        done = subprocess.run(run, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     # What Schemathesis itself can't do is in its report too, as an error.
     print(f"contract, {name}: broken\n{done.stdout[-MAX_REPORT:]}" if done.returncode else f"contract, {name}: holds", flush=True)
     return done.returncode != 0

@@ -15,17 +15,21 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use platform::auth::Principal;
+use platform::outbox::{self, NewEvent};
+use proto::identity::v1::PinChanged;
+use sqlx::PgConnection;
 
 use self::delay::Tally;
 pub(crate) use self::hash::Hasher;
 use self::strength::Pin;
-use crate::Identity;
 use crate::audit::{self, Action, Entry, Origin};
 use crate::caps::{self, Allowance, Bucket};
 use crate::challenge::{Attempt, ChallengeId, Code, Look, Purpose};
 use crate::citizen::{self, CitizenId};
 use crate::config::Lifetimes;
 use crate::error::{Error, seconds_until};
+use crate::session::SessionId;
+use crate::{Identity, SCHEMA};
 
 /// What gives the right to set a PIN.
 #[derive(Clone, Debug)]
@@ -45,6 +49,13 @@ pub(crate) struct PinSet {
     pub cooling_until: Option<DateTime<Utc>>,
 }
 
+/// How a PIN comes to be, as the city is told, and its record.
+struct Deed {
+    way: &'static str,
+    session: SessionId,
+    entry: Entry,
+}
+
 /// A PIN as it is stored.
 struct Row {
     hash: String,
@@ -62,22 +73,26 @@ impl Identity {
     ) -> Result<PinSet, Error> {
         let citizen = CitizenId::from(caller.subject);
         let origin = Origin { address, session: Some(caller.session.into()), device: None };
-        let entry = |action| Entry::of(citizen, action, "", &self.source(origin));
+        let deed = |way, action, why| {
+            let entry = Entry::of(citizen, action, "", &self.source(origin)).because(why);
+            Deed { way, session: caller.session.into(), entry }
+        };
         match proof {
             Proof::FreshSession => {
-                self.set_first_pin(caller, pin, entry(Action::PinSet).because("fresh-session")).await
+                self.set_first_pin(caller, pin, deed("first", Action::PinSet, "fresh-session")).await
             }
             Proof::Current(current) => {
-                self.change_pin(citizen, &current, pin, entry(Action::PinChange).because("current-pin")).await
+                let deed = deed("changed", Action::PinChange, "current-pin");
+                self.change_pin(citizen, &current, pin, deed).await
             }
             Proof::Code(challenge, code) => {
-                let entry = entry(Action::PinReset).because("one-time-code");
-                self.reset_pin(caller, pin, (challenge, code), entry).await
+                let deed = deed("reset", Action::PinReset, "one-time-code");
+                self.reset_pin(caller, pin, (challenge, code), deed).await
             }
         }
     }
 
-    async fn set_first_pin(&self, caller: &Principal, pin: &Pin, entry: Entry) -> Result<PinSet, Error> {
+    async fn set_first_pin(&self, caller: &Principal, pin: &Pin, deed: Deed) -> Result<PinSet, Error> {
         let citizen = CitizenId::from(caller.subject);
         let mut conn = self.pool.acquire().await?;
         if sql::exists(&mut conn, citizen).await? {
@@ -93,20 +108,22 @@ impl Identity {
         if !sql::insert(&mut tx, citizen, &hash, now).await? {
             return Err(Error::PinProofRequired);
         }
-        audit::append(&mut tx, &[entry], now).await?;
+        let set = PinSet { set_at: now, cooling_until: None };
+        record(&mut tx, citizen, deed, set).await?;
         tx.commit().await?;
-        Ok(PinSet { set_at: now, cooling_until: None })
+        Ok(set)
     }
 
-    async fn change_pin(&self, citizen: CitizenId, current: &Pin, pin: &Pin, entry: Entry) -> Result<PinSet, Error> {
+    async fn change_pin(&self, citizen: CitizenId, current: &Pin, pin: &Pin, deed: Deed) -> Result<PinSet, Error> {
         let old_hash = self.check_pin(citizen, current).await?;
         let hash = self.new_hash(citizen, pin).await?;
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
         let cooling_until = sql::replace(&mut tx, citizen, &old_hash, &hash, now).await?.ok_or(Error::PinChanged)?;
-        audit::append(&mut tx, &[entry], now).await?;
+        let set = PinSet { set_at: now, cooling_until };
+        record(&mut tx, citizen, deed, set).await?;
         tx.commit().await?;
-        Ok(PinSet { set_at: now, cooling_until })
+        Ok(set)
     }
 
     async fn reset_pin(
@@ -114,7 +131,7 @@ impl Identity {
         caller: &Principal,
         pin: &Pin,
         proof: (ChallengeId, Code),
-        entry: Entry,
+        deed: Deed,
     ) -> Result<PinSet, Error> {
         let citizen = CitizenId::from(caller.subject);
         let device = self.session_device(citizen, caller.session.into()).await?;
@@ -137,9 +154,10 @@ impl Identity {
         citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
         let cooling_until = now + Lifetimes::span(self.config.lifetimes.pin_cooling_seconds);
         sql::reset(&mut tx, citizen, &hash, cooling_until, now).await?;
-        audit::append(&mut tx, &[entry], now).await?;
+        let set = PinSet { set_at: now, cooling_until: Some(cooling_until) };
+        record(&mut tx, citizen, deed, set).await?;
         tx.commit().await?;
-        Ok(PinSet { set_at: now, cooling_until: Some(cooling_until) })
+        Ok(set)
     }
 
     /// The hash of a PIN that is to be set. Each costs memory and time, so that a citizen has only so many.
@@ -190,4 +208,17 @@ impl Identity {
         tx.commit().await?;
         Ok(Row { hash: row.hash, tally })
     }
+}
+
+/// The record of a PIN that was set, and the word to the city; in the transaction that sets it.
+async fn record(tx: &mut PgConnection, citizen: CitizenId, deed: Deed, set: PinSet) -> Result<(), Error> {
+    let changed = PinChanged {
+        user_id: citizen.to_string(),
+        session_id: deed.session.to_string(),
+        way: deed.way.to_owned(),
+        cooling_until: set.cooling_until.map_or(0, |until| until.timestamp()),
+    };
+    audit::append(tx, &[deed.entry], set.set_at).await?;
+    outbox::append(tx, SCHEMA, set.set_at, &[NewEvent::new(citizen.uuid(), &changed)]).await?;
+    Ok(())
 }

@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use platform::outbox::{self, NewEvent};
 use platform::typed_id;
-use proto::identity::v1::{CitizenRegistered, SessionStarted};
+use proto::identity::v1::{CitizenRegistered, DeviceAdded, SessionStarted};
 use sqlx::PgConnection;
 use tracing::{info, warn};
 
@@ -171,6 +171,15 @@ impl Identity {
                 language: citizen.language.tag().to_owned(),
             };
             events.insert(0, NewEvent::new(citizen.id.uuid(), &registered));
+        }
+        if new_device {
+            let added = DeviceAdded {
+                user_id: citizen.id.to_string(),
+                device_id: session.device.to_string(),
+                session_id: session.id.to_string(),
+                first: new_citizen,
+            };
+            events.push(NewEvent::new(citizen.id.uuid(), &added));
         }
         audit::append(&mut tx, &acts, now).await?;
         outbox::append(&mut tx, SCHEMA, now, &events).await?;

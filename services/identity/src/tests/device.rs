@@ -1,7 +1,7 @@
 //! Devices: one session each, remote sign-out, a maximum.
 
 use chrono::TimeDelta;
-use proto::identity::v1::{SessionRevoked, SessionStarted};
+use proto::identity::v1::{DeviceAdded, SessionRevoked, SessionStarted};
 
 use crate::audit::Origin;
 use crate::device::{DeviceId, MAX_DEVICES};
@@ -64,4 +64,18 @@ async fn the_device_unused_for_longest_gives_way() {
     assert_eq!(devices.first().map(|device| device.id), Some(last));
     assert!(matches!(stage.identity.refresh(&first.tokens.refresh, None).await, Err(Error::RefreshInvalid)));
     assert_eq!(stage.events::<SessionRevoked>().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_device_that_is_added_is_told_of_and_a_known_one_is_not() {
+    let stage = Stage::new().await;
+    let (phone, tablet) = (DeviceId::generate(), DeviceId::generate());
+    let first = stage.sign_in(PHONE, phone).await;
+    stage.sign_in(PHONE, phone).await;
+    stage.sign_in(PHONE, tablet).await;
+    let added = stage.events::<DeviceAdded>().await;
+    let told: Vec<_> = added.iter().map(|event| (event.device_id.clone(), event.first)).collect();
+    assert_eq!(told, [(phone.to_string(), true), (tablet.to_string(), false)]);
+    let started = stage.events::<SessionStarted>().await;
+    assert_eq!((&added[1].session_id, &added[1].user_id), (&started[2].session_id, &first.citizen.id.to_string()));
 }

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use futures::future::join_all;
 use platform::auth::Principal;
+use proto::identity::v1::PinChanged;
 
 use crate::challenge::{ChallengeId, Purpose};
 use crate::citizen::CitizenId;
@@ -116,6 +117,13 @@ async fn a_forgotten_pin_is_reset_by_a_code_to_the_own_number_and_cools_down() {
     let changed =
         stage.identity.set_pin(&caller, &pin("314159"), Proof::Current(pin("271828")), None).await.expect("changed");
     assert!(changed.cooling_until.is_some(), "a change does not end the cooling");
+    let told = stage.events::<PinChanged>().await;
+    assert_eq!(told.iter().map(|event| event.way.as_str()).collect::<Vec<_>>(), ["first", "reset", "changed"]);
+    let cooling = set.cooling_until.map_or(0, |until| until.timestamp());
+    assert_eq!(told.iter().map(|event| event.cooling_until).collect::<Vec<_>>(), [0, cooling, cooling]);
+    assert!(
+        told.iter().all(|event| event.user_id == citizen.to_string() && event.session_id == caller.session.to_string())
+    );
 }
 
 #[tokio::test]

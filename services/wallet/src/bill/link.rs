@@ -19,6 +19,7 @@ use super::biller::{Fetched, FetchedBill};
 use super::refresh::JOB;
 use super::{Subscription, SubscriptionId, sql};
 use crate::error::{BillFault, Error};
+use crate::person::refuse_closing;
 use crate::text::Label;
 use crate::turn::turn;
 use crate::{SCHEMA, Wallet};
@@ -119,6 +120,7 @@ pub(crate) async fn link(
     look: &FirstLook,
 ) -> Result<Subscription, Error> {
     turn(connection, user).await?;
+    refuse_closing(connection, user).await?;
     if sql::find_by_customer(connection, user, new).await?.is_some() {
         return Err(BillFault::AlreadyLinked.into());
     }

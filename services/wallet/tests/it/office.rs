@@ -1,0 +1,85 @@
+//! An identity that hears what the wallet says to closings.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use platform::metrics::Metrics;
+use platform::rpc::{CallMetrics, CallSettings, Channel, InboundLayer};
+use proto::identity::v1::person_service_server::{PersonService, PersonServiceServer};
+use proto::identity::v1::{
+    AnswerClosingRequest, AnswerClosingResponse, ConfirmErasureRequest, ConfirmErasureResponse, PutExportPartRequest,
+    PutExportPartResponse,
+};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+/// Identity, as far as the wallet answers it.
+#[derive(Clone, Default)]
+pub(crate) struct Office {
+    /// What the wallet said to closings, and which it said were erased.
+    heard: Arc<Mutex<Vec<(Uuid, Vec<String>)>>>,
+    erased: Arc<Mutex<Vec<Uuid>>>,
+    /// Whether the closing is over for whoever answers.
+    pub(crate) over: Arc<AtomicBool>,
+    /// Whether its answers are lost.
+    pub(crate) silent: Arc<AtomicBool>,
+}
+
+impl Office {
+    /// The way to it.
+    pub(crate) fn channel(&self, instance: &str) -> Channel {
+        let metrics = Metrics::new("identity", instance);
+        let routes = Routes::new(PersonServiceServer::new(self.clone()));
+        let calls = CallMetrics::new(&metrics);
+        platform::rpc::in_process("wallet", routes, InboundLayer::new(&metrics), &calls, CallSettings::default())
+    }
+
+    async fn answer<T>(&self, answer: T) -> Result<Response<T>, Status> {
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        Ok(Response::new(answer))
+    }
+
+    /// What was said last.
+    pub(crate) fn last(&self, closing: Uuid) -> Vec<String> {
+        let heard = self.heard.lock().expect("not poisoned");
+        heard.iter().rev().find(|(id, _)| *id == closing).map(|(_, said)| said.clone()).expect("an answer")
+    }
+
+    pub(crate) fn erased(&self, closing: Uuid) -> bool {
+        self.erased.lock().expect("not poisoned").contains(&closing)
+    }
+}
+
+pub(crate) fn id(text: &str) -> Uuid {
+    text.parse().expect("an id")
+}
+
+#[tonic::async_trait]
+impl PersonService for Office {
+    async fn put_export_part(
+        &self,
+        _: Request<PutExportPartRequest>,
+    ) -> Result<Response<PutExportPartResponse>, Status> {
+        Err(Status::unimplemented("nobody asked for a copy"))
+    }
+
+    async fn answer_closing(
+        &self,
+        request: Request<AnswerClosingRequest>,
+    ) -> Result<Response<AnswerClosingResponse>, Status> {
+        let AnswerClosingRequest { closing_id, hindrances, .. } = request.into_inner();
+        self.heard.lock().expect("not poisoned").push((id(&closing_id), hindrances));
+        self.answer(AnswerClosingResponse { over: self.over.load(Ordering::SeqCst) }).await
+    }
+
+    async fn confirm_erasure(
+        &self,
+        request: Request<ConfirmErasureRequest>,
+    ) -> Result<Response<ConfirmErasureResponse>, Status> {
+        self.erased.lock().expect("not poisoned").push(id(&request.into_inner().closing_id));
+        self.answer(ConfirmErasureResponse {}).await
+    }
+}

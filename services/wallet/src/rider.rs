@@ -103,7 +103,7 @@ impl Rows {
         match (ride.rider, ride.posted) {
             (Rider::BillHeld { failing, proven }, []) => {
                 self.held.push(failing.id.uuid());
-                self.prove(*proven, failing.user_id, bill_payment::KIND, failing.id.uuid());
+                self.prove(*proven, failing.user_id, bill_payment::proof_kind(failing.kind), failing.id.uuid());
             }
             (Rider::BillReturned { failed }, []) => self.failed.push(failed.clone()),
             (Rider::BillPaid { payment, biller_reference, .. }, [posted]) => {

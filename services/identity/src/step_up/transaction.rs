@@ -34,10 +34,10 @@ const MAX_NONCE: usize = 255;
 #[serde(deny_unknown_fields)]
 #[schema(as = StepUpTransaction)]
 pub(crate) struct Transaction {
-    /// What the money is moved for: `payment`, `bill`, `top-up`, …
+    /// What the money is moved for: `payment`, `bill`, `fee`, `top-up`, …
     #[schema(example = "payment", max_length = 32)]
     pub kind: String,
-    /// Who gets it: the till of a payment, the bill, the bank and account of a top-up.
+    /// Who gets it: the till of a payment, the bill or the fee, the bank and account of a top-up.
     #[schema(example = "0199d2a4-7c1e-7d3a-9b1f-2f6f0c8f4b11", max_length = 200)]
     pub payee: String,
     /// How much.

@@ -242,6 +242,25 @@ pub(crate) async fn list(
     .await
 }
 
+/// What kind of bill it is; nothing when the citizen doesn't see it. A bill's kind never changes.
+pub(crate) async fn kind_of(
+    connection: &mut PgConnection,
+    user: Uuid,
+    id: BillId,
+) -> Result<Option<BillerKind>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT kind AS "kind: BillerKind" FROM wallet.bill
+           WHERE id = $1 AND (user_id = $2 OR EXISTS (
+               SELECT FROM wallet.bill_subscription AS subscription
+               WHERE subscription.user_id = $2 AND subscription.biller_code = bill.biller_code
+                 AND subscription.customer_code = bill.customer_code))"#,
+        id.uuid(),
+        user,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
 /// Locks a bill that the citizen sees, for as long as it takes to save the intent to pay it.
 pub(crate) async fn lock(
     connection: &mut PgConnection,

@@ -12,10 +12,11 @@ use uuid::Uuid;
 
 use super::hold::hold;
 use super::job::{JOB, again_key};
-use super::{BillPayment, BillPaymentId, KIND, State, sql};
+use super::{BillPayment, BillPaymentId, State, proof_kind, sql};
 use crate::account::{self, CURRENCY};
 use crate::allowance::{self, Asked};
 use crate::bill::{self, BillId};
+use crate::city::BillerKind;
 use crate::delegate::{self, Spending};
 use crate::error::{BillFault, Error};
 use crate::person::refuse_closing;
@@ -45,14 +46,18 @@ pub(crate) async fn pay(
     bill: BillId,
     new: &NewBillPayment,
 ) -> Result<BillPayment, Error> {
-    let transaction = Transaction::new(KIND, bill, new.amount.money(), request);
     let saved = sql::find_by_key(&mut *wallet.pool.acquire().await?, request.asker.user, request.key).await?;
+    let kind = match &saved {
+        Some(saved) => saved.kind,
+        None => seen(wallet, request.asker.user, bill).await?,
+    };
+    let transaction = Transaction::new(proof_kind(kind), bill, new.amount.money(), request);
     let paid = async {
         let payment = match saved {
             Some(saved) => proved_now(wallet, request, &transaction, same(saved, request.fingerprint)?).await?,
             None => {
                 let proven = transaction.proven(wallet, request).await?;
-                begin(wallet, request, bill, (new, proven)).await?
+                begin(wallet, request, (bill, kind), (new, proven)).await?
             }
         };
         hold(wallet, &payment).await?;
@@ -116,20 +121,15 @@ async fn payable_now(
     Ok(payable)
 }
 
-/// Counts a refusal that came before anybody looked at the bill.
-async fn count_refused(wallet: &Wallet, (user, bill): (Uuid, BillId), outcome: &str) -> Result<(), Error> {
-    let wanted = bill::sql::Wanted { id: Some(bill), ..Default::default() };
-    let seen = bill::sql::list(&mut *wallet.pool.acquire().await?, user, wanted, 1).await?;
-    if let Some(bill) = seen.first() {
-        wallet.metrics.payment(account::kind_of_bill(bill.kind), outcome);
-    }
-    Ok(())
+/// What kind of bill it is, if the citizen sees it.
+async fn seen(wallet: &Wallet, user: Uuid, bill: BillId) -> Result<BillerKind, Error> {
+    bill::sql::kind_of(&mut *wallet.pool.acquire().await?, user, bill).await?.ok_or(Error::NotFound)
 }
 
 async fn begin(
     wallet: &Wallet,
     request: Asked<'_>,
-    bill: BillId,
+    (bill, kind): (BillId, BillerKind),
     (new, proven): (&NewBillPayment, Option<Proven>),
 ) -> Result<BillPayment, Error> {
     let (user, amount) = (request.asker.user, new.amount.money());
@@ -137,7 +137,7 @@ async fn begin(
     let expense = account::bill_expense(amount, proven.map(|proven| proven.level));
     if let Err(refusal) = allowance::prepare(wallet, request.asker, expense).await {
         if let Error::Amount(_) = refusal {
-            count_refused(wallet, (user, bill), refusal.name()).await?;
+            wallet.metrics.payment(account::kind_of_bill(kind), refusal.name());
         }
         return Err(refusal);
     }

@@ -32,10 +32,14 @@ pub(crate) use job::{BillPaymentJob, JOB};
 pub(crate) use settle::settle;
 pub(crate) use sql::BillPayment;
 
+use crate::account;
+use crate::city::BillerKind;
 use crate::partner::Answer;
 
-/// What it is called where a citizen proves it.
-pub(crate) const KIND: &str = "bill";
+/// What the payment of a bill or a fee is called where a citizen proves it: as it is booked, so that neither's proof serves the other.
+pub(crate) fn proof_kind(kind: BillerKind) -> &'static str {
+    account::kind_of_bill(kind).name
+}
 
 platform::typed_id! {
     /// One payment of a bill; also the request id at the biller and the hold in the ledger.

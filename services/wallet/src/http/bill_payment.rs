@@ -89,7 +89,7 @@ pub(super) struct BillPaymentAccepted {
     params(
         ("bill_id" = Uuid, Path),
         ("Idempotency-Key" = String, Header, description = "One per payment"),
-        ("Step-Up-Token" = Option<String>, Header, description = "A proof for this payment: `bill`, the bill, its amount, its key"),
+        ("Step-Up-Token" = Option<String>, Header, description = "A proof for this payment: `bill` or `fee`, the bill or the fee, its amount, its key"),
     ),
     request_body = NewBillPayment,
     responses(

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, Method, Request, StatusCode};
-use platform::auth::{Claims, TOKEN_AUDIENCE, TOKEN_TYPE};
+use platform::auth::{Claims, STEP_UP, TOKEN_AUDIENCE, TOKEN_TYPE};
 use platform::config::Secret;
 use platform::metrics::Metrics;
 use platform::rpc::{CallMetrics, CallSettings, InboundLayer};
@@ -202,6 +202,12 @@ impl Scene {
     /// The citizen's token as of now.
     pub(crate) fn citizen(&self) -> String {
         self.stage.token(self.user)
+    }
+
+    /// The citizen's proof of a transaction.
+    pub(crate) fn proof(&self, transaction: &Value) -> String {
+        let says = json!({"level": "pin", "transaction": transaction});
+        self.stage.issuer.statement(STEP_UP, (self.user, self.user), says)
     }
 
     /// Gives the citizen money.

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::agency::{AGENCY, FEE, NOTICES, Scene, Trouble};
 use crate::biller::{COST, amount, pay_path};
 use crate::stage::{Replica, dong, eventually, text};
+use crate::step_up::{invalid, post, refused};
 use crate::totals::totals;
 
 /// A scene with a wallet and a citizen who has money in it.
@@ -73,6 +74,38 @@ async fn a_fee_is_noticed_paid_with_one_touch_proved_and_told() {
     assert_eq!(books, (2, vec![row("top-up", 1_000_000), row("fee", FEE)]), "a kind of its own");
     assert_eq!(wallet.counted("payments_total", "fee"), 1);
     assert_eq!(wallet.counted("payments_total", "bill"), 0);
+    scene.stage.audit().await;
+}
+
+/// Each is proved as what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_for_a_bill_serves_no_fee_and_one_for_a_fee_no_bill() {
+    let (scene, wallet) = opened().await;
+    scene.fund(&wallet, 9_000_000).await;
+    let (token, shop) = (scene.citizen(), wallet.shop(&scene.stage).await);
+    let spent = json!({"till_id": shop.till, "amount": dong(4_950_000)});
+    wallet.post(&token, "/wallet/v1/payments", &spent).await.expect(201);
+    scene.issue(&wallet, &scene.notice("H57-9")).await.expect(201);
+    let fee = wallet.bills(&token).await.remove(0);
+    let bill = wallet.bill(&scene.stage, &token).await;
+    for (what, kind, other) in [(&fee, "fee", "bill"), (&bill, "bill", "fee")] {
+        let (path, body) = (pay_path(what), json!({"amount": what["amount"]}));
+        let ask = async |proof: Option<&str>| post(&wallet, &token, &path, &body, (kind, proof)).await;
+        let asked = ask(None).await.expect(403);
+        let transaction = json!({"kind": kind, "payee": what["id"], "amount": what["amount"], "nonce": kind});
+        assert_eq!((&asked["code"], &asked["transaction"]), (&json!("step-up-required"), &transaction));
+        let mut wrong = transaction.clone();
+        wrong["kind"] = json!(other);
+        assert_eq!(refused(&ask(Some(&scene.proof(&wrong))).await), invalid("other-transaction"), "{kind}");
+        let accepted = ask(Some(&scene.proof(&transaction))).await.expect(202);
+        let id = text(&accepted, "id");
+        wallet.bill_reaches(&token, &id, "paid").await;
+        let recorded = format!("wallet.proof WHERE kind = '{kind}' AND reference = '{id}'");
+        assert_eq!(scene.stage.count(&recorded).await, 1);
+    }
+    let unseen = format!("/wallet/v1/bills/{}/payments", uuid::Uuid::now_v7());
+    let huge = json!({"amount": dong(900_000_000)});
+    assert_eq!(post(&wallet, &token, &unseen, &huge, ("unseen", None)).await.code(), "not-found");
     scene.stage.audit().await;
 }
 

@@ -61,7 +61,13 @@ impl Scene {
     }
 }
 
-async fn post(wallet: &Replica, token: &str, path: &str, body: &Value, (key, proof): (&str, Option<&str>)) -> Answer {
+pub(crate) async fn post(
+    wallet: &Replica,
+    token: &str,
+    path: &str,
+    body: &Value,
+    (key, proof): (&str, Option<&str>),
+) -> Answer {
     let mut request = Request::post(path)
         .header("authorization", format!("Bearer {token}"))
         .header("content-type", "application/json")
@@ -73,11 +79,11 @@ async fn post(wallet: &Replica, token: &str, path: &str, body: &Value, (key, pro
     wallet.call(request.body(Body::from(body.to_string())).expect("a request")).await
 }
 
-fn refused(answer: &Answer) -> (u16, String, Value) {
+pub(crate) fn refused(answer: &Answer) -> (u16, String, Value) {
     (answer.status.as_u16(), answer.code(), answer.json()["reason"].clone())
 }
 
-fn invalid(reason: &str) -> (u16, String, Value) {
+pub(crate) fn invalid(reason: &str) -> (u16, String, Value) {
     (403, "step-up-invalid".to_owned(), json!(reason))
 }
 

@@ -5,15 +5,19 @@
 //! | `OtpRequested` | security | the number that asked: SMS |
 //! | `PaymentCompleted` | payment | the payer and the merchant's owner: in-app and push |
 //! | `RefundCompleted` | payment | the payer: in-app and push |
-//! | `BillPaid`, `BillPaymentFailed`, `FeeNoticeIssued` | payment | the citizen: in-app and push |
-//! | `TopUpCompleted`, `TopUpFailed` | payment | the citizen: in-app and push |
-//! | `TierChanged` | security | the citizen: in-app and push |
+//! | `BillFound`, `BillDue`, `FeeNoticeIssued` | payment | the citizen: in-app and push |
+//! | `BillPaid`, `BillPaymentUnclear`, `BillPaymentFailed` | payment | the citizen: in-app and push |
+//! | `TopUpCompleted`, `TopUpUnclear`, `TopUpFailed` | payment | the citizen: in-app and push |
+//! | `TierChanged`, `PinChanged`, `DeviceAdded` (but the account's first) | security | the citizen: in-app and push |
 //! | `ExportReady` | security | the citizen: in-app and push |
 //! | `ReporterNotice`, of the steps that a reporter waits for | service | the reporter: in-app and push |
+//! | `ReporterNotice`, of steps in between and of what the reporter did | service | the reporter: in-app |
 //!
 //! `SessionRevoked` removes the devices that the session registered. Everything else is of no concern here.
 //! [`drafts`] and [`ended`] are pure; the handler only writes rows.
 
+mod account;
+mod bill;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -21,11 +25,12 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
-use proto::identity::v1::{ExportReady, OtpRequested, SessionRevoked, TierChanged};
+use proto::identity::v1::{DeviceAdded, ExportReady, OtpRequested, PinChanged, SessionRevoked, TierChanged};
 use proto::money::v1::Money;
 use proto::reports::v1::ReporterNotice;
 use proto::wallet::v1::{
-    BillPaid, BillPaymentFailed, FeeNoticeIssued, PaymentCompleted, RefundCompleted, TopUpCompleted, TopUpFailed,
+    BillDue, BillFound, BillPaid, BillPaymentFailed, BillPaymentUnclear, FeeNoticeIssued, PaymentCompleted,
+    RefundCompleted, TopUpCompleted, TopUpFailed, TopUpUnclear,
 };
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -81,19 +86,31 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
     } else if let Some(completed) = event.decode::<RefundCompleted>() {
         refund(event, &completed?)
     } else if let Some(paid) = event.decode::<BillPaid>() {
-        bill_paid(event, &paid?)
+        bill::paid(event, &paid?)
     } else if let Some(failed) = event.decode::<BillPaymentFailed>() {
-        bill_payment_failed(event, &failed?)
+        bill::payment_failed(event, &failed?)
+    } else if let Some(unclear) = event.decode::<BillPaymentUnclear>() {
+        bill::payment_unclear(event, &unclear?)
+    } else if let Some(found) = event.decode::<BillFound>() {
+        bill::found(event, &found?)
+    } else if let Some(due) = event.decode::<BillDue>() {
+        bill::due(event, &due?)
     } else if let Some(issued) = event.decode::<FeeNoticeIssued>() {
-        fee_notice(event, &issued?)
+        bill::fee_notice(event, &issued?)
     } else if let Some(completed) = event.decode::<TopUpCompleted>() {
         top_up_completed(event, &completed?)
     } else if let Some(failed) = event.decode::<TopUpFailed>() {
         top_up_failed(event, &failed?)
+    } else if let Some(unclear) = event.decode::<TopUpUnclear>() {
+        top_up_unclear(event, &unclear?)
     } else if let Some(ready) = event.decode::<ExportReady>() {
-        export_ready(event, &ready?)
+        account::export_ready(event, &ready?)
     } else if let Some(changed) = event.decode::<TierChanged>() {
-        tier_changed(event, &changed?)
+        account::tier_changed(event, &changed?)
+    } else if let Some(changed) = event.decode::<PinChanged>() {
+        account::pin_changed(event, &changed?)
+    } else if let Some(added) = event.decode::<DeviceAdded>() {
+        account::device_added(event, &added?)
     } else if let Some(notice) = event.decode::<ReporterNotice>() {
         report(event, &notice?)
     } else {
@@ -170,6 +187,15 @@ fn top_up_completed(event: &Event, completed: &TopUpCompleted) -> Result<Vec<Dra
     Ok(in_app_and_push(event, Lane::Payment, id(&completed.user_id)?, template::TOP_UP_COMPLETED, &parameters))
 }
 
+fn top_up_unclear(event: &Event, unclear: &TopUpUnclear) -> Result<Vec<Draft>, HandleError> {
+    let parameters = json!({
+        "top_up_id": unclear.top_up_id,
+        "amount": money(unclear.amount.as_ref())?,
+        "bank": unclear.bank_code.to_uppercase(),
+    });
+    Ok(in_app_and_push(event, Lane::Payment, id(&unclear.user_id)?, template::TOP_UP_UNCLEAR, &parameters))
+}
+
 fn top_up_failed(event: &Event, failed: &TopUpFailed) -> Result<Vec<Draft>, HandleError> {
     let parameters = json!({
         "top_up_id": failed.top_up_id,
@@ -179,72 +205,36 @@ fn top_up_failed(event: &Event, failed: &TopUpFailed) -> Result<Vec<Draft>, Hand
     Ok(in_app_and_push(event, Lane::Payment, id(&failed.user_id)?, template::TOP_UP_FAILED, &parameters))
 }
 
-fn bill_paid(event: &Event, paid: &BillPaid) -> Result<Vec<Draft>, HandleError> {
-    let parameters = json!({
-        "bill_payment_id": paid.bill_payment_id,
-        "bill_id": paid.bill_id,
-        "transfer_id": paid.transfer_id,
-        "kind": paid.kind,
-        "period": paid.period,
-        "amount": money(paid.amount.as_ref())?,
-        "balance": money(paid.balance.as_ref())?,
-    });
-    Ok(in_app_and_push(event, Lane::Payment, id(&paid.user_id)?, template::BILL_PAID, &parameters))
-}
-
-fn fee_notice(event: &Event, issued: &FeeNoticeIssued) -> Result<Vec<Draft>, HandleError> {
-    let parameters = json!({
-        "bill_id": issued.bill_id,
-        "agency": { "vi": issued.agency_name_vi, "en": issued.agency_name_en },
-        "procedure": issued.procedure,
-        "amount": money(issued.amount.as_ref())?,
-        "due_on": issued.due_on,
-    });
-    Ok(in_app_and_push(event, Lane::Payment, id(&issued.user_id)?, template::FEE_NOTICE, &parameters))
-}
-
-fn bill_payment_failed(event: &Event, failed: &BillPaymentFailed) -> Result<Vec<Draft>, HandleError> {
-    let parameters = json!({
-        "bill_payment_id": failed.bill_payment_id,
-        "bill_id": failed.bill_id,
-        "kind": failed.kind,
-        "period": failed.period,
-        "amount": money(failed.amount.as_ref())?,
-        "reason": failed.reason,
-    });
-    Ok(in_app_and_push(event, Lane::Payment, id(&failed.user_id)?, template::BILL_PAYMENT_FAILED, &parameters))
-}
-
-/// Security: whoever asked in the citizen's name is noticed, whatever the citizen muted.
-fn export_ready(event: &Event, ready: &ExportReady) -> Result<Vec<Draft>, HandleError> {
-    let days = (ready.expires_at - event.time.timestamp()).max(0) / 86_400;
-    let parameters = json!({ "export_id": ready.export_id, "expires_at": ready.expires_at, "days": days });
-    Ok(in_app_and_push(event, Lane::Security, id(&ready.user_id)?, template::EXPORT_READY, &parameters))
-}
-
-/// Security: somebody else's number, proved in the citizen's name, is noticed.
-fn tier_changed(event: &Event, changed: &TierChanged) -> Result<Vec<Draft>, HandleError> {
-    let parameters = json!({ "tier": changed.tier });
-    Ok(in_app_and_push(event, Lane::Security, id(&changed.user_id)?, template::TIER_CHANGED, &parameters))
-}
-
-/// What a reporter waits for; other steps are in the app's list only.
+/// By push what a reporter waits for; in the app alone what lies between, and what the reporter did. The centre's own steps, and what the
+/// agency has handed in until the centre approves it, are nobody's message.
 fn report(event: &Event, notice: &ReporterNotice) -> Result<Vec<Draft>, HandleError> {
-    let template = match (notice.action.as_str(), notice.to_state.as_str()) {
-        ("submit", _) => template::REPORT_RECEIVED,
-        ("ask", _) => template::REPORT_ASKED,
-        ("distribute", _) => template::REPORT_DISTRIBUTED,
-        ("reject", _) => template::REPORT_REJECTED,
-        ("merge", _) => template::REPORT_MERGED,
-        ("approve", _) => template::REPORT_PUBLISHED,
-        ("expire", "rejected") => template::REPORT_LAPSED,
-        _ => return Ok(Vec::new()),
-    };
+    let (template, draft): (_, fn(&Event, Lane, Uuid, Template, &Value) -> Vec<Draft>) =
+        match (notice.action.as_str(), notice.to_state.as_str()) {
+            ("submit", _) => (template::REPORT_RECEIVED, in_app_and_push),
+            ("ask", _) => (template::REPORT_ASKED, in_app_and_push),
+            ("distribute", _) => (template::REPORT_DISTRIBUTED, in_app_and_push),
+            ("reject", _) => (template::REPORT_REJECTED, in_app_and_push),
+            ("merge", _) => (template::REPORT_MERGED, in_app_and_push),
+            ("grant-extension", _) => (template::REPORT_EXTENDED, in_app_and_push),
+            ("approve", _) => (template::REPORT_PUBLISHED, in_app_and_push),
+            ("reopen", _) => (template::REPORT_REOPENED, in_app_and_push),
+            ("expire", "rejected") => (template::REPORT_LAPSED, in_app_and_push),
+            ("accept", _) => (template::REPORT_ACCEPTED, in_app),
+            ("return", _) => (template::REPORT_RETURNED, in_app),
+            ("rate", _) => (template::REPORT_RATED, in_app),
+            ("expire", "closed") => (template::REPORT_CLOSED, in_app),
+            _ => return Ok(Vec::new()),
+        };
     let parameters = json!({
         "report_id": notice.report_id,
         "category": { "vi": notice.category_vi, "en": notice.category_en },
     });
-    Ok(in_app_and_push(event, Lane::Service, id(&notice.user_id)?, template, &parameters))
+    Ok(draft(event, Lane::Service, id(&notice.user_id)?, template, &parameters))
+}
+
+fn in_app(event: &Event, lane: Lane, recipient: Uuid, template: Template, parameters: &Value) -> Vec<Draft> {
+    let (event_id, channel, parameters) = (event.id, Channel::InApp, parameters.clone());
+    vec![Draft { event_id, recipient, lane, channel, template, parameters }]
 }
 
 fn in_app_and_push(event: &Event, lane: Lane, recipient: Uuid, template: Template, parameters: &Value) -> Vec<Draft> {

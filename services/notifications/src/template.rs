@@ -5,6 +5,9 @@
 //! a version that was ever released is never changed or removed.
 //! Invariant: an undefined parameter is an error, never an empty place in a text.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::OnceLock;
 
 use minijinja::{Environment, UndefinedBehavior};
@@ -32,6 +35,14 @@ pub(crate) const BILL_PAID: Template = Template("bill-paid.v1");
 pub(crate) const FEE_NOTICE: Template = Template("fee-notice.v1");
 /// Parameters: `bill_payment_id`, `bill_id`, `kind`, `period`, `amount`, `reason`.
 pub(crate) const BILL_PAYMENT_FAILED: Template = Template("bill-payment-failed.v1");
+/// A biller asks for it for the first time. Parameters: `bill_id`, `kind`, `period`, `amount`, `due_on`.
+pub(crate) const BILL_FOUND: Template = Template("bill-found.v1");
+/// Nobody has paid it, and it falls due. Parameters as [`BILL_FOUND`].
+pub(crate) const BILL_DUE: Template = Template("bill-due.v1");
+/// Its biller says nothing definite. Parameters: `bill_payment_id`, `bill_id`, `kind`, `period`, `amount`.
+pub(crate) const BILL_PAYMENT_UNCLEAR: Template = Template("bill-payment-unclear.v1");
+/// The bank says nothing definite. Parameters: `top_up_id`, `amount`, `bank`.
+pub(crate) const TOP_UP_UNCLEAR: Template = Template("top-up-unclear.v1");
 /// Parameters: `top_up_id`, `amount`, `reason`.
 pub(crate) const TOP_UP_FAILED: Template = Template("top-up-failed.v1");
 /// To the reporter: it came in. Parameters: `report_id`, `category`.
@@ -48,6 +59,22 @@ pub(crate) const REPORT_MERGED: Template = Template("report-merged.v1");
 pub(crate) const REPORT_PUBLISHED: Template = Template("report-published.v1");
 /// To the reporter: the question had no answer in time. Parameters: `report_id`, `category`.
 pub(crate) const REPORT_LAPSED: Template = Template("report-lapsed.v1");
+/// To the reporter: the agency works on it. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_ACCEPTED: Template = Template("report-accepted.v1");
+/// To the reporter: the agency gave it back. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_RETURNED: Template = Template("report-returned.v1");
+/// To the reporter: there is more time for it. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_EXTENDED: Template = Template("report-extended.v1");
+/// To the reporter: it is looked at again. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_REOPENED: Template = Template("report-reopened.v1");
+/// To the reporter: the rating came in, and ends it. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_RATED: Template = Template("report-rated.v1");
+/// To the reporter: it ended without a rating. Parameters: `report_id`, `category`.
+pub(crate) const REPORT_CLOSED: Template = Template("report-closed.v1");
+/// A PIN was set. Parameters: `way` (`first`, `changed`, `reset`), `hours` until it proves something.
+pub(crate) const PIN_CHANGED: Template = Template("pin-changed.v1");
+/// Somebody signed in on a device that is new to the citizen. Parameters: `device_id`.
+pub(crate) const DEVICE_ADDED: Template = Template("device-added.v1");
 /// A copy of everything is complete. Parameters: `export_id`, `expires_at`, `days`.
 pub(crate) const EXPORT_READY: Template = Template("export-ready.v1");
 /// The citizen has proved who they are. Parameters: `tier`.
@@ -107,6 +134,32 @@ const SOURCES: &[Source] = &[
     source!("tier-changed.v1", Title, "title"),
     source!("tier-changed.v1", Body, "body"),
     source!("tier-changed.v1", Sms, "sms"),
+    source!("pin-changed.v1", Title, "title"),
+    source!("pin-changed.v1", Body, "body"),
+    source!("pin-changed.v1", Sms, "sms"),
+    source!("device-added.v1", Title, "title"),
+    source!("device-added.v1", Body, "body"),
+    source!("device-added.v1", Sms, "sms"),
+    source!("bill-found.v1", Title, "title"),
+    source!("bill-found.v1", Body, "body"),
+    source!("bill-due.v1", Title, "title"),
+    source!("bill-due.v1", Body, "body"),
+    source!("bill-payment-unclear.v1", Title, "title"),
+    source!("bill-payment-unclear.v1", Body, "body"),
+    source!("top-up-unclear.v1", Title, "title"),
+    source!("top-up-unclear.v1", Body, "body"),
+    source!("report-accepted.v1", Title, "title"),
+    source!("report-accepted.v1", Body, "body"),
+    source!("report-returned.v1", Title, "title"),
+    source!("report-returned.v1", Body, "body"),
+    source!("report-extended.v1", Title, "title"),
+    source!("report-extended.v1", Body, "body"),
+    source!("report-reopened.v1", Title, "title"),
+    source!("report-reopened.v1", Body, "body"),
+    source!("report-rated.v1", Title, "title"),
+    source!("report-rated.v1", Body, "body"),
+    source!("report-closed.v1", Title, "title"),
+    source!("report-closed.v1", Body, "body"),
     source!("digest.v1", Title, "title"),
     source!("digest.v1", Body, "body"),
     source!("alert-released.v1", Title, "title"),
@@ -257,114 +310,4 @@ fn group(amount: &str) -> Option<String> {
         grouped.push(digit);
     }
     Some(grouped)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::path::Path;
-
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-    use crate::sms;
-
-    const LANGUAGES: [Language; 2] = [Language::Vi, Language::En];
-
-    fn parameters() -> Value {
-        json!({
-            "amount": { "amount": "150000", "currency": "VND" },
-            "balance": { "amount": "1350000", "currency": "VND" },
-            "merchant": "Bún bò Mệ Kéo",
-            "bank": "VCB",
-            "category": { "vi": "hạ tầng giao thông", "en": "roads and pavements" },
-            "reason": "insufficient-funds",
-            "code": "123456",
-            "purpose": "sign-in",
-            "kind": "electricity",
-            "period": "2025-11",
-            "minutes": 5,
-            "count": 3,
-            "agency": { "vi": "Trung tâm Phục vụ hành chính công", "en": "Public Administration Service Centre" },
-            "procedure": "1.000005",
-            "days": 7,
-            "tier": 1,
-            "due_on": "2025-12-01",
-            "exercise": true,
-            "headline": { "vi": "Lũ sông Hương trên báo động 3", "en": "Perfume River above flood alarm 3" },
-            "text": { "vi": "Di chuyển lên nơi cao.", "en": "Move to higher ground." },
-        })
-    }
-
-    #[test]
-    fn texts_read_well_in_both_languages() {
-        let text = |template: Template, language| template.text(language, &parameters()).expect("fills").body;
-        assert_eq!(text(PAYMENT_SENT, Language::Vi), "Bạn đã trả 150.000 ₫ cho Bún bò Mệ Kéo. Số dư: 1.350.000 ₫.");
-        assert_eq!(text(PAYMENT_SENT, Language::En), "You paid 150.000 ₫ to Bún bò Mệ Kéo. Balance: 1.350.000 ₫.");
-        assert_eq!(text(TOP_UP_FAILED, Language::Vi), "Không nạp được 150.000 ₫: tài khoản ngân hàng không đủ tiền.");
-        assert_eq!(
-            OTP.sms(Language::Vi, &parameters()).expect("fills"),
-            "Trang Tien: 123456 la ma dang nhap cua ban, co hieu luc 5 phut. Khong dua ma nay cho bat ky ai."
-        );
-    }
-
-    #[test]
-    fn every_source_fills_in_both_languages() {
-        for source in SOURCES {
-            for language in LANGUAGES {
-                let template = Template::find(source.name).expect("its own name");
-                let text = template.render(source.part, language, &parameters()).expect("fills");
-                assert!(!text.is_empty() && text.trim() == text, "{text:?}");
-                let missing = json!({});
-                if source.part != Part::Title {
-                    assert!(template.render(source.part, language, &missing).is_err(), "{}", source.name);
-                }
-            }
-        }
-        assert!(Template::find("otp.v0").is_err());
-        assert_eq!(PAYMENT_SENT.kind(), "payment-sent");
-    }
-
-    #[test]
-    fn every_file_is_a_source_and_every_source_is_a_file_in_both_languages() {
-        let expected: BTreeSet<String> =
-            SOURCES.iter().map(|source| format!("{}.{}.txt", source.name, source.part.name())).collect();
-        for language in LANGUAGES {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates").join(language.tag());
-            let files = std::fs::read_dir(folder).expect("the folder exists");
-            let names = files.map(|file| file.expect("readable").file_name().into_string().expect("UTF-8"));
-            assert_eq!(names.collect::<BTreeSet<_>>(), expected);
-        }
-    }
-
-    #[test]
-    fn one_time_codes_cost_one_part() {
-        for language in LANGUAGES {
-            for purpose in ["sign-in", "pin-reset"] {
-                let parameters = json!({ "code": "123456", "purpose": purpose, "minutes": 15 });
-                let cost = sms::cost(&OTP.sms(language, &parameters).expect("fills"));
-                assert_eq!((cost.encoding, cost.parts), (sms::Encoding::Gsm7, 1));
-            }
-        }
-    }
-
-    #[test]
-    fn a_parameter_is_text_and_never_template() {
-        let mut parameters = parameters();
-        parameters["merchant"] = json!("{{ code }} <b>");
-        let text = PAYMENT_RECEIVED.text(Language::En, &parameters).expect("fills");
-        assert_eq!(text.body, "{{ code }} <b> has received 150.000 ₫.");
-    }
-
-    proptest! {
-        #[test]
-        fn grouping_changes_no_digit(amount in any::<i64>()) {
-            let grouped = group(&amount.to_string()).expect("a whole number");
-            prop_assert_eq!(grouped.replace('.', ""), amount.to_string());
-            for part in grouped.trim_start_matches('-').split('.').skip(1) {
-                prop_assert_eq!(part.len(), 3);
-            }
-        }
-    }
 }

@@ -17,9 +17,10 @@
 //! | `delegate` | guardians who pay for somebody: what they may, and how much of it is left; `delegate::rule` is pure |
 //! | `proposal` | how stuck payments end: proposed by one officer, approved by another; `proposal::rule` is pure |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
+//! | `unclear` | tells a citizen that a partner has said nothing definite for a while |
 //! | `allowance`, `limit` | which rules bound an amount; the limits that go with a request |
 //! | `step_up` | proofs that citizens bring along: checked against their transaction, recorded in its batch |
-//! | `citizen`, `device` | tiers and devices, from identity's events |
+//! | `citizen`, `device`, `standing` | tiers and devices, from identity's events; read for all who ask at the same moment |
 //! | `history`, `journal`, `feed`, `places` | the journal as a citizen sees it, as an event stream, as a wake-up for live streams; how many of those |
 //! | `checkpoint`, `receipt` | signs the books at the end of each day; proofs for those whose transaction it was |
 //! | `turn` | a citizen's turn: whoever counts what a citizen has, and adds to it, does so alone |
@@ -72,6 +73,7 @@ mod step_up;
 mod text;
 pub mod top_up;
 mod turn;
+mod unclear;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -100,7 +102,7 @@ pub use city::check_city;
 pub use config::Config;
 pub use journal::STREAM as JOURNAL_STREAM;
 
-use bill::{BillerConnector, RefreshJob};
+use bill::{BillerConnector, RefreshJob, ReminderJob};
 use bill_payment::BillPaymentJob;
 use merchant::{Payee, TillId, VirtualAccounts};
 use rider::{Rider, WalletRiders};
@@ -300,6 +302,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let mut jobs = Runner::new(&context, SCHEMA)
         .on(top_up::JOB, TopUpJob { wallet: wallet.clone() })
         .on(bill::JOB, RefreshJob { wallet: wallet.clone() })
+        .on(bill::REMINDER, ReminderJob { wallet: wallet.clone() })
         .on(bill_payment::JOB, BillPaymentJob { wallet: wallet.clone() })
         .on(fee::JOB, fee::FeePaidJob { wallet: wallet.clone() })
         .on(proposal::JOB, proposal::ProposalJob { wallet: wallet.clone() });

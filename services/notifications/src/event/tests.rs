@@ -159,6 +159,93 @@ fn bills_fill_their_templates_and_say_what_became_of_the_money() {
 }
 
 #[test]
+fn bills_that_come_or_fall_due_and_money_in_between_are_spoken_of() {
+    let user = platform::id::new();
+    let english = |made: Vec<Draft>| {
+        let to: Vec<_> = made.iter().map(|draft| (draft.recipient, draft.lane, draft.channel)).collect();
+        assert_eq!(to, [(user, Lane::Payment, Channel::InApp), (user, Lane::Payment, Channel::Push)]);
+        let [vi, en] = [Language::Vi, Language::En].map(|language| {
+            made[0].template.text(language, &made[0].parameters).expect("the parameters fill the template").body
+        });
+        assert!(vi.contains("636.768 ₫"), "{vi}");
+        en
+    };
+    let found = BillFound {
+        user_id: user.to_string(),
+        kind: "electricity".to_owned(),
+        period: "2025-11".to_owned(),
+        amount: dong(636_768),
+        due_on: "2025-12-10".to_owned(),
+        ..BillFound::default()
+    };
+    assert_eq!(
+        english(drafts(&event(user, &found)).expect("well formed")),
+        "Your electricity bill for 2025-11 has come: 636.768 ₫, by 2025-12-10. You can pay it among your bills."
+    );
+    let due = |kind: &str, period: &str| {
+        let due = BillDue {
+            user_id: user.to_string(),
+            kind: kind.to_owned(),
+            period: period.to_owned(),
+            amount: dong(636_768),
+            due_on: "2025-12-10".to_owned(),
+            ..BillDue::default()
+        };
+        english(drafts(&event(user, &due)).expect("well formed"))
+    };
+    assert!(due("water", "2025-11").starts_with("Your water bill for 2025-11, 636.768 ₫, is not paid yet"));
+    assert!(due("fee", "1.000005").starts_with("The fee of procedure 1.000005, 636.768 ₫, is not paid yet"));
+    let unclear = BillPaymentUnclear {
+        user_id: user.to_string(),
+        kind: "electricity".to_owned(),
+        period: "2025-11".to_owned(),
+        amount: dong(636_768),
+        ..BillPaymentUnclear::default()
+    };
+    let said = english(drafts(&event(user, &unclear)).expect("well formed"));
+    assert!(said.contains("is being confirmed") && said.contains("no need to pay again"), "{said}");
+    let top_up = TopUpUnclear {
+        user_id: user.to_string(),
+        amount: dong(636_768),
+        bank_code: "vcb".to_owned(),
+        ..TopUpUnclear::default()
+    };
+    let said = english(drafts(&event(user, &top_up)).expect("well formed"));
+    assert!(said.starts_with("Your top-up of 636.768 ₫ from VCB is being confirmed"), "{said}");
+}
+
+#[test]
+fn another_pin_and_a_new_device_are_told_where_nobody_can_mute_it() {
+    let user = platform::id::new();
+    let pin = |way: &str, cooling_s: i64| {
+        let changed = PinChanged { user_id: user.to_string(), way: way.to_owned(), ..PinChanged::default() };
+        let told = event(user, &changed);
+        let cooling_until = if cooling_s == 0 { 0 } else { told.time.timestamp() + cooling_s };
+        let changed = PinChanged { cooling_until, ..changed };
+        drafts(&Event { data: changed.encode_to_vec().into(), ..told }).expect("well formed")
+    };
+    let device = |first: bool| {
+        let device_id = platform::id::new().to_string();
+        let added = DeviceAdded { user_id: user.to_string(), device_id, first, ..DeviceAdded::default() };
+        drafts(&event(user, &added)).expect("well formed")
+    };
+    for (made, says) in [
+        (pin("first", 0), "A PIN was set for your account. If"),
+        (pin("changed", 0), "Your PIN was changed. If"),
+        (pin("reset", 86_400), "For 24 hours it proves no transaction."),
+        (device(false), "signed in to on a new device"),
+    ] {
+        let to: Vec<_> = made.iter().map(|draft| (draft.recipient, draft.lane, draft.channel)).collect();
+        assert_eq!(to, [(user, Lane::Security, Channel::InApp), (user, Lane::Security, Channel::Push)]);
+        let text = made[0].template.text(Language::En, &made[0].parameters).expect("the parameters fill the template");
+        assert!(text.body.contains(says), "{text:?}");
+        made[0].template.text(Language::Vi, &made[0].parameters).expect("the parameters fill the template");
+        made[0].template.sms(Language::Vi, &made[0].parameters).expect("it climbs");
+    }
+    assert!(device(true).is_empty(), "an account begins on a device of its own");
+}
+
+#[test]
 fn a_reporter_hears_of_the_steps_they_wait_for() {
     let user = platform::id::new();
     let notice = |action: &str, to_state: &str| {
@@ -180,10 +267,19 @@ fn a_reporter_hears_of_the_steps_they_wait_for() {
         ("reject", "rejected"),
         ("merge", "duplicate"),
         ("approve", "published"),
+        ("grant-extension", "in-progress"),
+        ("reopen", "verifying"),
         ("expire", "rejected"),
+        ("accept", "in-progress"),
+        ("return", "verifying"),
+        ("rate", "closed"),
+        ("expire", "closed"),
     ] {
         let made = notice(action, to_state);
-        assert_eq!(made.len(), 2, "{action}");
+        let quiet = matches!((action, to_state), ("accept" | "return" | "rate", _) | ("expire", "closed"));
+        let channels: Vec<Channel> = made.iter().map(|draft| draft.channel).collect();
+        let expected: &[Channel] = if quiet { &[Channel::InApp] } else { &[Channel::InApp, Channel::Push] };
+        assert_eq!(channels, expected, "{action} to {to_state}");
         for draft in &made {
             assert_eq!((draft.recipient, draft.lane), (user, Lane::Service));
             for (language, name) in [(Language::Vi, "Hạ tầng giao thông"), (Language::En, "Roads and pavements")] {
@@ -192,7 +288,7 @@ fn a_reporter_hears_of_the_steps_they_wait_for() {
             }
         }
     }
-    for (action, to_state) in [("claim", "verifying"), ("rate", "closed"), ("expire", "closed")] {
+    for (action, to_state) in [("claim", "verifying"), ("submit-result", "result-submitted"), ("answer", "verifying")] {
         assert!(notice(action, to_state).is_empty(), "{action} to {to_state} is in the list only");
     }
 }

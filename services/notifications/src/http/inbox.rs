@@ -24,7 +24,7 @@ pub(super) struct ItemBody {
     pub(super) sequence: i64,
     /// What it is about.
     lane: Lane,
-    /// What happened: `payment-sent`, `payment-received`, `top-up-completed`, `top-up-failed`, `bill-paid`, `bill-payment-failed`; more may come.
+    /// What happened, for instance `payment-sent`, `bill-due` or `pin-changed`: docs/api.md lists them by lane, and more may come.
     #[schema(example = "payment-sent")]
     kind: &'static str,
     /// In the language of the answer.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::biller::{Fetched, FetchedBill};
 use super::refresh::JOB;
-use super::{Subscription, SubscriptionId, sql};
+use super::{Subscription, SubscriptionId, sql, told};
 use crate::error::{BillFault, Error};
 use crate::person::refuse_closing;
 use crate::text::Label;
@@ -136,14 +136,17 @@ pub(crate) async fn link(
         created_at: now,
     };
     sql::insert(connection, user, &subscription).await?;
-    let due_at = if let Some(bills) = &look.bills {
+    let (found, due_at) = if let Some(bills) = &look.bills {
         let profile = &wallet.biller(&new.biller_code)?.profile;
-        sql::store(connection, (profile, &new.customer_code), bills, look.asked_at).await?;
-        now + wallet.bill_refresh
+        let found = sql::store(connection, (profile, &new.customer_code), bills, look.asked_at).await?;
+        (found, now + wallet.bill_refresh)
     } else {
         // It was linked until a moment ago: nobody was asked.
-        now
+        (Vec::new(), now)
     };
-    job::schedule(connection, SCHEMA, now, NewJob::new(JOB, subscription.id.to_string(), due_at)).await?;
+    let mut jobs = told::reminders(wallet, connection, (&new.biller_code, &new.customer_code)).await?;
+    jobs.push(NewJob::new(JOB, subscription.id.to_string(), due_at));
+    job::schedule_all(connection, SCHEMA, now, &jobs).await?;
+    told::tell_found(wallet, connection, &found, Some(user)).await?;
     Ok(subscription)
 }

@@ -1,7 +1,7 @@
 //! Bills: customer codes that citizens have linked, and what billers ask them for.
 //!
 //! `biller.rs` is the biller's API, `link.rs` links a customer code, `refresh.rs` fetches the bills of linked customers again and again,
-//! `sql.rs` holds the statements. Paying is [`bill_payment`](crate::bill_payment).
+//! `told.rs` says what citizens hear of them, `sql.rs` holds the statements. Paying is [`bill_payment`](crate::bill_payment).
 //!
 //! A bill belongs to a customer of a biller, not to a citizen: whoever has linked the customer sees it, and it is paid once.
 //!
@@ -11,12 +11,14 @@ mod biller;
 mod link;
 mod refresh;
 pub(crate) mod sql;
+mod told;
 
 pub(crate) use biller::HttpBiller;
 pub use biller::{BillerConnector, Charge, Fetched, FetchedBill};
 pub(crate) use link::{Lookups, MAX_SUBSCRIPTIONS, NewSubscription, link, look};
 pub(crate) use refresh::{JOB, RefreshJob};
 pub(crate) use sql::{ListedBill, Subscription};
+pub(crate) use told::{REMINDER, ReminderJob, reminder};
 
 platform::typed_id! {
     /// One bill.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use platform::job::{Job, JobHandler, Outcome};
+use platform::job::{self, Job, JobHandler, Outcome};
 
 use super::biller::Fetched;
-use super::{SubscriptionId, sql};
-use crate::Wallet;
+use super::{SubscriptionId, sql, told};
 use crate::error::Error;
 use crate::partner::Answer;
+use crate::{SCHEMA, Wallet};
 
 /// The kind of the job; its key is the subscription's id.
 pub(crate) const JOB: &str = "bill-refresh";
@@ -51,7 +51,11 @@ impl RefreshJob {
         let fetched = biller.connector.fetch(&subscription.customer_code).await;
         if let Fetched::Bills(bills) = &fetched {
             let mut tx = platform::db::begin(&wallet.pool).await?;
-            sql::store(&mut tx, (&biller.profile, &subscription.customer_code), bills, asked_at).await?;
+            let customer = &subscription.customer_code;
+            let found = sql::store(&mut tx, (&biller.profile, customer), bills, asked_at).await?;
+            let jobs = told::reminders(wallet, &mut tx, (&subscription.biller_code, customer)).await?;
+            job::schedule_all(&mut tx, SCHEMA, wallet.clock.now(), &jobs).await?;
+            told::tell_found(wallet, &mut tx, &found, None).await?;
             tx.commit().await?;
         }
         Ok(Some(fetched))

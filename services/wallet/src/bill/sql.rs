@@ -149,13 +149,13 @@ pub(crate) async fn remove(connection: &mut PgConnection, user: Uuid, id: Subscr
 
 /// Stores what a biller said of a customer: new bills are added, known ones take its word, and those that it asks for no more are closed.
 ///
-/// `asked_at` is when the biller was asked: a row that a later answer has changed stays.
+/// `asked_at` is when the biller was asked: a row that a later answer has changed stays. Says which bills are new.
 pub(super) async fn store(
     connection: &mut PgConnection,
     (biller, customer_code): (&Biller, &str),
     bills: &[FetchedBill],
     asked_at: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<Uuid>, sqlx::Error> {
     // In one order, so that two who store the same customer's bills never wait for each other in a circle.
     let mut bills: Vec<&FetchedBill> = bills.iter().collect();
     bills.sort_by(|one, other| one.reference.cmp(&other.reference));
@@ -166,14 +166,15 @@ pub(super) async fn store(
     let issued: Vec<NaiveDate> = bills.iter().map(|bill| bill.issued_on).collect();
     let due: Vec<NaiveDate> = bills.iter().map(|bill| bill.due_on).collect();
     let details: Vec<Value> = bills.iter().map(|bill| Value::Object(bill.details.clone())).collect();
-    sqlx::query!(
+    let mut kept = sqlx::query_scalar!(
         "INSERT INTO wallet.bill (id, biller_code, customer_code, kind, reference, period, amount, issued_on, due_on, details, status, updated_at)
          SELECT id, $8, $9, $11, reference, period, amount, issued_on, due_on, details, 'open', $10
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::date[], $6::date[], $7::jsonb[])
               AS new (id, reference, period, amount, issued_on, due_on, details)
          ON CONFLICT ON CONSTRAINT bill_reference_uq DO UPDATE
          SET amount = excluded.amount, due_on = excluded.due_on, details = excluded.details, status = 'open', updated_at = excluded.updated_at
-         WHERE bill.customer_code = excluded.customer_code AND bill.updated_at <= excluded.updated_at",
+         WHERE bill.customer_code = excluded.customer_code AND bill.updated_at <= excluded.updated_at
+         RETURNING id",
         &ids,
         &references,
         &periods,
@@ -186,8 +187,10 @@ pub(super) async fn store(
         asked_at,
         biller.kind.name(),
     )
-    .execute(&mut *connection)
+    .fetch_all(&mut *connection)
     .await?;
+    // A bill that was known keeps the id that it has.
+    kept.retain(|id| ids.contains(id));
     sqlx::query!(
         "UPDATE wallet.bill SET status = 'closed', updated_at = $4
          WHERE id IN (
@@ -200,8 +203,8 @@ pub(super) async fn store(
         asked_at,
     )
     .execute(connection)
-    .await
-    .map(|_| ())
+    .await?;
+    Ok(kept)
 }
 
 /// Bills of the customers that a citizen has linked, and notices that are addressed to them, the latest due day first.

@@ -15,6 +15,7 @@ use crate::bill::Charge;
 use crate::error::{BillFault, Error};
 use crate::fee;
 use crate::partner::{Answer, Report, given_up};
+use crate::unclear::{self, Pending};
 
 /// The kind of the job; its key is the payment's id, and something more where it goes on after it had stopped.
 pub(crate) const JOB: &str = "bill-payment";
@@ -44,8 +45,12 @@ impl JobHandler for BillPaymentJob {
         let Some(id) = payment_of(&job.key) else { return Outcome::Dead("the key is no bill payment".to_owned()) };
         match self.advance(id).await {
             Ok(None) => Outcome::Done,
-            Ok(Some(Answer::Lost)) => self.later(job, Answer::Lost, "the biller did not answer".to_owned()),
-            Ok(Some(answer)) => self.later(job, answer, "the biller is working on it".to_owned()),
+            Ok(Some(answer)) => {
+                unclear::tell(&self.wallet, Pending::Bill(id)).await;
+                let lost = answer == Answer::Lost;
+                let reason = if lost { "the biller did not answer" } else { "the biller is working on it" };
+                self.later(job, answer, reason.to_owned())
+            }
             Err(Error::NotFound) => Outcome::Dead("there is no such bill payment".to_owned()),
             Err(Error::CallbackAmount) => Outcome::Dead("the biller speaks of another amount".to_owned()),
             // The database, the ledger or the configuration may come back at any time; money waits for it.

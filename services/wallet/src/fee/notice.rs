@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use ledger::money::{Money, PositiveMoney};
+use platform::job;
 use platform::outbox::{self, NewEvent};
 use platform::problem::{NOT_FOUND, Problem};
 use proto::identity::v1::FindCitizenRequest;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use super::sql::{self, Notice};
 use crate::account::CURRENCY;
-use crate::bill::BillId;
+use crate::bill::{self, BillId};
 use crate::bill_payment::{self, State};
 use crate::city::Channel;
 use crate::error::{BillFault, Error, FeeFault};
@@ -118,6 +119,8 @@ pub(crate) async fn issue(
         // Somebody issued another notice under this reference a moment ago.
         return Err(FeeFault::ReferenceUsed.into());
     }
+    let reminder = bill::reminder(&wallet.place, (notice.id.uuid(), notice.due_on), now);
+    job::schedule_all(tx, SCHEMA, now, reminder.as_slice()).await?;
     let agency = wallet.directory.agencies.get(&issuer.agency);
     let issued = FeeNoticeIssued {
         bill_id: notice.id.to_string(),

@@ -17,6 +17,7 @@ use crate::account::CURRENCY;
 use crate::error::Error;
 use crate::partner::{Answer, Report, given_up};
 use crate::person::TOP_UP_ACCOUNT;
+use crate::unclear::{self, Pending};
 
 /// The kind of the job; its key is the top-up's id, or begins with it and a colon.
 pub(crate) const JOB: &str = "top-up";
@@ -36,8 +37,12 @@ impl JobHandler for TopUpJob {
         let Some(id) = top_up_of(&job.key) else { return Outcome::Dead("the key is no top-up".to_owned()) };
         match self.advance(id).await {
             Ok(None) => Outcome::Done,
-            Ok(Some(Answer::Lost)) => self.later(job, Answer::Lost, "the bank did not answer".to_owned()),
-            Ok(Some(answer)) => self.later(job, answer, "the bank is working on it".to_owned()),
+            Ok(Some(answer)) => {
+                unclear::tell(&self.wallet, Pending::TopUp(id)).await;
+                let lost = answer == Answer::Lost;
+                let reason = if lost { "the bank did not answer" } else { "the bank is working on it" };
+                self.later(job, answer, reason.to_owned())
+            }
             Err(Error::NotFound) => Outcome::Dead("there is no such top-up".to_owned()),
             Err(Error::CallbackAmount) => Outcome::Dead("the bank speaks of another amount".to_owned()),
             // The database, the ledger or the configuration may come back at any time; money waits for it.

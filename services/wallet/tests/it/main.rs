@@ -25,5 +25,6 @@ mod relay;
 mod stage;
 mod step_up;
 mod stream;
+mod told;
 mod top_up;
 mod totals;

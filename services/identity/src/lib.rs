@@ -205,7 +205,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let jobs = Runner::new(&context, SCHEMA)
         .on(ekyc::JOB, ekyc::EkycJob { identity: identity.clone() })
         .on(archive::JOB, archive::OwnJob { identity: identity.clone() })
-        .on(closing::JOB, closing::ErasureJob { identity: identity.clone() });
+        .on(closing::JOB, closing::ErasureJob { identity: identity.clone() })
+        .on(closing::LAST_WORD_JOB, closing::LastWordJob { identity: identity.clone() });
     Ok(Service {
         http: http::router(identity.clone()),
         grpc: Some(

@@ -6,15 +6,18 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::citizen::CitizenId;
+use crate::delegation::{self, InForce};
 use crate::session::SessionId;
 use crate::vault::{Digest, random};
 
-/// Removes it; gives the sessions that were still open, whose tokens must be refused.
-pub(super) async fn erase(
-    tx: &mut PgConnection,
-    user: CitizenId,
-    now: DateTime<Utc>,
-) -> Result<Vec<SessionId>, sqlx::Error> {
+/// What was still open, and whose tokens must be refused.
+pub(super) struct Open {
+    pub sessions: Vec<SessionId>,
+    pub delegations: Vec<InForce>,
+}
+
+/// Removes it.
+pub(super) async fn erase(tx: &mut PgConnection, user: CitizenId, now: DateTime<Utc>) -> Result<Open, sqlx::Error> {
     let id = user.uuid();
     // Codes that are on their way to the number, and the pause before the next.
     sqlx::query!(
@@ -29,16 +32,8 @@ pub(super) async fn erase(
     )
     .execute(&mut *tx)
     .await?;
-    // Proposals that wait: those of the citizen, and those to the number.
-    sqlx::query!(
-        "UPDATE identity.delegation SET ended_at = $2, ended_by = proposed_by, other_digest = NULL
-        WHERE ended_at IS NULL AND (guardian_id = $1 OR dependent_id = $1
-            OR other_digest = (SELECT phone_digest FROM identity.citizen WHERE id = $1))",
-        id,
-        now,
-    )
-    .execute(&mut *tx)
-    .await?;
+    // Before the number is forgotten, to which somebody may have proposed one.
+    let delegations = delegation::leave(tx, user, now).await?;
     sqlx::query!("DELETE FROM identity.authorisation WHERE citizen_id = $1", id).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM identity.consent WHERE citizen_id = $1", id).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM identity.passkey_challenge WHERE citizen_id = $1", id).execute(&mut *tx).await?;
@@ -68,5 +63,6 @@ pub(super) async fn erase(
     )
     .execute(tx)
     .await?;
-    Ok(sessions.into_iter().filter(|session| session.open).map(|session| session.id).collect())
+    let sessions = sessions.into_iter().filter(|session| session.open).map(|session| session.id).collect();
+    Ok(Open { sessions, delegations })
 }

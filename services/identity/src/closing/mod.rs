@@ -3,7 +3,8 @@
 //! 1. The citizen asks, soon after signing in and with the PIN where one is set. Each service closes what it keeps of them, or says
 //!    what stands against it (event `ClosingRequested`, call `AnswerClosing`).
 //! 2. When all have closed, the citizen may take it back for `lifetimes.closing_cooling_seconds`. When one objects, all open again.
-//! 3. Then identity erases its own in one transaction with the event `ErasureDue`; each service erases and confirms.
+//! 3. A last message goes out while the number is still known. Then identity erases its own in one transaction with the event
+//!    `ErasureDue`, delegations end with it and the other side is told; each service erases and confirms.
 //!
 //! Each step is one transaction and every answer may come again: a process that dies leaves the step before or the step after.
 //!
@@ -11,7 +12,7 @@
 //! | --- | --- |
 //! | `rule` | the states (pure) |
 //! | `erase` | what identity removes |
-//! | `job` | the end of the time to take it back |
+//! | `job` | the last message, and the end of the time to take it back |
 //! | `sql` | statements |
 
 mod erase;
@@ -19,14 +20,14 @@ mod job;
 pub(crate) mod rule;
 mod sql;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use platform::auth::Principal;
 use platform::job::{NewJob, schedule};
 use platform::outbox::{self, NewEvent};
 use proto::identity::v1::{ClosingAgreed, ClosingEnded, ClosingRequested};
 use sqlx::PgConnection;
 
-pub(crate) use self::job::{ErasureJob, JOB};
+pub(crate) use self::job::{ErasureJob, JOB, LAST_WORD_JOB, LastWordJob};
 use self::rule::State;
 use crate::archive::SERVICES;
 use crate::audit::{self, Action, Entry, Origin, Source};
@@ -47,8 +48,8 @@ const MAX_HINDRANCES: usize = 16;
 const MAX_CODE: usize = 40;
 /// Identity's own objection: somebody who acts for the city gives the role back first.
 const ROLES_HELD: &str = "roles-held";
-/// And somebody who acts for another, or for whom another acts, ends that first.
-const DELEGATION: &str = "delegation-in-force";
+/// How long before the erasure the last message is sent.
+const LAST_WORD: TimeDelta = TimeDelta::hours(1);
 
 /// Why a closing does not go on, beside what can always go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,11 +117,7 @@ impl Identity {
     ) -> Result<Closing, Error> {
         let id = ClosingId::generate();
         sql::insert(tx, (id, user), &SERVICES, now).await?;
-        let held = [
-            (ROLES_HELD, sql::holds_roles(tx, user).await?),
-            (DELEGATION, sql::acts_or_is_acted_for(tx, user, now).await?),
-        ];
-        let own: Vec<String> = held.iter().filter(|(_, held)| *held).map(|(code, _)| (*code).to_owned()).collect();
+        let own: Vec<String> = if sql::holds_roles(tx, user).await? { vec![ROLES_HELD.to_owned()] } else { Vec::new() };
         sql::answer(tx, (id, SCHEMA.name()), &own, now).await?;
         audit::append(tx, &[Entry::of(user, Action::ClosingAsk, id, source)], now).await?;
         let event = ClosingRequested { user_id: user.to_string(), closing_id: id.to_string() };
@@ -145,7 +142,7 @@ impl Identity {
         sql::end(&mut tx, closing.id, State::TakenBack, now).await?;
         let entry = Entry::of(user, Action::ClosingTakeBack, closing.id, &self.source(origin));
         audit::append(&mut tx, &[entry], now).await?;
-        outbox::append(&mut tx, SCHEMA, now, &[ended(&closing, State::TakenBack)]).await?;
+        outbox::append(&mut tx, SCHEMA, now, &[ended(&closing, State::TakenBack, &[])]).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -172,13 +169,14 @@ impl Identity {
             return Ok(closing.state.is_over());
         }
         sql::answer(&mut tx, (id, service), hindrances, now).await?;
-        let words: Vec<rule::Word> = sql::answers(&mut tx, id).await?.iter().map(word).collect();
+        let answers = sql::answers(&mut tx, id).await?;
+        let words: Vec<rule::Word> = answers.iter().map(word).collect();
         let state = closing.state.after(&words);
         match state {
             State::Cooling => self.agree(&mut tx, &closing, now).await?,
             State::Refused => {
                 sql::end(&mut tx, id, state, now).await?;
-                outbox::append(&mut tx, SCHEMA, now, &[ended(&closing, state)]).await?;
+                outbox::append(&mut tx, SCHEMA, now, &[ended(&closing, state, &answers)]).await?;
             }
             _ => {}
         }
@@ -189,6 +187,8 @@ impl Identity {
     async fn agree(&self, tx: &mut PgConnection, closing: &Closing, now: DateTime<Utc>) -> Result<(), Error> {
         let erase_at = now + Lifetimes::span(self.config.lifetimes.closing_cooling_seconds);
         sql::agree(tx, closing.id, erase_at).await?;
+        let near = (erase_at - LAST_WORD).max(now);
+        schedule(tx, SCHEMA, now, NewJob::new(LAST_WORD_JOB, closing.id.to_string(), near)).await?;
         schedule(tx, SCHEMA, now, NewJob::new(JOB, closing.id.to_string(), erase_at)).await?;
         let event = ClosingAgreed {
             user_id: closing.citizen.to_string(),
@@ -221,11 +221,12 @@ fn word(answer: &Answer) -> rule::Word {
     rule::Word { answered: answer.answered, hindered: !answer.hindrances.is_empty() }
 }
 
-fn ended(closing: &Closing, state: State) -> NewEvent {
+fn ended(closing: &Closing, state: State, answers: &[Answer]) -> NewEvent {
     let event = ClosingEnded {
         user_id: closing.citizen.to_string(),
         closing_id: closing.id.to_string(),
         outcome: state.as_str().to_owned(),
+        hindrances: answers.iter().flat_map(|answer| answer.hindrances.iter().cloned()).collect(),
     };
     NewEvent::new(closing.citizen.uuid(), &event)
 }

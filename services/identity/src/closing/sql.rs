@@ -129,22 +129,6 @@ pub(super) async fn holds_roles(conn: &mut PgConnection, user: CitizenId) -> Res
     .await
 }
 
-/// Whether somebody acts for another, or another for them.
-pub(super) async fn acts_or_is_acted_for(
-    conn: &mut PgConnection,
-    user: CitizenId,
-    now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM identity.delegation WHERE (guardian_id = $1 OR dependent_id = $1)
-            AND confirmed_at IS NOT NULL AND ended_at IS NULL AND valid_until > $2) AS "some!""#,
-        user.uuid(),
-        now,
-    )
-    .fetch_one(conn)
-    .await
-}
-
 /// All services agree.
 pub(super) async fn agree(conn: &mut PgConnection, id: ClosingId, erase_at: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query!("UPDATE identity.closing SET state = 'cooling', erase_at = $2 WHERE id = $1", id.uuid(), erase_at)

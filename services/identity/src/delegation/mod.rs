@@ -9,7 +9,7 @@
 //! that number is not said: whoever proves it sees the proposal. The guardian then asks for a token that says both of them
 //! ([`platform::auth::ActingClaims`]); the wallet asks here what it allows each time, and counts by itself.
 //!
-//! Lock order: the citizen who proposes, delegation, revocation head, audit head.
+//! Lock order: the citizen who proposes, delegation, revocation head, audit head, platform's outbox.
 //! Invariants: limits never change; nobody acts for themself; who acts for somebody gets no token for a third, and none for anything
 //! but payments, because no other route takes the audience of that token.
 
@@ -19,11 +19,14 @@ mod sql;
 use chrono::{DateTime, Utc};
 use platform::auth::{ACTING_AUDIENCE, Act, ActingClaims, Claims, Principal};
 use platform::idempotency::{self, Claim, Key};
+use platform::outbox::{self, NewEvent};
 use platform::typed_id;
+use proto::identity::v1::{DelegationBegan, DelegationEnded};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub(crate) use self::rule::{Kind, State, Terms};
+pub(crate) use self::sql::{InForce, leave};
 use crate::audit::{self, Action, Entry, Origin};
 use crate::citizen::{self, CitizenId};
 use crate::error::Error;
@@ -81,6 +84,28 @@ pub(crate) struct Proposal {
 pub(crate) struct ActingToken {
     pub access: String,
     pub expires_in_s: u32,
+}
+
+/// Whether whoever ends a delegation keeps their account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Stays,
+    Leaves,
+}
+
+impl InForce {
+    fn ended(&self, by: CitizenId, presence: Presence) -> NewEvent {
+        let event = DelegationEnded {
+            delegation_id: self.id.to_string(),
+            guardian_id: self.guardian.to_string(),
+            dependent_id: self.dependent.to_string(),
+            ended_by: by.to_string(),
+            left: presence == Presence::Leaves,
+        };
+        // To whoever stays, so that nothing is told of somebody who is erased.
+        let subject = if self.guardian == by.uuid() { self.dependent } else { self.guardian };
+        NewEvent::new(subject, &event)
+    }
 }
 
 impl Delegation {
@@ -189,6 +214,12 @@ impl Identity {
             revoked = self.end_now(&mut tx, (older.into(), by), now).await?;
         }
         sql::confirm(&mut tx, id, pair, now).await?;
+        let began = DelegationBegan {
+            delegation_id: id.to_string(),
+            guardian_id: pair.0.to_string(),
+            dependent_id: pair.1.to_string(),
+        };
+        outbox::append(&mut tx, SCHEMA, now, &[NewEvent::new(pair.1, &began)]).await?;
         self.note(&mut tx, (by, Action::DelegationConfirm, id), origin, now).await?;
         let confirmed = sql::find(&mut tx, id).await?.ok_or(Error::NotFound)?;
         tx.commit().await?;
@@ -211,6 +242,12 @@ impl Identity {
             return Ok(());
         }
         let revoked = self.end_now(&mut tx, (id, by), now).await?;
+        if let (State::Active, Some(guardian), Some(dependent)) =
+            (known.state(now), known.guardian_id, known.dependent_id)
+        {
+            let over = InForce { id, guardian, dependent };
+            outbox::append(&mut tx, SCHEMA, now, &[over.ended(by, Presence::Stays)]).await?;
+        }
         self.note(&mut tx, (by, Action::DelegationEnd, id), origin, now).await?;
         tx.commit().await?;
         self.forget_now(&revoked);
@@ -280,6 +317,23 @@ impl Identity {
             .filter(|one| one.state(now) == State::Active)
             .filter(|one| (one.guardian_id, one.dependent_id) == (Some(guardian), Some(dependent)))
             .ok_or(Error::NotFound)
+    }
+
+    /// The tokens that must be refused and the word to the others, when somebody has left by [`leave`].
+    pub(crate) async fn delegations_left(
+        &self,
+        tx: &mut PgConnection,
+        by: CitizenId,
+        over: &[InForce],
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<session::Revoked>, Vec<NewEvent>), Error> {
+        if over.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let ids: Vec<session::SessionId> = over.iter().map(|one| one.id.uuid().into()).collect();
+        let forget_at = revocation::forget_at(&self.config.lifetimes, now);
+        let revoked = session::revoke(tx, &ids, forget_at, now).await?;
+        Ok((revoked, over.iter().map(|one| one.ended(by, Presence::Leaves)).collect()))
     }
 
     /// A delegation of a citizen or proposed to them, locked; it does not exist for anybody else.

@@ -156,3 +156,34 @@ pub(super) async fn end(
     .await
     .map(|_| ())
 }
+
+/// A delegation that was in force.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce {
+    pub id: DelegationId,
+    pub guardian: Uuid,
+    pub dependent: Uuid,
+}
+
+/// Ends every delegation of somebody who leaves, and every proposal of theirs and to their number; gives those that were in force.
+pub(crate) async fn leave(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    now: DateTime<Utc>,
+) -> Result<Vec<InForce>, sqlx::Error> {
+    let ended = sqlx::query!(
+        "UPDATE identity.delegation SET ended_at = $2, other_digest = NULL,
+            ended_by = CASE WHEN guardian_id = $1 OR dependent_id = $1 THEN $1 ELSE proposed_by END
+        WHERE ended_at IS NULL AND (guardian_id = $1 OR dependent_id = $1
+            OR other_digest = (SELECT phone_digest FROM identity.citizen WHERE id = $1))
+        RETURNING id, guardian_id, dependent_id, confirmed_at, valid_until",
+        citizen.uuid(),
+        now,
+    )
+    .fetch_all(conn)
+    .await?;
+    let in_force = ended.into_iter().filter(|row| row.confirmed_at.is_some() && row.valid_until > now);
+    Ok(in_force
+        .filter_map(|row| Some(InForce { id: row.id.into(), guardian: row.guardian_id?, dependent: row.dependent_id? }))
+        .collect())
+}

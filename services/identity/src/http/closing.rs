@@ -81,11 +81,9 @@ fn text(code: &str, language: Language) -> &'static str {
         "balance-not-zero" => ("Ví còn tiền: hãy chi hết trước.", "There is money in the wallet: spend it first."),
         "money-on-hold" => ("Có khoản tiền đang được giữ.", "Some money is set aside."),
         "payment-open" => ("Có giao dịch chưa hoàn tất.", "A top-up or a payment has not ended."),
-        "has-merchants" => ("Bạn có điểm bán hàng: hãy liên hệ thành phố.", "You have a shop: talk to the city first."),
+        "has-merchants" => ("Bạn có điểm bán hàng: hãy đóng điểm bán trước.", "You have a shop: close it first."),
         "account-frozen" => ("Ví đang bị phong tỏa.", "The wallet is frozen."),
-        "delegation-in-force" => {
-            ("Bạn đang ủy quyền hoặc được ủy quyền: hãy kết thúc trước.", "A delegation is in force: end it first.")
-        }
+        "account-changed" => ("Ví vừa có thay đổi: hãy yêu cầu lại.", "The wallet changed just now: ask again."),
         "roles-held" => ("Bạn đang giữ vai trò của thành phố.", "You hold a role of the city."),
         _ => ("Một dịch vụ chưa thể kết thúc.", "A service can't let you go yet."),
     };

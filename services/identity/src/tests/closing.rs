@@ -4,13 +4,16 @@ use chrono::TimeDelta;
 use http::{Method, StatusCode};
 use platform::job::Runner;
 use platform::task::Shutdown;
-use proto::identity::v1::{ClosingAgreed, ClosingEnded, ClosingRequested, ErasureDue, SessionRevoked};
+use proto::identity::v1::{
+    ClosingAgreed, ClosingEnded, ClosingRequested, DelegationBegan, DelegationEnded, ErasureDue, ErasureNear,
+    SessionRevoked,
+};
 use serde_json::json;
 
 use crate::SCHEMA;
 use crate::audit::Origin;
 use crate::citizen::CitizenId;
-use crate::closing::{self, ClosingId, ErasureJob};
+use crate::closing::{self, ClosingId, ErasureJob, LastWordJob};
 use crate::testing::{Stage, eventually};
 use crate::tests::http::Answer;
 use crate::tests::step_up::Phone;
@@ -43,11 +46,18 @@ async fn agree(stage: &Stage, id: ClosingId) -> bool {
     over
 }
 
-/// Runs the job of the erasure until it has no more to do.
+/// Runs the jobs of closings, in two replicas at once, until they have no more to do.
 async fn erasure(stage: &Stage, holds: &str) {
-    let jobs = Runner::new(&stage.context, SCHEMA).on(closing::JOB, ErasureJob { identity: stage.identity.clone() });
     let shutdown = Shutdown::new();
-    let running = tokio::spawn(jobs.into_task().run(shutdown.clone()));
+    let running: Vec<_> = (0..2)
+        .map(|_| {
+            let identity = || stage.identity.clone();
+            let jobs = Runner::new(&stage.context, SCHEMA)
+                .on(closing::JOB, ErasureJob { identity: identity() })
+                .on(closing::LAST_WORD_JOB, LastWordJob { identity: identity() });
+            tokio::spawn(jobs.into_task().run(shutdown.clone()))
+        })
+        .collect();
     let sql = format!("SELECT count(*) FROM identity.{holds}");
     let rows = async || {
         let sql = sqlx::AssertSqlSafe(sql.clone());
@@ -55,7 +65,9 @@ async fn erasure(stage: &Stage, holds: &str) {
     };
     eventually(holds, async || rows().await == 1).await;
     shutdown.begin();
-    running.await.expect("no panic").expect("it ends by itself");
+    for running in running {
+        running.await.expect("no panic").expect("it ends by itself");
+    }
 }
 
 #[tokio::test]
@@ -71,6 +83,7 @@ async fn what_stands_against_it_is_told_and_everything_opens_again() {
     assert!(stage.identity.hear_closing((id, "notifications"), &[]).await.expect("heard"), "it is over");
     let refused = stage.call(Method::GET, PATH).token(&token).empty().await;
     assert_eq!(refused.body["state"], "refused");
+    assert_eq!(stage.events::<ClosingEnded>().await[0].hindrances, objection, "the citizen is told why");
     let told: Vec<&str> =
         refused.body["hindrances"].as_array().expect("a list").iter().filter_map(|one| one["text"].as_str()).collect();
     assert_eq!(told, ["There is money in the wallet: spend it first.", "A top-up or a payment has not ended."]);
@@ -163,4 +176,95 @@ async fn in_the_end_nothing_but_an_id_is_left_and_the_number_is_free() {
     assert_eq!(stage.count("audit WHERE action = 'closing.end'").await, 1, "once, however often it is told");
     let again = Phone::new().sign_in(&stage, NUMBER).await;
     assert_ne!(CitizenId::from(stage.principal(&again).await.subject), user, "a new account, for somebody new");
+}
+
+#[tokio::test]
+async fn the_last_message_goes_out_before_the_number_is_forgotten_and_only_if_it_still_comes_to_that() {
+    let stage = Stage::new().await;
+    let phone = Phone::new();
+    let token = phone.sign_in(&stage, NUMBER).await;
+    let first = begun(&stage, &token).await;
+    agree(&stage, first).await;
+    assert_eq!(stage.call(Method::DELETE, PATH).token(&token).empty().await.status, StatusCode::NO_CONTENT);
+    let second = begun(&stage, &token).await;
+    agree(&stage, second).await;
+    stage.clock.advance(TimeDelta::days(2) - TimeDelta::minutes(30));
+    erasure(&stage, "outbox WHERE kind = 'trangtien.identity.v1.ErasureNear'").await;
+    erasure(&stage, "closing WHERE state = 'cooling'").await;
+    let near = stage.events::<ErasureNear>().await;
+    assert_eq!(near.iter().map(|one| one.closing_id.clone()).collect::<Vec<_>>(), [second.to_string()]);
+    assert!(near[0].erase_at > stage.clock.now().timestamp(), "the number is still known");
+    stage.clock.advance(TimeDelta::hours(1));
+    erasure(&stage, "closing WHERE state = 'erasing'").await;
+    assert_eq!(stage.events::<ErasureDue>().await.len(), 1);
+    assert_eq!(stage.events::<ErasureNear>().await.len(), 1);
+}
+
+/// A job that comes again, as after a death before its end was written down, changes nothing.
+#[tokio::test]
+async fn an_erasure_that_comes_again_is_one_erasure() {
+    let stage = Stage::new().await;
+    let token = Phone::new().sign_in(&stage, NUMBER).await;
+    let id = begun(&stage, &token).await;
+    agree(&stage, id).await;
+    stage.clock.advance(TimeDelta::days(2));
+    erasure(&stage, "closing WHERE state = 'erasing'").await;
+    let again = "UPDATE identity.job SET state = 'due', finished_at = NULL WHERE kind LIKE 'closing%'";
+    sqlx::query(again).execute(&stage.admin()).await.expect("an update");
+    erasure(&stage, "job WHERE kind = 'closing' AND state = 'done' AND attempts > 1").await;
+    assert_eq!(stage.events::<ErasureDue>().await.len(), 1);
+    assert_eq!(stage.count("audit WHERE action = 'closing.erase'").await, 1);
+    for service in OTHERS {
+        let answers = futures::future::join_all((0..3).map(|_| stage.identity.hear_erasure(id, service))).await;
+        assert!(answers.iter().all(Result::is_ok), "{service}");
+    }
+    assert_eq!(stage.count("audit WHERE action = 'closing.end'").await, 1);
+}
+
+#[tokio::test]
+async fn who_leaves_acts_for_nobody_any_more_and_the_other_side_is_told() {
+    let stage = Stage::new().await;
+    let (phone, path) = (Phone::new(), "/identity/v1/me/delegations");
+    let token = phone.sign_in(&stage, NUMBER).await;
+    let others = [("guardian", "0987654321"), ("dependent", "0987654322")];
+    let mut ids = Vec::new();
+    for (side, number) in others {
+        let body = json!({
+            "side": side, "phone": number, "kinds": ["bill"], "until": stage.clock.now() + TimeDelta::days(30),
+            "limits": {"transaction": 200_000, "day": 500_000, "month": 2_000_000},
+        });
+        let made = stage.call(Method::POST, path).token(&token).key(side).json(body).await;
+        let other = Phone::new().sign_in(&stage, number).await;
+        let id = made.text("id");
+        let confirmed = stage.call(Method::POST, &format!("{path}/{id}/confirmation")).token(&other).empty().await;
+        assert_eq!(confirmed.text("state"), "active", "{}", confirmed.body);
+        ids.push((id, side));
+    }
+    let user = stage.principal(&token).await.subject.to_string();
+    assert_eq!(stage.events::<DelegationBegan>().await.len(), 2);
+    let copy = stage.call(Method::GET, "/identity/v1/me/export").token(&token).empty().await;
+    assert_eq!(copy.status, StatusCode::OK);
+
+    let id = begun(&stage, &token).await;
+    assert!(!agree(&stage, id).await, "delegations do not stand against it");
+    assert_eq!(state(&stage, &token).await, "cooling");
+    stage.clock.advance(TimeDelta::days(2));
+    erasure(&stage, "closing WHERE state = 'erasing'").await;
+    assert_eq!(stage.count("delegation WHERE ended_at IS NULL").await, 0);
+    let mut told = stage.events::<DelegationEnded>().await;
+    told.sort_by_key(|one| one.guardian_id != user);
+    let said: Vec<_> = told.iter().map(|one| (one.delegation_id.clone(), one.ended_by.clone(), one.left)).collect();
+    assert_eq!(said, [(ids[0].0.clone(), user.clone(), true), (ids[1].0.clone(), user.clone(), true)]);
+    for ((id, _), (_, number)) in ids.iter().zip(others) {
+        let refused: i64 = sqlx::query_scalar("SELECT count(*) FROM identity.revocation WHERE session_id = $1::uuid")
+            .bind(id)
+            .fetch_one(&stage.admin())
+            .await
+            .expect("a query");
+        assert_eq!(refused, 1, "its tokens are refused");
+        let other = Phone::new().sign_in(&stage, number).await;
+        let list = stage.call(Method::GET, path).token(&other).empty().await;
+        let item = &list.body["items"][0];
+        assert_eq!((item["id"].clone(), item["state"].clone()), (json!(id), json!("ended")), "{}", list.body);
+    }
 }

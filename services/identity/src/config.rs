@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::key::Algorithm;
+use crate::pin::thread::NICEST;
 
 /// Settings of the identity service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub struct Config {
     pub vneid: Option<VneidConfig>,
     /// How many PIN hashes run at once; each takes 19 MiB.
     pub pin_hashes_at_once: usize,
+    /// How far their threads stand back behind all others, as a niceness: 0 not at all, 19 as far as can be.
+    pub pin_hash_niceness: u8,
     /// How many trusted reverse proxies append to `X-Forwarded-For`; 0 takes the address of the connection.
     pub trusted_proxies: usize,
 }
@@ -54,6 +57,7 @@ impl Default for Config {
             ekyc: None,
             vneid: None,
             pin_hashes_at_once: 4,
+            pin_hash_niceness: 10,
             trusted_proxies: 0,
         }
     }
@@ -258,6 +262,9 @@ impl Config {
         }
         if !(1..=16).contains(&self.pin_hashes_at_once) {
             return Err("identity.pin_hashes_at_once must be between 1 and 16".to_owned());
+        }
+        if self.pin_hash_niceness > NICEST {
+            return Err(format!("identity.pin_hash_niceness must be at most {NICEST}"));
         }
         if self.trusted_proxies > 8 {
             return Err("identity.trusted_proxies must be at most 8".to_owned());

@@ -128,6 +128,9 @@ pub enum BuildError {
     /// No client for outside parties can be made.
     #[error("the ways to outside parties can't be set up")]
     Client(#[from] reqwest::Error),
+    /// The system gives no threads for the hashes of PINs.
+    #[error("no threads can be started")]
+    Threads(#[from] std::io::Error),
 }
 
 /// The service: what every use case needs.
@@ -184,7 +187,7 @@ impl Identity {
             clients: openid::Clients::default(),
             organisations: organisation::Organisations::default(),
             instance: context.instance.clone(),
-            hasher: pin::Hasher::new(config.pin_hashes_at_once),
+            hasher: pin::Hasher::try_new(config.pin_hashes_at_once, config.pin_hash_niceness)?,
             verifies: verifier(&config)?,
             vneid: provider(&config)?,
             passkeys: passkey::relying_party(&context.public_url),

@@ -10,6 +10,7 @@ mod delay;
 mod hash;
 mod sql;
 pub(crate) mod strength;
+pub(crate) mod thread;
 
 use std::net::IpAddr;
 

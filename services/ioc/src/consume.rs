@@ -69,7 +69,7 @@ impl Handler for ReportCounter {
 impl From<TallyError> for HandleError {
     fn from(error: TallyError) -> Self {
         match error {
-            TallyError::Malformed(_) | TallyError::Amount => Self::poison(error.to_string()),
+            TallyError::Malformed(_) | TallyError::Amount | TallyError::Count => Self::poison(error.to_string()),
             // A smaller batch may fit; one event alone that does not is given up after the usual attempts.
             TallyError::Overflow => Self::retry(error),
         }

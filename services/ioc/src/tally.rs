@@ -10,7 +10,7 @@ use platform::events::Event;
 use prost::{DecodeError, Message as _, Name};
 use proto::identity::v1::{CitizenRegistered, OtpRequested, SessionRevoked, SessionStarted, TierChanged};
 use proto::money::v1::Money;
-use proto::notifications::v1::MessageSettled;
+use proto::notifications::v1::{MessageSettled, MessagesSettled};
 use proto::wallet::v1::{
     BillPaid, BillPaymentFailed, PaymentCompleted, PaymentRejected, RefundCompleted, TopUpCompleted, TopUpFailed,
 };
@@ -39,6 +39,9 @@ pub(crate) enum TallyError {
     /// An amount is missing, negative or in another currency than the city's books.
     #[error("the amount is not one of the city's currency")]
     Amount,
+    /// A number of things that is none.
+    #[error("a count is not at least 1")]
+    Count,
     /// A sum left the range of 64 bits.
     #[error("a sum is too large")]
     Overflow,
@@ -105,13 +108,23 @@ pub(crate) struct Batch {
 struct Counted {
     kind: String,
     outcome: &'static str,
+    /// How many things it is.
+    count: i64,
     amount: i64,
     merchant: Option<String>,
+    /// The lane, of messages.
+    lane: Option<&'static str>,
 }
 
 impl Counted {
     fn new(kind: impl Into<String>, outcome: &'static str) -> Self {
-        Self { kind: kind.into(), outcome, amount: 0, merchant: None }
+        Self { kind: kind.into(), outcome, count: 1, amount: 0, merchant: None, lane: None }
+    }
+
+    /// Messages of one lane, channel and outcome.
+    fn messages(lane: &str, channel: &str, outcome: &str, count: i64) -> Self {
+        let kind = format!("message-{}", bounded(channel, &CHANNELS));
+        Self { lane: Some(bounded(lane, &LANES)), count, ..Self::new(kind, bounded(outcome, &OUTCOMES)) }
     }
 
     fn money(mut self, amount: i64) -> Self {
@@ -142,11 +155,11 @@ impl Batch {
         }
         let minute = minute_of(event)?;
         // A message counts twice: by its channel, and by its lane.
-        let kinds = [Some(counted.kind), lane(event)?.map(|lane| format!("lane-{lane}"))];
+        let kinds = [Some(counted.kind), counted.lane.map(|lane| format!("lane-{lane}"))];
         for kind in kinds.into_iter().flatten() {
             let label = Label { kind, outcome: counted.outcome.to_owned() };
-            self.minutes.entry((minute, label.clone())).or_default().add(counted.amount)?;
-            self.days.entry((city.day(event.time), label)).or_default().add(counted.amount)?;
+            self.minutes.entry((minute, label.clone())).or_default().add_all(counted.count, counted.amount)?;
+            self.days.entry((city.day(event.time), label)).or_default().add_all(counted.count, counted.amount)?;
         }
         Ok(())
     }
@@ -155,7 +168,12 @@ impl Batch {
 impl Sum {
     /// Adds one.
     pub(crate) fn add(&mut self, amount: i64) -> Result<(), TallyError> {
-        self.count += 1;
+        self.add_all(1, amount)
+    }
+
+    /// Adds so many that come to an amount.
+    fn add_all(&mut self, count: i64, amount: i64) -> Result<(), TallyError> {
+        self.count = self.count.checked_add(count).ok_or(TallyError::Overflow)?;
         self.amount = self.amount.checked_add(amount).ok_or(TallyError::Overflow)?;
         Ok(())
     }
@@ -164,12 +182,6 @@ impl Sum {
 /// The minute that an event falls in.
 pub(crate) fn minute_of(event: &Event) -> Result<DateTime<Utc>, TallyError> {
     event.time.duration_trunc(TimeDelta::minutes(1)).map_err(|_| TallyError::Overflow)
-}
-
-/// The lane of a message that ended.
-fn lane(event: &Event) -> Result<Option<&'static str>, TallyError> {
-    let Some(settled) = event.decode::<MessageSettled>() else { return Ok(None) };
-    Ok(Some(bounded(&settled?.lane, &LANES)))
 }
 
 /// What an event counts as; `None` for types that the wall does not show.
@@ -211,7 +223,13 @@ fn count(event: &Event, currency: &str) -> Result<Option<Counted>, TallyError> {
         Counted::new("otp", "requested")
     } else if is(MessageSettled::full_name()) {
         let event = MessageSettled::decode(event.data.clone())?;
-        Counted::new(format!("message-{}", bounded(&event.channel, &CHANNELS)), bounded(&event.outcome, &OUTCOMES))
+        Counted::messages(&event.lane, &event.channel, &event.outcome, 1)
+    } else if is(MessagesSettled::full_name()) {
+        let event = MessagesSettled::decode(event.data.clone())?;
+        if event.count < 1 {
+            return Err(TallyError::Count);
+        }
+        Counted::messages(&event.lane, &event.channel, &event.outcome, event.count)
     } else {
         return Ok(None);
     };
@@ -359,5 +377,25 @@ mod tests {
             labels,
             [label("lane-other", "other"), label("message-other", "other"), label("payment", "rejected")]
         );
+    }
+
+    #[test]
+    fn messages_that_ended_together_count_as_many() {
+        let told = |count| MessagesSettled {
+            lane: "payment".to_owned(),
+            channel: "in-app".to_owned(),
+            outcome: "delivered".to_owned(),
+            count,
+        };
+        let mut batch = Batch::default();
+        for (position, count) in [(1, 7), (2, 1)] {
+            let told = event(position, "2025-11-22T17:00:00Z", &told(count));
+            batch.add("notifications", &hue(), &told).expect("counted");
+        }
+        let counts: Vec<_> = batch.minutes.into_iter().map(|((_, label), sum)| (label, sum.count)).collect();
+        assert_eq!(counts, [(label("lane-payment", "delivered"), 8), (label("message-in-app", "delivered"), 8)]);
+        let none = event(3, "2025-11-22T17:00:00Z", &told(0));
+        let refused = Batch::default().add("notifications", &hue(), &none);
+        assert!(matches!(refused, Err(TallyError::Count)));
     }
 }

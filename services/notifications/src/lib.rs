@@ -23,8 +23,8 @@
 //! # From an event to a phone
 //!
 //! 1. A consumer reads an event of `identity`, `journal`, `reports-private` or `wallet` and inserts one row per recipient and channel,
-//!    unique by (event, recipient, channel, template). In-app messages have arrived with that; the others get a job of
-//!    their lane's kind in the same transaction.
+//!    unique by (event, recipient, channel, template). In-app messages have arrived with that, and some are not to be sent:
+//!    `MessagesSettled` tells how many; the others get a job of their lane's kind in the same transaction.
 //! 2. A worker of that lane claims the job, asks identity for what it needs, sends, records the attempt, and settles
 //!    message and job in one transaction, with a `MessageSettled` event.
 //! 3. A failure that may pass is tried again with backoff and jitter; what is given up is a dead letter with its reason.

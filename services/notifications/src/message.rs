@@ -11,13 +11,13 @@
 //! quiet hours on where the lane can wait, and news until the digest where one is wanted.
 //! Locks, in this order: `message` (unique key), `inbox_head` (by citizen, in order of id), `job`, `outbox_head`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use platform::job::NewJob;
 use platform::outbox::NewEvent;
-use proto::notifications::v1::MessageSettled;
+use proto::notifications::v1::{MessageSettled, MessagesSettled};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -75,6 +75,11 @@ struct Recipients {
 }
 
 impl Recipients {
+    /// Whether a draft is not even a row: a push message that has no device to go to, of a lane that can wait until the app is opened.
+    fn leaves_no_row(&self, draft: &Draft) -> bool {
+        draft.channel == Channel::Push && draft.lane.may_be_muted() && !self.with_device.contains(&draft.recipient)
+    }
+
     /// How a draft begins, with the reason when it already ends there. Pure.
     fn first_state(&self, draft: &Draft) -> (State, Option<&'static str>) {
         let muted = self.preferences.get(&draft.recipient).is_some_and(|own| !own.allow(draft.lane, draft.channel));
@@ -128,7 +133,8 @@ impl Made {
     }
 }
 
-/// Makes the messages of `drafts`, each at most once, and whatever sends them. Gives those that are new.
+/// Makes the messages of `drafts`, each at most once, and whatever sends them. Gives those that are new, and those that are suppressed
+/// without a row.
 pub(crate) async fn enqueue(
     connection: &mut PgConnection,
     drafts: &[Draft],
@@ -151,11 +157,9 @@ pub(crate) async fn enqueue(
     }
     platform::job::schedule_all(connection, SCHEMA, now, &jobs).await?;
     digest::wait(connection, &items, now).await?;
-    let settled: Vec<NewEvent> = made
-        .iter()
-        .filter(|each| each.state != State::Waiting)
-        .map(|each| settled_event(each.id, each.recipient, (each.lane, each.channel, each.state)))
-        .collect();
+    // About nobody in particular.
+    let settled: Vec<NewEvent> =
+        settled_together(&made).iter().map(|told| NewEvent::new(platform::id::new(), told)).collect();
     if !settled.is_empty() {
         platform::outbox::append(connection, SCHEMA, now, &settled).await?;
     }
@@ -168,7 +172,20 @@ fn is_arrival(made: &Made) -> bool {
     made.channel == Channel::InApp && made.state == State::Delivered
 }
 
-/// The event that says what became of a message.
+/// How many of the messages ended at once, and how. Pure.
+fn settled_together(made: &[Made]) -> Vec<MessagesSettled> {
+    let mut counts: BTreeMap<_, i64> = BTreeMap::new();
+    for each in made.iter().filter(|each| each.state != State::Waiting) {
+        *counts.entry((each.lane.name(), each.channel.name(), each.state.name())).or_default() += 1;
+    }
+    let told = |((lane, channel, outcome), count): ((&str, &str, &str), i64)| {
+        let (lane, channel, outcome) = (lane.to_owned(), channel.to_owned(), outcome.to_owned());
+        MessagesSettled { lane, channel, outcome, count }
+    };
+    counts.into_iter().map(told).collect()
+}
+
+/// The event that says what became of a message that waited.
 pub(crate) fn settled_event(id: Uuid, recipient: Uuid, what: (Lane, Channel, State)) -> NewEvent {
     let (lane, channel, state) = what;
     let message = MessageSettled {
@@ -197,24 +214,24 @@ async fn insert(
     recipients: &Recipients,
     now: DateTime<Utc>,
 ) -> Result<Vec<Made>, sqlx::Error> {
-    let states: Vec<_> = drafts.iter().map(|draft| recipients.first_state(draft)).collect();
-    let made: Vec<Made> = drafts
-        .iter()
-        .zip(&states)
-        .map(|(draft, (state, _))| {
-            let Draft { recipient, lane, channel, template, .. } = *draft;
-            Made { id: platform::id::new(), recipient, lane, channel, template, state: *state }
-        })
-        .collect();
-    let ids: Vec<Uuid> = made.iter().map(|each| each.id).collect();
-    let events: Vec<Uuid> = drafts.iter().map(|draft| draft.event_id).collect();
-    let to: Vec<Uuid> = drafts.iter().map(|draft| draft.recipient).collect();
-    let lanes: Vec<&str> = drafts.iter().map(|draft| draft.lane.name()).collect();
-    let channels: Vec<&str> = drafts.iter().map(|draft| draft.channel.name()).collect();
-    let templates: Vec<&str> = drafts.iter().map(|draft| draft.template.name()).collect();
-    let parameters: Vec<Value> = drafts.iter().map(|draft| draft.parameters.clone()).collect();
-    let names: Vec<&str> = states.iter().map(|(state, _)| state.name()).collect();
-    let reasons: Vec<Option<&str>> = states.iter().map(|(_, reason)| *reason).collect();
+    let all = drafts.iter().map(|draft| {
+        let Draft { recipient, lane, channel, template, .. } = *draft;
+        let (state, reason) = recipients.first_state(draft);
+        (draft, reason, Made { id: platform::id::new(), recipient, lane, channel, template, state })
+    });
+    let (nowhere, rows): (Vec<_>, Vec<_>) = all.partition(|(draft, ..)| recipients.leaves_no_row(draft));
+    if rows.is_empty() {
+        return Ok(nowhere.into_iter().map(|(.., made)| made).collect());
+    }
+    let ids: Vec<Uuid> = rows.iter().map(|(.., made)| made.id).collect();
+    let events: Vec<Uuid> = rows.iter().map(|(draft, ..)| draft.event_id).collect();
+    let to: Vec<Uuid> = rows.iter().map(|(draft, ..)| draft.recipient).collect();
+    let lanes: Vec<&str> = rows.iter().map(|(draft, ..)| draft.lane.name()).collect();
+    let channels: Vec<&str> = rows.iter().map(|(draft, ..)| draft.channel.name()).collect();
+    let templates: Vec<&str> = rows.iter().map(|(draft, ..)| draft.template.name()).collect();
+    let parameters: Vec<&Value> = rows.iter().map(|(draft, ..)| &draft.parameters).collect();
+    let names: Vec<&str> = rows.iter().map(|(.., made)| made.state.name()).collect();
+    let reasons: Vec<Option<&str>> = rows.iter().map(|(_, reason, _)| *reason).collect();
     let inserted: HashSet<Uuid> = sqlx::query_scalar!(
         r#"INSERT INTO notifications.message
                (id, event_id, recipient, lane, channel, template, parameters, state, reason, created_at, settled_at)
@@ -230,7 +247,7 @@ async fn insert(
         &lanes as &[&str],
         &channels as &[&str],
         &templates as &[&str],
-        &parameters,
+        &parameters as &[&Value],
         &names as &[&str],
         &reasons as &[Option<&str>],
         now,
@@ -239,7 +256,16 @@ async fn insert(
     .await?
     .into_iter()
     .collect();
-    Ok(made.into_iter().filter(|each| inserted.contains(&each.id)).collect())
+    // What has no row is as new as the message in the app that it goes with.
+    let companion = |draft: &Draft| (draft.event_id, draft.recipient, draft.template.name());
+    let known: HashSet<_> = rows
+        .iter()
+        .filter(|(.., made)| !inserted.contains(&made.id))
+        .map(|(draft, ..)| companion(draft))
+        .collect();
+    let new = rows.into_iter().filter(|(.., made)| inserted.contains(&made.id));
+    let nowhere = nowhere.into_iter().filter(|(draft, ..)| !known.contains(&companion(draft)));
+    Ok(new.chain(nowhere).map(|(.., made)| made).collect())
 }
 
 #[cfg(test)]
@@ -247,6 +273,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_ended_at_once_is_told_together() {
+        let made = |channel, state| Made {
+            id: Uuid::nil(),
+            recipient: Uuid::nil(),
+            lane: Lane::Payment,
+            channel,
+            template: template::PAYMENT_SENT,
+            state,
+        };
+        let (app, push) = (made(Channel::InApp, State::Delivered), made(Channel::Push, State::Suppressed));
+        let waiting = made(Channel::Push, State::Waiting);
+        let told = settled_together(&[app.clone(), push, waiting, app]);
+        let kinds: Vec<_> = told.into_iter().map(|told| (told.channel, told.outcome, told.count)).collect();
+        let line = |channel: &str, outcome: &str, count| (channel.to_owned(), outcome.to_owned(), count);
+        assert_eq!(kinds, [line("in-app", "delivered", 2), line("push", "suppressed", 1)]);
+        assert!(settled_together(&[made(Channel::Sms, State::Waiting)]).is_empty());
+    }
 
     #[test]
     fn what_a_draft_becomes() {
@@ -271,5 +316,9 @@ mod tests {
         assert_eq!(state(quiet, Lane::Payment, Channel::InApp), (State::Suppressed, Some("muted")));
         assert_eq!(state(quiet, Lane::Payment, Channel::Push), (State::Suppressed, Some("muted")));
         assert_eq!(state(quiet, Lane::News, Channel::Push), (State::Waiting, None));
+        let leaves_no_row = |recipient, lane, channel| recipients.leaves_no_row(&draft(recipient, lane, channel));
+        assert!(leaves_no_row(plain, Lane::Payment, Channel::Push));
+        assert!(!leaves_no_row(plain, Lane::Security, Channel::Push), "operators see why a warning did not arrive");
+        assert!(!leaves_no_row(plain, Lane::Payment, Channel::InApp) && !leaves_no_row(quiet, Lane::Payment, Channel::Push));
     }
 }

@@ -37,6 +37,7 @@ async fn a_replay_of_everything_changes_nothing() {
     let whole = |overview: &Overview| {
         overview.books.position == 60
             && overview.books.state == BooksState::Equal
+            && overview.book_position == 60
             && included(overview, "wallet") == 1
             && included(overview, "identity") == 5
     };

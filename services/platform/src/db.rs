@@ -27,6 +27,7 @@ const PLATFORM_MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "job", include_str!("../migrations/0003_job.sql")),
     (4, "idempotency", include_str!("../migrations/0004_idempotency.sql")),
     (5, "person", include_str!("../migrations/0005_person.sql")),
+    (6, "fused", include_str!("../migrations/0006_fused.sql")),
 ];
 
 /// A schema of the city's database, named in code only.

@@ -79,23 +79,80 @@ pub async fn claim(
     if claimed.rows_affected() == 1 {
         return Ok(Claim::New);
     }
-    let read = schema.sql(
-        "SELECT fingerprint, status, body FROM {schema}.idempotency_key WHERE caller = $1 AND operation = $2 AND key = $3",
-    );
-    let row: Option<(Vec<u8>, Option<i16>, Option<Value>)> = sqlx::query_as(AssertSqlSafe(read))
+    let read = schema.sql("SELECT fingerprint, status, body FROM {schema}.key_answer($1, $2, $3)");
+    let known: Option<Known> = sqlx::query_as(AssertSqlSafe(read))
         .bind(key.caller)
         .bind(key.operation)
         .bind(&key.key)
         .fetch_optional(&mut *connection)
         .await?;
-    match row {
-        Some((fingerprint, _, _)) if fingerprint != key.fingerprint => Err(Problem::new(IDEMPOTENCY_KEY_REUSED)),
-        Some((_, Some(status), Some(body))) => {
-            Ok(Claim::Replay(Stored { status: u16::try_from(status).unwrap_or(200), body }))
+    // Pruned between the two statements: that passes.
+    known.unwrap_or_default().replay(key)?.map(Claim::Replay).ok_or_else(in_progress)
+}
+
+/// What a statement found at a key, by the schema's function `key_answer`: nothing when the key is new.
+///
+/// For work whose effect and whose answer are written by one statement, without a claim before: [`Answer`].
+#[derive(Clone, Debug, Default, sqlx::FromRow)]
+#[expect(missing_docs, reason = "they are named like the columns")]
+pub struct Known {
+    pub fingerprint: Option<Vec<u8>>,
+    pub status: Option<i16>,
+    pub body: Option<Value>,
+}
+
+impl Known {
+    /// The answer given before; none when the key is new.
+    ///
+    /// # Errors
+    /// `idempotency-key-reused` when it belongs to another request; `in-progress` when its work left no answer yet.
+    pub fn replay(self, key: &Key) -> Result<Option<Stored>, Problem> {
+        match self {
+            Self { fingerprint: None, .. } => Ok(None),
+            Self { fingerprint: Some(known), .. } if known != key.fingerprint => {
+                Err(Problem::new(IDEMPOTENCY_KEY_REUSED))
+            }
+            Self { status: Some(status), body: Some(body), .. } => {
+                Ok(Some(Stored { status: u16::try_from(status).unwrap_or(200), body }))
+            }
+            Self { .. } => Err(in_progress()),
         }
-        // Pruned between the two statements, or claimed without an answer: both pass.
-        Some(_) | None => Err(Problem::new(IN_PROGRESS).retry_after(1)),
     }
+}
+
+/// The work of a key is under way, or its claim was pruned just now.
+pub fn in_progress() -> Problem {
+    Problem::new(IN_PROGRESS).retry_after(1)
+}
+
+/// An answer to a key that is written together with the work, by the schema's function `answer_key`.
+///
+/// The function fails when the key was answered meanwhile ([`answered_meanwhile`]), and with it the statement: look again then.
+#[derive(Clone, Debug)]
+pub struct Answer<'a> {
+    /// The key.
+    pub key: &'a Key,
+    /// The HTTP status.
+    pub status: i16,
+    /// The JSON body.
+    pub body: Value,
+}
+
+impl<'a> Answer<'a> {
+    /// An answer of that status and body.
+    ///
+    /// # Errors
+    /// `internal` when the body can't be written as JSON.
+    pub fn try_new(key: &'a Key, status: u16, body: &impl Serialize) -> Result<Self, Problem> {
+        let body =
+            serde_json::to_value(body).map_err(|source| Problem::new(crate::problem::INTERNAL).source(source))?;
+        Ok(Self { key, status: i16::try_from(status).unwrap_or(200), body })
+    }
+}
+
+/// Whether a statement failed because its key was answered since it was looked at.
+pub fn answered_meanwhile(error: &sqlx::Error) -> bool {
+    crate::db::violated(error) == Some("idempotency_key_pk")
 }
 
 /// Keeps the answer of a claimed key, in the same transaction.
@@ -109,7 +166,7 @@ pub async fn store(
     status: u16,
     body: &(impl Serialize + Sync),
 ) -> Result<(), Problem> {
-    let body = serde_json::to_value(body).map_err(|source| Problem::new(crate::problem::INTERNAL).source(source))?;
+    let Answer { status, body, .. } = Answer::try_new(key, status, body)?;
     let update = schema.sql(
         "UPDATE {schema}.idempotency_key SET status = $4, body = $5 WHERE caller = $1 AND operation = $2 AND key = $3",
     );
@@ -117,7 +174,7 @@ pub async fn store(
         .bind(key.caller)
         .bind(key.operation)
         .bind(&key.key)
-        .bind(i16::try_from(status).unwrap_or(200))
+        .bind(status)
         .bind(body)
         .execute(connection)
         .await?;

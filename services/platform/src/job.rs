@@ -54,6 +54,37 @@ impl NewJob {
     }
 }
 
+/// A job as the arguments of a schema's function `replan_job`, for a statement that writes more than the job.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "they are named like the arguments")]
+pub struct JobColumns {
+    pub id: Uuid,
+    pub kind: &'static str,
+    pub key: String,
+    pub due_at: DateTime<Utc>,
+    pub payload: Value,
+    pub traceparent: Option<String>,
+    pub wakes: bool,
+}
+
+impl JobColumns {
+    /// The columns of a job that is scheduled now; it carries the current trace on.
+    pub fn of(job: NewJob, now: DateTime<Utc>) -> Self {
+        let NewJob { kind, key, due_at, payload } = job;
+        // Runners look by themselves often enough for jobs that are due later.
+        let wakes = due_at < now + runner::IDLE_MAX;
+        Self {
+            id: crate::id::new(),
+            kind,
+            key,
+            due_at,
+            payload,
+            traceparent: crate::trace::current_traceparent(),
+            wakes,
+        }
+    }
+}
+
 /// Schedules a job in the caller's transaction; `false` if a job of this kind and key is known already.
 ///
 /// The job carries the current trace on.

@@ -4,13 +4,17 @@
 //! `outbox_head`, which is held until that transaction ends, so that the order of positions is the order of commits:
 //! whoever has read up to a position has missed nothing below it. Append last in a transaction: from there to the commit
 //! no other transaction of the service can append, and a lock taken after it can deadlock.
+//! A statement that writes more than events calls the same function of the schema, `append_event`, with [`EventColumns`].
 //!
 //! A [`Relay`] moves a [`Source`] (this outbox by [`TableSource`], or a journal that is its own outbox) to the 16
 //! partitions of a stream. `LISTEN`/`NOTIFY` wakes it; a slow poll finds what a lost notification would have told.
+//! Transactions that notify are committed one after the other in the whole database, and each wakes every listener of it.
+//! So only the first append after a relay went to sleep notifies: the relay leaves in `outbox_head` at which position it sleeps,
+//! under the lock of those who append, and reads once more before it does.
 //!
 //! | step | round trips |
 //! | --- | --- |
-//! | append n events | 1 to PostgreSQL |
+//! | append n events | 1 to PostgreSQL, or a part of one |
 //! | move up to 500 entries | 1 to PostgreSQL (read), 1 to Redis (one script); the cursor is saved at most once a second |
 //!
 //! Invariants:
@@ -21,6 +25,7 @@
 
 mod cursor;
 mod relay;
+mod rest;
 mod stream;
 
 use std::error::Error;
@@ -94,25 +99,48 @@ pub async fn append(
 ) -> Result<(), sqlx::Error> {
     let sql = schema.sql(APPEND);
     for batch in events.chunks(APPEND_BATCH) {
-        let streams: Vec<&str> = batch.iter().map(|event| event.stream.unwrap_or(schema.name())).collect();
-        let ids: Vec<Uuid> = batch.iter().map(|event| event.id).collect();
-        let kinds: Vec<&str> = batch.iter().map(|event| event.kind.as_str()).collect();
-        let subjects: Vec<Uuid> = batch.iter().map(|event| event.subject).collect();
-        let traces: Vec<Option<&str>> = batch.iter().map(|event| event.traceparent.as_deref()).collect();
-        let data: Vec<&[u8]> = batch.iter().map(|event| event.data.as_slice()).collect();
+        let columns = EventColumns::of(schema, batch);
         sqlx::query(AssertSqlSafe(sql.clone()))
-            .bind(streams)
-            .bind(ids)
-            .bind(kinds)
-            .bind(subjects)
-            .bind(traces)
-            .bind(data)
+            .bind(columns.streams)
+            .bind(columns.ids)
+            .bind(columns.kinds)
+            .bind(columns.subjects)
+            .bind(columns.traces)
+            .bind(columns.data)
             .bind(now)
-            .bind(channel(schema))
             .execute(&mut *connection)
             .await?;
     }
     Ok(())
+}
+
+/// Events as the arguments of a schema's function `append_event`, in their order, for a statement that writes more than events.
+///
+/// Such a statement calls it last, with at least one event and at most a thousand.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "they are named like the arguments")]
+pub struct EventColumns<'a> {
+    pub streams: Vec<&'a str>,
+    pub ids: Vec<Uuid>,
+    pub kinds: Vec<&'a str>,
+    pub subjects: Vec<Uuid>,
+    pub traces: Vec<Option<&'a str>>,
+    pub data: Vec<&'a [u8]>,
+}
+
+impl<'a> EventColumns<'a> {
+    /// The columns of events of a schema.
+    pub fn of(schema: Schema, events: &'a [NewEvent]) -> Self {
+        debug_assert!(events.len() <= APPEND_BATCH, "a statement takes so many");
+        Self {
+            streams: events.iter().map(|event| event.stream.unwrap_or(schema.name())).collect(),
+            ids: events.iter().map(|event| event.id).collect(),
+            kinds: events.iter().map(|event| event.kind.as_str()).collect(),
+            subjects: events.iter().map(|event| event.subject).collect(),
+            traces: events.iter().map(|event| event.traceparent.as_deref()).collect(),
+            data: events.iter().map(|event| event.data.as_slice()).collect(),
+        }
+    }
 }
 
 /// The `NOTIFY` channel of a schema's outbox.
@@ -162,6 +190,13 @@ pub trait Source: Send + Sync + 'static {
 
     /// The next entries after a position in ascending order, at most `limit`; none only if there are none at all.
     async fn read(&self, after: i64, limit: i64) -> Result<Vec<Entry>, SourceError>;
+
+    /// Asks that the next entry be told on the channel; `false` when one is being written just now, so that it is worth looking again soon.
+    ///
+    /// Whoever asked reads once more before sleeping. A source that tells of every entry has nothing to do.
+    async fn rest(&self) -> Result<bool, SourceError> {
+        Ok(true)
+    }
 
     /// What waits after a position.
     async fn backlog(&self, after: i64) -> Result<Backlog, SourceError>;
@@ -223,6 +258,10 @@ impl Source for TableSource {
         Ok(rows.into_iter().map(entry).collect())
     }
 
+    async fn rest(&self) -> Result<bool, SourceError> {
+        Ok(sqlx::query_scalar(AssertSqlSafe(self.schema.sql(REST))).fetch_one(&self.pool).await?)
+    }
+
     async fn backlog(&self, after: i64) -> Result<Backlog, SourceError> {
         let (rows, oldest) = sqlx::query_as(AssertSqlSafe(self.schema.sql(BACKLOG)))
             .bind(self.stream)
@@ -253,22 +292,11 @@ impl Source for TableSource {
     }
 }
 
-// Every statement on outbox and outbox_head.
+// Every statement on outbox and outbox_head, beside the schema's functions `append_event` and `rest_relay`.
 
-// Whoever appends waits at the gate, in a queue, and not for the head's row: many who wait for one row wake each other for nothing.
-const APPEND: &str = "
-    WITH gate AS MATERIALIZED (
-        SELECT pg_advisory_xact_lock(hashtextextended('{schema}.outbox_head', 0))
-    ), head AS (
-        UPDATE {schema}.outbox_head SET position = position + cardinality($2::uuid[]) FROM gate
-        RETURNING position - cardinality($2::uuid[]) AS base
-    ), appended AS (
-        INSERT INTO {schema}.outbox (position, stream, event_id, kind, subject, occurred_at, traceparent, data)
-        SELECT head.base + event.ordinal, event.stream, event.event_id, event.kind, event.subject, $7, event.traceparent, event.data
-        FROM head, unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::bytea[])
-            WITH ORDINALITY AS event (stream, event_id, kind, subject, traceparent, data, ordinal)
-    )
-    SELECT pg_notify($8, '')";
+const APPEND: &str = "SELECT {schema}.append_event($1, $2, $3, $4, $5, $6, $7)";
+
+const REST: &str = "SELECT {schema}.rest_relay()";
 
 const READ: &str = "
     SELECT position, event_id, kind, subject, occurred_at, traceparent, data

@@ -17,6 +17,7 @@ use redis::RedisError;
 use tracing::{error, info, warn};
 
 use super::cursor::{Cursor, CursorTable, machine_time};
+use super::rest::Rest;
 use super::stream::{Acknowledged, Added, Held, Streams};
 use super::{Entry, Source, SourceError, TableSource};
 use crate::clock::Clock;
@@ -60,8 +61,6 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The most bytes of payload moved at once.
 const BATCH_BYTES: usize = 1 << 20;
-/// How long entries gather after some were moved: a busy outbox is read in batches, and one that was quiet at once.
-const GATHER: Duration = Duration::from_millis(10);
 /// The most batches pruned in one upkeep.
 const PRUNE_BATCHES: usize = 20;
 /// How often a busy relay saves its cursor.
@@ -184,6 +183,7 @@ impl Relay {
         let mut cursor = self.resume().await?;
         let (mut saved, mut saved_at) = (None, Instant::now());
         let mut upkeep_at = Instant::now();
+        let mut rest = Rest::Awake;
         while wake.is_held() && !shutdown.is_cancelled() {
             let moved = self.step(&mut cursor).await?;
             outage.ended();
@@ -195,18 +195,15 @@ impl Relay {
                 self.table.save(&cursor).await?;
                 (saved, saved_at) = (Some(cursor.clone()), Instant::now());
             }
-            if moved == 0 {
-                tokio::select! {
-                    () = wake.notified() => {}
-                    () = tokio::time::sleep(self.settings.poll) => {}
-                    () = shutdown.cancelled() => {}
-                }
-            } else if i64::try_from(moved).is_ok_and(|moved| moved < self.settings.batch) {
-                tokio::select! {
-                    () = tokio::time::sleep(GATHER) => {}
-                    () = shutdown.cancelled() => {}
-                }
+            if i64::try_from(moved).is_ok_and(|moved| moved >= self.settings.batch) {
+                rest = Rest::Awake;
+                continue;
             }
+            rest = rest.after(moved, &*self.source).await.map_err(RelayError::Source)?;
+            rest = tokio::select! {
+                rest = rest.wait(wake, self.settings.poll) => rest,
+                () = shutdown.cancelled() => rest,
+            };
         }
         self.table.save(&cursor).await?;
         self.measure(None).await;

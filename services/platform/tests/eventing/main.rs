@@ -4,3 +4,4 @@ mod delivery;
 mod jobs;
 mod outages;
 mod stage;
+mod waking;

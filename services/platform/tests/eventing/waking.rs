@@ -1,0 +1,88 @@
+//! Who wakes a relay: the first transaction that appends after it went to sleep, and no other.
+
+use std::time::Duration;
+
+use platform::embedded::scratch;
+use platform::outbox::RelaySettings;
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use uuid::Uuid;
+
+use crate::stage::{LIMIT, SENDER, Stage, append_numbered, send, writer};
+
+/// Longer than any test: a relay that wasn't woken doesn't look by itself.
+const NEVER: Duration = Duration::from_secs(3_600);
+const END: &str = "end";
+
+/// What was told on the outbox's channel until now.
+async fn told(listener: &mut PgListener, pool: &PgPool) -> usize {
+    sqlx::query("SELECT pg_notify('sender_outbox', $1)").bind(END).execute(pool).await.expect("told");
+    let mut count = 0;
+    loop {
+        let next = tokio::time::timeout(LIMIT, listener.recv()).await.expect("told in time").expect("it listens");
+        if next.payload() == END {
+            return count;
+        }
+        count += 1;
+    }
+}
+
+async fn rest(pool: &PgPool) -> bool {
+    sqlx::query_scalar("SELECT sender.rest_relay()").fetch_one(pool).await.expect("a query")
+}
+
+#[tokio::test]
+async fn only_the_first_append_after_a_request_tells() {
+    let stage = Stage::new("redis://localhost:1".to_owned()).await;
+    let pool = stage.database.pool(SENDER);
+    let mut listener = PgListener::connect_with(&pool).await.expect("a connection");
+    listener.listen("sender_outbox").await.expect("it listens");
+    let subject = Uuid::now_v7();
+    for _ in 0..3 {
+        assert!(rest(&pool).await, "nobody appends");
+        assert!(rest(&pool).await, "asking again changes nothing");
+        let mut rolled_back = pool.begin().await.expect("the database answers");
+        append_numbered(&mut rolled_back, subject, 1).await;
+        assert!(!rest(&pool).await, "somebody appends: what they write is not there yet");
+        rolled_back.rollback().await.expect("rolled back");
+        assert_eq!(told(&mut listener, &pool).await, 0, "nothing was written");
+        // A transaction that appends twice tells once.
+        let mut transaction = pool.begin().await.expect("the database answers");
+        append_numbered(&mut transaction, subject, 2).await;
+        append_numbered(&mut transaction, subject, 1).await;
+        transaction.commit().await.expect("committed");
+        assert_eq!(told(&mut listener, &pool).await, 1);
+        send(&pool, subject, 1).await;
+        send(&pool, subject, 3).await;
+        assert_eq!(told(&mut listener, &pool).await, 0, "whoever was woken reads on until there is nothing");
+    }
+    let positions: Vec<i64> = sqlx::query_scalar("SELECT position FROM sender.outbox ORDER BY position")
+        .fetch_all(&pool)
+        .await
+        .expect("a query");
+    assert_eq!(positions, (1..=21).collect::<Vec<i64>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_waits_for_a_relay_that_fell_asleep_before_it() {
+    let redis = scratch::redis().await.expect("Redis is installed");
+    let stage = Stage::new(redis.url()).await;
+    let _relay = stage.relay_with("a", RelaySettings { poll: NEVER, ..RelaySettings::default() });
+    let _consumer = stage.consumer("b", writer());
+    let pool = stage.database.pool(SENDER);
+    let subjects: Vec<Uuid> = (0..3).map(|_| Uuid::now_v7()).collect();
+    // Each round meets the relay elsewhere on its way to sleep.
+    for round in 1..=30_u32 {
+        let mut senders = tokio::task::JoinSet::new();
+        for (subject, place) in subjects.clone().into_iter().zip(0..) {
+            let pool = pool.clone();
+            senders.spawn(async move {
+                tokio::time::sleep(Duration::from_millis(u64::from(place * round))).await;
+                send(&pool, subject, 1).await;
+            });
+        }
+        senders.join_all().await;
+        stage.await_effects(i64::from(round) * 3).await;
+    }
+    stage.assert_exactly_once_in_order().await;
+}

@@ -13,6 +13,9 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, SqlSa
 
 use crate::config::Secret;
 
+/// A connection that was used so short a while ago is handed out without asking whether it still answers: asking costs a round trip.
+/// It was asked when it came back, after its last statement.
+const TRUSTED_FOR: Duration = Duration::from_millis(500);
 /// A statement that waits longer than this for the pool fails as `unavailable`.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A runtime statement that runs longer than this is cancelled by the server.
@@ -109,6 +112,15 @@ pub fn pool(settings: &DatabaseSettings, application: &str) -> Result<PgPool, sq
         .min_connections(0)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(Duration::from_secs(300))
+        .test_before_acquire(false)
+        .before_acquire(|connection, met| {
+            Box::pin(async move {
+                if met.idle_for > TRUSTED_FOR {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options))
 }
 

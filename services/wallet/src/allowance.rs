@@ -3,7 +3,7 @@
 //! What was spent in a day and a month is known only under the ledger's lock: [`Allowance`] brings the limits that a request must keep,
 //! and says afterwards what the ledger's refusal means. Asked for here is only what one amount alone needs.
 //!
-//! Pure but for the citizen's standing, which one statement reads.
+//! Pure but for the citizen's standing, which one statement reads for all who ask at the same moment.
 
 use chrono::NaiveDate;
 use ledger::Reject;
@@ -145,12 +145,14 @@ pub(crate) async fn prepare(wallet: &Wallet, asker: Asker, expense: Expense) -> 
 
 /// How far who asks is trusted: the tier is that of whose money it is, the device that of who asks.
 async fn standing(wallet: &Wallet, asker: Asker) -> Result<Standing, sqlx::Error> {
-    let mut connection = wallet.pool.acquire().await?;
     let (who, session) = asker.proves();
-    let standing = citizen::standing(&mut connection, who, session).await?;
+    let standing = wallet.standings.of(who, session).await?;
     match asker.acting {
         None => Ok(standing),
-        Some(_) => Ok(Standing { tier: citizen::tier(&mut connection, asker.user).await?, ..standing }),
+        Some(_) => {
+            let tier = citizen::tier(&mut *wallet.pool.acquire().await?, asker.user).await?;
+            Ok(Standing { tier, ..standing })
+        }
     }
 }
 

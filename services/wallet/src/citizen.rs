@@ -19,22 +19,26 @@ pub(crate) async fn tier(connection: &mut PgConnection, user: Uuid) -> Result<u8
     Ok(tier.and_then(|tier| u8::try_from(tier).ok()).unwrap_or(TIERS[0]))
 }
 
-/// How far the citizen is trusted in this session.
-pub(crate) async fn standing(
+/// How far each citizen is trusted in the session beside them; as many as were asked for, in the same order.
+pub(crate) async fn standings(
     connection: &mut PgConnection,
-    user: Uuid,
-    session: Uuid,
-) -> Result<Standing, sqlx::Error> {
-    let row = sqlx::query!(
-        "SELECT (SELECT tier FROM wallet.citizen WHERE user_id = $1) AS tier,
-                (SELECT max(bound_at) FROM wallet.device WHERE user_id = $1 AND session_id = $2) AS bound_at",
-        user,
-        session,
+    users: &[Uuid],
+    sessions: &[Uuid],
+) -> Result<Vec<Standing>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT (SELECT tier FROM wallet.citizen WHERE user_id = asked.who) AS tier,
+                (SELECT max(bound_at) FROM wallet.device WHERE user_id = asked.who AND session_id = asked.session) AS bound_at
+         FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS asked (who, session, place) ORDER BY asked.place",
+        users,
+        sessions,
     )
-    .fetch_one(connection)
+    .fetch_all(connection)
     .await?;
-    let tier = row.tier.and_then(|tier| u8::try_from(tier).ok()).unwrap_or(TIERS[0]);
-    Ok(Standing { tier, bound_at: row.bound_at, proved: None })
+    let standing = |tier: Option<i16>, bound_at| {
+        let tier = tier.and_then(|tier| u8::try_from(tier).ok()).unwrap_or(TIERS[0]);
+        Standing { tier, bound_at, proved: None }
+    };
+    Ok(rows.into_iter().map(|row| standing(row.tier, row.bound_at)).collect())
 }
 
 /// Keeps a tier unless a later one is known: an event that was put aside and sent again changes nothing back.

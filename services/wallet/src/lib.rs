@@ -27,7 +27,7 @@
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |
 //! | `metrics`, [`error`], `event`, `text` | counts; stable codes; protobuf values; parsed texts |
 //!
-//! Round trips of a payment: those of the ledger's batch, shared with all payments of the moment, and none of its own.
+//! Round trips of a payment: one for the citizens' standing and those of the ledger's batch, shared with all payments of the moment, and none of its own.
 //!
 //! Lock order: the ledger's shard, a citizen's turn (`turn`), bill, top-up or bill payment, job, outbox head. Nothing that holds a later one waits for an earlier one.
 //!
@@ -69,6 +69,7 @@ pub mod qr;
 mod receipt;
 mod refund;
 mod rider;
+mod standing;
 mod step_up;
 mod text;
 pub mod top_up;
@@ -219,6 +220,7 @@ pub(crate) struct Wallet {
     checkpoint_key: Option<PublicKey>,
     timing: partner::Timing,
     payees: moka::sync::Cache<TillId, Arc<Payee>>,
+    standings: standing::Standings,
     feed: feed::Feed,
     places: places::Places,
 }
@@ -262,6 +264,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let (ledger, mut tasks) =
         Engine::start(context.pool.clone(), context.clock.clone(), &context.metrics, books, riders);
     let (feed, feed_task) = feed::Feed::start(&context.pool, config.ledger.shard);
+    let (standings, standings_task) = standing::Standings::start(context.pool.clone());
     let maker = checkpoint::maker(&config.checkpoint, &context.public_url, config.ledger.shard, place.zone())?;
     let wallet = Arc::new(Wallet {
         pool: context.pool.clone(),
@@ -288,6 +291,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             last_status_query: Duration::from_millis(config.last_status_query_ms),
         },
         payees: moka::sync::Cache::new(MAX_PAYEES),
+        standings,
         feed,
         places: places::Places::new(),
     });
@@ -316,6 +320,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     tasks.push(ledger::expiry::task(wallet.ledger.clone(), pool, clock, wallet.shard, &context.metrics));
     tasks.extend([
         feed_task,
+        standings_task,
         Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
         Relay::new(&context, SCHEMA, journal::STREAM, journal).into_task(),
         jobs.into_task(),

@@ -307,6 +307,9 @@ pub(crate) async fn told_of(
     connection: &mut PgConnection,
     transfers: &[Uuid],
 ) -> Result<HashMap<Uuid, Told>, sqlx::Error> {
+    if transfers.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows = sqlx::query!(
         r#"SELECT transfer_id AS "transfer_id!", bill_id, biller_code, kind AS "kind: BillerKind", period, biller_reference
            FROM wallet.bill_payment WHERE transfer_id = ANY($1)"#,

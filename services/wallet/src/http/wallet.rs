@@ -19,7 +19,7 @@ use crate::city::LimitClass;
 use crate::error::Error;
 use crate::history::{self, Line};
 use crate::limit::{Bound, Moment, Subject, bounds, first_day_after};
-use crate::{Wallet, citizen};
+use crate::Wallet;
 
 /// The caller's wallet.
 #[derive(Debug, Serialize, ToSchema)]
@@ -68,7 +68,7 @@ struct TierView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TransactionView {
     id: Uuid,
-    /// `top-up`, `payment`, `bill`, `fee` (of a public service), …
+    /// `top-up`, `payment`, `bill`, `fee` (of a public service), `payout` (of a shop that was closed), …
     kind: &'static str,
     /// `in` or `out`.
     direction: &'static str,
@@ -78,6 +78,9 @@ pub(super) struct TransactionView {
     /// Who was on the other side: a merchant's name, a bank's short name, a biller's name.
     counterparty: Option<String>,
     note: Option<String>,
+    /// The guardian who paid for the caller; absent when they paid themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acted_by: Option<Uuid>,
     /// Its place in the journal.
     sequence: i64,
     time: DateTime<Utc>,
@@ -94,6 +97,7 @@ fn view(line: Line, wallet: &Wallet, language: Language) -> TransactionView {
         balance: Money::from_minor(line.balance, CURRENCY),
         counterparty: line.merchant_name.or_else(|| line.bank_code.map(bank)).or_else(|| line.biller_code.map(biller)),
         note: line.note,
+        acted_by: line.acted_by,
         sequence: line.sequence,
         time: line.posted_at,
     }
@@ -146,7 +150,7 @@ pub(super) async fn show(
     let id = account::citizen(principal.subject).id;
     let account = wallet.ledger.account(id).await?;
     let balance = account.as_ref().map(Account::balance);
-    let standing = citizen::standing(&mut *wallet.pool.acquire().await?, principal.subject, principal.session).await?;
+    let standing = wallet.standings.of(principal.subject, principal.session).await?;
     let now = wallet.clock.now();
     let (level, day) = (standing.tier, wallet.place.day(now));
     let moment = Moment { now, day };

@@ -1,6 +1,6 @@
 //! The use case: read the code, check the rules, post once.
 //!
-//! Round trips: one for the citizen's standing, then the posting; one more for a till that was not paid lately.
+//! Round trips: one for the citizen's standing, then the posting, both shared with all payments of the moment; one more for a till that was not paid lately.
 
 use std::sync::Arc;
 

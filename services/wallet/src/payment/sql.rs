@@ -100,6 +100,9 @@ pub(crate) async fn find_seen_by(
 
 /// Payments of these ids, in no order.
 pub(crate) async fn find_all(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Payment>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     sqlx::query_as!(
         Payment,
         "SELECT id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, paid_at

@@ -45,6 +45,9 @@ pub(crate) async fn refunded(connection: &mut PgConnection, payment: PaymentId) 
 
 /// Refunds of these ids, in no order.
 pub(crate) async fn find_all(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Refund>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     sqlx::query_as!(
         Refund,
         "SELECT id, sequence, payment_id, refunder_user_id, amount, reason, refunded_at FROM wallet.refund WHERE id = ANY($1)",

@@ -183,6 +183,9 @@ pub(crate) async fn banks_of(
     connection: &mut PgConnection,
     transfers: &[Uuid],
 ) -> Result<HashMap<Uuid, String>, sqlx::Error> {
+    if transfers.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows = sqlx::query!(
         r#"SELECT transfer_id AS "transfer_id!", bank_code FROM wallet.top_up WHERE transfer_id = ANY($1)"#,
         transfers,

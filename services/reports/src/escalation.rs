@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use platform::job::{self, Job, JobError, JobHandler, NewJob, Outcome};
+use platform::job::{Job, JobColumns, JobError, JobHandler, NewJob, Outcome};
 use platform::outbox::{self, NewEvent};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::lifecycle::{Action, Case, State};
 use crate::metrics::Count;
-use crate::report::{self, Deed, Locked};
+use crate::report::{self, Deed, Standing, step};
 use crate::{Reports, SCHEMA, event};
 
 /// The kind of these jobs.
@@ -38,22 +38,24 @@ fn key(report: Uuid, version: i64) -> String {
     format!("{report}:{version}")
 }
 
+/// What is planned for a new version of a report.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The key of the job of the version before, which is taken back.
+    pub(crate) taken_back: Option<String>,
+    /// The job of the new version; none when nothing runs.
+    pub(crate) job: Option<JobColumns>,
+}
+
 /// Plans for a new version of a report and takes back the plan of the one before.
-pub(crate) async fn plan(
-    reports: &Reports,
-    tx: &mut PgConnection,
-    id: Uuid,
-    before: Option<&Case>,
-    after: &Case,
-) -> Result<(), sqlx::Error> {
-    if let Some(before) = before {
-        job::cancel(tx, SCHEMA, JOB, &key(id, before.version)).await?;
-    }
+pub(crate) fn plan(reports: &Reports, id: Uuid, before: Option<&Case>, after: &Case) -> Plan {
     let first = if after.awaits_citizen() { 100 } else { LEVELS[0] };
-    let Some(due) = after.running().and_then(|watch| watch.reaches(&reports.time, first)) else { return Ok(()) };
-    let payload = serde_json::json!(Payload { report_id: id, version: after.version });
-    let job = NewJob::new(JOB, key(id, after.version), due).payload(payload);
-    job::schedule(tx, SCHEMA, reports.now(), job).await.map(|_| ())
+    let due = after.running().and_then(|watch| watch.reaches(&reports.time, first));
+    let job = due.map(|due| {
+        let payload = serde_json::json!(Payload { report_id: id, version: after.version });
+        JobColumns::of(NewJob::new(JOB, key(id, after.version), due).payload(payload), reports.now())
+    });
+    Plan { taken_back: before.map(|before| key(id, before.version)), job }
 }
 
 /// Does what is due.
@@ -102,21 +104,24 @@ impl LimitJob {
 async fn expire(
     reports: &Reports,
     tx: &mut PgConnection,
-    locked: &Locked,
+    locked: &Standing,
 ) -> Result<(Vec<Count>, Option<DateTime<Utc>>), Error> {
     let due = locked.case.running().and_then(|wait| wait.reaches(&reports.time, 100));
     if let Some(due) = due.filter(|due| reports.now() < *due) {
         return Ok((Vec::new(), Some(due)));
     }
-    let done = report::act(reports, tx, locked, Deed::system(locked.case.version, Action::Expire)).await?;
-    Ok((done.counts, None))
+    let expiry = Deed::system(locked.case.version, Action::Expire);
+    let step = step::prepare(reports, tx, locked, expiry).await?;
+    let written = step.write(tx, None).await?;
+    debug_assert!(written, "nobody moves a report whose row is locked");
+    Ok((step.done.counts, None))
 }
 
 /// Writes down the levels that are reached and were not yet; says when the next will be.
 async fn escalate(
     reports: &Reports,
     tx: &mut PgConnection,
-    locked: &Locked,
+    locked: &Standing,
 ) -> Result<(Vec<Count>, Option<DateTime<Utc>>), Error> {
     let (now, case) = (reports.now(), &locked.case);
     let Some(watch) = case.running() else { return Ok((Vec::new(), None)) };

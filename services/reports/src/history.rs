@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::lifecycle::Actor;
 
 /// The hash before the first row.
-const GENESIS: [u8; 32] = [0; 32];
+pub(crate) const GENESIS: [u8; 32] = [0; 32];
 
 /// One thing that was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,8 @@ impl Entry {
         serde_json::from_str(&self.details).unwrap_or_default()
     }
 
-    fn hash(&self, report: Uuid, previous: &[u8]) -> [u8; 32] {
+    /// Its hash behind that of the row before it.
+    pub(crate) fn hash(&self, report: Uuid, previous: &[u8]) -> [u8; 32] {
         let officer = self.officer_id.map(|id| id.to_string()).unwrap_or_default();
         let texts: [&str; 7] = [
             &self.action,
@@ -70,40 +71,6 @@ pub(crate) fn actor(actor: &Actor) -> (&'static str, Option<&str>) {
         Actor::Agency(code) => ("agency", Some(code)),
         Actor::System => ("system", None),
     }
-}
-
-/// Appends a row. The caller holds the report's lock, so that nobody else appends.
-pub(crate) async fn append(tx: &mut PgConnection, report: Uuid, entry: &Entry) -> Result<(), sqlx::Error> {
-    let previous = sqlx::query_scalar!(
-        "SELECT hash FROM reports.history WHERE report_id = $1 AND version = $2",
-        report,
-        entry.version - 1
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
-    let previous = previous.unwrap_or_else(|| GENESIS.to_vec());
-    let hash = entry.hash(report, &previous);
-    sqlx::query!(
-        "INSERT INTO reports.history (report_id, version, action, from_state, to_state, round, actor, agency, officer_id, details,
-             occurred_at, previous_hash, hash)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-        report,
-        entry.version,
-        entry.action,
-        entry.from_state,
-        entry.to_state,
-        entry.round,
-        entry.actor,
-        entry.agency,
-        entry.officer_id,
-        entry.details,
-        entry.occurred_at,
-        previous,
-        &hash[..]
-    )
-    .execute(tx)
-    .await
-    .map(|_| ())
 }
 
 /// The whole history of a report, oldest first, and whether its chain holds.

@@ -14,6 +14,7 @@ mod tests;
 mod transition;
 mod view;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
@@ -21,18 +22,20 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use platform::auth::Principal;
 use platform::http::{ApiRouter, Json};
-use platform::idempotency::{self, Claim, Key};
+use platform::idempotency::{self, Answer, Key, Stored};
 use platform::problem::Problem;
 use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use self::view::Moved;
 use crate::error::Error;
 use crate::lifecycle::Actor;
 use crate::metrics::Count;
 use crate::officer::Office;
-use crate::{Reports, SCHEMA, list, officer as officers};
+use crate::report::{Deed, Standing, look, step};
+use crate::{Reports, list, officer as officers};
 
 /// The shared state of all handlers.
 type App = Arc<Reports>;
@@ -72,23 +75,76 @@ fn key(principal: &Principal, operation: &'static str, key: String, fingerprint:
     Key { caller: principal.subject, operation, key, fingerprint }
 }
 
-/// Does work once per key, in one transaction with the key; a repeated request gets the stored answer. What is counted is
-/// counted when it is committed.
-async fn once<B, F>(reports: &Reports, key: Key, status: StatusCode, work: F) -> Result<Response, Problem>
-where
-    B: Serialize + Sync,
-    F: AsyncFnOnce(&mut PgConnection) -> Result<(B, Vec<Count>), Error>,
-{
-    let mut tx = platform::db::begin(&reports.pool).await?;
-    if let Claim::Replay(stored) = idempotency::claim(&mut tx, SCHEMA, &key, reports.now()).await? {
-        let status = StatusCode::from_u16(stored.status).unwrap_or(status);
-        return Ok((status, Json(stored.body)).into_response());
+/// The status of everything that is done once per key.
+const CREATED: u16 = 201;
+/// How often work is tried that others overtake: each time somebody else moved the same report or answered the same key.
+const ATTEMPTS: usize = 5;
+
+/// What came of an attempt at work that is done once per key.
+enum Attempt<B> {
+    /// It was done before, and answered so.
+    Known(Stored),
+    /// It is done, and its answer is kept with it.
+    Done(B, Vec<Count>),
+    /// Somebody else was faster, and nothing is done.
+    Overtaken,
+}
+
+/// Work that is done once per key.
+trait Work: Sync {
+    /// What is answered.
+    type Body: Serialize;
+
+    /// Looks at the key, decides, and writes everything and the answer at once.
+    fn attempt(&self, key: &Key) -> impl Future<Output = Result<Attempt<Self::Body>, Problem>> + Send;
+}
+
+/// Does work once per key. An attempt that was overtaken is made again and sees by whom. What is counted is counted when it is written.
+async fn once(reports: &Reports, key: Key, work: impl Work) -> Result<Response, Problem> {
+    let status = StatusCode::CREATED;
+    for _ in 0..ATTEMPTS {
+        match work.attempt(&key).await? {
+            Attempt::Known(stored) => {
+                return Ok((StatusCode::from_u16(stored.status).unwrap_or(status), Json(stored.body)).into_response());
+            }
+            Attempt::Done(body, counts) => {
+                counts.iter().for_each(|count| reports.metrics.count(count));
+                return Ok((status, Json(body)).into_response());
+            }
+            Attempt::Overtaken => {}
+        }
     }
-    let (body, counts) = work(&mut tx).await?;
-    idempotency::store(&mut tx, SCHEMA, &key, status.as_u16(), &body).await?;
-    tx.commit().await?;
-    counts.iter().for_each(|count| reports.metrics.count(count));
-    Ok((status, Json(body)).into_response())
+    Err(idempotency::in_progress())
+}
+
+/// Something that is done to one report.
+struct Act<'a, D> {
+    reports: &'a Reports,
+    id: Uuid,
+    /// What the caller may do, from how the report stands.
+    deed: D,
+}
+
+impl<D> Work for Act<'_, D>
+where
+    D: Fn(&Standing) -> Result<Deed, Error> + Sync,
+{
+    type Body = Moved;
+
+    async fn attempt(&self, key: &Key) -> Result<Attempt<Moved>, Problem> {
+        let reports = self.reports;
+        let mut connection = reports.pool.acquire().await?;
+        let (known, standing) = look(&mut connection, self.id, Some(key)).await?;
+        if let Some(stored) = known.replay(key)? {
+            return Ok(Attempt::Known(stored));
+        }
+        let standing = standing.ok_or(Error::NotFound)?;
+        let step = step::prepare(reports, &mut connection, &standing, (self.deed)(&standing)?).await?;
+        let body = Moved::new(reports, &step.done);
+        let answer = Answer::try_new(key, CREATED, &body)?;
+        let written = step.write(&mut connection, Some(&answer)).await?;
+        Ok(if written { Attempt::Done(body, step.done.counts) } else { Attempt::Overtaken })
+    }
 }
 
 /// As whom a caller sees one report.

@@ -19,9 +19,9 @@
 //! | [`event`], `metrics`, `error` | what is told; counts; stable codes |
 //! | `http` | routes |
 //!
-//! Round trips of a transition: begin, key, lock, report, history (2), job (2), events, answer, commit.
+//! Round trips of a transition: a look at the key and the report, and one statement that writes everything.
 //!
-//! Lock order: idempotency key, report, job, outbox head.
+//! Lock order: report, idempotency key, job, outbox head.
 //!
 //! Invariants:
 //! - The names axum and tonic appear in `http` and in this file only.

@@ -32,6 +32,7 @@ const BODY: &str = "report.body_sealed";
 const BATCH: i64 = 200;
 
 /// A text as it is stored: plain of a caller without account, sealed of a reporter.
+#[derive(Debug)]
 pub(crate) struct Words {
     pub(crate) plain: Option<String>,
     pub(crate) sealed: Option<Vec<u8>>,

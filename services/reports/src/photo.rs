@@ -5,6 +5,7 @@
 //! At most [`MAX_HELD`] are held in memory at a time in one process, and `photos_at_once` of them decoded; those wait for their turn
 //! within the request's deadline.
 
+use platform::idempotency::Answer;
 use serde::Serialize;
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -15,7 +16,7 @@ use crate::Reports;
 use crate::error::Error;
 use crate::lifecycle::{Actor, Case, Refusal, State};
 use crate::picture::{self, Picture};
-use crate::report::Locked;
+use crate::report::Standing;
 use crate::store::{Store, StoreError};
 
 /// Photos that a reporter may add to a report.
@@ -90,49 +91,66 @@ pub(crate) fn kind(case: &Case, actor: &Actor) -> Result<&'static str, Refusal> 
     if open { Ok(kind) } else { Err(Refusal::WrongState(case.state)) }
 }
 
-/// Writes down a stored photo of a locked report.
+/// How a photo of a report will be shown.
+///
+/// # Errors
+/// As [`kind`].
+pub(crate) fn view(case: &Case, actor: &Actor, (id, picture): (Uuid, &Picture)) -> Result<PhotoView, Refusal> {
+    let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    Ok(PhotoView {
+        id,
+        kind: kind(case, actor)?.to_owned(),
+        round: number(case.round),
+        width: number(picture.width),
+        height: number(picture.height),
+    })
+}
+
+/// Writes down a stored photo of a locked report together with the answer to its key.
+///
+/// # Errors
+/// `TooManyPhotos` when there are as many as may be; that the key was answered meanwhile.
 pub(crate) async fn add(
     reports: &Reports,
     tx: &mut PgConnection,
-    locked: &Locked,
-    actor: &Actor,
-    (id, picture): (Uuid, &Picture),
-) -> Result<PhotoView, Error> {
-    let kind = kind(&locked.case, actor)?;
-    let round = i32::try_from(locked.case.round).unwrap_or(i32::MAX);
-    let agency = locked.case.lead.as_deref().filter(|_| kind == "evidence");
-    let have = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM reports.attachment
-           WHERE report_id = $1 AND kind = $2 AND (kind = 'report' OR round = $3)"#,
+    locked: &Standing,
+    (view, picture): (&PhotoView, &Picture),
+    answer: &Answer<'_>,
+) -> Result<(), Error> {
+    let most = if view.kind == "report" { MAX_OF_REPORTER } else { MAX_OF_ROUND };
+    let agency = locked.case.lead.as_deref().filter(|_| view.kind == "evidence");
+    // Counted in the statement itself: the lock was taken before it, so that it sees every photo.
+    let added = sqlx::query!(
+        "WITH added AS (
+             INSERT INTO reports.attachment (id, report_id, kind, round, agency, media_type, bytes, width, height, sha256, created_at)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+             WHERE (SELECT count(*) FROM reports.attachment AS kept
+                    WHERE kept.report_id = $2 AND kept.kind = $3 AND (kept.kind = 'report' OR kept.round = $4)) < $12
+             RETURNING id
+         )
+         SELECT reports.answer_key($13, $14, $15, $16, $17, $18, $11) FROM added",
+        view.id,
         locked.filed.id,
-        kind,
-        round
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    if have >= if kind == "report" { MAX_OF_REPORTER } else { MAX_OF_ROUND } {
-        return Err(Error::TooManyPhotos);
-    }
-    let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
-    let (width, height) = (number(picture.width), number(picture.height));
-    sqlx::query!(
-        "INSERT INTO reports.attachment (id, report_id, kind, round, agency, media_type, bytes, width, height, sha256, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        id,
-        locked.filed.id,
-        kind,
-        round,
+        view.kind,
+        view.round,
         agency,
         picture::MEDIA_TYPE,
         i32::try_from(picture.bytes.len()).unwrap_or(i32::MAX),
-        width,
-        height,
+        view.width,
+        view.height,
         &picture.sha256[..],
-        reports.now()
+        reports.now(),
+        most,
+        answer.key.caller,
+        answer.key.operation,
+        answer.key.key,
+        &answer.key.fingerprint[..],
+        answer.status,
+        answer.body
     )
-    .execute(tx)
+    .fetch_optional(tx)
     .await?;
-    Ok(PhotoView { id, kind: kind.to_owned(), round, width, height })
+    added.map(|_| ()).ok_or(Error::TooManyPhotos)
 }
 
 /// The photos of a report, oldest first.

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use platform::auth::Principal;
 use platform::http::{IdempotentJson, Path};
 use platform::idempotency::Key;
@@ -13,10 +12,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::view::Moved;
-use super::{App, key, once};
+use super::{Act, App, key, once};
 use crate::error::Error;
 use crate::lifecycle::{Action, Actor, Rating};
-use crate::report::{self, Deed};
+use crate::report::{Deed, Standing};
 use crate::text::Text;
 
 /// An answer to what was asked.
@@ -123,6 +122,7 @@ pub(super) async fn reopen(
     act(&reports, key, id, deed(body.version, Action::Reopen, json!({"reason": body.reason.as_str()}))).await
 }
 
+/// What the reporter does, decided on a version.
 fn deed(version: i64, action: Action, details: Value) -> Deed {
     Deed { actor: Actor::Reporter, officer: None, version, action, details, public_text: None }
 }
@@ -130,11 +130,9 @@ fn deed(version: i64, action: Action, details: Value) -> Deed {
 /// Does it, if the key's caller is the reporter.
 async fn act(reports: &App, key: Key, id: Uuid, deed: Deed) -> Result<Response, Problem> {
     let caller = key.caller;
-    once(reports, key, StatusCode::CREATED, async |tx| {
-        let locked = report::lock(tx, id).await?.filter(|locked| locked.reporter == Some(caller));
-        let locked = locked.ok_or(Error::NotFound)?;
-        let done = report::act(reports, tx, &locked, deed).await?;
-        Ok((Moved::new(reports, &done), done.counts))
-    })
-    .await
+    let deed = |standing: &Standing| match standing.reporter {
+        Some(reporter) if reporter == caller => Ok(deed.clone()),
+        _ => Err(Error::NotFound),
+    };
+    once(reports, key, Act { reports, id, deed }).await
 }

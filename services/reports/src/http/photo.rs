@@ -4,32 +4,33 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, header};
 use platform::auth::Principal;
 use platform::http::{IdempotencyKey, Path};
-use platform::idempotency::Key;
+use platform::idempotency::{Answer, Key, answered_meanwhile};
 use platform::problem::{BODY_TOO_LARGE, INVALID_BODY, Problem};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{App, key, once, view, visible};
+use super::{App, Attempt, CREATED, Work, key, once, view, visible};
 use crate::error::Error;
 use crate::lifecycle::{Actor, State as ReportState};
 use crate::metrics::Count;
+use crate::officer;
 use crate::photo::{self, PhotoView};
-use crate::report::{self, Locked};
-use crate::{officer, picture};
+use crate::picture::{self, Picture};
+use crate::report::{self, Standing};
 
 /// The largest photo that is taken, in bytes.
 pub(crate) const MAX_UPLOAD: usize = 8 << 20;
 
 /// As whom a caller adds a photo: as the reporter, else as an officer.
-fn adder(reports: &App, locked: &Locked, caller: &Principal) -> Result<Actor, Error> {
-    if locked.reporter == Some(caller.subject) {
+fn adder(reports: &App, standing: &Standing, caller: &Principal) -> Result<Actor, Error> {
+    if standing.reporter == Some(caller.subject) {
         return Ok(Actor::Reporter);
     }
     let office = officer::office(&reports.city.agencies, caller).ok_or(Error::NotFound)?;
-    office.actor(&locked.case, locked.filed.ward_code.as_deref()).ok_or(Error::NotFound)
+    office.actor(&standing.case, standing.filed.ward_code.as_deref()).ok_or(Error::NotFound)
 }
 
 /// Adds a photo: the reporter's to a new report, the leading agency's as evidence.
@@ -74,13 +75,39 @@ pub(super) async fn upload(
         reports.photos.clean(bytes.into()).await.inspect_err(|_| reports.metrics.count(&Count::Photo("refused")))?;
     let stored = reports.photos.put(id, photo, picture.bytes.clone()).await;
     stored.inspect_err(|error| reports.metrics.count(&Count::Photo(error.name()))).map_err(Error::from)?;
-    once(&reports, key, StatusCode::CREATED, async |tx| {
-        let locked = report::lock(tx, id).await?.ok_or(Error::NotFound)?;
-        let actor = adder(&reports, &locked, &principal)?;
-        let view = photo::add(&reports, tx, &locked, &actor, (photo, &picture)).await?;
-        Ok((view, vec![Count::Photo("stored")]))
-    })
-    .await
+    once(&reports, key, Upload { reports: &reports, principal: &principal, id, photo, picture }).await
+}
+
+/// A stored photo that is written down.
+struct Upload<'a> {
+    reports: &'a App,
+    principal: &'a Principal,
+    id: Uuid,
+    photo: Uuid,
+    picture: Picture,
+}
+
+impl Work for Upload<'_> {
+    type Body = PhotoView;
+
+    async fn attempt(&self, key: &Key) -> Result<Attempt<PhotoView>, Problem> {
+        let Self { reports, principal, id, photo, picture } = self;
+        let (known, _) = report::look(&mut *reports.pool.acquire().await?, *id, Some(key)).await?;
+        if let Some(stored) = known.replay(key)? {
+            return Ok(Attempt::Known(stored));
+        }
+        let mut tx = platform::db::begin(&reports.pool).await?;
+        let locked = report::lock(&mut tx, *id).await?.ok_or(Error::NotFound)?;
+        let actor = adder(reports, &locked, principal)?;
+        let view = photo::view(&locked.case, &actor, (*photo, picture)).map_err(Error::from)?;
+        let answer = Answer::try_new(key, CREATED, &view)?;
+        match photo::add(reports, &mut tx, &locked, (&view, picture), &answer).await {
+            Err(Error::Database(error)) if answered_meanwhile(&error) => return Ok(Attempt::Overtaken),
+            added => added?,
+        }
+        tx.commit().await?;
+        Ok(Attempt::Done(view, vec![Count::Photo("stored")]))
+    }
 }
 
 /// The id of the photo that a key names: the same when it is sent again, so that the store keeps it once.
@@ -106,10 +133,10 @@ fn refuse_body(rejection: BytesRejection) -> Problem {
 
 /// Refuses who may not, before anything is read.
 async fn allowed(reports: &App, principal: &Principal, id: Uuid) -> Result<(), Error> {
-    let mut tx = platform::db::begin(&reports.pool).await?;
-    let locked = report::lock(&mut tx, id).await?.ok_or(Error::NotFound)?;
-    let actor = adder(reports, &locked, principal)?;
-    photo::kind(&locked.case, &actor)?;
+    let (_, standing) = report::look(&mut *reports.pool.acquire().await?, id, None).await?;
+    let standing = standing.ok_or(Error::NotFound)?;
+    let actor = adder(reports, &standing, principal)?;
+    photo::kind(&standing.case, &actor)?;
     Ok(())
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use http::StatusCode;
 use platform::auth::Principal;
 use platform::http::{IdempotentJson, Json, Language, Path, Query};
+use platform::idempotency::{Answer, Key};
 use platform::page::{Page, PageQuery};
 use platform::problem::{INVALID_BODY, INVALID_QUERY, Problem, UNAUTHENTICATED};
 use serde::Deserialize;
@@ -16,14 +16,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::view::{Moved, ReportView, Surroundings, Timeline};
-use super::{App, key, officer, once, visible};
+use super::{App, Attempt, CREATED, Work, key, officer, once, visible};
 use crate::error::Error;
 use crate::lifecycle::{Channel, State as ReportState};
 use crate::list::{Filter, Item};
 use crate::officer::{Office, Post};
-use crate::report::{NewReport, Position, Sender};
+use crate::report::{NewReport, Position, Sender, file};
 use crate::text::Text;
-use crate::{history, list, person, photo, report};
+use crate::{history, list, person, photo};
 
 /// Characters of a report.
 const MAX_TEXT: usize = 4_000;
@@ -100,18 +100,41 @@ pub(super) async fn submit(
         address: body.address.map(String::from),
     };
     let key = key(&principal, "report.create", client_key, fingerprint);
-    once(&reports, key, StatusCode::CREATED, async |tx| {
-        let sender = match body.channel.unwrap_or(Channel::App) {
+    let channel = body.channel.unwrap_or(Channel::App);
+    once(&reports, key, Submission { reports: &reports, principal: &principal, channel, new }).await
+}
+
+/// A report that is sent.
+struct Submission<'a> {
+    reports: &'a App,
+    principal: &'a Principal,
+    channel: Channel,
+    new: NewReport,
+}
+
+impl Work for Submission<'_> {
+    type Body = Moved;
+
+    async fn attempt(&self, key: &Key) -> Result<Attempt<Moved>, Problem> {
+        let Self { reports, principal, channel, new } = self;
+        let mut connection = reports.pool.acquire().await?;
+        let (known, sent) = file::look(&mut connection, key, reports.now()).await?;
+        if let Some(stored) = known.replay(key)? {
+            return Ok(Attempt::Known(stored));
+        }
+        let sender = match channel {
             Channel::App => Sender::Citizen(principal.subject),
-            Channel::Call => match officer(&reports, &principal)? {
+            Channel::Call => match officer(reports, principal)? {
                 Office::Centre(_) => Sender::Operator(principal.subject),
-                Office::Agencies(_) => return Err(Error::Forbidden),
+                Office::Agencies(_) => return Err(Error::Forbidden.into()),
             },
         };
-        let done = report::file(&reports, tx, sender, &new).await?;
-        Ok((Moved::new(&reports, &done), done.counts))
-    })
-    .await
+        let filing = file::prepare(reports, &mut connection, (sender, sent), new).await?;
+        let moved = Moved::new(reports, &filing.done);
+        let answer = Answer::try_new(key, CREATED, &moved)?;
+        let written = filing.write(&mut connection, &answer).await?;
+        Ok(if written { Attempt::Done(moved, filing.done.counts) } else { Attempt::Overtaken })
+    }
 }
 
 /// Which reports.

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use http::StatusCode;
 use platform::auth::Principal;
 use platform::http::{IdempotentJson, Path};
 use platform::problem::{INVALID_BODY, Problem};
@@ -13,10 +12,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::view::Moved;
-use super::{App, key, officer, once};
+use super::{Act, App, key, officer, once};
 use crate::error::Error;
 use crate::lifecycle::{Action, Assignment};
-use crate::report::{self, Deed};
+use crate::report::{Deed, Standing};
 use crate::text::Text;
 
 /// Which fields an action takes.
@@ -200,19 +199,16 @@ pub(super) async fn act(
     let office = officer(&reports, &principal)?;
     let action = body.action()?;
     let key = key(&principal, "report.transition", client_key, fingerprint);
-    once(&reports, key, StatusCode::CREATED, async |tx| {
-        let locked = report::lock(tx, id).await?.ok_or(Error::NotFound)?;
-        let actor = office.actor(&locked.case, locked.filed.ward_code.as_deref()).ok_or(Error::NotFound)?;
-        let deed = Deed {
+    let deed = |standing: &Standing| {
+        let actor = office.actor(&standing.case, standing.filed.ward_code.as_deref()).ok_or(Error::NotFound)?;
+        Ok(Deed {
             actor,
             officer: Some(principal.subject),
             version: body.version,
-            action,
+            action: action.clone(),
             details: body.details(),
             public_text: body.public_text.as_ref().map(|text| text.as_str().to_owned()),
-        };
-        let done = report::act(&reports, tx, &locked, deed).await?;
-        Ok((Moved::new(&reports, &done), done.counts))
-    })
-    .await
+        })
+    };
+    once(&reports, key, Act { reports: &reports, id, deed }).await
 }

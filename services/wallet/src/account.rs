@@ -39,9 +39,18 @@ pub(crate) const BILL: TransferKind = TransferKind::new(4, "bill").spending(limi
 /// A citizen pays the fee of a public service. Essential as a bill is: the rules name the public-service portal in that class.
 pub(crate) const FEE: TransferKind = TransferKind::new(5, "fee").spending(limit::ESSENTIAL);
 
+/// What the city owes a merchant goes to its owner, when the merchant is closed.
+pub(crate) const PAYOUT: TransferKind = TransferKind::new(6, "payout");
+
 /// Every kind of transfer that the wallet makes, with its name in HTTP, gRPC and events.
-const KIND_NAMES: [(TransferKind, &str); 5] =
-    [(TOP_UP, "top-up"), (PAYMENT, "payment"), (REFUND, "refund"), (BILL, "bill"), (FEE, "fee")];
+const KIND_NAMES: [(TransferKind, &str); 6] = [
+    (TOP_UP, "top-up"),
+    (PAYMENT, "payment"),
+    (REFUND, "refund"),
+    (BILL, "bill"),
+    (FEE, "fee"),
+    (PAYOUT, "payout"),
+];
 
 /// The name of a kind in HTTP, gRPC and events.
 pub(crate) fn kind_name(code: i16) -> Option<&'static str> {

@@ -18,13 +18,15 @@ pub(crate) struct Line {
     /// The account's balance after it.
     pub(crate) balance: i64,
     pub(crate) posted_at: DateTime<Utc>,
-    /// Of a payment or a refund.
+    /// Of a payment, a refund or what was paid out of a shop that was closed.
     pub(crate) merchant_name: Option<String>,
     pub(crate) note: Option<String>,
     /// Of a top-up.
     pub(crate) bank_code: Option<String>,
     /// Of a bill.
     pub(crate) biller_code: Option<String>,
+    /// The guardian who paid for the citizen.
+    pub(crate) acted_by: Option<Uuid>,
 }
 
 /// An account's transfers before a place in the journal, newest first.
@@ -38,8 +40,8 @@ pub(crate) async fn before(
         Line,
         r#"SELECT line.id AS "id!", line.sequence AS "sequence!", line.kind AS "kind!", line.incoming AS "incoming!", line.amount AS "amount!",
                   line.balance AS "balance!", line.posted_at AS "posted_at!",
-                  coalesce(payment.merchant_name, refunded.merchant_name) AS "merchant_name?", coalesce(payment.note, refund.reason) AS "note?",
-                  top_up.bank_code AS "bank_code?", bill_payment.biller_code AS "biller_code?"
+                  coalesce(payment.merchant_name, refunded.merchant_name, closed.name) AS "merchant_name?", coalesce(payment.note, refund.reason) AS "note?",
+                  top_up.bank_code AS "bank_code?", bill_payment.biller_code AS "biller_code?", acted.actor_id AS "acted_by?"
            FROM (
                SELECT id, sequence, kind, credit = $1 AS incoming, amount,
                       CASE WHEN credit = $1 THEN credit_balance ELSE debit_balance END AS balance, posted_at
@@ -50,6 +52,8 @@ pub(crate) async fn before(
            LEFT JOIN wallet.payment AS refunded ON refunded.id = refund.payment_id
            LEFT JOIN wallet.top_up ON top_up.transfer_id = line.id
            LEFT JOIN wallet.bill_payment ON bill_payment.transfer_id = line.id
+           LEFT JOIN wallet.delegated_spending AS acted ON acted.reference = coalesce(bill_payment.id, payment.id)
+           LEFT JOIN wallet.merchant AS closed ON closed.payout_id = line.id
            ORDER BY line.sequence DESC"#,
         account.uuid(),
         sequence as Option<i64>,
@@ -69,14 +73,16 @@ pub(crate) async fn one(
         Line,
         r#"SELECT line.id, line.sequence, line.kind, line.credit = $1 AS "incoming!", line.amount,
                   CASE WHEN line.credit = $1 THEN line.credit_balance ELSE line.debit_balance END AS "balance!", line.posted_at,
-                  coalesce(payment.merchant_name, refunded.merchant_name) AS "merchant_name?", coalesce(payment.note, refund.reason) AS "note?",
-                  top_up.bank_code AS "bank_code?", bill_payment.biller_code AS "biller_code?"
+                  coalesce(payment.merchant_name, refunded.merchant_name, closed.name) AS "merchant_name?", coalesce(payment.note, refund.reason) AS "note?",
+                  top_up.bank_code AS "bank_code?", bill_payment.biller_code AS "biller_code?", acted.actor_id AS "acted_by?"
            FROM ledger.transfer AS line
            LEFT JOIN wallet.payment ON payment.id = line.id
            LEFT JOIN wallet.refund ON refund.id = line.id
            LEFT JOIN wallet.payment AS refunded ON refunded.id = refund.payment_id
            LEFT JOIN wallet.top_up ON top_up.transfer_id = line.id
            LEFT JOIN wallet.bill_payment ON bill_payment.transfer_id = line.id
+           LEFT JOIN wallet.delegated_spending AS acted ON acted.reference = coalesce(bill_payment.id, payment.id)
+           LEFT JOIN wallet.merchant AS closed ON closed.payout_id = line.id
            WHERE line.id = $2 AND (line.debit = $1 OR line.credit = $1)"#,
         account.uuid(),
         id,

@@ -10,12 +10,13 @@ use chrono::{DateTime, Utc};
 use ledger::journal::{self, JournalRow};
 use platform::outbox::{Backlog, Entry, Source, SourceError};
 use prost::{Message, Name};
-use proto::wallet::v1::{BillPaid, PaymentCompleted, RefundCompleted, TopUpCompleted};
+use proto::wallet::v1::{BillPaid, MerchantPaidOut, PaymentCompleted, RefundCompleted, TopUpCompleted};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::account::{BILL, FEE, PAYMENT, REFUND, TOP_UP, event_of_transfer, kind_name};
+use crate::account::{BILL, FEE, PAYMENT, PAYOUT, REFUND, TOP_UP, event_of_transfer, kind_name};
 use crate::bill_payment;
+use crate::delegate;
 use crate::event::money;
 use crate::payment::{self, Payment};
 use crate::refund::{self, Refund};
@@ -61,7 +62,9 @@ impl Source for Journal {
         let bills =
             bill_payment::sql::told_of(&mut connection, &[ids(&rows, BILL.code), ids(&rows, FEE.code)].concat())
                 .await?;
-        let told = Told { payments, refunds, banks, bills };
+        let spent = |row: &JournalRow| [PAYMENT.code, BILL.code, FEE.code].contains(&row.kind).then_some(row.reference);
+        let acting = delegate::sql::actors_in(&mut connection, &rows.iter().filter_map(spent).collect::<Vec<_>>()).await?;
+        let told = Told { payments, refunds, banks, bills, acting };
         rows.iter().map(|row| entry(row, &told).map_err(SourceError::from)).collect()
     }
 
@@ -104,6 +107,15 @@ struct Told {
     refunds: HashMap<Uuid, Refund>,
     banks: HashMap<Uuid, String>,
     bills: HashMap<Uuid, bill_payment::sql::Told>,
+    /// Who paid for somebody, by the payment.
+    acting: HashMap<Uuid, Uuid>,
+}
+
+impl Told {
+    /// The guardian who made a payment, as events say it.
+    fn acted_by(&self, row: &JournalRow) -> String {
+        self.acting.get(&row.reference).map(Uuid::to_string).unwrap_or_default()
+    }
 }
 
 fn entry(row: &JournalRow, told: &Told) -> Result<Entry, Unexplained> {
@@ -111,7 +123,8 @@ fn entry(row: &JournalRow, told: &Told) -> Result<Entry, Unexplained> {
     let unexplained = || Unexplained { sequence: row.sequence, kind: row.kind };
     if row.kind == PAYMENT.code {
         let payment = told.payments.get(&id).ok_or_else(unexplained)?;
-        Ok(of(row, payment.payer_user_id, &payment_completed(row, payment)))
+        let completed = PaymentCompleted { acted_by: told.acted_by(row), ..payment_completed(row, payment) };
+        Ok(of(row, payment.payer_user_id, &completed))
     } else if row.kind == TOP_UP.code {
         let bank_code = told.banks.get(&id).ok_or_else(unexplained)?;
         Ok(of(row, row.credit.owner, &top_up_completed(row, bank_code)))
@@ -121,7 +134,10 @@ fn entry(row: &JournalRow, told: &Told) -> Result<Entry, Unexplained> {
         Ok(of(row, payment.payer_user_id, &refund_completed(row, payment, refund)))
     } else if row.kind == BILL.code || row.kind == FEE.code {
         let bill = told.bills.get(&id).ok_or_else(unexplained)?;
-        Ok(of(row, row.debit.owner, &bill_paid(row, bill)))
+        let paid = BillPaid { acted_by: told.acted_by(row), ..bill_paid(row, bill) };
+        Ok(of(row, row.debit.owner, &paid))
+    } else if row.kind == PAYOUT.code {
+        Ok(of(row, row.credit.owner, &merchant_paid_out(row)))
     } else {
         Err(unexplained())
     }
@@ -140,6 +156,17 @@ fn bill_paid(row: &JournalRow, bill: &bill_payment::sql::Told) -> BillPaid {
         balance: Some(money(row.debit.balance)),
         biller_reference: bill.biller_reference.clone().unwrap_or_default(),
         booked_as: kind_name(row.kind).unwrap_or_default().to_owned(),
+        acted_by: String::new(),
+    }
+}
+
+fn merchant_paid_out(row: &JournalRow) -> MerchantPaidOut {
+    MerchantPaidOut {
+        transfer_id: row.transfer.to_string(),
+        merchant_id: row.debit.owner.to_string(),
+        user_id: row.credit.owner.to_string(),
+        amount: Some(money(row.amount)),
+        balance: Some(money(row.credit.balance)),
     }
 }
 
@@ -167,6 +194,7 @@ fn payment_completed(row: &JournalRow, payment: &Payment) -> PaymentCompleted {
         till_id: payment.till_id.to_string(),
         amount: Some(money(row.amount)),
         payer_balance: Some(money(row.debit.balance)),
+        acted_by: String::new(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `top_up.account_sealed` | the account number at the bank |
 
 mod closing;
+mod erase;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -53,39 +54,13 @@ impl Holder for WalletHolder {
     }
 
     async fn end(&self, person: Uuid, closing: Uuid) -> Result<(), CopyError> {
-        closing::end(&self.0, person, closing).await
+        closing::end(&self.0, person, closing).await?;
+        erase::words(&self.0, person).await
     }
 
     async fn erase(&self, tx: &mut PgConnection, person: Uuid, _now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-        erase(tx, person).await
+        erase::rows(tx, person).await
     }
-}
-
-/// Removes customer codes, links, devices and the tier. What was paid, when and to whom stays with the books, under ids.
-async fn erase(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
-    // A customer whom somebody else has linked, too, stays that person's.
-    sqlx::query!(
-        "UPDATE wallet.bill SET customer_code = '', details = '{}' WHERE user_id IS NULL
-             AND (biller_code, customer_code) IN (
-                 SELECT biller_code, customer_code FROM wallet.bill_subscription WHERE user_id = $1
-                 UNION SELECT biller_code, customer_code FROM wallet.bill_payment WHERE user_id = $1)
-             AND NOT EXISTS (
-                 SELECT FROM wallet.bill_subscription AS other
-                 WHERE other.biller_code = bill.biller_code AND other.customer_code = bill.customer_code AND other.user_id <> $1)",
-        person,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!("UPDATE wallet.bill_payment SET customer_code = '' WHERE user_id = $1", person)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!("UPDATE wallet.top_up SET account = NULL WHERE user_id = $1 AND account IS NOT NULL", person)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!("DELETE FROM wallet.bill_subscription WHERE user_id = $1", person).execute(&mut *tx).await?;
-    sqlx::query!("DELETE FROM wallet.device WHERE user_id = $1", person).execute(&mut *tx).await?;
-    sqlx::query!("DELETE FROM wallet.citizen WHERE user_id = $1", person).execute(&mut *tx).await?;
-    Ok(())
 }
 
 /// Rows from before there were keys.

@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use crate::Wallet;
 use crate::account;
+use crate::delegate;
 use crate::error::Error;
 use crate::merchant::{self, MerchantId};
 
-/// The receipt of a transaction of the caller's.
-pub(crate) async fn of(wallet: &Wallet, user: Uuid, id: Uuid) -> Result<Receipt, Error> {
+/// The receipt of a transaction of the caller's, and the guardian who paid for them.
+pub(crate) async fn of(wallet: &Wallet, user: Uuid, id: Uuid) -> Result<(Receipt, Option<Uuid>), Error> {
     let id = TransferId::from(id);
     let transfer = book::transfer(&wallet.pool, id).await?.ok_or(Error::NotFound)?;
     let mut theirs = false;
@@ -22,7 +23,12 @@ pub(crate) async fn of(wallet: &Wallet, user: Uuid, id: Uuid) -> Result<Receipt,
     if !theirs {
         return Err(Error::NotFound);
     }
-    receipt::issue(&wallet.pool, id).await?.ok_or(Error::NotFound)
+    let receipt = receipt::issue(&wallet.pool, id).await?.ok_or(Error::NotFound)?;
+    if account::citizen(user).id != transfer.debit {
+        return Ok((receipt, None));
+    }
+    let acting = delegate::sql::acting_in(&mut *wallet.pool.acquire().await?, transfer.reference).await?;
+    Ok((receipt, acting.map(|acting| acting.actor)))
 }
 
 /// Whether an account is the citizen's, or that of a merchant of theirs.

@@ -4,7 +4,8 @@
 //! Payments and completed top-ups are counted here too, after the batch was committed: by what is in the books,
 //! not by whose caller lived to hear it.
 //!
-//! Locks: the ledger holds its shard's row; here follow rows of `wallet.top_up`, `wallet.bill_payment` and `wallet.proof`, then the outbox's head.
+//! Locks: the ledger holds its shard's row; here follow rows of `wallet.top_up`, `wallet.bill_payment`, `wallet.proof` and
+//! `wallet.merchant`, then the outbox's head.
 //! Nothing that holds one of those ever waits for the shard.
 
 use std::sync::Arc;
@@ -18,12 +19,12 @@ use proto::wallet::v1::PaymentRejected;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::account::{CURRENCY, PAYMENT, REFUND, kind_name, kind_of_bill};
+use crate::account::{CURRENCY, PAYMENT, PAYOUT, REFUND, kind_name, kind_of_bill};
 use crate::bill_payment::sql::Failed;
 use crate::bill_payment::{self, BillPaymentId};
 use crate::city::BillerKind;
 use crate::error::Error;
-use crate::merchant::Payee;
+use crate::merchant::{self, MerchantId, Payee};
 use crate::metrics::WalletMetrics;
 use crate::payment::{self, Payment, PaymentId};
 use crate::refund::{self, Refund, RefundId};
@@ -45,6 +46,8 @@ pub(crate) enum Rider {
     BillPaid { payment: BillPaymentId, kind: BillerKind, biller_reference: Option<String> },
     /// The payment of a bill whose money is given back.
     BillReturned { failed: Failed },
+    /// The merchant whose account is closed.
+    MerchantClosed { merchant: MerchantId },
     /// What the refund gives back.
     Refund { payment: PaymentId, refunder: Uuid, amount: i64, reason: Option<String> },
 }
@@ -96,6 +99,7 @@ struct Rows {
     paid: Done,
     failed: Vec<Failed>,
     proofs: Vec<Used>,
+    closed: (Vec<Uuid>, Vec<Option<Uuid>>),
 }
 
 impl Rows {
@@ -106,6 +110,10 @@ impl Rows {
                 self.prove(*proven, failing.user_id, bill_payment::proof_kind(failing.kind), failing.id.uuid());
             }
             (Rider::BillReturned { failed }, []) => self.failed.push(failed.clone()),
+            (Rider::MerchantClosed { merchant }, [] | [_]) => {
+                self.closed.0.push(merchant.uuid());
+                self.closed.1.push(ride.posted.first().map(|posted| posted.transfer.uuid()));
+            }
             (Rider::BillPaid { payment, biller_reference, .. }, [posted]) => {
                 self.paid.add(payment.uuid(), posted, biller_reference);
             }
@@ -182,7 +190,7 @@ impl Riders<Rider> for WalletRiders {
             rows.add(ride).map_err(|wrong| RiderError::Other(Box::new(wrong)))?;
         }
         let now = self.clock.now();
-        let Rows { payments, refunds, top_ups, held, paid, failed, proofs } = rows;
+        let Rows { payments, refunds, top_ups, held, paid, failed, proofs, closed } = rows;
         if !top_ups.ids.is_empty() {
             let changed = top_up::complete(tx, &top_ups.ids, &top_ups.transfers, &top_ups.references, now).await?;
             all("completed", top_ups.ids.len(), changed)?;
@@ -203,6 +211,10 @@ impl Riders<Rider> for WalletRiders {
         if !proofs.is_empty() {
             all("proofs used", proofs.len(), step_up::sql::record(tx, &proofs, now).await?)?;
         }
+        if !closed.0.is_empty() {
+            let changed = merchant::sql::mark_closed(tx, (&closed.0, &closed.1), now).await?;
+            all("closed", closed.0.len(), changed)?;
+        }
         let events = self.fail(tx, &failed).await?;
         self.tell(tx, &events).await
     }
@@ -220,6 +232,7 @@ impl Riders<Rider> for WalletRiders {
                 Rider::TopUp { .. } => self.metrics.top_up(State::Completed),
                 Rider::Payment { .. } => self.metrics.payment(PAYMENT, "completed"),
                 Rider::Refund { .. } => self.metrics.payment(REFUND, "completed"),
+                Rider::MerchantClosed { .. } => self.metrics.payment(PAYOUT, "completed"),
                 Rider::BillHeld { .. } => self.metrics.bill_payment(bill_payment::State::Held),
                 Rider::BillPaid { kind, .. } => {
                     self.metrics.bill_payment(bill_payment::State::Paid);
@@ -234,7 +247,10 @@ impl Riders<Rider> for WalletRiders {
         for refusal in refusals {
             let code = Error::Rejected(refusal.reject).name();
             match refusal.rider {
-                Rider::TopUp { .. } | Rider::BillPaid { .. } | Rider::BillReturned { .. } => {}
+                Rider::TopUp { .. }
+                | Rider::BillPaid { .. }
+                | Rider::BillReturned { .. }
+                | Rider::MerchantClosed { .. } => {}
                 Rider::Payment { .. } => self.metrics.payment(PAYMENT, code),
                 Rider::Refund { .. } => self.metrics.payment(REFUND, code),
                 Rider::BillHeld { failing, .. } => {

@@ -65,13 +65,14 @@ pub trait Holder: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Ends for good what lies outside the service's own tables, before they are erased.
+    /// Ends for good what does not fit into one transaction, before the rest is erased. The person's key is destroyed already, so that
+    /// nothing is sealed for them any more.
     async fn end(&self, person: Uuid, closing: Uuid) -> Result<(), CopyError> {
         let _ = (person, closing);
         Ok(())
     }
 
-    /// Removes what is not sealed, in the transaction that destroys the person's key.
+    /// Removes the rest of what is not sealed.
     async fn erase(&self, tx: &mut PgConnection, person: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error>;
 }
 
@@ -202,12 +203,13 @@ impl Work {
     }
 
     async fn erase(&self, person: Uuid, closing: Uuid) -> Result<(), CopyError> {
-        self.holder.end(person, closing).await?;
         let now = self.clock.now();
+        // First, so that nothing new is kept of them while the rest goes.
+        self.keys.destroy(&mut *self.pool.acquire().await?, person, now).await?;
+        self.holder.end(person, closing).await?;
         let mut tx = crate::db::begin(&self.pool).await?;
         self.holder.erase(&mut tx, person, now).await?;
         sqlx::query(AssertSqlSafe(self.schema.sql(FORGET_ANSWERS))).bind(person).execute(&mut *tx).await?;
-        self.keys.destroy(&mut tx, person, now).await?;
         tx.commit().await?;
         let request = ConfirmErasureRequest { closing_id: closing.to_string(), service: self.schema.name().to_owned() };
         let answer = PersonServiceClient::new(self.identity.clone()).confirm_erasure(request).await;

@@ -1,5 +1,7 @@
 //! Statements about what guardians spent.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use platform::auth::Acting;
 use sqlx::PgConnection;
@@ -84,4 +86,21 @@ pub(crate) async fn acting_in(connection: &mut PgConnection, reference: Uuid) ->
             .fetch_optional(connection)
             .await?;
     Ok(row.map(|row| Acting { actor: row.actor_id, delegation: row.delegation_id }))
+}
+
+/// Who acted in payments, by the payment; those of citizens themselves left out.
+pub(crate) async fn actors_in(
+    connection: &mut PgConnection,
+    references: &[Uuid],
+) -> Result<HashMap<Uuid, Uuid>, sqlx::Error> {
+    if references.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query!(
+        "SELECT reference, actor_id FROM wallet.delegated_spending WHERE reference = ANY ($1)",
+        references
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.reference, row.actor_id)).collect())
 }

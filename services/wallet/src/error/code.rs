@@ -33,6 +33,9 @@ pub(crate) const LIMIT_DAY: Code =
 /// More than may be moved in a month.
 pub(crate) const LIMIT_MONTH: Code =
     Code::new("limit-month", 422, "Vượt hạn mức trong tháng", "Above the limit for one month");
+/// Payments keep coming in while a shop is closed.
+pub(crate) const MERCHANT_BUSY: Code =
+    Code::new("merchant-busy", 409, "Điểm bán đang nhận tiền, hãy thử lại", "The shop is being paid, try again");
 /// Another currency than đồng.
 pub(crate) const CURRENCY_UNSUPPORTED: Code =
     Code::new("currency-unsupported", 422, "Ví chỉ nhận đồng Việt Nam", "The wallet takes Vietnamese đồng only");
@@ -153,6 +156,7 @@ pub fn codes() -> Vec<Code> {
         TOO_MANY,
         TOO_MANY_TOP_UPS,
         REFUND_EXCEEDS_PAYMENT,
+        MERCHANT_BUSY,
         OUTCOME_UNKNOWN,
         SIGNATURE_INVALID,
         CALLBACK_AMOUNT_MISMATCH,

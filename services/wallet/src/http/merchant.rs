@@ -31,6 +31,9 @@ pub(super) struct MerchantView {
     /// The account into which bank apps pay.
     virtual_account: Option<VirtualAccountView>,
     created_at: DateTime<Utc>,
+    /// When it was closed; absent while it takes money.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_at: Option<DateTime<Utc>>,
 }
 
 /// A merchant's account at the city's bank.
@@ -102,6 +105,7 @@ fn view(merchant: Merchant, wallet: &Wallet) -> MerchantView {
         category: merchant.category,
         virtual_account: account,
         created_at: merchant.created_at,
+        closed_at: merchant.closed_at,
     }
 }
 
@@ -172,6 +176,33 @@ pub(super) async fn show(
 ) -> Result<Json<MerchantView>, Problem> {
     let merchant = own(&wallet, &principal, id).await?;
     Ok(Json(view(merchant, &wallet)))
+}
+
+/// Closes one of the caller's merchants.
+///
+/// What the city owes it goes to the caller's wallet; it takes no money any more and can give none back. There is no way back. Asked for
+/// again, nothing changes.
+#[utoipa::path(
+    delete,
+    path = "/wallet/v1/merchants/{merchant_id}",
+    tag = "wallet",
+    operation_id = "closeMerchant",
+    params(("merchant_id" = Uuid, Path)),
+    responses(
+        (status = 204, description = "It is closed"),
+        (status = 404, description = "not-found"),
+        (status = 409, description = "merchant-busy: payments come in without a pause"),
+        (status = 422, description = "account-frozen: the caller's wallet takes no money now"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn close(
+    State(wallet): State<App>,
+    principal: Principal,
+    Path(id): Path<MerchantId>,
+) -> Result<StatusCode, Problem> {
+    merchant::close(&wallet, principal.subject, id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Makes a store.

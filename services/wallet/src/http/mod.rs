@@ -44,7 +44,7 @@ pub(crate) fn router(wallet: App) -> ApiRouter {
     ApiRouter::new()
         .routes(routes!(qr::decode))
         .routes(routes!(merchant::create, merchant::list))
-        .routes(routes!(merchant::show))
+        .routes(routes!(merchant::show, merchant::close))
         .routes(routes!(merchant::create_store, merchant::list_stores))
         .routes(routes!(merchant::payments))
         .routes(routes!(stream::stream))

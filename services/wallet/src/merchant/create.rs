@@ -3,6 +3,7 @@
 //! Lock: the owner's [`turn`] before what there is is counted, so that many requests at once make no more than there may be.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
+use ledger::Reject;
 use platform::id;
 use serde::Deserialize;
 use sqlx::PgConnection;
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{MAX_MERCHANTS, MAX_STORES, MAX_TILLS, Merchant, MerchantId, Store, StoreId, Till, TillId, sql};
+use crate::account;
 use crate::error::Error;
 use crate::person::refuse_closing;
 use crate::place::Place;
@@ -72,6 +74,7 @@ pub(crate) async fn create_merchant(
         qr_city: printable(city, MAX_CITY, "city")?,
         category: new.category.as_ref().map(|category| category.as_str().to_owned()),
         created_at: stored(now),
+        closed_at: None,
     };
     turn(connection, owner).await?;
     refuse_closing(connection, owner).await?;
@@ -88,7 +91,10 @@ pub(crate) async fn create_store(
     new: &NewStore,
     now: DateTime<Utc>,
 ) -> Result<Store, Error> {
-    sql::own_merchant(connection, owner, merchant).await?.ok_or(Error::NotFound)?;
+    let known = sql::own_merchant(connection, owner, merchant).await?.ok_or(Error::NotFound)?;
+    if known.closed_at.is_some() {
+        return Err(Error::Rejected(Reject::AccountClosed(account::merchant(merchant).id)));
+    }
     turn(connection, owner).await?;
     within(sql::count_stores(connection, merchant).await?, MAX_STORES)?;
     let store = Store {

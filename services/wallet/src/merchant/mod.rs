@@ -1,9 +1,10 @@
 //! Merchants, their stores and tills, and the code of a till.
 //!
-//! `sql.rs` holds the statements, `create.rs` the use cases that make something.
+//! `sql.rs` holds the statements, `create.rs` the use cases that make something, `close.rs` the one that ends a shop.
 //!
 //! Invariant: what a till's code is made of never changes, so that a printed code stays right for ever.
 
+mod close;
 mod create;
 pub(crate) mod sql;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub(crate) use close::close;
 pub(crate) use create::{NewMerchant, NewStore, NewTill, create_merchant, create_store, create_till};
 
 use crate::place::Place;
@@ -47,6 +49,8 @@ pub(crate) struct Merchant {
     pub(crate) qr_city: String,
     pub(crate) category: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
+    /// When its owner closed it.
+    pub(crate) closed_at: Option<DateTime<Utc>>,
 }
 
 /// A store.

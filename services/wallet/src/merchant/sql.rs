@@ -1,5 +1,6 @@
 //! Statements about merchants, stores and tills. Reads by an owner see only what is the owner's.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -78,7 +79,7 @@ pub(crate) async fn own_merchant(
 ) -> Result<Option<Merchant>, sqlx::Error> {
     sqlx::query_as!(
         Merchant,
-        "SELECT id, number, owner_user_id, name, qr_name, city, qr_city, category, created_at
+        "SELECT id, number, owner_user_id, name, qr_name, city, qr_city, category, created_at, closed_at
          FROM wallet.merchant WHERE id = $1 AND owner_user_id = $2",
         id.uuid(),
         owner,
@@ -96,7 +97,7 @@ pub(crate) async fn own_merchants(
 ) -> Result<Vec<Merchant>, sqlx::Error> {
     sqlx::query_as!(
         Merchant,
-        "SELECT id, number, owner_user_id, name, qr_name, city, qr_city, category, created_at
+        "SELECT id, number, owner_user_id, name, qr_name, city, qr_city, category, created_at, closed_at
          FROM wallet.merchant WHERE owner_user_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3",
         owner,
         after,
@@ -191,4 +192,23 @@ pub(crate) async fn payee(connection: &mut PgConnection, id: TillId) -> Result<O
     )
     .fetch_optional(connection)
     .await
+}
+
+/// Writes down that merchants were closed, with the transfer that paid out each, if there was money; gives how many were open.
+pub(crate) async fn mark_closed(
+    connection: &mut PgConnection,
+    (merchants, payouts): (&[Uuid], &[Option<Uuid>]),
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE wallet.merchant SET closed_at = $3, payout_id = closed.payout
+         FROM unnest($1::uuid[], $2::uuid[]) AS closed (merchant, payout)
+         WHERE merchant.id = closed.merchant AND merchant.closed_at IS NULL",
+        merchants,
+        payouts as &[Option<Uuid>],
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -161,7 +161,7 @@ async fn found(wallet: &Wallet, user: Uuid, ours: bool) -> Result<Vec<&'static s
         hindrances.push("payment-open");
     }
     let merchants =
-        sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM wallet.merchant WHERE owner_user_id = $1) AS "some!""#, user)
+        sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM wallet.merchant WHERE owner_user_id = $1 AND closed_at IS NULL) AS "some!""#, user)
             .fetch_one(&mut *connection)
             .await?;
     if merchants {

@@ -13,9 +13,9 @@ use crate::stage::{Answer, BANK, Replica, Shop, Stage, dong, eventually, text};
 
 const PAY: &str = "/wallet/v1/payments";
 const TOP_UPS: &str = "/wallet/v1/top-ups";
-const CLOSE: &str = "person-close";
+pub(crate) const CLOSE: &str = "person-close";
 const REOPEN: &str = "person-reopen";
-const ERASE: &str = "person-erase";
+pub(crate) const ERASE: &str = "person-erase";
 const SHARD: &str = "SELECT 1 FROM ledger.shard FOR UPDATE";
 const RUNNING: &str = "wallet.job WHERE key = '{closing}' AND kind = '{kind}' AND state = 'running'";
 const DONE: &str = "wallet.job WHERE key = '{closing}' AND kind = '{kind}' AND state = 'done'";
@@ -25,22 +25,22 @@ const THAWED: &str = "ledger.account WHERE owner = '{user}' AND frozen = 0";
 const CLOSED: &str = "ledger.account WHERE owner = '{user}' AND closed AND posted = 0";
 
 /// A city with a shop, and wallets that answer an identity.
-struct Scene {
-    stage: Stage,
-    office: Office,
-    shop: Shop,
+pub(crate) struct Scene {
+    pub(crate) stage: Stage,
+    pub(crate) office: Office,
+    pub(crate) shop: Shop,
     pool: PgPool,
 }
 
 /// A citizen who leaves.
 #[derive(Clone, Copy)]
-struct Leaver {
-    user: Uuid,
-    closing: Uuid,
+pub(crate) struct Leaver {
+    pub(crate) user: Uuid,
+    pub(crate) closing: Uuid,
 }
 
 impl Leaver {
-    fn new(user: Uuid) -> Self {
+    pub(crate) fn new(user: Uuid) -> Self {
         Self { user, closing: Uuid::now_v7() }
     }
 
@@ -84,7 +84,7 @@ const ERASE_STOPS: [Stop; 3] = [
 ];
 
 impl Scene {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let stage = Stage::new().await;
         let before = stage.start().await;
         let shop = before.shop(&stage).await;
@@ -94,12 +94,12 @@ impl Scene {
         Self { stage, office: Office::default(), shop, pool }
     }
 
-    async fn replica(&self, instance: &str) -> Replica {
+    pub(crate) async fn replica(&self, instance: &str) -> Replica {
         self.stage.replica_asking(instance, self.stage.config(), self.office.channel(instance)).await
     }
 
     /// What identity's event makes of it.
-    async fn ask(&self, kind: &str, leaver: Leaver) {
+    pub(crate) async fn ask(&self, kind: &str, leaver: Leaver) {
         sqlx::query(
             "INSERT INTO wallet.job (id, kind, key, state, due_at, payload, created_at)
              VALUES (gen_random_uuid(), $1, $2, 'due', $3, jsonb_build_object('person', $4::text), $3)",
@@ -123,7 +123,7 @@ impl Scene {
         .await;
     }
 
-    async fn done(&self, leaver: Leaver, kind: &str) {
+    pub(crate) async fn done(&self, leaver: Leaver, kind: &str) {
         self.reaches(leaver, kind, DONE).await;
     }
 
@@ -332,7 +332,7 @@ async fn money_that_comes_in_meanwhile_is_refused_or_stands_against_it() {
     scene.stage.audit().await;
 }
 
-async fn owner(scene: &Scene) -> Uuid {
+pub(crate) async fn owner(scene: &Scene) -> Uuid {
     let sql = "SELECT owner_user_id FROM wallet.merchant WHERE id = $1";
     sqlx::query_scalar(sql).bind(id(&scene.shop.merchant)).fetch_one(&scene.pool).await.expect("a row")
 }

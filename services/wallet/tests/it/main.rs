@@ -12,6 +12,7 @@ mod delegation;
 mod fee;
 mod fee_faults;
 mod journey;
+mod leaving;
 mod limit;
 mod merchant;
 mod office;

@@ -318,11 +318,13 @@ impl Stage {
         let unexplained = "ledger.transfer t WHERE NOT EXISTS (SELECT 1 FROM wallet.payment p WHERE p.id = t.id AND p.sequence = t.sequence AND p.amount = t.amount)
             AND NOT EXISTS (SELECT 1 FROM wallet.top_up u WHERE u.transfer_id = t.id AND u.state = 'completed' AND u.amount = t.amount)
             AND NOT EXISTS (SELECT 1 FROM wallet.bill_payment b WHERE b.transfer_id = t.id AND b.state = 'paid' AND b.amount = t.amount)
-            AND NOT EXISTS (SELECT 1 FROM wallet.refund r WHERE r.id = t.id AND r.sequence = t.sequence AND r.amount = t.amount)";
+            AND NOT EXISTS (SELECT 1 FROM wallet.refund r WHERE r.id = t.id AND r.sequence = t.sequence AND r.amount = t.amount)
+            AND NOT EXISTS (SELECT 1 FROM wallet.merchant m WHERE m.payout_id = t.id AND m.id = t.reference)";
         assert_eq!(self.count(unexplained).await, 0, "every transfer is explained");
         let transfers = self.count("ledger.transfer").await;
         let rows = self.count("wallet.refund").await
             + self.count("wallet.payment").await
+            + self.count("wallet.merchant WHERE payout_id IS NOT NULL").await
             + self.count("wallet.bill_payment WHERE state = 'paid'").await
             + self.count("wallet.top_up WHERE state = 'completed'").await;
         assert_eq!(transfers, rows, "every payment and completed top-up has its transfer");

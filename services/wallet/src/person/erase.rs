@@ -1,0 +1,120 @@
+//! What of a citizen goes from the wallet: words and codes. Money that moved stays, under ids that stand for nobody.
+//!
+//! Words of payments are looked for in the journal of the citizen's accounts, page by page and each page by itself: doing it again
+//! changes nothing, and no index has to be kept for it while people pay.
+
+use ledger::AccountId;
+use platform::person::CopyError;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::account;
+use crate::merchant::MerchantId;
+use crate::{Wallet, history};
+
+/// Lines of a journal that are looked at together.
+const PAGE: i64 = 500;
+/// What a shop of theirs is called from then on.
+const CLOSED_NAME: &str = "Đã đóng";
+/// The same in the letters of codes.
+const CLOSED_CODE_NAME: &str = "DA DONG";
+
+/// Removes notes to merchants, and what the citizen's shops wrote to payers.
+///
+/// # Errors
+/// When the database is away; what was removed stays so.
+pub(super) async fn words(wallet: &Wallet, person: Uuid) -> Result<(), CopyError> {
+    let shops = sqlx::query_scalar!("SELECT id FROM wallet.merchant WHERE owner_user_id = $1", person)
+        .fetch_all(&wallet.pool)
+        .await?;
+    let accounts = shops.into_iter().map(|shop| account::merchant(MerchantId::from(shop)).id);
+    for account in std::iter::once(account::citizen(person).id).chain(accounts) {
+        words_of(wallet, (person, account)).await?;
+    }
+    Ok(())
+}
+
+async fn words_of(wallet: &Wallet, (person, account): (Uuid, AccountId)) -> Result<(), CopyError> {
+    let mut before = None;
+    loop {
+        let mut connection = wallet.pool.acquire().await?;
+        let page = history::before(&mut connection, account, before, PAGE).await?;
+        let Some(oldest) = page.last() else { return Ok(()) };
+        before = Some(oldest.sequence);
+        let ids: Vec<Uuid> = page.iter().map(|line| line.id).collect();
+        sqlx::query!(
+            "UPDATE wallet.payment SET note = NULL WHERE id = ANY ($1) AND payer_user_id = $2 AND note IS NOT NULL",
+            &ids,
+            person,
+        )
+        .execute(&mut *connection)
+        .await?;
+        sqlx::query!(
+            "UPDATE wallet.refund SET reason = NULL WHERE id = ANY ($1) AND refunder_user_id = $2 AND reason IS NOT NULL",
+            &ids,
+            person,
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+}
+
+/// Removes customer codes, links, devices, the tier, and what shops were called. What was paid, when and to whom stays with the books,
+/// under ids.
+pub(super) async fn rows(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
+    // A customer whom somebody else has linked, too, stays that person's.
+    sqlx::query!(
+        "UPDATE wallet.bill SET customer_code = '', details = '{}' WHERE user_id IS NULL
+             AND (biller_code, customer_code) IN (
+                 SELECT biller_code, customer_code FROM wallet.bill_subscription WHERE user_id = $1
+                 UNION SELECT biller_code, customer_code FROM wallet.bill_payment WHERE user_id = $1)
+             AND NOT EXISTS (
+                 SELECT FROM wallet.bill_subscription AS other
+                 WHERE other.biller_code = bill.biller_code AND other.customer_code = bill.customer_code AND other.user_id <> $1)",
+        person,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!("UPDATE wallet.bill_payment SET customer_code = '' WHERE user_id = $1", person)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("UPDATE wallet.top_up SET account = NULL WHERE user_id = $1 AND account IS NOT NULL", person)
+        .execute(&mut *tx)
+        .await?;
+    // What agencies wrote to this citizen.
+    sqlx::query!("UPDATE wallet.bill SET details = '{}' WHERE user_id = $1", person).execute(&mut *tx).await?;
+    shops(tx, person).await?;
+    sqlx::query!("DELETE FROM wallet.bill_subscription WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM wallet.device WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM wallet.citizen WHERE user_id = $1", person).execute(&mut *tx).await?;
+    Ok(())
+}
+
+/// Names and addresses of shops, which may be a person's own. Payers keep the name in what they paid.
+async fn shops(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE wallet.till SET name = $2 FROM wallet.merchant
+         WHERE merchant.id = till.merchant_id AND merchant.owner_user_id = $1",
+        person,
+        CLOSED_NAME,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE wallet.store SET name = $2, address = NULL FROM wallet.merchant
+         WHERE merchant.id = store.merchant_id AND merchant.owner_user_id = $1",
+        person,
+        CLOSED_NAME,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE wallet.merchant SET name = $2, qr_name = $3 WHERE owner_user_id = $1",
+        person,
+        CLOSED_NAME,
+        CLOSED_CODE_NAME,
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
+}

@@ -10,6 +10,9 @@
 //! | `TopUpCompleted`, `TopUpUnclear`, `TopUpFailed` | payment | the citizen: in-app and push |
 //! | `TierChanged`, `PinChanged`, `DeviceAdded` (but the account's first) | security | the citizen: in-app and push |
 //! | `ExportReady` | security | the citizen: in-app and push |
+//! | `ClosingRequested`, `ClosingAgreed`, `ClosingEnded`, `ErasureNear` | security | the citizen: in-app and push |
+//! | `DelegationBegan`, `DelegationEnded` | security | guardian and dependent: in-app and push |
+//! | `PaymentCompleted`, `BillPaid` by a guardian | payment | dependent and guardian: in-app and push |
 //! | `ReporterNotice`, of the steps that a reporter waits for | service | the reporter: in-app and push |
 //! | `ReporterNotice`, of steps in between and of what the reporter did | service | the reporter: in-app |
 //!
@@ -18,6 +21,8 @@
 
 mod account;
 mod bill;
+mod delegation;
+mod leaving;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -25,7 +30,10 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
-use proto::identity::v1::{DeviceAdded, ExportReady, OtpRequested, PinChanged, SessionRevoked, TierChanged};
+use proto::identity::v1::{
+    ClosingAgreed, ClosingEnded, ClosingRequested, DelegationBegan, DelegationEnded, DeviceAdded, ErasureNear, ExportReady,
+    OtpRequested, PinChanged, SessionRevoked, TierChanged,
+};
 use proto::money::v1::Money;
 use proto::reports::v1::ReporterNotice;
 use proto::wallet::v1::{
@@ -86,7 +94,10 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
     } else if let Some(completed) = event.decode::<RefundCompleted>() {
         refund(event, &completed?)
     } else if let Some(paid) = event.decode::<BillPaid>() {
-        bill::paid(event, &paid?)
+        match paid? {
+            paid if paid.acted_by.is_empty() => bill::paid(event, &paid),
+            paid => delegation::paid_bill(event, &paid),
+        }
     } else if let Some(failed) = event.decode::<BillPaymentFailed>() {
         bill::payment_failed(event, &failed?)
     } else if let Some(unclear) = event.decode::<BillPaymentUnclear>() {
@@ -111,6 +122,18 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
         account::pin_changed(event, &changed?)
     } else if let Some(added) = event.decode::<DeviceAdded>() {
         account::device_added(event, &added?)
+    } else if let Some(asked) = event.decode::<ClosingRequested>() {
+        leaving::asked(event, &asked?)
+    } else if let Some(agreed) = event.decode::<ClosingAgreed>() {
+        leaving::agreed(event, &agreed?)
+    } else if let Some(ended) = event.decode::<ClosingEnded>() {
+        leaving::ended(event, &ended?)
+    } else if let Some(near) = event.decode::<ErasureNear>() {
+        leaving::near(event, &near?)
+    } else if let Some(began) = event.decode::<DelegationBegan>() {
+        delegation::began(event, &began?)
+    } else if let Some(ended) = event.decode::<DelegationEnded>() {
+        delegation::ended(event, &ended?)
     } else if let Some(notice) = event.decode::<ReporterNotice>() {
         report(event, &notice?)
     } else {
@@ -160,7 +183,10 @@ fn payment(event: &Event, completed: &PaymentCompleted) -> Result<Vec<Draft>, Ha
         "merchant_id": completed.merchant_id,
         "till_id": completed.till_id,
     });
-    let mut drafts = in_app_and_push(event, Lane::Payment, payer, template::PAYMENT_SENT, &sent);
+    let mut drafts = match completed.acted_by.as_str() {
+        "" => in_app_and_push(event, Lane::Payment, payer, template::PAYMENT_SENT, &sent),
+        _ => delegation::paid_merchant(event, completed)?,
+    };
     drafts.extend(in_app_and_push(event, Lane::Payment, owner, template::PAYMENT_RECEIVED, &received));
     Ok(drafts)
 }

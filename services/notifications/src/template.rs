@@ -79,6 +79,22 @@ pub(crate) const DEVICE_ADDED: Template = Template("device-added.v1");
 pub(crate) const EXPORT_READY: Template = Template("export-ready.v1");
 /// The citizen has proved who they are. Parameters: `tier`.
 pub(crate) const TIER_CHANGED: Template = Template("tier-changed.v1");
+/// Somebody asked in the citizen's name to close the account. No parameters.
+pub(crate) const CLOSING_ASKED: Template = Template("closing-asked.v1");
+/// All services let the citizen go. Parameters: `hours`.
+pub(crate) const CLOSING_AGREED: Template = Template("closing-agreed.v1");
+/// One did not. Parameters: `hindrances`.
+pub(crate) const CLOSING_REFUSED: Template = Template("closing-refused.v1");
+/// The citizen stays. No parameters.
+pub(crate) const CLOSING_TAKEN_BACK: Template = Template("closing-taken-back.v1");
+/// Soon nobody can be told anything. Parameters: `minutes`.
+pub(crate) const CLOSING_LAST: Template = Template("closing-last.v1");
+/// To both. Parameters: `delegation_id`, `side`.
+pub(crate) const DELEGATION_BEGAN: Template = Template("delegation-began.v1");
+/// To both, or to whoever stays. Parameters: `delegation_id`, `side`, `left`.
+pub(crate) const DELEGATION_ENDED: Template = Template("delegation-ended.v1");
+/// To both: a guardian paid. Parameters: `side`, `what`, `amount`; `merchant`, or `kind` and `period`; `balance` to the dependent.
+pub(crate) const PAYMENT_ACTED: Template = Template("payment-acted.v1");
 /// News that came together. Parameters: `count`.
 pub(crate) const DIGEST: Template = Template("digest.v1");
 /// A warning. Parameters: `alert_id`, `identifier`, `exercise`, `severity`, `headline` and `text` in both languages.
@@ -160,6 +176,29 @@ const SOURCES: &[Source] = &[
     source!("report-rated.v1", Body, "body"),
     source!("report-closed.v1", Title, "title"),
     source!("report-closed.v1", Body, "body"),
+    source!("closing-asked.v1", Title, "title"),
+    source!("closing-asked.v1", Body, "body"),
+    source!("closing-asked.v1", Sms, "sms"),
+    source!("closing-agreed.v1", Title, "title"),
+    source!("closing-agreed.v1", Body, "body"),
+    source!("closing-agreed.v1", Sms, "sms"),
+    source!("closing-refused.v1", Title, "title"),
+    source!("closing-refused.v1", Body, "body"),
+    source!("closing-refused.v1", Sms, "sms"),
+    source!("closing-taken-back.v1", Title, "title"),
+    source!("closing-taken-back.v1", Body, "body"),
+    source!("closing-taken-back.v1", Sms, "sms"),
+    source!("closing-last.v1", Title, "title"),
+    source!("closing-last.v1", Body, "body"),
+    source!("closing-last.v1", Sms, "sms"),
+    source!("delegation-began.v1", Title, "title"),
+    source!("delegation-began.v1", Body, "body"),
+    source!("delegation-began.v1", Sms, "sms"),
+    source!("delegation-ended.v1", Title, "title"),
+    source!("delegation-ended.v1", Body, "body"),
+    source!("delegation-ended.v1", Sms, "sms"),
+    source!("payment-acted.v1", Title, "title"),
+    source!("payment-acted.v1", Body, "body"),
     source!("digest.v1", Title, "title"),
     source!("digest.v1", Body, "body"),
     source!("alert-released.v1", Title, "title"),

@@ -33,7 +33,25 @@ pub(crate) fn payment_of(payer: Uuid, owner: Uuid) -> PaymentCompleted {
         till_id: platform::id::new().to_string(),
         amount: dong(25_000),
         payer_balance: dong(175_000),
+        acted_by: String::new(),
     }
+}
+
+/// The English texts of an event's in-app messages, by who reads them.
+pub(crate) fn told<M: Message + Name>(subject: Uuid, message: &M) -> Vec<(Uuid, Lane, String)> {
+    let made = drafts(&event(subject, message)).expect("well formed");
+    let in_app = made.into_iter().filter(|draft| draft.channel == Channel::InApp);
+    in_app
+        .map(|draft| {
+            for language in [Language::Vi, Language::En] {
+                draft.template.text(language, &draft.parameters).expect("the parameters fill the template");
+                if draft.lane == Lane::Security {
+                    draft.template.sms(language, &draft.parameters).expect("it climbs");
+                }
+            }
+            (draft.recipient, draft.lane, draft.template.text(Language::En, &draft.parameters).expect("fills").body)
+        })
+        .collect()
 }
 
 #[test]

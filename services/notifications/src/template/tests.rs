@@ -30,6 +30,10 @@ fn parameters() -> Value {
         "days": 7,
         "tier": 1,
         "way": "reset",
+        "side": "dependent",
+        "what": "merchant",
+        "left": true,
+        "hindrances": ["balance-not-zero"],
         "hours": 24,
         "due_on": "2025-12-01",
         "exercise": true,
@@ -97,7 +101,9 @@ fn a_new_pin_says_how_it_came_and_from_when_it_counts() {
 
 #[test]
 fn texts_about_the_account_cost_one_part() {
-    for template in [PIN_CHANGED, DEVICE_ADDED, TIER_CHANGED] {
+    let leaving = [CLOSING_ASKED, CLOSING_AGREED, CLOSING_REFUSED, CLOSING_TAKEN_BACK, CLOSING_LAST];
+    let account = [PIN_CHANGED, DEVICE_ADDED, TIER_CHANGED, DELEGATION_BEGAN, DELEGATION_ENDED];
+    for template in account.into_iter().chain(leaving) {
         for language in LANGUAGES {
             let cost = sms::cost(&template.sms(language, &parameters()).expect("fills"));
             assert_eq!((cost.encoding, cost.parts), (sms::Encoding::Gsm7, 1), "{template:?}");

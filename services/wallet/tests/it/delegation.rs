@@ -3,25 +3,30 @@
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
-use chrono::TimeDelta;
+use chrono::{Datelike as _, FixedOffset, Months, TimeDelta};
 use futures::future::join_all;
 use http::Request;
 use platform::auth::{Acting, STEP_UP};
 use platform::metrics::Metrics;
 use platform::problem::{NOT_FOUND, Problem};
 use platform::rpc::{CallMetrics, CallSettings, InboundLayer};
+use prost::Message as _;
 use proto::identity::v1::delegation_service_server::{DelegationService, DelegationServiceServer};
 use proto::identity::v1::{GetDelegationRequest, GetDelegationResponse};
+use proto::wallet::v1::{BillPaid, PaymentCompleted};
 use serde_json::{Value, json};
 use tonic::Status;
 use tonic::service::Routes;
 use uuid::Uuid;
 
 use crate::biller::{COST, pay_path};
-use crate::stage::{Answer, Replica, Shop, Stage, dong, text};
+use crate::relay::entries;
+use crate::stage::{Answer, Replica, Shop, Stage, dong, eventually, text};
 
 const PAY: &str = "/wallet/v1/payments";
 const MONEY: i64 = 10_000_000;
+/// The city's clock.
+const CITY: FixedOffset = FixedOffset::east_opt(7 * 3_600).expect("a zone");
 
 /// Identity, as far as the wallet asks it who may act; nobody while there is nothing in it.
 #[derive(Clone, Default)]
@@ -56,8 +61,11 @@ struct Family {
 }
 
 impl Family {
-    async fn new(kinds: &[&str], [transaction, day, month]: [i64; 3]) -> Self {
-        let stage = Stage::new().await;
+    async fn new(kinds: &[&str], limits: [i64; 3]) -> Self {
+        Self::in_city(Stage::new().await, kinds, limits).await
+    }
+
+    async fn in_city(stage: Stage, kinds: &[&str], [transaction, day, month]: [i64; 3]) -> Self {
         let allowed = Allowed::default();
         let before = stage.start().await;
         let child = before.rich(&stage, MONEY).await;
@@ -103,6 +111,14 @@ impl Family {
 
     async fn left(&self) -> i64 {
         self.wallets[0].balance(&self.stage.token(self.child)).await
+    }
+
+    /// Lets time pass until noon of a day of the next month.
+    fn next_month(&self, day: u32) {
+        let now = self.stage.clock.now().with_timezone(&CITY);
+        let first = now.date_naive().with_day(1).expect("a first day") + Months::new(1);
+        let noon = first.with_day(day).and_then(|day| day.and_hms_opt(12, 0, 0)).expect("a time");
+        self.stage.clock.advance(noon.and_local_timezone(CITY).single().expect("one noon") - now);
     }
 
     fn end(&self) {
@@ -212,8 +228,7 @@ async fn the_proof_is_the_guardians_own_and_the_end_counts_at_once() {
 
     family.stage.issuer.revoke(family.acting.delegation, 600);
     let verifier = &family.wallets[0].context.verifier;
-    crate::stage::eventually("the token is refused", async || verifier.verify_acting(&family.token()).await.is_err())
-        .await;
+    eventually("the token is refused", async || verifier.verify_acting(&family.token()).await.is_err()).await;
     assert_eq!(family.pay(1_000, &self::key()).await.code(), "unauthenticated");
     family.stage.audit().await;
 }
@@ -246,5 +261,78 @@ async fn a_guardian_sees_and_pays_bills_of_the_kinds_that_were_agreed_and_nothin
     assert_eq!(again.code(), "bill-paid");
     family.end();
     assert_eq!(wallet.get(&token, "/wallet/v1/bills").await.code(), "delegation-ended");
+    family.stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_has_its_limit_over_all_its_days_and_the_next_begins_anew() {
+    let family = Family::new(&["merchant"], [300_000, 300_000, 500_000]).await;
+    for (day, amount) in [(1, 300_000), (2, 150_000), (28, 50_000)] {
+        if day == 1 {
+            family.next_month(1);
+        } else {
+            family.stage.clock.advance(TimeDelta::days(if day == 2 { 1 } else { 26 }));
+        }
+        family.pay(amount, &key()).await.expect(201);
+    }
+    let over = family.pay(1, &key()).await;
+    assert_eq!(
+        (over.status.as_u16(), over.code().as_str(), over.json()["period"].clone(), over.json()["maximum"].clone()),
+        (422, "delegation-limit", json!("month"), dong(500_000))
+    );
+    assert_eq!(family.left().await, MONEY - 500_000, "what is refused moves nothing");
+    family.next_month(1);
+    family.pay(300_000, &key()).await.expect(201);
+    family.stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_receipts_and_events_say_who_acted() {
+    let family = Family::in_city(Stage::with_redis().await, &["merchant", "bill"], [COST, MONEY, MONEY]).await;
+    let before = family.stage.start().await;
+    let bill = before.bill(&family.stage, &family.stage.token(family.child)).await;
+    before.kill().await;
+    let [wallet, _] = &family.wallets;
+    let (child, guardian) = (family.stage.token(family.child), family.guardian.to_string());
+    family.pay(40_000, &key()).await.expect(201);
+    wallet.post(&child, PAY, &family.order(5_000)).await.expect(201);
+    let id = wallet.pay_bill(&family.token(), &bill).await;
+    wallet.bill_reaches(&family.token(), &id, "paid").await;
+
+    let lines = wallet.get(&child, "/wallet/v1/transactions").await.expect(200);
+    let lines = lines["items"].as_array().expect("a list");
+    let acted: Vec<(String, Value)> = lines.iter().map(|line| (text(line, "kind"), line["acted_by"].clone())).collect();
+    let by = |kind: &str, who: Value| (kind.to_owned(), who);
+    assert_eq!(
+        acted,
+        [
+            by("bill", json!(guardian)),
+            by("payment", Value::Null),
+            by("payment", json!(guardian)),
+            by("top-up", Value::Null)
+        ]
+    );
+    for (line, (_, who)) in lines.iter().zip(&acted) {
+        let path = format!("/wallet/v1/transactions/{}", text(line, "id"));
+        assert_eq!(wallet.get(&child, &path).await.expect(200)["acted_by"], *who);
+        let receipt = wallet.get(&child, &format!("{path}/receipt")).await;
+        assert_eq!(receipt.headers.get("acted-by").and_then(|value| value.to_str().ok()), who.as_str());
+        assert_eq!(receipt.expect(200)["version"], 1, "the receipt itself is as before");
+    }
+    let shops =
+        wallet.get(&family.shop.token, &format!("/wallet/v1/transactions/{}/receipt", text(&lines[2], "id"))).await;
+    assert_eq!((shops.status.as_u16(), shops.headers.get("acted-by")), (200, None), "not the shop's to know");
+
+    eventually("the journal is relayed", async || entries(wallet, "journal").await.len() == 4).await;
+    let said: Vec<String> = entries(wallet, "journal")
+        .await
+        .into_values()
+        .filter_map(|(kind, _, data)| match kind.rsplit('.').next() {
+            Some("PaymentCompleted") => PaymentCompleted::decode(data.as_slice()).ok().map(|event| event.acted_by),
+            Some("BillPaid") => BillPaid::decode(data.as_slice()).ok().map(|event| event.acted_by),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said, [guardian.clone(), String::new(), guardian]);
     family.stage.audit().await;
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::stage::{Replica, Stage, dong, eventually, text};
 
 /// Every entry of a stream by position: kind, subject, payload.
-async fn entries(wallet: &Replica, stream: &str) -> BTreeMap<i64, (String, String, Vec<u8>)> {
+pub(crate) async fn entries(wallet: &Replica, stream: &str) -> BTreeMap<i64, (String, String, Vec<u8>)> {
     let mut connection = wallet.context.redis.manager().expect("a URL");
     let mut all = BTreeMap::new();
     for partition in 0..16 {

@@ -7,6 +7,7 @@ use platform::problem::{Code, FORBIDDEN, NOT_FOUND, PRECONDITION_FAILED, Problem
 use crate::alert::desk::MAX_LIFE;
 use crate::alert::{AlertId, Refusal, State};
 use crate::lane::Lane;
+use crate::news::NewsId;
 
 /// A lane that can't be switched off was switched off.
 pub(crate) const LANE_LOCKED: Code =
@@ -99,6 +100,10 @@ pub(crate) const CAP_SENDER_FORBIDDEN: Code = Code::new(
 pub(crate) const CAP_DRAFTS_TOO_MANY: Code =
     Code::new("cap-drafts-too-many", 429, "Quá nhiều bản nháp đang chờ", "Too many drafts wait for an officer");
 
+/// As many news as may be were published in a day.
+pub(crate) const NEWS_TOO_MANY: Code =
+    Code::new("news-too-many", 429, "Đã đăng đủ số tin trong 24 giờ", "Enough news were published in 24 hours");
+
 /// The codes of this service, for the documentation.
 pub const CODES: &[Code] = &[
     LANE_LOCKED,
@@ -124,6 +129,7 @@ pub const CODES: &[Code] = &[
     CAP_REFERENCE_UNKNOWN,
     CAP_SENDER_FORBIDDEN,
     CAP_DRAFTS_TOO_MANY,
+    NEWS_TOO_MANY,
 ];
 
 /// Why a request is refused.
@@ -208,6 +214,15 @@ pub(crate) enum Error {
     /// As many drafts of the partner's as may be wait for an officer.
     #[error("too many drafts of the partner wait")]
     CapDraftsTooMany,
+    /// As many news as may be were published in a day.
+    #[error("enough news were published in a day")]
+    NewsTooMany,
+    /// An officer's act is not on record in the audit; what identity answered.
+    #[error("the act is not on record")]
+    NotOnRecord(Box<Problem>),
+    /// What is stored of an item of news can't be read.
+    #[error("news {0} can't be read")]
+    NewsUnreadable(NewsId),
     /// What is stored of an alert can't be read.
     #[error("alert {0} can't be read")]
     Unreadable(AlertId),
@@ -247,9 +262,15 @@ impl Error {
             Self::CapReferenceUnknown => CAP_REFERENCE_UNKNOWN,
             Self::CapSenderForbidden => CAP_SENDER_FORBIDDEN,
             Self::CapDraftsTooMany => CAP_DRAFTS_TOO_MANY,
+            Self::NewsTooMany => NEWS_TOO_MANY,
             Self::Refused(Refusal::NotDrafted(_)) => ALERT_NOT_DRAFTED,
             Self::Refused(Refusal::NotInForce(_)) => ALERT_NOT_IN_FORCE,
-            Self::SessionEnded | Self::Unreadable(_) | Self::Sealed(_) | Self::Database(_) => return None,
+            Self::SessionEnded
+            | Self::NotOnRecord(_)
+            | Self::NewsUnreadable(_)
+            | Self::Unreadable(_)
+            | Self::Sealed(_)
+            | Self::Database(_) => return None,
         })
     }
 }
@@ -260,6 +281,7 @@ impl From<Error> for Problem {
             return match error {
                 Error::Database(source) => Self::from(source),
                 Error::SessionEnded => Self::from(AuthError::Revoked),
+                Error::NotOnRecord(problem) => *problem,
                 other => Self::new(platform::problem::INTERNAL).source(other),
             };
         };

@@ -16,7 +16,8 @@
 //! | `ReporterNotice`, of the steps that a reporter waits for | service | the reporter: in-app and push |
 //! | `ReporterNotice`, of steps in between and of what the reporter did | service | the reporter: in-app |
 //!
-//! `SessionRevoked` removes the devices that the session registered. Everything else is of no concern here.
+//! `CitizenRegistered` and `SessionStarted` tell who there is, for news. `SessionRevoked` removes the devices that the session registered.
+//! Everything else is of no concern here.
 //! [`drafts`] and [`ended`] are pure; the handler only writes rows.
 
 mod account;
@@ -25,6 +26,8 @@ mod delegation;
 mod leaving;
 #[cfg(test)]
 pub(crate) mod tests;
+
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::DateTime;
@@ -50,6 +53,7 @@ use crate::ladder;
 use crate::lane::{Channel, Lane};
 use crate::message::{self, Draft};
 use crate::meter::Meter;
+use crate::news;
 use crate::template::{self, Template};
 
 /// The streams that call for messages, beside identity's, which asks for more than that.
@@ -67,11 +71,13 @@ pub(crate) struct Writer {
 #[async_trait]
 impl Handler for Writer {
     async fn handle(&self, transaction: &mut PgConnection, events: &[Event]) -> Result<(), HandleError> {
-        let (mut all, mut sessions) = (Vec::new(), Vec::new());
+        let (mut all, mut sessions, mut citizens) = (Vec::new(), Vec::new(), BTreeSet::new());
         for event in events {
             all.extend(drafts(event)?);
             sessions.extend(ended(event)?);
+            citizens.extend(account::seen(event)?);
         }
+        news::keep_citizens(transaction, &citizens).await?;
         // First, so that a message of the same batch does not wait for a device that is gone.
         device::end_sessions(transaction, &sessions).await?;
         let now = self.clock.now();
@@ -234,33 +240,29 @@ fn top_up_failed(event: &Event, failed: &TopUpFailed) -> Result<Vec<Draft>, Hand
 /// By push what a reporter waits for; in the app alone what lies between, and what the reporter did. The centre's own steps, and what the
 /// agency has handed in until the centre approves it, are nobody's message.
 fn report(event: &Event, notice: &ReporterNotice) -> Result<Vec<Draft>, HandleError> {
-    let (template, draft): (_, fn(&Event, Lane, Uuid, Template, &Value) -> Vec<Draft>) =
-        match (notice.action.as_str(), notice.to_state.as_str()) {
-            ("submit", _) => (template::REPORT_RECEIVED, in_app_and_push),
-            ("ask", _) => (template::REPORT_ASKED, in_app_and_push),
-            ("distribute", _) => (template::REPORT_DISTRIBUTED, in_app_and_push),
-            ("reject", _) => (template::REPORT_REJECTED, in_app_and_push),
-            ("merge", _) => (template::REPORT_MERGED, in_app_and_push),
-            ("grant-extension", _) => (template::REPORT_EXTENDED, in_app_and_push),
-            ("approve", _) => (template::REPORT_PUBLISHED, in_app_and_push),
-            ("reopen", _) => (template::REPORT_REOPENED, in_app_and_push),
-            ("expire", "rejected") => (template::REPORT_LAPSED, in_app_and_push),
-            ("accept", _) => (template::REPORT_ACCEPTED, in_app),
-            ("return", _) => (template::REPORT_RETURNED, in_app),
-            ("rate", _) => (template::REPORT_RATED, in_app),
-            ("expire", "closed") => (template::REPORT_CLOSED, in_app),
-            _ => return Ok(Vec::new()),
-        };
+    let (template, loudest) = match (notice.action.as_str(), notice.to_state.as_str()) {
+        ("submit", _) => (template::REPORT_RECEIVED, Channel::Push),
+        ("ask", _) => (template::REPORT_ASKED, Channel::Push),
+        ("distribute", _) => (template::REPORT_DISTRIBUTED, Channel::Push),
+        ("reject", _) => (template::REPORT_REJECTED, Channel::Push),
+        ("merge", _) => (template::REPORT_MERGED, Channel::Push),
+        ("grant-extension", _) => (template::REPORT_EXTENDED, Channel::Push),
+        ("approve", _) => (template::REPORT_PUBLISHED, Channel::Push),
+        ("reopen", _) => (template::REPORT_REOPENED, Channel::Push),
+        ("expire", "rejected") => (template::REPORT_LAPSED, Channel::Push),
+        ("accept", _) => (template::REPORT_ACCEPTED, Channel::InApp),
+        ("return", _) => (template::REPORT_RETURNED, Channel::InApp),
+        ("rate", _) => (template::REPORT_RATED, Channel::InApp),
+        ("expire", "closed") => (template::REPORT_CLOSED, Channel::InApp),
+        _ => return Ok(Vec::new()),
+    };
     let parameters = json!({
         "report_id": notice.report_id,
         "category": { "vi": notice.category_vi, "en": notice.category_en },
     });
-    Ok(draft(event, Lane::Service, id(&notice.user_id)?, template, &parameters))
-}
-
-fn in_app(event: &Event, lane: Lane, recipient: Uuid, template: Template, parameters: &Value) -> Vec<Draft> {
-    let (event_id, channel, parameters) = (event.id, Channel::InApp, parameters.clone());
-    vec![Draft { event_id, recipient, lane, channel, template, parameters }]
+    let mut drafts = in_app_and_push(event, Lane::Service, id(&notice.user_id)?, template, &parameters);
+    drafts.retain(|draft| draft.channel <= loudest);
+    Ok(drafts)
 }
 
 fn in_app_and_push(event: &Event, lane: Lane, recipient: Uuid, template: Template, parameters: &Value) -> Vec<Draft> {

@@ -1,16 +1,25 @@
-//! What notifications ask of identity: one-time codes and languages. A client only; nobody calls notifications by gRPC.
+//! What notifications ask of identity: one-time codes, languages, and to put acts of officers on record. A client only; nobody calls notifications by gRPC.
 
 use platform::http::Language;
+use platform::problem::Problem;
 use platform::rpc::Channel;
 use proto::identity::v1::identity_service_client::IdentityServiceClient;
-use proto::identity::v1::{GetContactRequest, GetContactResponse, TakeOtpCodeRequest, TakeOtpCodeResponse};
+use proto::identity::v1::office_service_client::OfficeServiceClient;
+use proto::identity::v1::{
+    GetContactRequest, GetContactResponse, RecordActRequest, TakeOtpCodeRequest, TakeOtpCodeResponse,
+};
 use tonic::Code;
 use tracing::debug;
 use uuid::Uuid;
 
+use crate::error::Error;
+
 /// The way to identity. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity(IdentityServiceClient<Channel>);
+pub(crate) struct Identity {
+    citizens: IdentityServiceClient<Channel>,
+    office: OfficeServiceClient<Channel>,
+}
 
 /// A one-time code and where it goes. Invariant: `Debug` is not implemented, so that it can't be logged by mistake.
 pub(crate) struct OneTimeCode {
@@ -43,13 +52,13 @@ pub(crate) enum NoAnswer {
 impl Identity {
     /// Identity behind `channel`.
     pub(crate) fn new(channel: Channel) -> Self {
-        Self(IdentityServiceClient::new(channel))
+        Self { citizens: IdentityServiceClient::new(channel.clone()), office: OfficeServiceClient::new(channel) }
     }
 
     /// Takes the code of a challenge.
     pub(crate) async fn take_code(&self, challenge: Uuid) -> Result<OneTimeCode, NoAnswer> {
         let request = TakeOtpCodeRequest { challenge_id: challenge.to_string() };
-        let taken = self.0.clone().take_otp_code(request).await.map_err(|status| no_answer(status.code()))?;
+        let taken = self.citizens.clone().take_otp_code(request).await.map_err(|status| no_answer(status.code()))?;
         let TakeOtpCodeResponse { phone, code, language, expires_at, purpose } = taken.into_inner();
         Ok(OneTimeCode { phone, code, purpose, language: Language::from_tag(&language), expires_at })
     }
@@ -57,7 +66,7 @@ impl Identity {
     /// Where a citizen is reached.
     pub(crate) async fn contact(&self, user: Uuid) -> Result<Contact, NoAnswer> {
         let request = GetContactRequest { user_id: user.to_string() };
-        let answer = self.0.clone().get_contact(request).await.map_err(|status| no_answer(status.code()))?;
+        let answer = self.citizens.clone().get_contact(request).await.map_err(|status| no_answer(status.code()))?;
         let GetContactResponse { phone, language, .. } = answer.into_inner();
         Ok(Contact { phone, language: Language::from_tag(&language) })
     }
@@ -71,6 +80,24 @@ impl Identity {
                 None
             }
         }
+    }
+}
+
+impl Identity {
+    /// Puts an act of an officer, in the session of their token, on record in the audit, before it takes effect.
+    ///
+    /// # Errors
+    /// When it is not on record: then nothing may be done.
+    pub(crate) async fn record(
+        &self,
+        (officer, session): (Uuid, Uuid),
+        (action, object): (&str, String),
+    ) -> Result<(), Error> {
+        let (actor_id, session_id) = (officer.to_string(), session.to_string());
+        let reason = action.to_owned();
+        let request = RecordActRequest { actor_id, session_id, action: action.to_owned(), object, reason };
+        let answer = self.office.clone().record_act(request).await;
+        answer.map(|_| ()).map_err(|status| Error::NotOnRecord(Box::new(Problem::from_status(&status))))
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `inbox` | in-app messages in order, and the wake-up of their streams |
 //! | `device`, `preference_sql` | what citizens registered and chose |
 //! | `person` | what is sealed under a citizen's own key |
+//! | `news` | news of the city: published by an officer, fanned out |
 //! | `alert` | warnings: drafted, released by another officer, fanned out, written as CAP 1.2 |
 //! | `city`, `ward` | the city's wards, and those that citizens chose |
 //! | `grpc` | what is asked of identity |
@@ -50,6 +51,7 @@ mod ladder;
 mod lane;
 mod message;
 mod meter;
+mod news;
 mod person;
 mod preference;
 mod preference_sql;
@@ -158,6 +160,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let mut tasks = lane_tasks(&deps.context, &config.lanes, &sender);
     tasks.extend(event_tasks(&deps, &persons, &meter, city.zone));
     tasks.push(fan_out_task(&deps.context, &meter, city.zone));
+    tasks.push(news_task(&deps.context, &meter, city.zone));
     tasks.push(digest_task(&deps.context, &meter, city.zone));
     tasks.push(ladder_task(&deps.context, &meter, city.zone));
     tasks.push(hub.task(pool.clone()));
@@ -165,6 +168,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     tasks.push(upkeep(persons.clone(), pool.clone(), clock.clone(), Arc::new(person::Plain(persons.clone()))));
     tasks.push(retention::task(pool.clone(), clock.clone(), config.retention_days));
     let partners = config.cap_partners;
+    let news = news::Desk { clock: clock.clone(), city: city.clone(), identity: sender.identity.clone() };
     let desk = alert::desk::Desk { pool: pool.clone(), clock: clock.clone(), city, meter };
     tasks.extend(alert_tasks(&deps.context, &desk));
     let mut machines = platform::http::Machines::default();
@@ -176,6 +180,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         verifier,
         hub,
         desk,
+        news,
         persons,
         cap_partners: Arc::new(machines),
         cap_senders: Arc::new(senders),
@@ -207,6 +212,15 @@ fn lane_tasks(context: &Context, lanes: &LaneConfig, sender: &Arc<send::Sender>)
 /// The runner that makes the messages of alerts, apart from those that send.
 fn fan_out_task(context: &Context, meter: &meter::Meter, zone: Tz) -> Task {
     use alert::fan_out::{BATCH, FanOut, JOB_KIND, WORKERS};
+    let fan_out =
+        FanOut { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), batch: BATCH, zone };
+    let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
+    Runner::new(context, SCHEMA).on(JOB_KIND, fan_out).settings(settings).into_task()
+}
+
+/// The runner that makes the messages of news.
+fn news_task(context: &Context, meter: &meter::Meter, zone: Tz) -> Task {
+    use news::fan_out::{BATCH, FanOut, JOB_KIND, WORKERS};
     let fan_out =
         FanOut { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), batch: BATCH, zone };
     let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };

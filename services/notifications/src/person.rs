@@ -74,6 +74,7 @@ async fn erase(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query!("DELETE FROM notifications.muted WHERE user_id = $1", person).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM notifications.ward_choice WHERE user_id = $1", person).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM notifications.alert_recipient WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM notifications.citizen WHERE user_id = $1", person).execute(&mut *tx).await?;
     Ok(())
 }
 

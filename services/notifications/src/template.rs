@@ -79,6 +79,8 @@ pub(crate) const DEVICE_ADDED: Template = Template("device-added.v1");
 pub(crate) const EXPORT_READY: Template = Template("export-ready.v1");
 /// The citizen has proved who they are. Parameters: `tier`.
 pub(crate) const TIER_CHANGED: Template = Template("tier-changed.v1");
+/// News of the city, as its officer wrote it. Parameters: `news_id`, and `title` and `text` in both languages.
+pub(crate) const NEWS: Template = Template("news.v1");
 /// Somebody asked in the citizen's name to close the account. No parameters.
 pub(crate) const CLOSING_ASKED: Template = Template("closing-asked.v1");
 /// All services let the citizen go. Parameters: `hours`.
@@ -176,6 +178,8 @@ const SOURCES: &[Source] = &[
     source!("report-rated.v1", Body, "body"),
     source!("report-closed.v1", Title, "title"),
     source!("report-closed.v1", Body, "body"),
+    source!("news.v1", Title, "title"),
+    source!("news.v1", Body, "body"),
     source!("closing-asked.v1", Title, "title"),
     source!("closing-asked.v1", Body, "body"),
     source!("closing-asked.v1", Sms, "sms"),

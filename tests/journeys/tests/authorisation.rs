@@ -166,6 +166,7 @@ fn body(route: &str) -> Value {
         }),
         "POST /notifications/v1/alerts/{id}/release" => json!({ "revision": 1 }),
         "POST /notifications/v1/alerts/{id}/cancel" => json!({ "reason": both }),
+        "POST /notifications/v1/news" => json!({ "title": both, "text": both, "wards": [] }),
         "POST /ioc/v1/alarms/{id}/close" => json!({ "note": "a check" }),
         _ => json!({}),
     }

@@ -114,6 +114,8 @@ pub enum Action {
     ProposalApprove,
     /// An officer refused it, or took their own back.
     ProposalRefuse,
+    /// An officer published news of the city; the object is the item.
+    NewsPublish,
 }
 
 impl Action {
@@ -162,6 +164,7 @@ impl Action {
             Self::ProposalMake => "proposal.make",
             Self::ProposalApprove => "proposal.approve",
             Self::ProposalRefuse => "proposal.refuse",
+            Self::NewsPublish => "news.publish",
         }
     }
 }

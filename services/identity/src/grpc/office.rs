@@ -12,8 +12,11 @@ use crate::Identity;
 use crate::audit::{self, Action, Entry, Origin, Reason};
 use crate::citizen::CitizenId;
 
-/// What officers do elsewhere and have put on record here.
-const ACTIONS: [Action; 3] = [Action::ProposalMake, Action::ProposalApprove, Action::ProposalRefuse];
+/// What officers do elsewhere and have put on record here, by the role that may say so.
+const ACTIONS: [(&str, &[Action]); 2] = [
+    ("wallet", &[Action::ProposalMake, Action::ProposalApprove, Action::ProposalRefuse]),
+    ("notifications", &[Action::NewsPublish]),
+];
 
 /// The service.
 pub(crate) fn service(identity: Arc<Identity>) -> OfficeServiceServer<Office> {
@@ -31,11 +34,13 @@ impl Office {
 #[tonic::async_trait]
 impl OfficeService for Office {
     async fn record_act(&self, request: Request<RecordActRequest>) -> Result<Response<RecordActResponse>, Status> {
-        require_peer(&request, &["wallet"])?;
+        require_peer(&request, &ACTIONS.map(|(peer, _)| peer))?;
         let act = request.get_ref();
+        let of_peer = ACTIONS.iter().filter(|(peer, _)| require_peer(&request, &[peer]).is_ok());
+        let mut known = of_peer.flat_map(|(_, actions)| actions.iter().copied());
         let actor: CitizenId = super::parse_id(&act.actor_id)?.into();
         let session = super::parse_id(&act.session_id)?.into();
-        let action = ACTIONS.into_iter().find(|action| action.as_str() == act.action);
+        let action = known.find(|action| action.as_str() == act.action);
         let action = action.ok_or_else(|| Status::invalid_argument("no such action of an officer"))?;
         let reason: Reason = act.reason.parse().map_err(|_| {
             Problem::new(INVALID_BODY)

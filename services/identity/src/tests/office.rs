@@ -1,4 +1,4 @@
-//! What the wallet puts on record for officers.
+//! What other roles put on record for officers.
 
 use platform::problem::Problem;
 use platform::rpc::Peer;
@@ -22,7 +22,7 @@ fn act(action: &str, reason: &str) -> RecordActRequest {
 }
 
 #[tokio::test]
-async fn the_wallet_alone_puts_acts_of_officers_on_record() {
+async fn each_role_puts_its_own_acts_of_officers_on_record_and_no_other() {
     let stage = Stage::new().await;
     let office = Office::new(stage.identity.clone());
     let from = |peer: &str, act: RecordActRequest| {
@@ -31,7 +31,10 @@ async fn the_wallet_alone_puts_acts_of_officers_on_record() {
         request
     };
     office.record_act(from("wallet", act("proposal.make", "statement 12"))).await.expect("recorded");
+    office.record_act(from("notifications", act("news.publish", "news.publish"))).await.expect("recorded");
     for (peer, action, reason) in [
+        ("notifications", "proposal.make", "statement 12"),
+        ("wallet", "news.publish", "statement 12"),
         ("reports", "proposal.make", "statement 12"),
         ("wallet", "role.grant", "statement 12"),
         ("wallet", "proposal.make", ""),

@@ -1,8 +1,9 @@
 //! Messages about the citizen's account, in lane `security`: nobody can mute them, and they climb. Pure.
 
 use platform::events::{Event, HandleError};
-use proto::identity::v1::{DeviceAdded, ExportReady, PinChanged, TierChanged};
+use proto::identity::v1::{CitizenRegistered, DeviceAdded, ExportReady, PinChanged, SessionStarted, TierChanged};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{id, in_app_and_push};
 use crate::lane::Lane;
@@ -37,4 +38,15 @@ pub(super) fn device_added(event: &Event, added: &DeviceAdded) -> Result<Vec<Dra
     }
     let parameters = json!({ "device_id": added.device_id });
     Ok(in_app_and_push(event, Lane::Security, user, template::DEVICE_ADDED, &parameters))
+}
+
+/// The citizen who is there, by an event that tells it.
+pub(super) fn seen(event: &Event) -> Result<Option<Uuid>, HandleError> {
+    if let Some(registered) = event.decode::<CitizenRegistered>() {
+        id(&registered?.user_id).map(Some)
+    } else if let Some(started) = event.decode::<SessionStarted>() {
+        id(&started?.user_id).map(Some)
+    } else {
+        Ok(None)
+    }
 }

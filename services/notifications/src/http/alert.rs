@@ -26,7 +26,7 @@ use crate::error::Error;
 /// The role of those who draft, and release what others drafted.
 pub(super) const OPERATOR: &str = "ioc.operator";
 /// The role of those who release.
-const LEAD: &str = "ioc.lead";
+pub(super) const LEAD: &str = "ioc.lead";
 
 /// A warning to be drafted.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -138,7 +138,7 @@ pub(super) fn allow(principal: &Principal, roles: &[&str]) -> Result<(), Error> 
 }
 
 /// The status and body of a step that was taken or replayed.
-fn answer(status: u16, body: Value) -> Response {
+pub(super) fn answer(status: u16, body: Value) -> Response {
     (StatusCode::from_u16(status).unwrap_or(StatusCode::OK), Json(body)).into_response()
 }
 

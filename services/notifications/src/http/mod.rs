@@ -3,7 +3,7 @@
 //! | routes | who may call |
 //! | --- | --- |
 //! | inbox, stream, preferences, devices, wards | a citizen, who sees their own things only; another's are not found |
-//! | alerts | officers of the operations centre: roles `ioc.operator` and `ioc.lead` |
+//! | alerts, news | officers of the operations centre: roles `ioc.operator` and `ioc.lead` |
 //! | `/cap/v1` | anybody; documents in: partners by HTTP Basic, and operators |
 
 mod alert;
@@ -11,6 +11,7 @@ mod alert_query;
 mod cap;
 mod device;
 mod inbox;
+mod news;
 mod preference;
 mod stream;
 mod ward;
@@ -37,6 +38,7 @@ pub(crate) struct Routes {
     pub(crate) verifier: Verifier,
     pub(crate) hub: Hub,
     pub(crate) desk: Desk,
+    pub(crate) news: crate::news::Desk,
     pub(crate) persons: Arc<PersonKeys>,
     /// Who sends CAP documents, and for whom each speaks.
     pub(crate) cap_partners: Arc<Machines>,
@@ -61,6 +63,7 @@ pub(crate) fn router(state: Routes) -> ApiRouter {
         .routes(routes!(alert::release))
         .routes(routes!(alert::cancel))
         .routes(routes!(alert::reach))
+        .routes(routes!(news::publish, news::list))
         .routes(routes!(cap::feed))
         .routes(routes!(cap::document))
         .routes(routes!(cap::submit))

@@ -12,6 +12,8 @@ async fn no_table_that_names_a_citizen_is_forgotten() {
     let database = scratch::database(&[(SCHEMA, &MIGRATOR)]).await.expect("PostgreSQL is installed");
     let elsewhere = [
         ("inbox_head.user_id", "a counter"),
+        ("citizen.user_id", "says no more than that there is an account"),
+        ("news.published_by", "what an officer did for the city"),
         ("alert.drafted_by", "what an officer did for the city"),
         ("alert.released_by", "what an officer did for the city"),
         ("alert.ended_by", "what an officer did for the city"),

@@ -37,6 +37,7 @@ fn parameters() -> Value {
         "hours": 24,
         "due_on": "2025-12-01",
         "exercise": true,
+        "title": { "vi": "Chợ Đông Ba mở cửa lại", "en": "Đông Ba market opens again" },
         "headline": { "vi": "Lũ sông Hương trên báo động 3", "en": "Perfume River above flood alarm 3" },
         "text": { "vi": "Di chuyển lên nơi cao.", "en": "Move to higher ground." },
     })

@@ -27,7 +27,13 @@ impl<'a> Officer<'a> {
         self.call_with_key(method, path, body, &Uuid::new_v4().to_string()).await
     }
 
-    async fn call_with_key(&self, method: Method, path: &str, body: Option<&Value>, key: &str) -> (StatusCode, Value) {
+    pub(super) async fn call_with_key(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: &str,
+    ) -> (StatusCode, Value) {
         let url = format!("{}/notifications/v1{path}", self.role.url);
         let request = self.town.client.request(method, url).bearer_auth(&self.token).header("idempotency-key", key);
         let request = if let Some(body) = body { request.json(body) } else { request };
@@ -64,7 +70,7 @@ pub(super) fn draft_of(town: &Town, wards: &[&str]) -> Value {
     json!({ "content": flood(wards), "expires_at": town.clock.now() + TimeDelta::hours(12) })
 }
 
-fn code(answer: &(StatusCode, Value)) -> (u16, &str) {
+pub(super) fn code(answer: &(StatusCode, Value)) -> (u16, &str) {
     (answer.0.as_u16(), answer.1["code"].as_str().unwrap_or_default())
 }
 

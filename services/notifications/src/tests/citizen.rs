@@ -129,6 +129,8 @@ async fn nothing_is_shown_without_a_token() {
         (Method::POST, format!("/alerts/{id}/release")),
         (Method::POST, format!("/alerts/{id}/cancel")),
         (Method::GET, format!("/alerts/{id}/reach")),
+        (Method::GET, "/news".to_owned()),
+        (Method::POST, "/news".to_owned()),
     ];
     let paths = role.description["paths"].as_object().unwrap();
     let (public, ours): (Vec<_>, Vec<_>) = paths.iter().partition(|(path, _)| path.starts_with("/cap/"));

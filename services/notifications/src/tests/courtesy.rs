@@ -13,7 +13,7 @@ use crate::message::Draft;
 use crate::template;
 
 /// Moves the town's clock to the next time that the city's clocks show so.
-fn at(town: &Town, hour: u32) -> DateTime<Utc> {
+pub(super) fn at(town: &Town, hour: u32) -> DateTime<Utc> {
     let now = town.clock.now().with_timezone(&ZONE);
     let day = now.date_naive().succ_opt().unwrap();
     let then = ZONE.from_local_datetime(&day.and_hms_opt(hour, 0, 0).unwrap()).unwrap().to_utc();
@@ -21,7 +21,7 @@ fn at(town: &Town, hour: u32) -> DateTime<Utc> {
     then
 }
 
-async fn chooses(citizen: &Officer<'_>, what: Value) {
+pub(super) async fn chooses(citizen: &Officer<'_>, what: Value) {
     let mut body = json!({ "lanes": {} });
     body.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
     let (status, answer) = citizen.call(Method::PUT, "/preferences", Some(&body)).await;

@@ -55,7 +55,7 @@ fn fan_out(town: &Town, batch: i64) -> FanOut {
 }
 
 /// Polls a future that often and drops it, wherever it then is: so far a process comes that dies.
-async fn drop_after(polls: usize, future: impl Future) {
+pub(super) async fn drop_after(polls: usize, future: impl Future) {
     let (mut future, mut left) = (Box::pin(future), polls);
     std::future::poll_fn(|context| {
         left -= 1;

@@ -7,9 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use platform::clock::Clock;
 use platform::rpc::require_peer;
 use proto::identity::v1::identity_service_server::{IdentityService, IdentityServiceServer};
+use proto::identity::v1::office_service_server::{OfficeService, OfficeServiceServer};
 use proto::identity::v1::{
-    FindCitizenRequest, FindCitizenResponse, GetContactRequest, GetContactResponse, TakeOtpCodeRequest,
-    TakeOtpCodeResponse,
+    FindCitizenRequest, FindCitizenResponse, GetContactRequest, GetContactResponse, RecordActRequest,
+    RecordActResponse, TakeOtpCodeRequest, TakeOtpCodeResponse,
 };
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -27,6 +28,7 @@ struct State {
     challenges: HashMap<String, Challenge>,
     languages: HashMap<String, &'static str>,
     takes: usize,
+    acts: Vec<RecordActRequest>,
     outage: bool,
 }
 
@@ -68,7 +70,12 @@ impl FakeIdentity {
     }
 
     pub(super) fn routes(&self) -> Routes {
-        Routes::new(IdentityServiceServer::new(self.clone()))
+        Routes::new(IdentityServiceServer::new(self.clone())).add_service(OfficeServiceServer::new(self.clone()))
+    }
+
+    /// What was put on record.
+    pub(super) fn acts(&self) -> Vec<RecordActRequest> {
+        self.state.lock().unwrap().acts.clone()
     }
 }
 
@@ -110,5 +117,18 @@ impl IdentityService for FakeIdentity {
 
     async fn find_citizen(&self, _: Request<FindCitizenRequest>) -> Result<Response<FindCitizenResponse>, Status> {
         Err(Status::permission_denied("not for notifications"))
+    }
+}
+
+#[tonic::async_trait]
+impl OfficeService for FakeIdentity {
+    async fn record_act(&self, request: Request<RecordActRequest>) -> Result<Response<RecordActResponse>, Status> {
+        require_peer(&request, &["notifications"])?;
+        let mut state = self.state.lock().unwrap();
+        if state.outage {
+            return Err(Status::unavailable("away"));
+        }
+        state.acts.push(request.into_inner());
+        Ok(Response::new(RecordActResponse {}))
     }
 }

@@ -11,6 +11,7 @@ mod identity;
 mod intake;
 mod ladder;
 mod lanes;
+mod news;
 mod person;
 mod send;
 mod stream;

@@ -90,11 +90,15 @@ pub(crate) async fn find(connection: &mut PgConnection, id: Uuid) -> Result<Opti
     .await
 }
 
-/// Who sent a report.
+/// Who sent a report, unless they were erased.
 pub(crate) async fn reporter(connection: &mut PgConnection, id: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!("SELECT user_id FROM reports.reporter WHERE report_id = $1", id)
-        .fetch_optional(connection)
-        .await
+    sqlx::query_scalar!(
+        "SELECT reporter.user_id FROM reports.reporter JOIN reports.report ON report.id = reporter.report_id
+         WHERE report.id = $1 AND report.erased_at IS NULL",
+        id
+    )
+    .fetch_optional(connection)
+    .await
 }
 
 /// Public reports, newest first.
@@ -220,7 +224,7 @@ pub(crate) struct Near {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// Reports of a category inside a box and after a time that are neither rejected nor duplicates.
+/// Reports of a category inside a box and after a time that are neither rejected nor duplicates, and still say where they are.
 pub(crate) async fn near(
     connection: &mut PgConnection,
     category: &str,
@@ -232,7 +236,7 @@ pub(crate) async fn near(
         r#"SELECT id, lat AS "lat!", lon AS "lon!", state, CASE WHEN public_since IS NOT NULL THEN public_body END AS text, created_at
            FROM reports.report
            WHERE category = $1 AND lat BETWEEN $3 AND $5 AND lon BETWEEN $2 AND $4 AND created_at > $6
-               AND state NOT IN ('rejected', 'duplicate')
+               AND state NOT IN ('rejected', 'duplicate') AND erased_at IS NULL
            ORDER BY id DESC LIMIT $7"#,
         category,
         bounds.west,

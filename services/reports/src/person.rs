@@ -4,8 +4,9 @@
 //! | --- | --- |
 //! | `report.body_sealed` | the reporter's own words, for themself and the operations centre |
 //!
-//! Everyone else reads `public_body`, which is the city's record and stays.
+//! Everyone else reads `public_body`. What goes with the reporter, and what stays of a report, is `erase`.
 
+mod erase;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -138,16 +139,13 @@ impl Holder for ReportHolder {
         Ok(())
     }
 
-    /// What stays is the city's record: what was reported where, in the words that everyone reads, and what became of it.
-    async fn erase(&self, tx: &mut PgConnection, person: Uuid, _now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-        sqlx::query!(
-            "UPDATE reports.report SET body = NULL
-             WHERE body IS NOT NULL AND id IN (SELECT report_id FROM reports.reporter WHERE user_id = $1)",
-            person
-        )
-        .execute(tx)
-        .await
-        .map(|_| ())
+    async fn end(&self, person: Uuid, _closing: Uuid) -> Result<(), CopyError> {
+        erase::reports_of(&self.0, person, self.0.now()).await
+    }
+
+    /// What stays is the city's record; everything else went before.
+    async fn erase(&self, _tx: &mut PgConnection, _person: Uuid, _now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        Ok(())
     }
 }
 

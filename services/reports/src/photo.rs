@@ -68,10 +68,31 @@ impl Photos {
         self.store.put(report, photo, bytes).await
     }
 
+    /// Removes a photo, if it is there.
+    pub(crate) async fn remove(&self, report: Uuid, photo: Uuid) -> Result<(), StoreError> {
+        self.store.remove(report, photo).await
+    }
+
     /// A stored photo.
     pub(crate) async fn get(&self, report: Uuid, photo: Uuid) -> Result<Vec<u8>, StoreError> {
         self.store.get(report, photo).await
     }
+}
+
+/// Removes a photo that was stored for a report whose reporter was erased meanwhile, and that no row names.
+pub(crate) async fn discard(reports: &Reports, (report, photo): (Uuid, Uuid)) -> Result<(), Error> {
+    let left = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM reports.report WHERE id = $1 AND erased_at IS NOT NULL)
+               AND NOT EXISTS (SELECT FROM reports.attachment WHERE id = $2) AS "left!""#,
+        report,
+        photo
+    )
+    .fetch_one(&reports.pool)
+    .await?;
+    if left {
+        reports.photos.remove(report, photo).await?;
+    }
+    Ok(())
 }
 
 /// Whether somebody may add a photo now; says which kind it is.

@@ -117,7 +117,7 @@ pub(crate) async fn look(
     let row = sqlx::query!(
         r#"SELECT known.fingerprint AS "fingerprint?", known.status AS "status?", known.body AS "answer?",
                report.category AS "category?", report.ward_code AS "ward_code?", report.progress AS "progress?: Json<Case>",
-               reporter.user_id AS "reporter?", history.hash AS "hash?",
+               CASE WHEN report.erased_at IS NULL THEN reporter.user_id END AS "reporter?", history.hash AS "hash?",
                (SELECT count(*) FROM reports.attachment
                 WHERE report_id = report.id AND kind = 'evidence' AND round = report.round AND agency = report.lead_agency) AS "evidence!"
            FROM (VALUES ($1::uuid)) AS wanted (id)

@@ -97,6 +97,16 @@ impl Store {
         })
     }
 
+    /// Removes a photo of a report; one that is not there is removed.
+    pub(crate) async fn remove(&self, report: Uuid, photo: Uuid) -> Result<(), StoreError> {
+        let key = self.key(report, photo);
+        let removed = tokio::time::timeout(self.patience, self.objects.delete(&key));
+        match removed.await.map_err(|_| StoreError::Slow)? {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(StoreError::of(error)),
+        }
+    }
+
     fn key(&self, report: Uuid, photo: Uuid) -> Key {
         self.root.clone().join(report.to_string()).join(format!("{photo}.jpg"))
     }
@@ -124,6 +134,8 @@ fn bucket(settings: &S3Config) -> Result<AmazonS3, Unusable> {
         .with_region(&settings.region)
         .with_access_key_id(settings.key.expose())
         .with_secret_access_key(settings.secret.expose())
+        // One by one: not every store that speaks S3 removes several at once.
+        .with_disable_bulk_delete(true)
         .with_allow_http(plain);
     Ok(bucket.build()?)
 }

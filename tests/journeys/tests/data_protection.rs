@@ -12,6 +12,9 @@ use uuid::Uuid;
 const NAME: &str = "Nguyễn Thị Mốc Riêng";
 const TOKEN: &str = "push-token-of-one-who-leaves";
 const DIGITS: &str = "0905777123";
+const WORDS: &str = "trước cửa nhà mốc riêng";
+const NOTE: &str = "ghi chú mốc riêng";
+const PLACE: (f64, f64) = (16.46371, 107.59093);
 const CLOSING: &str = "/identity/v1/me/closing";
 
 #[tokio::test]
@@ -35,20 +38,23 @@ async fn leaves(city: City) -> Result<()> {
     let top_up = citizen.request_top_up(city.bank(), &account, 90_000).await?;
     ensure!(citizen.top_up_ended(&top_up).await? == "completed", "the bank has the money");
     let report = json!({
-        "category": "HT", "text": format!("Ổ gà, gọi {DIGITS}"), "attributes": { "damage": "pothole", "depth_cm": 30 },
-        "position": { "lat": 16.4637, "lon": 107.5909 },
+        "category": "HT", "text": format!("Ổ gà {WORDS}, gọi {DIGITS}"), "attributes": { "damage": "pothole", "depth_cm": 30 },
+        "position": { "lat": PLACE.0, "lon": PLACE.1 }, "address": format!("Kiệt 1, {WORDS}"),
     });
-    citizen.insist("/reports/v1/reports", &report).await?.expect(201)?;
-    let marks = [NAME, TOKEN, DIGITS, &account, &citizen.phone, &citizen.phone[3..]].map(ToOwned::to_owned);
-
-    let document = export(&citizen).await?.to_string();
-    for mark in [NAME, TOKEN, DIGITS, &account, &citizen.phone, "90000"] {
-        ensure!(document.contains(mark), "the copy has {mark}: {document:.4000}");
-    }
+    let filed = citizen.insist("/reports/v1/reports", &report).await?.expect(201)?;
+    let marks =
+        [NAME, TOKEN, DIGITS, WORDS, NOTE, &account, &citizen.phone, &citizen.phone[3..]].map(ToOwned::to_owned);
+    let places = [PLACE.0.to_string(), PLACE.1.to_string()];
 
     let refused = closed(&citizen, "refused").await?;
     ensure!(refused["hindrances"][0]["code"] == "balance-not-zero", "money goes out first: {refused}");
-    citizen.pay(&shop.qr, 90_000, &Uuid::new_v4().to_string()).await?.expect(201)?;
+    let all = json!({ "qr_payload": shop.qr, "amount": harness::money(90_000), "note": NOTE });
+    citizen.post("/wallet/v1/payments", &all).await?.expect(201)?;
+
+    let document = export(&citizen).await?.to_string();
+    for mark in marks[..6].iter().chain(&places).map(String::as_str).chain([citizen.phone.as_str(), "90000"]) {
+        ensure!(document.contains(mark), "the copy has {mark}: {document:.4000}");
+    }
     closed(&citizen, "cooling").await?;
     let late = json!({ "bank_code": city.bank(), "account": account, "amount": harness::money(10_000) });
     let late = citizen.post("/wallet/v1/top-ups", &late).await?;
@@ -74,7 +80,11 @@ async fn leaves(city: City) -> Result<()> {
     })
     .await?;
     let mut secrets = Secrets::new(marks.to_vec());
-    absent_in_tables(&city, &marks).await?;
+    absent_in_tables(&city, &[marks.as_slice(), &places].concat()).await?;
+    let stays = "SELECT category || ' ' || coalesce(ward_code, '') FROM reports.report WHERE id = $1";
+    let id: Uuid = filed["id"].as_str().context("id")?.parse()?;
+    let stays: String = sqlx::query_scalar(stays).bind(id).fetch_one(&city.admin()).await?;
+    ensure!(stays.starts_with("HT ") && stays.len() > 3, "what it was about and in which ward stays: {stays}");
     secrets.absent_in_events(&city).await?;
     city.log().lines().try_for_each(|line| secrets.absent("the log", line.as_bytes()))?;
     let somebody = signed_up_again(&citizen).await?;

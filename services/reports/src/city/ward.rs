@@ -45,6 +45,12 @@ impl Ward {
         let [west, south, east, north] = self.bounds;
         (west..=east).contains(&lon) && (south..=north).contains(&lat)
     }
+
+    /// The middle of the box around it: longitude and latitude.
+    pub fn middle(&self) -> [f64; 2] {
+        let [west, south, east, north] = self.bounds;
+        [west.midpoint(east), south.midpoint(north)]
+    }
 }
 
 #[derive(Deserialize)]

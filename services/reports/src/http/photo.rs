@@ -75,7 +75,11 @@ pub(super) async fn upload(
         reports.photos.clean(bytes.into()).await.inspect_err(|_| reports.metrics.count(&Count::Photo("refused")))?;
     let stored = reports.photos.put(id, photo, picture.bytes.clone()).await;
     stored.inspect_err(|error| reports.metrics.count(&Count::Photo(error.name()))).map_err(Error::from)?;
-    once(&reports, key, Upload { reports: &reports, principal: &principal, id, photo, picture }).await
+    let answer = once(&reports, key, Upload { reports: &reports, principal: &principal, id, photo, picture }).await;
+    if answer.is_err() {
+        photo::discard(&reports, (id, photo)).await?;
+    }
+    answer
 }
 
 /// A stored photo that is written down.

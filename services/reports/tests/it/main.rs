@@ -4,6 +4,7 @@ mod anonymity;
 mod bad_input;
 mod bucket;
 mod concurrency;
+mod erasure;
 mod journey;
 mod limit;
 mod person;

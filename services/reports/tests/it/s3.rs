@@ -123,6 +123,10 @@ async fn answer(
             shelf.lock().expect("not poisoned").objects.insert(name, body);
             (StatusCode::OK, [("etag", "\"1\"")]).into_response()
         }
+        Method::DELETE => {
+            shelf.lock().expect("not poisoned").objects.remove(&name);
+            StatusCode::NO_CONTENT.into_response()
+        }
         Method::GET => match shelf.lock().expect("not poisoned").objects.get(&name) {
             Some(found) => {
                 let headers = [("etag", "\"1\""), ("last-modified", "Sat, 22 Nov 2025 05:00:00 GMT")];

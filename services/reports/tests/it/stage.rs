@@ -45,8 +45,9 @@ pub(crate) struct Stage {
     issuer: LocalIssuer,
     database: TestDatabase,
     router: Router,
+    pub(crate) config: Config,
     _files: Option<TestFolder>,
-    _running: JoinSet<()>,
+    running: JoinSet<()>,
 }
 
 /// An answer, read whole.
@@ -102,7 +103,7 @@ impl Stage {
             instance: "one".to_owned(),
         };
         let config = Config { photos, persons: persons(), ..Config::default() };
-        let service = reports::build(config, Deps { context: context.clone(), identity: platform::rpc::unreachable() })
+        let service = reports::build(config.clone(), Deps { context: context.clone(), identity: platform::rpc::unreachable() })
             .await
             .expect("the city is sound");
         let (shutdown, mut running) = (Shutdown::new(), JoinSet::new());
@@ -126,9 +127,15 @@ impl Stage {
             issuer,
             database,
             router,
+            config,
             _files: None,
-            _running: running,
+            running,
         }
+    }
+
+    /// Ends what this process does beside answering.
+    pub(crate) async fn rests(&mut self) {
+        self.running.shutdown().await;
     }
 
     /// Sees and may do everything.

@@ -85,6 +85,9 @@ pub struct VneidConfig {
     pub client_secret: Secret,
     /// Where it sends citizens back: a link that opens the app.
     pub redirect_uri: Url,
+    /// Where it sends browsers back to the hosted pages: `/oauth2/vneid` of the issuer; without it these offer no VNeID.
+    #[serde(default)]
+    pub page_redirect_uri: Option<Url>,
 }
 
 /// Secret keys, each at least 32 bytes, all different.

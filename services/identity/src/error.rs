@@ -160,9 +160,21 @@ pub(crate) enum Error {
     /// VNeID does not vouch for the citizen.
     #[error("VNeID does not vouch")]
     VneidRefused,
-    /// No such visit waits in this session.
+    /// No such visit waits in this session, or on this device.
     #[error("no such visit to VNeID")]
     VneidStateUnknown,
+    /// The account at VNeID is nobody's here.
+    #[error("an account at VNeID is not linked")]
+    VneidNotLinked,
+    /// Too many visits were begun.
+    #[error("a cap on visits to VNeID was reached")]
+    VneidCapped {
+        /// Seconds until the next is allowed.
+        retry_s: u64,
+    },
+    /// Redis is away, so the caps on visits can't be kept.
+    #[error("the caps on visits to VNeID can't be checked")]
+    VneidCapAway(#[source] BoxError),
     /// The account at VNeID can't be this citizen's.
     #[error("an account at VNeID can't be linked")]
     Link(LinkConflict),
@@ -293,9 +305,11 @@ impl Error {
             Self::Archive(ArchiveFault::NotReady) => EXPORT_NOT_READY,
             Self::Archive(ArchiveFault::Piece) | Self::Closing(ClosingFault::Answer) => INVALID_BODY,
             Self::Closing(ClosingFault::None) => CLOSING_NOT_OPEN,
-            Self::VneidUnavailable => VNEID_UNAVAILABLE,
+            Self::VneidUnavailable | Self::VneidCapAway(_) => VNEID_UNAVAILABLE,
             Self::VneidRefused => VNEID_REFUSED,
             Self::VneidStateUnknown => VNEID_STATE_UNKNOWN,
+            Self::VneidNotLinked => VNEID_NOT_LINKED,
+            Self::VneidCapped { .. } => VNEID_TOO_MANY,
             Self::Link(LinkConflict::Taken) => VNEID_TAKEN,
             Self::Link(LinkConflict::Differs) => VNEID_DIFFERS,
             Self::Link(LinkConflict::Number(NumberConflict::Taken)) => NUMBER_TAKEN,
@@ -343,8 +357,11 @@ impl From<Error> for Problem {
             | Error::CodesPaused { retry_s }
             | Error::AnswersCapped { retry_s }
             | Error::PinDelayed { retry_s }
+            | Error::VneidCapped { retry_s }
             | Error::PinCapped { retry_s } => problem.with("retry_after", retry_s).retry_after(retry_s),
-            Error::CapsAway(source) | Error::PinCapAway(source) => problem.retry_after(30).source(source),
+            Error::CapsAway(source) | Error::PinCapAway(source) | Error::VneidCapAway(source) => {
+                problem.retry_after(30).source(source)
+            }
             Error::CodeWrong { left } => problem
                 .detail(
                     format!("Mã không đúng, bạn còn {left} lần thử."),
@@ -353,6 +370,10 @@ impl From<Error> for Problem {
                 .with("tries_left", left),
             Error::PinWrong { retry_at: Some(retry_at) } => problem.with("retry_at", retry_at),
             Error::VneidUnavailable => problem.retry_after(30),
+            Error::VneidNotLinked => problem.detail(
+                "Hãy đăng nhập bằng số điện thoại, rồi liên kết với VNeID trong ứng dụng.",
+                "Sign in by phone, then link your account to VNeID in the app.",
+            ),
             Error::Number(fault) => problem.with("reason", fault.reason()),
             Error::PinCooling { until } | Error::KeyCooling { until } => problem.with("cooling_until", until),
             Error::DeviceSignatureStale { now } => problem.with("now", now),

@@ -120,7 +120,7 @@ impl Identity {
 }
 
 /// The part of an address that one subscriber has: all of IPv4, the first 64 bits of IPv6.
-fn subscriber(address: IpAddr) -> Vec<u8> {
+pub(crate) fn subscriber(address: IpAddr) -> Vec<u8> {
     match address.to_canonical() {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets()[..8].to_vec(),
@@ -128,7 +128,7 @@ fn subscriber(address: IpAddr) -> Vec<u8> {
 }
 
 /// The part of an address that one customer of a network may have many of: 24 bits of IPv4, 48 of IPv6.
-fn network(address: IpAddr) -> Vec<u8> {
+pub(crate) fn network(address: IpAddr) -> Vec<u8> {
     match address.to_canonical() {
         IpAddr::V4(address) => address.octets()[..3].to_vec(),
         IpAddr::V6(address) => address.octets()[..6].to_vec(),

@@ -206,6 +206,11 @@ impl Identity {
         Ok((row.open(self)?, made))
     }
 
+    /// A citizen, locked for a change; nothing when there is none any more.
+    pub(crate) async fn lock_citizen(&self, tx: &mut PgConnection, id: CitizenId) -> Result<Option<Citizen>, Error> {
+        lock(tx, id).await?.map(|row| row.open(self)).transpose()
+    }
+
     /// A citizen.
     pub(crate) async fn citizen(&self, id: CitizenId) -> Result<Citizen, Error> {
         let row = find(&mut *self.pool.acquire().await?, id).await?.ok_or(Error::NotFound)?;

@@ -215,6 +215,16 @@ pub const VNEID_STATE_UNKNOWN: Code = Code::new(
     "Lượt đăng nhập VNeID đã hết hạn hoặc không thuộc phiên này",
     "This visit to VNeID is over, or is not of this session",
 );
+/// The account at VNeID is linked to none here.
+pub const VNEID_NOT_LINKED: Code =
+    Code::new("vneid-not-linked", 403, "Tài khoản VNeID này chưa được liên kết", "This account at VNeID is not linked");
+/// Too many visits to VNeID were begun.
+pub const VNEID_TOO_MANY: Code = Code::new(
+    "vneid-too-many",
+    429,
+    "Đã mở VNeID quá nhiều lần, vui lòng thử lại sau",
+    "VNeID was visited too often, please try again later",
+);
 /// The account at VNeID is linked to another account here.
 pub const VNEID_TAKEN: Code = Code::new(
     "vneid-taken",
@@ -337,6 +347,8 @@ pub const ALL: &[Code] = &[
     VNEID_UNAVAILABLE,
     VNEID_REFUSED,
     VNEID_STATE_UNKNOWN,
+    VNEID_NOT_LINKED,
+    VNEID_TOO_MANY,
     VNEID_TAKEN,
     VNEID_DIFFERS,
     NUMBER_TAKEN,

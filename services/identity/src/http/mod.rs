@@ -1,6 +1,6 @@
 //! Public routes of identity.
 //!
-//! Anyone may call `otp`, `sessions`, `sessions/refresh` and `/.well-known/jwks.json`; the rest needs an access token and
+//! Anyone may call `otp`, `sessions`, `sessions/refresh`, `vneid`, `vneid/returns` and `/.well-known/jwks.json`; the rest needs an access token and
 //! speaks of its subject only, so that no path names another citizen. `officers` alone names others: officers, to those who
 //! give them their roles. `clients` is for admins, and `openid` says by itself who may call.
 //! Answers that carry tokens or personal data are never cached.
@@ -25,6 +25,7 @@ mod pin;
 mod session;
 mod step_up;
 mod vneid;
+mod vneid_sign_in;
 mod well_known;
 
 use std::net::IpAddr;
@@ -63,6 +64,8 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(closing::show, closing::ask, closing::take_back))
         .routes(routes!(vneid::begin))
         .routes(routes!(vneid::come_back))
+        .routes(routes!(vneid_sign_in::begin))
+        .routes(routes!(vneid_sign_in::come_back))
         .routes(routes!(passkey::challenge))
         .routes(routes!(passkey::begin))
         .routes(routes!(passkey::finish, passkey::list))

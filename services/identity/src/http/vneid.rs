@@ -16,6 +16,7 @@ use super::address::ClientAddress;
 use super::ekyc::EkycView;
 use super::hidden::Hidden;
 use super::{App, origin, private};
+use crate::vneid::Begun;
 
 /// A visit to VNeID.
 #[derive(Serialize, ToSchema)]
@@ -24,6 +25,12 @@ pub(super) struct VneidVisit {
     authorization_url: String,
     /// When the visit ends.
     expires_at: DateTime<Utc>,
+}
+
+impl From<Begun> for VneidVisit {
+    fn from(begun: Begun) -> Self {
+        Self { authorization_url: begun.url.to_string(), expires_at: begun.expires_at }
+    }
 }
 
 /// What VNeID sent the citizen back with.
@@ -49,8 +56,7 @@ pub(super) struct VneidReturn {
 )]
 pub(super) async fn begin(State(identity): App, caller: Principal) -> Result<Response, Problem> {
     let begun = identity.begin_vneid(&caller).await?;
-    let visit = VneidVisit { authorization_url: begun.url.to_string(), expires_at: begun.expires_at };
-    Ok(private(StatusCode::CREATED, visit))
+    Ok(private(StatusCode::CREATED, VneidVisit::from(begun)))
 }
 
 /// Come back from VNeID

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::session::Session;
 
 /// Authentication context classes that sign-ins reach.
-pub(crate) const ACR_VALUES: [&str; 1] = [crate::session::ACR_CODE];
+pub(crate) const ACR_VALUES: [&str; 2] = [crate::session::ACR_CODE, crate::session::ACR_VNEID];
 
 /// What happens next.
 pub(crate) enum Step {

@@ -194,8 +194,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_and_a_caller_who_left_cost_no_place() {
         let hasher = hasher(1);
-        let panicked =
-            computed_at::<u8>(hasher.place().await.expect("a place"), |_| std::panic::panic_any("on purpose"));
+        let panicked = computed_at::<u8>(hasher.place().await.expect("a place"), |_| {
+            std::panic::resume_unwind(Box::new("on purpose"))
+        });
         assert!(matches!(panicked.await, Err(Error::Hashing(_))));
         assert_eq!(hasher.places.available_permits(), 1);
         let (begin, begun) = tokio::sync::oneshot::channel();

@@ -115,7 +115,7 @@ mod tests {
     async fn work_that_panics_takes_no_thread_with_it() {
         let threads = Threads::start(1, 0).expect("threads");
         for _ in 0..3 {
-            assert_eq!(threads.run(|_| -> u8 { std::panic::panic_any("on purpose") }).await, None);
+            assert_eq!(threads.run(|_| -> u8 { std::panic::resume_unwind(Box::new("on purpose")) }).await, None);
         }
         assert_eq!(threads.run(|_| 7).await, Some(7));
     }

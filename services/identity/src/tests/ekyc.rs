@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::SCHEMA;
-use crate::config::{EkycConfig, VneidConfig};
+use crate::config::{Config, EkycConfig, VneidConfig};
 use crate::device::DeviceId;
 use crate::ekyc::{EkycJob, JOB};
 use crate::testing::{Stage, config, eventually};
@@ -35,6 +35,11 @@ impl Drop for Scene {
 
 impl Scene {
     pub(super) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With a configuration that the test has changed.
+    pub(super) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let sandbox = format!("http://{}", listener.local_addr().expect("it is bound"));
         let outside = sandbox::Config::generate();
@@ -48,7 +53,9 @@ impl Scene {
             client_id: outside.vneid.client_id.clone(),
             client_secret: Secret::new(outside.vneid.client_secret.expose().to_owned()),
             redirect_uri: "https://hue.example.org/vneid".parse().expect("a URL"),
+            page_redirect_uri: Some("https://hue.example.org/oauth2/vneid".parse().expect("a URL")),
         });
+        change(&mut config);
         let stage = Stage::with(config).await;
         let shutdown = Shutdown::new();
         tokio::spawn(sandbox::serve(listener, outside, stage.clock.clone(), shutdown.clone()));

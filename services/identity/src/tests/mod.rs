@@ -26,3 +26,4 @@ mod term;
 mod token;
 mod vneid;
 mod vneid_forged;
+mod vneid_sign_in;

@@ -12,12 +12,12 @@ use crate::tests::http::Answer;
 const RETURNS: &str = "/identity/v1/me/vneid/returns";
 const NUMBER: &str = "046199012345";
 
-fn verdict(answer: &Answer) -> (u16, &str) {
+pub(super) fn verdict(answer: &Answer) -> (u16, &str) {
     (answer.status.as_u16(), answer.code())
 }
 
 impl Scene {
-    async fn known(&self, number: &str, subject: &str) {
+    pub(super) async fn known(&self, number: &str, subject: &str) {
         self.steer(
             "/vneid/people",
             json!({ "citizen_number": number, "full_name": "Nguyễn Thị Hương", "subject": subject }),
@@ -32,26 +32,31 @@ impl Scene {
         begun.text("authorization_url").parse().expect("a URL")
     }
 
-    /// Signs in there as somebody; the fields of the way back.
-    async fn visit(&self, url: &Url, number: &str) -> Value {
-        let mut url = url.clone();
-        url.query_pairs_mut().append_pair("login_hint", number);
-        let browser = reqwest::Client::builder().redirect(Policy::none()).build().expect("a browser");
-        let answer = browser.get(url).send().await.expect("VNeID answers");
-        let back = answer.headers().get("location").and_then(|value| value.to_str().ok()).expect("a way back");
-        assert!(back.starts_with("https://hue.example.org/vneid?"), "{back}");
-        let back: Url = back.parse().expect("a URL");
+    /// Signs in there as somebody; the fields of the way back to the app.
+    pub(super) async fn visit(&self, url: &Url, number: &str) -> Value {
+        let back = self.way_back(url, number).await;
+        assert!(back.as_str().starts_with("https://hue.example.org/vneid?"), "{back}");
         back.query_pairs()
             .map(|(name, value)| (name.into_owned(), json!(value)))
             .collect::<serde_json::Map<_, _>>()
             .into()
     }
 
+    /// Signs in there as somebody; where the browser is sent then.
+    pub(super) async fn way_back(&self, url: &Url, number: &str) -> Url {
+        let mut url = url.clone();
+        url.query_pairs_mut().append_pair("login_hint", number);
+        let browser = reqwest::Client::builder().redirect(Policy::none()).build().expect("a browser");
+        let answer = browser.get(url).send().await.expect("VNeID answers");
+        let back = answer.headers().get("location").and_then(|value| value.to_str().ok()).expect("a way back");
+        back.parse().expect("a URL")
+    }
+
     async fn return_with(&self, token: &str, back: &Value) -> Answer {
         self.stage.call(Method::POST, RETURNS).token(token).json(back.clone()).await
     }
 
-    async fn linked(&self, token: &str, number: &str) -> Answer {
+    pub(super) async fn linked(&self, token: &str, number: &str) -> Answer {
         let back = self.visit(&self.begin(token).await, number).await;
         self.return_with(token, &back).await
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::config::VneidConfig;
-use crate::vneid::provider::{HttpProvider, Provider as _};
+use crate::vneid::provider::{HttpProvider, Provider as _, Return};
 
 const CLIENT: &str = "the-city";
 const NONCE: &str = "the-nonce";
@@ -102,6 +102,7 @@ impl Scene {
             client_id: CLIENT.to_owned(),
             client_secret: Secret::new("secret"),
             redirect_uri: "https://hue.example.org/vneid".parse().expect("a URL"),
+            page_redirect_uri: None,
         };
         let signer = Signer::new(KID);
         forger.keys(signer.jwks());
@@ -130,7 +131,9 @@ impl Scene {
     /// Why a token is not believed; empty when it is.
     async fn verdict(&self, token: String) -> String {
         self.forger.token(token);
-        let person = self.provider.exchange("code", "verifier", NONCE, self.now).await;
+        let redirect_uri = &"https://hue.example.org/vneid".parse().expect("a URL");
+        let back = Return { code: "code", verifier: "verifier", nonce: NONCE, redirect_uri };
+        let person = self.provider.exchange(&back, self.now).await;
         person.err().map(|error| error.to_string()).unwrap_or_default()
     }
 }

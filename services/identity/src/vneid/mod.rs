@@ -1,4 +1,5 @@
-//! VNeID, the national identity app, as an upstream OpenID provider: a citizen visits it, and comes back with a number that it vouches for.
+//! VNeID, the national identity app, as an upstream OpenID provider: a citizen visits it, and comes back with a number that it vouches for;
+//! or, once linked, signs in there (`sign_in`).
 //!
 //! Rules of linking, held by unique keys in the database: an account there is one account here, and the other way round; the number that
 //! it says is proved as by eKYC ([`Identity::prove_number`]): one number, one account. Whatever collides changes nothing.
@@ -6,6 +7,7 @@
 //! the return to the visit.
 
 pub(crate) mod provider;
+pub(crate) mod sign_in;
 mod sql;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -17,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 use url::Url;
 
-pub(crate) use sql::prune;
+pub(crate) use sql::{prune, whose};
 
-use self::provider::{Person, ProviderError, Visit};
+use self::provider::{Person, ProviderError, Return, Visit};
 use crate::Identity;
 use crate::audit::{self, Action, Entry, Origin};
 use crate::citizen::{self, CitizenId};
@@ -51,6 +53,19 @@ struct Remembered {
     verifier: String,
 }
 
+impl Remembered {
+    /// Makes it up, with the state that the return will name.
+    fn new() -> (String, Self) {
+        let text = || URL_SAFE_NO_PAD.encode(vault::random::<32>());
+        (text(), Self { nonce: text(), verifier: text() })
+    }
+
+    /// Of PKCE, S256.
+    fn challenge(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest_of(&self.verifier))
+    }
+}
+
 /// Why an account at VNeID can't be this citizen's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkConflict {
@@ -66,14 +81,14 @@ impl Identity {
     /// Begins a visit of the caller.
     pub(crate) async fn begin_vneid(&self, caller: &Principal) -> Result<Begun, Error> {
         let provider = self.vneid.as_ref().ok_or(Error::VneidUnavailable)?;
-        let text = || URL_SAFE_NO_PAD.encode(vault::random::<32>());
-        let (state, nonce, verifier) = (text(), text(), text());
-        let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
-        let url = provider.authorize(&Visit { state: &state, nonce: &nonce, challenge: &challenge }).await;
-        let url = url.map_err(away)?;
+        let redirect_uri = self.vneid_redirect()?;
+        let (state, remembered) = Remembered::new();
+        let challenge = remembered.challenge();
+        let visit = Visit { state: &state, nonce: &remembered.nonce, challenge: &challenge, redirect_uri };
+        let url = provider.authorize(&visit).await.map_err(away)?;
         let now = self.now();
         let expires_at = now + VISIT_LIFE;
-        let remembered = serde_json::to_vec(&Remembered { nonce, verifier }).map_err(|_| Error::VneidUnavailable)?;
+        let remembered = serde_json::to_vec(&remembered).map_err(|_| Error::VneidUnavailable)?;
         let sealed = self.vault.seal(Place::new(SECRET, caller.subject), &remembered);
         let mut tx = platform::db::begin(&self.pool).await?;
         citizen::lock(&mut tx, caller.subject.into()).await?.ok_or(Error::NotFound)?;
@@ -98,8 +113,9 @@ impl Identity {
         let sealed = taken.ok_or(Error::VneidStateUnknown)?;
         let plain = self.vault.open(Place::new(SECRET, caller.subject), &sealed)?;
         let remembered: Remembered = serde_json::from_slice(&plain).map_err(|_| Error::VneidStateUnknown)?;
-        let person = provider.exchange(code, &remembered.verifier, &remembered.nonce, self.now()).await;
-        let person = person.map_err(away)?;
+        let Remembered { nonce, verifier } = &remembered;
+        let back = Return { code, verifier, nonce, redirect_uri: self.vneid_redirect()? };
+        let person = provider.exchange(&back, self.now()).await.map_err(away)?;
         let linked = self.link_vneid(caller.subject.into(), &person, origin).await?;
         linked.map_err(Error::Link)
     }
@@ -133,6 +149,11 @@ impl Identity {
         audit::append(&mut tx, &[entry], now).await?;
         tx.commit().await?;
         Ok(Ok(()))
+    }
+
+    /// Where VNeID sends people back to the app.
+    fn vneid_redirect(&self) -> Result<&Url, Error> {
+        self.config.vneid.as_ref().map(|settings| &settings.redirect_uri).ok_or(Error::VneidUnavailable)
     }
 
     /// Whether the citizen's account is linked to one at VNeID.

@@ -29,6 +29,18 @@ pub(crate) struct Visit<'a> {
     pub nonce: &'a str,
     /// Of PKCE, S256.
     pub challenge: &'a str,
+    /// Where the provider sends the citizen back.
+    pub redirect_uri: &'a Url,
+}
+
+/// What a citizen came back with, and what ties it to its visit.
+pub(crate) struct Return<'a> {
+    pub code: &'a str,
+    /// Of PKCE.
+    pub verifier: &'a str,
+    pub nonce: &'a str,
+    /// That of the visit.
+    pub redirect_uri: &'a Url,
 }
 
 /// Whom the provider vouches for.
@@ -59,13 +71,7 @@ pub(crate) trait Provider: Send + Sync {
     /// Where the citizen goes.
     async fn authorize(&self, visit: &Visit<'_>) -> Result<Url, ProviderError>;
     /// Whom a code stands for.
-    async fn exchange(
-        &self,
-        code: &str,
-        verifier: &str,
-        nonce: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Person, ProviderError>;
+    async fn exchange(&self, back: &Return<'_>, now: DateTime<Utc>) -> Result<Person, ProviderError>;
 }
 
 /// A provider over HTTP, found by discovery.
@@ -185,7 +191,7 @@ impl Provider for HttpProvider {
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.settings.client_id)
-            .append_pair("redirect_uri", self.settings.redirect_uri.as_str())
+            .append_pair("redirect_uri", visit.redirect_uri.as_str())
             .append_pair("scope", SCOPE)
             .append_pair("state", visit.state)
             .append_pair("nonce", visit.nonce)
@@ -194,19 +200,13 @@ impl Provider for HttpProvider {
         Ok(url)
     }
 
-    async fn exchange(
-        &self,
-        code: &str,
-        verifier: &str,
-        nonce: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Person, ProviderError> {
+    async fn exchange(&self, back: &Return<'_>, now: DateTime<Utc>) -> Result<Person, ProviderError> {
         let found = self.discover().await?;
         let form = [
             ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", self.settings.redirect_uri.as_str()),
-            ("code_verifier", verifier),
+            ("code", back.code),
+            ("redirect_uri", back.redirect_uri.as_str()),
+            ("code_verifier", back.verifier),
         ];
         let request = self.client.post(found.token_endpoint.clone()).form(&form);
         let answer = request.basic_auth(&self.settings.client_id, Some(self.secret().expose())).send().await?;
@@ -218,7 +218,7 @@ impl Provider for HttpProvider {
         if !claims.is_for(&self.settings.client_id) {
             return Err(ProviderError::Token("for another party"));
         }
-        if claims.nonce.as_deref() != Some(nonce) {
+        if claims.nonce.as_deref() != Some(back.nonce) {
             return Err(ProviderError::Token("another nonce"));
         }
         if claims.exp + LEEWAY_S <= now.timestamp() || claims.iat > now.timestamp() + LEEWAY_S {

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::citizen::CitizenId;
+use crate::device::DeviceId;
 use crate::vault::Digest;
 
 /// Takes out the oldest visits but `kept`.
@@ -58,6 +59,62 @@ pub(super) async fn take(
     .await
 }
 
+/// A visit by which somebody signs in.
+pub(super) struct SignIn {
+    /// Of the state that comes back.
+    pub digest: Digest,
+    pub device: DeviceId,
+    /// Of the verifier that an app comes back with; a browser has none.
+    pub challenge: Option<Digest>,
+}
+
+pub(super) async fn insert_sign_in(
+    conn: &mut PgConnection,
+    visit: &SignIn,
+    secret: &[u8],
+    expires_at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO identity.vneid_sign_in (digest, device_id, challenge, secret, expires_at) VALUES ($1, $2, $3, $4, $5)",
+        visit.digest.as_slice(),
+        visit.device.uuid(),
+        visit.challenge.as_ref().map(|digest| digest.as_slice()),
+        secret,
+        expires_at,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes out a visit that still waits for exactly this return; gives its sealed secret.
+pub(super) async fn take_sign_in(
+    conn: &mut PgConnection,
+    visit: &SignIn,
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "DELETE FROM identity.vneid_sign_in WHERE digest = $1 AND device_id = $2 AND challenge IS NOT DISTINCT FROM $3 AND expires_at > $4
+        RETURNING secret",
+        visit.digest.as_slice(),
+        visit.device.uuid(),
+        visit.challenge.as_ref().map(|digest| digest.as_slice()),
+        now,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Whose an account is.
+pub(crate) async fn whose(conn: &mut PgConnection, account: &Digest) -> Result<Option<CitizenId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT citizen_id AS "citizen: CitizenId" FROM identity.vneid_link WHERE digest = $1"#,
+        account.as_slice(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// The account that a citizen is linked to.
 pub(super) async fn linked(conn: &mut PgConnection, citizen: CitizenId) -> Result<Option<Vec<u8>>, sqlx::Error> {
     sqlx::query_scalar!("SELECT digest FROM identity.vneid_link WHERE citizen_id = $1", citizen.uuid())
@@ -80,13 +137,7 @@ pub(super) async fn link(
     )
     .execute(&mut *conn)
     .await?;
-    let whose = sqlx::query_scalar!(
-        r#"SELECT citizen_id AS "citizen: CitizenId" FROM identity.vneid_link WHERE digest = $1"#,
-        account.as_slice(),
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(whose == Some(citizen))
+    Ok(whose(conn, account).await? == Some(citizen))
 }
 
 /// Removes visits that nobody came back from in time.
@@ -99,5 +150,13 @@ pub(crate) async fn prune(pool: &PgPool, now: DateTime<Utc>, batch: i64) -> Resu
     )
     .execute(pool)
     .await?;
-    Ok(done.rows_affected())
+    let sign_ins = sqlx::query!(
+        "DELETE FROM identity.vneid_sign_in WHERE digest = ANY (ARRAY(
+            SELECT digest FROM identity.vneid_sign_in WHERE expires_at <= $1 LIMIT $2))",
+        now,
+        batch,
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected().max(sign_ins.rows_affected()))
 }

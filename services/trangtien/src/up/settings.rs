@@ -70,6 +70,7 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
         client_id: secrets.sandbox.vneid.client_id.clone(),
         client_secret: secrets.sandbox.vneid.client_secret.clone(),
         redirect_uri: config.public_url.join("/app/vneid").context("the app's link")?,
+        page_redirect_uri: Some(config.public_url.join("/oauth2/vneid").context("the page's link")?),
     });
     let agency = wallet::config::AgencyConfig {
         event_url: outside(&format!("/agencies/{SANDBOX_AGENCY}/v1/events"))?,

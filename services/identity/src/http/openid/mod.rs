@@ -13,6 +13,7 @@ mod page;
 mod sign_in;
 mod text;
 mod token;
+mod vneid;
 
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ pub(super) fn router() -> ApiRouter<Arc<Identity>> {
         .routes(routes!(discovery::show))
         .routes(routes!(authorize::by_query, authorize::by_form))
         .routes(routes!(sign_in::step))
+        .routes(routes!(vneid::come_back))
         .routes(routes!(token::give))
         .routes(routes!(inspect::introspect))
         .routes(routes!(inspect::revoke))

@@ -36,8 +36,8 @@ static STYLE_HASH: LazyLock<String> =
 
 /// Which page it is.
 pub(super) enum Face {
-    /// Asks for a number.
-    Phone { value: Option<String> },
+    /// Asks for a number, or offers VNeID.
+    Phone { value: Option<String>, vneid: bool },
     /// Asks for the code that was sent.
     Code { phone: String },
     /// Asks what the client may know.
@@ -66,12 +66,13 @@ struct View<'a> {
     lang: &'static str,
     text: Option<&'static Text>,
     style: &'static str,
-    action: &'static str,
+    action: &'a str,
     client: &'a str,
     agency: Option<&'a str>,
     ticket: &'a str,
     phone: &'a str,
     host: Option<String>,
+    vneid: bool,
     scopes: Vec<&'static str>,
     fault: Option<&'a str>,
 }
@@ -88,7 +89,7 @@ pub(super) fn show(
         None => (StatusCode::OK, None),
     };
     let (page, phone, scopes) = match face {
-        Face::Phone { value } => ("phone", value.as_deref().unwrap_or_default(), None),
+        Face::Phone { value, .. } => ("phone", value.as_deref().unwrap_or_default(), None),
         Face::Code { phone } => ("code", phone.as_str(), None),
         Face::Consent { phone, scopes } => ("consent", phone.as_str(), Some(scopes)),
     };
@@ -99,6 +100,7 @@ pub(super) fn show(
         ticket,
         phone,
         host: place(&asked.redirect_uri).1,
+        vneid: matches!(face, Face::Phone { vneid: true, .. }),
         scopes: scopes.into_iter().flat_map(Scopes::iter).map(|scope| text::scope(scope, language)).collect(),
         fault,
         action: "/oauth2/sign-in",
@@ -114,6 +116,15 @@ pub(super) fn sign_out(ticket: Option<&str>, language: Language, back: Option<&s
     finish(StatusCode::OK, &view, &back.map(|uri| place(uri).0).unwrap_or_default())
 }
 
+/// A page that sends the browser on to VNeID by itself, and has a link for who stays.
+///
+/// No redirect: the policy of the page before, whose form asks for this, would not let the browser follow it to a place that is
+/// found out only now.
+pub(super) fn onward(url: &str, language: Language) -> Response {
+    let view = View { page: "onward", action: url, ..frame(language) };
+    finish(StatusCode::OK, &view, "")
+}
+
 /// A page that says why nothing can go on.
 pub(super) fn refused(why: &'static str, language: Language) -> Response {
     let view = View { page: "refused", fault: Some(text::refusal(why, language)), ..frame(language) };
@@ -127,7 +138,7 @@ pub(super) fn broken(error: Error, language: Language) -> Response {
     finish(notice.status, &view, "")
 }
 
-fn frame(language: Language) -> View<'static> {
+fn frame<'a>(language: Language) -> View<'a> {
     View { lang: language.tag(), text: Some(text::of(language)), style: STYLE, ..View::default() }
 }
 

@@ -20,13 +20,14 @@ use super::{OAuthError, form, refuse};
 use crate::Identity;
 use crate::audit::Origin;
 use crate::challenge::{Ask, Code, Purpose};
-use crate::device::DeviceName;
+use crate::device::{Announcement, DeviceName};
 use crate::error::Error;
 use crate::openid::authorise::{Page, Step, Word};
 use crate::openid::params::Params;
 use crate::openid::ticket::{Sent, Ticket};
 use crate::phone::Phone;
-use crate::session::{Opening, Seat};
+use crate::session::{Arrival, Opened, Opening, Seat};
+use crate::vneid::sign_in::{Taken, Visitor};
 
 /// A person at the hosted pages.
 pub(super) struct Visit {
@@ -40,6 +41,8 @@ pub(super) struct Visit {
 enum Action {
     /// To have a code sent to the number that was typed.
     Phone,
+    /// To be let in by VNeID.
+    Vneid,
     /// To have another code sent to the same number.
     Again,
     /// To be let in by the code that was typed.
@@ -56,6 +59,7 @@ impl Action {
     fn of(params: &Params) -> Option<Self> {
         Some(match params.one("action").ok()?? {
             "phone" => Self::Phone,
+            "vneid" => Self::Vneid,
             "again" => Self::Again,
             "code" => Self::Code,
             "other" => Self::Other,
@@ -106,6 +110,7 @@ pub(in super::super) async fn step(
     let mut visit = Visit { identity, browser, ticket, address };
     match action {
         Action::Phone => visit.send(params.one("phone").ok().flatten().unwrap_or_default().to_owned()).await,
+        Action::Vneid => visit.go_to_vneid().await,
         Action::Again => match visit.ticket.sent.clone() {
             Some(sent) => visit.send(sent.phone).await,
             None => proceed(visit, Word::Unsaid).await,
@@ -131,7 +136,10 @@ pub(super) async fn proceed(visit: Visit, word: Word) -> Response {
         Err(error) => page::broken(error, visit.ticket.language()),
         Ok(Step::Refused(why)) => page::refused(why, visit.ticket.language()),
         Ok(Step::Back(place)) => visit.leave(&place),
-        Ok(Step::SignIn(asked)) => visit.show(&asked, Face::Phone { value: asked.login_hint.clone() }, None),
+        Ok(Step::SignIn(asked)) => {
+            let face = visit.phone_face(asked.login_hint.clone());
+            visit.show(&asked, face, None)
+        }
         Ok(Step::Consent(asked, scopes)) => {
             let session = visit.browser.session.as_ref().expect("consent is asked of somebody who signed in");
             match visit.identity.citizen(session.citizen).await {
@@ -182,38 +190,17 @@ impl Visit {
             };
             return self.ask_code(Some(fault)).await;
         };
-        let name = match self.ticket.language() {
-            Language::Vi => "Trình duyệt web",
-            Language::En => "Web browser",
-        };
-        let origin = self.origin();
         let opening = Opening {
             seat: Seat::Browser,
             challenge: sent.challenge,
             code,
             device: Some(self.browser.device),
-            device_name: DeviceName::parse(name).expect("a short name"),
+            device_name: self.device_name(),
             public_key: None,
             address: self.address,
         };
         match self.identity.open_session(opening).await {
-            Ok(opened) => {
-                // Whoever was here before is signed out, as if they had done it themself.
-                let former = self.browser.session.take().filter(|former| former.citizen != opened.citizen.id);
-                if let Some(former) = former
-                    && let Err(error) = self.identity.sign_out_browser(&former, origin).await
-                {
-                    return page::broken(error, self.ticket.language());
-                }
-                let token = opened.tokens.refresh;
-                self.browser.session = match self.identity.browser_session(&token).await {
-                    Ok(session) => session,
-                    Err(error) => return page::broken(error, self.ticket.language()),
-                };
-                self.browser.sign_in(&token, self.identity.config.lifetimes.browser_session_seconds);
-                self.ticket.sent = None;
-                proceed(self, Word::Unsaid).await
-            }
+            Ok(opened) => self.let_in(opened).await,
             Err(error @ (Error::CodeWrong { .. } | Error::AnswersCapped { .. })) => self.ask_code(Some(error)).await,
             Err(error @ (Error::CodeExhausted | Error::CodeExpired | Error::CodeUsed | Error::ChallengeUnknown)) => {
                 self.ticket.sent = None;
@@ -223,13 +210,71 @@ impl Visit {
         }
     }
 
+    /// Goes on with whoever has just signed in in this browser.
+    async fn let_in(mut self, opened: Opened) -> Response {
+        // Whoever was here before is signed out, as if they had done it themself.
+        let origin = self.origin();
+        let former = self.browser.session.take().filter(|former| former.citizen != opened.citizen.id);
+        if let Some(former) = former
+            && let Err(error) = self.identity.sign_out_browser(&former, origin).await
+        {
+            return page::broken(error, self.ticket.language());
+        }
+        let token = opened.tokens.refresh;
+        self.browser.session = match self.identity.browser_session(&token).await {
+            Ok(session) => session,
+            Err(error) => return page::broken(error, self.ticket.language()),
+        };
+        self.browser.sign_in(&token, self.identity.config.lifetimes.browser_session_seconds);
+        self.ticket.sent = None;
+        proceed(self, Word::Unsaid).await
+    }
+
+    /// Sends the browser to VNeID.
+    async fn go_to_vneid(self) -> Response {
+        let ticket = self.ticket.seal(&self.identity.vault);
+        let visitor = Visitor::Browser { ticket: &ticket };
+        match self.identity.begin_vneid_sign_in(self.browser.device, visitor, self.address).await {
+            Ok(begun) => {
+                let mut response = page::onward(begun.url.as_str(), self.ticket.language());
+                self.browser.keep(response.headers_mut());
+                response
+            }
+            Err(error) => self.ask_number(Some((error, String::new()))).await,
+        }
+    }
+
+    /// Lets somebody in who came back from VNeID.
+    pub(super) async fn finish_vneid(self, taken: &Taken, code: &str) -> Response {
+        let device = Announcement { id: self.browser.device, name: self.device_name(), public_key: None };
+        let arrival = Arrival { seat: Seat::Browser, device, address: self.address };
+        match self.identity.finish_vneid_sign_in(taken, code, &arrival).await {
+            Ok(opened) => self.let_in(opened).await,
+            Err(error) => self.ask_number(Some((error, String::new()))).await,
+        }
+    }
+
+    /// What the browser is called among its citizen's devices.
+    fn device_name(&self) -> DeviceName {
+        let name = match self.ticket.language() {
+            Language::Vi => "Trình duyệt web",
+            Language::En => "Web browser",
+        };
+        DeviceName::parse(name).expect("a short name")
+    }
+
+    fn phone_face(&self, value: Option<String>) -> Face {
+        Face::Phone { value, vneid: self.identity.vneid_page_redirect().is_some() }
+    }
+
     /// Shows the page that asks for a number, with what was wrong with the last one.
-    async fn ask_number(self, fault: Option<(Error, String)>) -> Response {
+    pub(super) async fn ask_number(self, fault: Option<(Error, String)>) -> Response {
         let (notice, value) = match fault {
             Some((error, typed)) => (Some(Notice::of(error, self.ticket.language())), Some(typed)),
             None => (None, None),
         };
-        self.show_for_client(Face::Phone { value }, notice).await
+        let face = self.phone_face(value);
+        self.show_for_client(face, notice).await
     }
 
     /// Shows the page that asks for a code.

@@ -73,6 +73,16 @@ impl Identity {
             (SELECT coalesce(jsonb_agg(jsonb_build_object('role', r.name, 'granted_at', r.granted_at, 'revoked_at', r.revoked_at)), '[]')
                 FROM (SELECT name, granted_at, revoked_at FROM identity.role_grant
                     WHERE user_id = $1 ORDER BY id DESC LIMIT $2) r) AS "roles!",
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', d.id, 'as_guardian', d.as_guardian, 'kinds', d.kinds,
+                'transaction_maximum', d.transaction_maximum::text, 'day_maximum', d.day_maximum::text,
+                'month_maximum', d.month_maximum::text, 'valid_until', d.valid_until, 'proposed_at', d.proposed_at,
+                'confirmed_at', d.confirmed_at, 'ended_at', d.ended_at)), '[]')
+                FROM (SELECT *, guardian_id IS NOT DISTINCT FROM $1 AS as_guardian FROM identity.delegation
+                    WHERE guardian_id = $1 OR dependent_id = $1 ORDER BY id DESC LIMIT $2) d) AS "delegations!",
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', c.id, 'state', c.state, 'asked_at', c.asked_at,
+                'erase_at', c.erase_at, 'ended_at', c.ended_at)), '[]')
+                FROM (SELECT id, state, asked_at, erase_at, ended_at FROM identity.closing
+                    WHERE citizen_id = $1 ORDER BY id DESC LIMIT $2) c) AS "closings!",
             (SELECT coalesce(jsonb_agg(jsonb_build_object('recorded_at', a.recorded_at, 'actor_kind', a.actor_kind, 'action', a.action,
                 'object', a.object, 'channel', a.channel, 'session_id', a.session_id, 'device_id', a.device_id, 'reason', a.reason)), '[]')
                 FROM (SELECT recorded_at, actor_kind, action, object, channel, session_id, device_id, reason FROM identity.audit
@@ -84,7 +94,8 @@ impl Identity {
         .await?;
         Ok(json!({
             "devices": row.devices, "sessions": row.sessions, "passkeys": row.passkeys, "pin": row.pin, "ekyc_requests": row.ekyc,
-            "vneid_linked_at": row.vneid_linked_at, "consents": row.consents, "roles": row.roles, "audit": row.audit,
+            "vneid_linked_at": row.vneid_linked_at, "consents": row.consents, "roles": row.roles,
+            "delegations": row.delegations, "closings": row.closings, "audit": row.audit,
         }))
     }
 }

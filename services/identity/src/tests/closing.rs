@@ -243,7 +243,9 @@ async fn who_leaves_acts_for_nobody_any_more_and_the_other_side_is_told() {
     let user = stage.principal(&token).await.subject.to_string();
     assert_eq!(stage.events::<DelegationBegan>().await.len(), 2);
     let copy = stage.call(Method::GET, "/identity/v1/me/export").token(&token).empty().await;
-    assert_eq!(copy.status, StatusCode::OK);
+    let listed = copy.body["lists"]["delegations"].as_array().expect("a list").clone();
+    let sides: Vec<_> = listed.iter().map(|one| (one["id"].clone(), one["as_guardian"].clone())).collect();
+    assert_eq!(sides, [(json!(ids[1].0), json!(false)), (json!(ids[0].0), json!(true))], "the copy has both");
 
     let id = begun(&stage, &token).await;
     assert!(!agree(&stage, id).await, "delegations do not stand against it");

@@ -7,7 +7,9 @@ use platform::person::PersonConfig;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::BuildError;
 use crate::lane::Lane;
+use crate::receipt::{self, Receipts};
 
 /// Settings of the role.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -37,7 +39,7 @@ pub struct CapPartner {
     pub senders: Vec<String>,
 }
 
-/// An SMS gateway: `POST {url}` with a bearer token and `{to, text, reference}`.
+/// An SMS gateway: `POST {url}` with a bearer token and `{to, text, reference, receipt_url?}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SmsConfig {
@@ -48,6 +50,34 @@ pub struct SmsConfig {
     /// How long one attempt may take, in milliseconds.
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,
+    /// How it says what became of a message; without, it is not asked to.
+    #[serde(default)]
+    pub receipts: Option<ReceiptConfig>,
+}
+
+/// How an SMS gateway says what became of a message: `POST …/notifications/v1/sms-receipts` `{reference, status, at}`, signed with
+/// `X-Timestamp` and `X-Signature`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptConfig {
+    /// What the gateway signs with.
+    pub secret: Secret,
+    /// The origin where the gateway reaches us; `public_url` when absent.
+    #[serde(default)]
+    pub base_url: Option<Url>,
+}
+
+impl SmsConfig {
+    /// How receipts come, if they are wanted.
+    pub(crate) fn receipts(&self, public_url: &Url) -> Result<Option<Receipts>, BuildError> {
+        let Some(config) = &self.receipts else { return Ok(None) };
+        if config.secret.expose().is_empty() {
+            return Err(BuildError::Receipts("the secret is empty"));
+        }
+        let url = config.base_url.as_ref().unwrap_or(public_url).join(receipt::PATH);
+        let url = url.map_err(|_| BuildError::Receipts("base_url is not an origin"))?;
+        Ok(Some(Receipts { secret: config.secret.clone(), url }))
+    }
 }
 
 /// A push gateway that speaks FCM's HTTP v1 interface.

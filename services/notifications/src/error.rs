@@ -214,6 +214,9 @@ pub(crate) enum Error {
     /// As many drafts of the partner's as may be wait for an officer.
     #[error("too many drafts of the partner wait")]
     CapDraftsTooMany,
+    /// What came is not signed by whom it should be, or not lately.
+    #[error("the signature is not valid")]
+    Signature,
     /// As many news as may be were published in a day.
     #[error("enough news were published in a day")]
     NewsTooMany,
@@ -263,6 +266,7 @@ impl Error {
             Self::CapSenderForbidden => CAP_SENDER_FORBIDDEN,
             Self::CapDraftsTooMany => CAP_DRAFTS_TOO_MANY,
             Self::NewsTooMany => NEWS_TOO_MANY,
+            Self::Signature => platform::signature::INVALID,
             Self::Refused(Refusal::NotDrafted(_)) => ALERT_NOT_DRAFTED,
             Self::Refused(Refusal::NotInForce(_)) => ALERT_NOT_IN_FORCE,
             Self::SessionEnded

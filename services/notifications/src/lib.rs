@@ -12,6 +12,7 @@
 //! | `send` | what a lane's worker does with one message |
 //! | `gateway` | the outside parties: SMS and push, each with deadline, breaker and typed errors |
 //! | `inbox` | in-app messages in order, and the wake-up of their streams |
+//! | `receipt` | what a gateway says of a text message after it took it |
 //! | `device`, `preference_sql` | what citizens registered and chose |
 //! | `person` | what is sealed under a citizen's own key |
 //! | `news` | news of the city: published by an officer, fanned out |
@@ -56,6 +57,7 @@ mod person;
 mod preference;
 mod preference_sql;
 mod quiet;
+mod receipt;
 mod retention;
 mod send;
 mod sms;
@@ -80,7 +82,7 @@ use platform::service::{Context, DatabaseReady, Service};
 use platform::task::Task;
 use tracing::warn;
 
-pub use crate::config::{CapPartner, Config, LaneConfig, PushConfig, RetentionDays, SmsConfig};
+pub use crate::config::{CapPartner, Config, LaneConfig, PushConfig, ReceiptConfig, RetentionDays, SmsConfig};
 pub use crate::error::CODES;
 pub use crate::lane::{Channel as MessageChannel, Lane};
 pub use crate::send::RETAKE_WINDOW;
@@ -116,6 +118,9 @@ pub enum BuildError {
     /// The city's folder can't be used.
     #[error(transparent)]
     City(#[from] platform::dataset::Faults),
+    /// Receipts of text messages can't come.
+    #[error("notifications.sms.receipts: {0}")]
+    Receipts(&'static str),
     /// The secrets of citizens' keys can't be used.
     #[error(transparent)]
     Persons(#[from] PersonConfigError),
@@ -147,12 +152,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let city = Arc::new(city::City::read(&deps.context.city)?);
     let meter = meter::Meter::new(&metrics);
     let persons = Arc::new(PersonKeys::try_new(SCHEMA, &config.persons)?);
+    let receipts = config.sms.as_ref().map(|sms| sms.receipts(&public_url)).transpose()?.flatten();
     let sender = Arc::new(send::Sender {
         pool: pool.clone(),
         clock: clock.clone(),
         meter: meter.clone(),
         identity: grpc::Identity::new(deps.identity.clone()),
-        sms: sms_gateway(config.sms)?,
+        sms: sms_gateway(config.sms, receipts.as_ref())?,
         push: push_gateway(config.push)?,
         persons: persons.clone(),
     });
@@ -181,6 +187,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         hub,
         desk,
         news,
+        receipts,
         persons,
         cap_partners: Arc::new(machines),
         cap_senders: Arc::new(senders),
@@ -278,12 +285,17 @@ fn event_tasks(deps: &Deps, persons: &Arc<PersonKeys>, meter: &meter::Meter, zon
     consumers.chain([Relay::of_outbox(context, SCHEMA, SCHEMA.name()).into_task()]).chain(asked).collect()
 }
 
-fn sms_gateway(config: Option<SmsConfig>) -> Result<Arc<dyn gateway::SmsGateway>, BuildError> {
+fn sms_gateway(
+    config: Option<SmsConfig>,
+    receipts: Option<&receipt::Receipts>,
+) -> Result<Arc<dyn gateway::SmsGateway>, BuildError> {
     let Some(config) = config else {
         warn!("no SMS gateway is configured; text messages will be suppressed");
         return Ok(Arc::new(gateway::NotConfigured));
     };
-    let gateway = gateway::HttpSmsGateway::try_new(config).map_err(|error| BuildError::gateway("sms", error))?;
+    let receipt_url = receipts.map(|receipts| receipts.url.clone());
+    let gateway = gateway::HttpSmsGateway::try_new(config, receipt_url);
+    let gateway = gateway.map_err(|error| BuildError::gateway("sms", error))?;
     Ok(Arc::new(gateway))
 }
 

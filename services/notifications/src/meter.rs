@@ -11,6 +11,7 @@ use tracing::warn;
 use crate::alert::Severity;
 use crate::lane::{Channel, Lane};
 use crate::message::{Made, State};
+use crate::receipt::Fate;
 use crate::sms::Cost;
 
 /// How often waiting messages are counted.
@@ -28,6 +29,7 @@ pub(crate) struct Meter {
     alerts: IntCounterVec,
     alert_recipients: IntCounterVec,
     climbed: IntCounterVec,
+    receipts: IntCounterVec,
 }
 
 impl Meter {
@@ -70,6 +72,11 @@ impl Meter {
                 "Text messages made because nothing else had reached a citizen in time, by severity.",
                 &["severity"],
             ),
+            receipts: metrics.counter(
+                "sms_receipts_total",
+                "What gateways said of text messages after they took them, by status; repetitions are not counted.",
+                &["status"],
+            ),
         }
     }
 
@@ -96,6 +103,11 @@ impl Meter {
     pub(crate) fn sms_taken(&self, lane: Lane, cost: Cost) {
         let parts = u64::try_from(cost.parts).unwrap_or(u64::MAX);
         self.sms_parts.with_label_values(&[lane.name(), cost.encoding.name()]).inc_by(parts);
+    }
+
+    /// A gateway said something new of a text message.
+    pub(crate) fn receipt(&self, fate: Fate) {
+        self.receipts.with_label_values(&[fate.name()]).inc();
     }
 
     /// An officer took a step with an alert.

@@ -16,6 +16,7 @@
 //! | [`job`] | timers, retries and sagas: a due-table with leases and fencing |
 //! | [`redis`] and [`retry`] | connections to Redis, which may be away; how often and with what pauses something is tried again |
 //! | [`seal`] and [`person`] | values that a key protects; a key per person, so that all that is kept of one is gone with it |
+//! | [`signature`] | who sent a call or a callback, by a secret that both sides know |
 //! | [`telemetry`] and [`trace`] | logs, trace context, OTLP |
 //! | [`metrics`] | one registry per role |
 //! | [`task`] and [`service`] | what a role is made of, and how it stops |
@@ -45,6 +46,7 @@ pub mod retry;
 pub mod rpc;
 pub mod seal;
 pub mod service;
+pub mod signature;
 pub mod task;
 pub mod telemetry;
 pub mod trace;

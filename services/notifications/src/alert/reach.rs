@@ -107,8 +107,9 @@ fn add(tallies: &mut ByChannel, channel: &str, state: &str, count: i64) {
 
 async fn total(connection: &mut PgConnection, alert: AlertId) -> Result<ByChannel, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT channel, state, count(*) AS "count!" FROM notifications.message
-           WHERE event_id = $1 GROUP BY channel, state"#,
+        r#"SELECT channel, CASE WHEN receipt.status = 'undelivered' THEN 'failed' ELSE state END AS "state!", count(*) AS "count!"
+           FROM notifications.message LEFT JOIN notifications.sms_receipt AS receipt ON receipt.message_id = message.id
+           WHERE event_id = $1 GROUP BY 1, 2"#,
         alert.uuid()
     );
     let mut tallies = none_yet();
@@ -133,11 +134,13 @@ async fn count_wards(
     wards: &mut BTreeMap<String, (i64, ByChannel)>,
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT alert_recipient.ward_code, message.channel, message.state, count(*) AS "count!"
+        r#"SELECT alert_recipient.ward_code, message.channel,
+                  CASE WHEN receipt.status = 'undelivered' THEN 'failed' ELSE message.state END AS "state!", count(*) AS "count!"
            FROM notifications.alert_recipient JOIN notifications.message
                ON message.event_id = alert_recipient.alert_id AND message.recipient = alert_recipient.user_id
+               LEFT JOIN notifications.sms_receipt AS receipt ON receipt.message_id = message.id
            WHERE alert_recipient.alert_id = $1
-           GROUP BY alert_recipient.ward_code, message.channel, message.state"#,
+           GROUP BY 1, 2, 3"#,
         alert.uuid()
     );
     for row in rows.fetch_all(connection).await? {

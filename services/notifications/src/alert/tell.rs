@@ -116,7 +116,8 @@ async fn reached(connection: &mut PgConnection, alert: AlertId) -> Result<i64, s
         r#"SELECT count(DISTINCT message.recipient) AS "count!"
            FROM notifications.message LEFT JOIN notifications.inbox ON inbox.message_id = message.id
            WHERE message.event_id = $1 AND message.state = 'delivered'
-               AND (message.channel <> 'in-app' OR inbox.read_at IS NOT NULL)"#,
+               AND (message.channel <> 'in-app' OR inbox.read_at IS NOT NULL)
+               AND NOT EXISTS (SELECT FROM notifications.sms_receipt AS receipt WHERE receipt.message_id = message.id AND receipt.status = 'undelivered')"#,
         alert.uuid()
     )
     .fetch_one(connection)
@@ -131,6 +132,7 @@ async fn wards(connection: &mut PgConnection, alert: AlertId) -> Result<Vec<Ward
                FROM notifications.message LEFT JOIN notifications.inbox ON inbox.message_id = message.id
                WHERE message.event_id = $1 AND message.state = 'delivered'
                    AND (message.channel <> 'in-app' OR inbox.read_at IS NOT NULL)
+                   AND NOT EXISTS (SELECT FROM notifications.sms_receipt AS receipt WHERE receipt.message_id = message.id AND receipt.status = 'undelivered')
            )
            SELECT ward_code, count(*) AS "recipients!", count(reached.recipient) AS "reached!"
            FROM notifications.alert_recipient LEFT JOIN reached ON reached.recipient = alert_recipient.user_id

@@ -225,8 +225,8 @@ mod tests {
     async fn taken(answer: impl Into<Vec<u8>>) -> [Result<Reference, GatewayError>; 2] {
         let url = answering(answer.into()).await;
         let (token, timeout_ms) = (Secret::new("t"), 300);
-        let sms = SmsConfig { url: url.clone(), token: token.clone(), timeout_ms };
-        let sms = HttpSmsGateway::try_new(sms).expect("a gateway");
+        let sms = SmsConfig { url: url.clone(), token: token.clone(), timeout_ms, receipts: None };
+        let sms = HttpSmsGateway::try_new(sms, None).expect("a gateway");
         let push = PushConfig { url, project: "p".to_owned(), token, timeout_ms };
         let push = FcmGateway::try_new(push).expect("a gateway");
         let message = Push { id: "m", title: "", body: "", data: &[], urgent: true };

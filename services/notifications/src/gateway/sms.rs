@@ -1,4 +1,5 @@
-//! An SMS gateway over HTTP: `POST {url}` `{to, text, reference}` with a bearer token, answered by a success status and, at best, `{message_id}`.
+//! An SMS gateway over HTTP: `POST {url}` `{to, text, reference, receipt_url?}` with a bearer token, answered by a success status and, at best,
+//! `{message_id}`. What became of the message comes to `receipt_url` (see `receipt`).
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -13,6 +14,8 @@ pub(crate) struct HttpSmsGateway {
     client: reqwest::Client,
     url: Url,
     token: platform::config::Secret,
+    /// Where it says what became of a message.
+    receipt_url: Option<Url>,
     breaker: Breaker,
 }
 
@@ -26,13 +29,16 @@ impl HttpSmsGateway {
     ///
     /// # Errors
     /// When the HTTP client can't be made.
-    pub(crate) fn try_new(config: SmsConfig) -> Result<Self, reqwest::Error> {
+    pub(crate) fn try_new(config: SmsConfig, receipt_url: Option<Url>) -> Result<Self, reqwest::Error> {
         let client = client(config.timeout_ms)?;
-        Ok(Self { client, url: config.url, token: config.token, breaker: Breaker::default() })
+        Ok(Self { client, url: config.url, token: config.token, receipt_url, breaker: Breaker::default() })
     }
 
     async fn post(&self, sms: &Sms<'_>) -> Result<Reference, GatewayError> {
-        let body = json!({ "to": sms.to, "text": sms.text, "reference": sms.reference });
+        let mut body = json!({ "to": sms.to, "text": sms.text, "reference": sms.reference });
+        if let Some(url) = &self.receipt_url {
+            body["receipt_url"] = json!(url);
+        }
         let request = self.client.post(self.url.clone()).bearer_auth(self.token.expose()).json(&body);
         let response = request.send().await.map_err(|error| GatewayError::of_transport(&error))?;
         if !response.status().is_success() {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | inbox, stream, preferences, devices, wards | a citizen, who sees their own things only; another's are not found |
 //! | alerts, news | officers of the operations centre: roles `ioc.operator` and `ioc.lead` |
+//! | receipts of text messages | the SMS gateway, by signature |
 //! | `/cap/v1` | anybody; documents in: partners by HTTP Basic, and operators |
 
 mod alert;
@@ -13,6 +14,7 @@ mod device;
 mod inbox;
 mod news;
 mod preference;
+mod receipt;
 mod stream;
 mod ward;
 
@@ -28,6 +30,7 @@ use utoipa_axum::routes;
 
 use crate::alert::desk::Desk;
 use crate::inbox::Hub;
+use crate::receipt::Receipts;
 use platform::person::PersonKeys;
 
 /// What the handlers need.
@@ -39,6 +42,8 @@ pub(crate) struct Routes {
     pub(crate) hub: Hub,
     pub(crate) desk: Desk,
     pub(crate) news: crate::news::Desk,
+    /// Without, no receipt is believed.
+    pub(crate) receipts: Option<Receipts>,
     pub(crate) persons: Arc<PersonKeys>,
     /// Who sends CAP documents, and for whom each speaks.
     pub(crate) cap_partners: Arc<Machines>,
@@ -64,6 +69,7 @@ pub(crate) fn router(state: Routes) -> ApiRouter {
         .routes(routes!(alert::cancel))
         .routes(routes!(alert::reach))
         .routes(routes!(news::publish, news::list))
+        .routes(routes!(receipt::take))
         .routes(routes!(cap::feed))
         .routes(routes!(cap::document))
         .routes(routes!(cap::submit))

@@ -13,6 +13,7 @@ mod ladder;
 mod lanes;
 mod news;
 mod person;
+mod receipt;
 mod send;
 mod stream;
 
@@ -103,6 +104,7 @@ impl Town {
                 url: format!("{sandbox_url}/gateways/sms/v1/messages").parse().unwrap(),
                 token: Secret::new(outside.sms.token.expose()),
                 timeout_ms: 1_000,
+                receipts: None,
             }),
             push: Some(PushConfig {
                 url: format!("{sandbox_url}/gateways/fcm").parse().unwrap(),

@@ -82,6 +82,8 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
         url: outside("/gateways/sms/v1/messages")?,
         token: sms.token.clone(),
         timeout_ms: GATEWAY_TIMEOUT_MS,
+        // The sandbox signs with the token.
+        receipts: Some(notifications::ReceiptConfig { secret: sms.token.clone(), base_url: None }),
     });
     config.notifications.push = Some(notifications::PushConfig {
         url: outside("/gateways/fcm/")?,

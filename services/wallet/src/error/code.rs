@@ -106,8 +106,7 @@ pub(crate) const OUTCOME_UNKNOWN: Code = Code::new(
     "The outcome is not known; send it again with the same Idempotency-Key",
 );
 /// A callback whose signature or time is wrong.
-pub(crate) const SIGNATURE_INVALID: Code =
-    Code::new("signature-invalid", 401, "Chữ ký không hợp lệ", "The signature is not valid");
+pub(crate) const SIGNATURE_INVALID: Code = platform::signature::INVALID;
 /// A callback about another amount.
 pub(crate) const CALLBACK_AMOUNT_MISMATCH: Code =
     Code::new("callback-amount-mismatch", 422, "Số tiền khác với yêu cầu", "The amount is not that of the request");

@@ -1,18 +1,19 @@
 //! Outside parties that do something for us once per request id: a bank collects money, a biller records a payment.
 //!
-//! `signature` proves who speaks, both ways; `report` says what a partner's answers mean. Here is the way to them.
+//! [`platform::signature`] proves who speaks, both ways; `report` says what a partner's answers mean. Here is the way to them.
 //!
 //! Every call has a deadline and reads a bounded answer. What can't be read as a definite answer is [`Answer::Lost`]:
 //! no answer is not a no.
 
 mod report;
-mod signature;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use platform::clock::Clock;
 use platform::config::Secret;
+use platform::signature::{PARTNER, sign};
+pub(crate) use platform::signature::{SIGNATURE, Signed, TIMESTAMP, verify};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,8 +22,6 @@ use uuid::Uuid;
 
 pub use report::{Answer, Report};
 pub(crate) use report::{Said, Status};
-use signature::{PARTNER, sign};
-pub(crate) use signature::{SIGNATURE, Signed, TIMESTAMP, verify};
 
 use crate::config::PartnerConfig;
 

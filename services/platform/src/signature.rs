@@ -1,4 +1,4 @@
-//! Signatures between the wallet and its partners (banks, billers), the same both ways. Pure.
+//! Signatures between the city and its partners (banks, billers, SMS gateways), the same both ways. Pure.
 //!
 //! `X-Signature` = hex HMAC-SHA256(secret, `METHOD\npath\ntimestamp\nsha256hex(body)`); `X-Timestamp` is Unix seconds; the path has no query.
 
@@ -6,34 +6,39 @@ use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
+use crate::problem::Code;
+
+/// A message whose signature or time is wrong.
+pub const INVALID: Code = Code::new("signature-invalid", 401, "Chữ ký không hợp lệ", "The signature is not valid");
+
 /// Names who sends.
-pub(crate) const PARTNER: &str = "x-partner";
+pub const PARTNER: &str = "x-partner";
 /// When it was signed.
-pub(crate) const TIMESTAMP: &str = "x-timestamp";
+pub const TIMESTAMP: &str = "x-timestamp";
 /// The signature in hexadecimal.
-pub(crate) const SIGNATURE: &str = "x-signature";
+pub const SIGNATURE: &str = "x-signature";
 /// How far the sender's clock may be from ours, in seconds. Inside this window a repeated message has no effect by itself.
 const MAX_SKEW_S: u64 = 300;
 
 /// What a signature covers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Signed<'a> {
+pub struct Signed<'a> {
     /// Upper-case HTTP method.
-    pub(crate) method: &'a str,
+    pub method: &'a str,
     /// Path of the URL, without a query.
-    pub(crate) path: &'a str,
+    pub path: &'a str,
     /// The body as sent; empty without one.
-    pub(crate) body: &'a [u8],
+    pub body: &'a [u8],
 }
 
 /// The value of `X-Signature` for a message signed at `timestamp` (Unix seconds).
 #[must_use]
-pub(crate) fn sign(secret: &str, message: Signed<'_>, timestamp: i64) -> String {
+pub fn sign(secret: &str, message: Signed<'_>, timestamp: i64) -> String {
     hex::encode(mac(secret, message, timestamp).finalize().into_bytes())
 }
 
 /// Whether the headers prove that the holder of the secret sent this message within the last minutes. Takes constant time in the signature.
-pub(crate) fn verify(
+pub fn verify(
     secret: &str,
     message: Signed<'_>,
     timestamp: Option<&str>,

@@ -61,6 +61,8 @@ pub enum Shape {
     AllInOne,
     /// One process per role, mutual TLS between them.
     Split,
+    /// Only these roles, in this process: what they cost without the others can be measured. Events of theirs wait for who is away.
+    Part(&'static [Role]),
 }
 
 /// A running city.
@@ -156,7 +158,7 @@ impl City {
     #[must_use]
     pub fn processes(&self) -> Option<&Processes> {
         match &self.roles {
-            Roles::Here(_) => None,
+            Roles::Here(..) => None,
             Roles::Apart { processes, .. } => Some(processes),
         }
     }

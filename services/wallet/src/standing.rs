@@ -97,3 +97,75 @@ fn same_for_another(error: &sqlx::Error) -> sqlx::Error {
         other => sqlx::Error::Protocol(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+    use futures::future::join_all;
+    use platform::db::PlatformTables;
+    use platform::embedded::scratch;
+    use platform::task::Shutdown;
+
+    use super::*;
+    use crate::{MIGRATOR, SCHEMA};
+
+    #[tokio::test]
+    async fn everybody_gets_their_own_however_many_ask_at_once() {
+        let parts = [
+            (ledger::SCHEMA, &ledger::MIGRATOR, PlatformTables::NotWanted),
+            (SCHEMA, &MIGRATOR, PlatformTables::Wanted),
+        ];
+        let database = scratch::database(&parts).await.expect("PostgreSQL is installed");
+        let pool = database.pool(SCHEMA);
+        let bound: DateTime<Utc> = "2026-01-10T05:00:00Z".parse().expect("a time");
+        let people: Vec<(Uuid, Uuid, Option<u8>, Option<DateTime<Utc>>)> = (0_i64..900)
+            .map(|number| {
+                let tier = (number % 4 != 3).then(|| u8::try_from(number % 3).expect("a tier"));
+                let bound_at = (number % 5 != 0).then(|| bound + TimeDelta::seconds(number));
+                (Uuid::now_v7(), Uuid::now_v7(), tier, bound_at)
+            })
+            .collect();
+        for (user, session, tier, bound_at) in people.iter().filter(|(.., bound_at)| bound_at.is_some()) {
+            sqlx::query("INSERT INTO wallet.device VALUES ($1, $2, $3, $4, $4)")
+                .bind(user)
+                .bind(Uuid::now_v7())
+                .bind(session)
+                .bind(bound_at)
+                .execute(&pool)
+                .await
+                .expect("stored");
+            if let Some(tier) = tier {
+                sqlx::query("INSERT INTO wallet.citizen VALUES ($1, $2, $3)")
+                    .bind(user)
+                    .bind(i16::from(*tier))
+                    .bind(bound)
+                    .execute(&pool)
+                    .await
+                    .expect("stored");
+            }
+        }
+        let (standings, task) = Standings::start(pool.clone());
+        let shutdown = Shutdown::new();
+        let running = tokio::spawn(task.run(shutdown.clone()));
+        let asking = people.iter().map(|(user, session, ..)| standings.of(*user, *session));
+        let answers = join_all(asking).await;
+        for ((user, _, tier, bound_at), answer) in people.iter().zip(answers) {
+            let known = if bound_at.is_some() { tier.unwrap_or(0) } else { 0 };
+            let expected = Standing { tier: known, bound_at: *bound_at, proved: None };
+            assert_eq!(answer.expect("an answer"), expected, "{user}");
+        }
+        let (user, ..) = people[1];
+        let other_session = standings.of(user, Uuid::now_v7()).await.expect("an answer");
+        assert_eq!(other_session.bound_at, None, "a session that is not known is one on a new device");
+
+        pool.close().await;
+        let refused = join_all((0..3).map(|_| standings.of(user, Uuid::nil()))).await;
+        for answer in refused {
+            assert!(db::is_passing(&answer.expect_err("the database is away")), "whoever asks may come again");
+        }
+        shutdown.begin();
+        running.await.expect("no panic").expect("a clean end");
+        let late = standings.of(user, Uuid::nil()).await.expect_err("nobody reads any more");
+        assert!(db::is_passing(&late));
+    }
+}

@@ -51,8 +51,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Starts the city and waits until it is ready.
+    /// Starts the whole city and waits until it is ready.
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_as(Shape::AllInOne).await
+    }
+
+    /// Starts a city of a shape and waits until it is ready.
+    pub(crate) async fn start_as(shape: Shape) -> anyhow::Result<Self> {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let telemetry = telemetry::init(&Config::load(None)?.telemetry_of_up(), "load")?;
         let folder = TestFolder::new("load")?;
@@ -60,7 +65,7 @@ impl Place {
             data_dir: folder.path().join("data"),
             city: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/city/hue"),
             http: Some("localhost:0".to_owned()),
-            shape: Shape::AllInOne,
+            shape,
             existing: Existing::default(),
             traffic: None,
         };

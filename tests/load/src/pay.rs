@@ -1,7 +1,8 @@
 //! Payments over HTTP, beside the same request answered without any effect, in one run on one machine.
 //!
-//! - **Payments**: a whole city in this process, as `trangtien up` starts it: token, key, limits, posting with fsync, events through the relay,
-//!   and every consumer of them. Callers hold one keep-alive connection each.
+//! - **Payments**: identity and the wallet in this process, as `trangtien up` starts them: token, key, limits, posting with fsync, events through
+//!   the relay to Redis. With `--whole` the whole city, with every consumer of the events on the same machine. Callers hold one keep-alive
+//!   connection each.
 //! - **Baseline**: the same layers, server loop, token check, body and answer, without a wallet behind it. Measured first, while the city is idle.
 //!
 //! | module | what lives there |
@@ -26,6 +27,8 @@ use std::time::Duration;
 use clap::Args;
 use futures::future::try_join_all;
 use serde_json::json;
+use trangtien::role::Role;
+use trangtien::up::Shape as City;
 
 use self::baseline::Baseline;
 use self::caller::{Caller, Tally};
@@ -58,6 +61,9 @@ pub(crate) struct Options {
     /// Seconds that each measurement takes.
     #[arg(long)]
     seconds: Option<f64>,
+    /// Run the whole city beside: messages, field reports and the operations centre share the machine.
+    #[arg(long)]
+    whole: bool,
     /// How many citizens pay.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     payers: Option<u32>,
@@ -79,7 +85,8 @@ impl Options {
 
 /// Runs the scenarios.
 pub(crate) async fn run(quick: bool, options: &Options) -> anyhow::Result<Measured> {
-    let place = Place::start().await?;
+    let shape = if options.whole { City::AllInOne } else { City::Part(&[Role::Identity, Role::Wallet]) };
+    let place = Place::start_as(shape).await?;
     let measured = measure(&place, quick, options).await;
     place.stop().await?;
     measured

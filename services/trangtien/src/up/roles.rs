@@ -27,7 +27,7 @@ const READY_POLL: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) enum Roles {
-    Here(Running),
+    Here(Running, BTreeSet<Role>),
     Apart { processes: Processes, gateway: Gateway, shutdown: Shutdown, listeners: Vec<JoinHandle<()>> },
 }
 
@@ -38,8 +38,13 @@ impl Roles {
         clock: Clock,
         public: Bound,
     ) -> anyhow::Result<Self> {
-        if shape == Shape::AllInOne {
-            return Ok(Roles::Here(run::start(config, &BTreeSet::from(Role::ALL), clock, public).await?));
+        let here = match shape {
+            Shape::AllInOne => Some(BTreeSet::from(Role::ALL)),
+            Shape::Part(roles) => Some(roles.iter().copied().collect()),
+            Shape::Split => None,
+        };
+        if let Some(roles) = here {
+            return Ok(Roles::Here(run::start(config, &roles, clock, public).await?, roles));
         }
         let shutdown = Shutdown::new();
         let (processes, gateway) = start_apart(folder, &config, &shutdown).await?;
@@ -53,7 +58,7 @@ impl Roles {
 
     async fn readiness(&self) -> Readiness {
         match self {
-            Roles::Here(running) => running.readiness().await,
+            Roles::Here(running, _) => running.readiness().await,
             Roles::Apart { gateway, .. } => gateway.readiness().await,
         }
     }
@@ -87,16 +92,18 @@ impl Roles {
     }
 
     pub(super) fn describe(&self) -> String {
-        let names = Role::ALL.map(Role::name).join(", ");
+        let names = |roles: &mut dyn Iterator<Item = &Role>| roles.map(|role| role.name()).collect::<Vec<_>>().join(", ");
         match self {
-            Roles::Here(_) => format!("Roles {names} in this process"),
-            Roles::Apart { .. } => format!("Roles {names}, one process each, mutual TLS between them"),
+            Roles::Here(_, roles) => format!("Roles {} in this process", names(&mut roles.iter())),
+            Roles::Apart { .. } => {
+                format!("Roles {}, one process each, mutual TLS between them", names(&mut Role::ALL.iter()))
+            }
         }
     }
 
     pub(super) async fn stop(self) {
         match self {
-            Roles::Here(running) => running.stop().await,
+            Roles::Here(running, _) => running.stop().await,
             Roles::Apart { processes, shutdown, listeners, .. } => {
                 shutdown.begin();
                 futures::future::join_all(listeners).await;

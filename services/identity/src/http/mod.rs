@@ -1,7 +1,7 @@
 //! Public routes of identity.
 //!
-//! Anyone may call `otp`, `sessions`, `sessions/refresh`, `vneid`, `vneid/returns` and `/.well-known/jwks.json`; the rest needs an access token and
-//! speaks of its subject only, so that no path names another citizen. `officers` alone names others: officers, to those who
+//! Anyone may call `otp`, `sessions`, `sessions/refresh`, `vneid`, `vneid/returns` and `/.well-known/jwks.json`; the rest needs
+//! an access token and speaks of its subject only, so that no path names another citizen. `officers` alone names others: officers, to those who
 //! give them their roles. `clients` is for admins, and `openid` says by itself who may call.
 //! Answers that carry tokens or personal data are never cached.
 

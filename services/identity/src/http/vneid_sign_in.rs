@@ -72,6 +72,7 @@ pub(super) struct VneidDevice {
     post, path = "/identity/v1/vneid", tag = "identity", request_body = VneidSignInRequest,
     responses(
         (status = 201, description = "Where to go", body = VneidVisit),
+        (status = 403, description = "`vneid-refused`: what VNeID says of itself is not to be believed", content_type = "application/problem+json"),
         (status = 422, description = "`invalid-body`", content_type = "application/problem+json"),
         (status = 429, description = "`vneid-too-many`: wait `retry_after` seconds", content_type = "application/problem+json"),
         (status = 503, description = "`vneid-unavailable`: it does not answer, visits can't be counted, or this city is not connected to it", content_type = "application/problem+json"),

@@ -11,6 +11,7 @@ mod device;
 mod ekyc;
 mod export;
 mod grpc;
+mod guess;
 mod http;
 mod key;
 mod office;

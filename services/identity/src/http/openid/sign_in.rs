@@ -82,9 +82,10 @@ impl Action {
         (status = 200, description = "The next page", content_type = "text/html"),
         (status = 303, description = "Back to the client"),
         (status = 400, description = "A page: the form is not of this browser, or too old; `invalid_request` when it is no form", content((String = "text/html"), (OAuthError = "application/json"))),
+        (status = 403, description = "The page again: VNeID is not to be believed", content_type = "text/html"),
         (status = 422, description = "The page again, with what is wrong", content_type = "text/html"),
         (status = 429, description = "The page again: wait", content_type = "text/html"),
-        (status = 503, description = "The page again: codes can't be sent right now", content_type = "text/html"),
+        (status = 503, description = "The page again: codes can't be sent, or VNeID not be visited, right now", content_type = "text/html"),
     )
 )]
 pub(in super::super) async fn step(

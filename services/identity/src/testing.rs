@@ -151,7 +151,7 @@ impl Stage {
     /// The payloads of all events of a kind, in order.
     pub(crate) async fn events<M: Name + Default>(&self) -> Vec<M> {
         let rows: Vec<Vec<u8>> =
-            sqlx::query_scalar("SELECT data FROM identity.outbox WHERE kind = $1 ORDER BY position")
+            sqlx::query_scalar("SELECT data FROM identity.outbox WHERE kind = $1 ORDER BY arrival")
                 .bind(M::full_name())
                 .fetch_all(&self.admin())
                 .await

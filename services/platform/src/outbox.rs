@@ -1,21 +1,22 @@
 //! Events out of a transaction and into Redis Streams, in order.
 //!
-//! [`append`] writes events in the transaction that causes them. Positions are assigned under the lock of
-//! `outbox_head`, which is held until that transaction ends, so that the order of positions is the order of commits:
-//! whoever has read up to a position has missed nothing below it. Append last in a transaction: from there to the commit
-//! no other transaction of the service can append, and a lock taken after it can deadlock.
+//! [`append`] writes events in the transaction that causes them, without a position: nobody who writes waits for the commit of another.
+//! The relay gives positions to what is committed, before it reads. Positions are given one transaction after the other, under the lock
+//! of `outbox_head`: whoever has read up to a position has missed nothing below it.
+//! Events keep the order in which they were written wherever that order says something: within a transaction, and between transactions of
+//! which the later one saw the earlier. So append after taking the locks that order what the events tell of.
 //! A statement that writes more than events calls the same function of the schema, `append_event`, with [`EventColumns`].
 //!
 //! A [`Relay`] moves a [`Source`] (this outbox by [`TableSource`], or a journal that is its own outbox) to the 16
 //! partitions of a stream. `LISTEN`/`NOTIFY` wakes it; a slow poll finds what a lost notification would have told.
 //! Transactions that notify are committed one after the other in the whole database, and each wakes every listener of it.
-//! So only the first append after a relay went to sleep notifies: the relay leaves in `outbox_head` at which position it sleeps,
-//! under the lock of those who append, and reads once more before it does.
+//! So they notify only while the stream's relay says in `outbox_cursor` that it sleeps. It says so while nobody appends (they share a lock,
+//! which it takes for itself), and reads once more before it sleeps.
 //!
 //! | step | round trips |
 //! | --- | --- |
 //! | append n events | 1 to PostgreSQL, or a part of one |
-//! | move up to 500 entries | 1 to PostgreSQL (read), 1 to Redis (one script); the cursor is saved at most once a second |
+//! | move up to 500 entries | 2 to PostgreSQL (number, read), 1 to Redis (one script); the cursor is saved at most once a second |
 //!
 //! Invariants:
 //! - A partition of a stream holds a gap-free run of the source's entries in order, whatever relays, PostgreSQL or Redis do:
@@ -191,11 +192,16 @@ pub trait Source: Send + Sync + 'static {
     /// The next entries after a position in ascending order, at most `limit`; none only if there are none at all.
     async fn read(&self, after: i64, limit: i64) -> Result<Vec<Entry>, SourceError>;
 
-    /// Asks that the next entry be told on the channel; `false` when one is being written just now, so that it is worth looking again soon.
+    /// Asks that entries be told on the channel; `false` when one is being written just now, so that it is worth looking again soon.
     ///
     /// Whoever asked reads once more before sleeping. A source that tells of every entry has nothing to do.
     async fn rest(&self) -> Result<bool, SourceError> {
         Ok(true)
+    }
+
+    /// Entries need not be told any more: somebody looks by themself.
+    async fn wake(&self) -> Result<(), SourceError> {
+        Ok(())
     }
 
     /// What waits after a position.
@@ -223,6 +229,8 @@ pub struct TableSource {
 const BACKLOG_MAX: i64 = 100_000;
 /// The most rows that one pruning statement removes.
 const PRUNE_BATCH: i64 = 5_000;
+/// The most events, of all streams together, that are given positions at once.
+const NUMBERED_AT_ONCE: i64 = 1_000;
 
 impl TableSource {
     /// The entries that `schema` appends for `stream`.
@@ -240,6 +248,13 @@ impl Source for TableSource {
     }
 
     async fn read(&self, after: i64, limit: i64) -> Result<Vec<Entry>, SourceError> {
+        // By itself: what is read has a position that is committed.
+        let number = self.schema.sql(NUMBER);
+        let mut numbered = NUMBERED_AT_ONCE;
+        while numbered == NUMBERED_AT_ONCE {
+            let query = sqlx::query_scalar(AssertSqlSafe(number.clone())).bind(NUMBERED_AT_ONCE);
+            numbered = query.fetch_one(&self.pool).await?;
+        }
         let rows: Vec<EntryRow> = sqlx::query_as(AssertSqlSafe(self.schema.sql(READ)))
             .bind(self.stream)
             .bind(after)
@@ -259,7 +274,12 @@ impl Source for TableSource {
     }
 
     async fn rest(&self) -> Result<bool, SourceError> {
-        Ok(sqlx::query_scalar(AssertSqlSafe(self.schema.sql(REST))).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(AssertSqlSafe(self.schema.sql(REST))).bind(self.stream).fetch_one(&self.pool).await?)
+    }
+
+    async fn wake(&self) -> Result<(), SourceError> {
+        sqlx::query(AssertSqlSafe(self.schema.sql(WAKE))).bind(self.stream).execute(&self.pool).await?;
+        Ok(())
     }
 
     async fn backlog(&self, after: i64) -> Result<Backlog, SourceError> {
@@ -292,11 +312,15 @@ impl Source for TableSource {
     }
 }
 
-// Every statement on outbox and outbox_head, beside the schema's functions `append_event` and `rest_relay`.
+// Every statement on outbox, beside the schema's functions `append_event`, `number_event` and `rest_relay`.
 
 const APPEND: &str = "SELECT {schema}.append_event($1, $2, $3, $4, $5, $6, $7)";
 
-const REST: &str = "SELECT {schema}.rest_relay()";
+const NUMBER: &str = "SELECT {schema}.number_event($1)";
+
+const REST: &str = "SELECT {schema}.rest_relay($1)";
+
+const WAKE: &str = "UPDATE {schema}.outbox_cursor SET asleep = false WHERE stream = $1 AND asleep";
 
 const READ: &str = "
     SELECT position, event_id, kind, subject, occurred_at, traceparent, data
@@ -304,7 +328,9 @@ const READ: &str = "
 
 const BACKLOG: &str = "
     SELECT count(*), min(waiting.occurred_at)
-    FROM (SELECT occurred_at FROM {schema}.outbox WHERE stream = $1 AND position > $2 ORDER BY position LIMIT $3) AS waiting";
+    FROM ((SELECT occurred_at FROM {schema}.outbox WHERE stream = $1 AND position > $2 ORDER BY position LIMIT $3)
+        UNION ALL
+        (SELECT occurred_at FROM {schema}.outbox WHERE stream = $1 AND position IS NULL ORDER BY arrival LIMIT $3)) AS waiting";
 
 // Old rows are removed all the time, so the first young one is found within a few steps of the primary key.
 const POSITION_BEFORE: &str = "

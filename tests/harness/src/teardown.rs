@@ -50,7 +50,7 @@ async fn waiting(admin: &PgPool, now: DateTime<Utc>) -> Result<Vec<String>> {
     for schema in SERVICES {
         let unsent = format!(
             "SELECT count(*) FROM {schema}.outbox o
-             LEFT JOIN {schema}.outbox_cursor c ON c.stream = o.stream WHERE o.position > coalesce(c.position, 0)"
+             LEFT JOIN {schema}.outbox_cursor c ON c.stream = o.stream WHERE o.position IS NULL OR o.position > coalesce(c.position, 0)"
         );
         let unread = format!(
             "SELECT count(*) FROM {schema}.outbox_cursor c JOIN {schema}.outbox_reader r ON r.stream = c.stream,

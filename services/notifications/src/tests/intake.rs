@@ -237,7 +237,7 @@ async fn the_city_is_told_how_many_a_warning_reached() {
     two.release(&id).await;
     let last = async || {
         let data: Option<Vec<u8>> = sqlx::query_scalar(
-            "SELECT data FROM notifications.outbox WHERE kind LIKE '%AlertReached' ORDER BY position DESC LIMIT 1",
+            "SELECT data FROM notifications.outbox WHERE kind LIKE '%AlertReached' ORDER BY arrival DESC LIMIT 1",
         )
         .fetch_optional(&town.database.admin_pool())
         .await

@@ -183,7 +183,7 @@ impl Relay {
         let mut cursor = self.resume().await?;
         let (mut saved, mut saved_at) = (None, Instant::now());
         let mut upkeep_at = Instant::now();
-        let mut rest = Rest::Awake;
+        let mut rest = Rest::Woken;
         while wake.is_held() && !shutdown.is_cancelled() {
             let moved = self.step(&mut cursor).await?;
             outage.ended();
@@ -195,11 +195,10 @@ impl Relay {
                 self.table.save(&cursor).await?;
                 (saved, saved_at) = (Some(cursor.clone()), Instant::now());
             }
+            rest = rest.after(moved, &*self.source).await.map_err(RelayError::Source)?;
             if i64::try_from(moved).is_ok_and(|moved| moved >= self.settings.batch) {
-                rest = Rest::Awake;
                 continue;
             }
-            rest = rest.after(moved, &*self.source).await.map_err(RelayError::Source)?;
             rest = tokio::select! {
                 rest = rest.wait(wake, self.settings.poll) => rest,
                 () = shutdown.cancelled() => rest,

@@ -1,7 +1,7 @@
 //! How a relay rests that has moved everything: it gathers, asks to be woken, looks once more, sleeps.
 //!
 //! Invariant: nobody sleeps who has not asked and then looked. What is written before the request is found by that look; what is written
-//! after it wakes ([`Source::rest`]).
+//! after it wakes ([`Source::rest`]). Whoever is awake says so, that nobody wakes them for nothing ([`Source::wake`]).
 
 use std::time::Duration;
 
@@ -15,9 +15,7 @@ const GATHER: Duration = Duration::from_millis(25);
 /// How a relay rests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// It does not.
-    Awake,
-    /// Something was told of, and perhaps not for this stream.
+    /// It just began, or something was told of; whoever writes still believes that it sleeps.
     Woken,
     /// For a moment, after which there may be more to move.
     Gathering,
@@ -31,11 +29,14 @@ impl Rest {
     /// How it rests after a look that moved so many entries, fewer than a batch.
     pub(super) async fn after(self, moved: usize, source: &dyn Source) -> Result<Self, SourceError> {
         match self {
-            _ if moved > 0 => Ok(Self::Gathering),
-            Self::Asked | Self::Asleep => Ok(Self::Asleep),
-            // Woken for entries of another stream: more of them may come, and waking costs whoever writes them.
-            Self::Woken => Ok(Self::Gathering),
-            Self::Awake | Self::Gathering => Ok(if source.rest().await? { Self::Asked } else { Self::Gathering }),
+            Self::Asked | Self::Asleep if moved == 0 => Ok(Self::Asleep),
+            Self::Gathering if moved == 0 && source.rest().await? => Ok(Self::Asked),
+            Self::Gathering => Ok(Self::Gathering),
+            // Also when there was nothing: it was an entry of another stream, or one that was moved already. More may come soon.
+            Self::Woken | Self::Asked | Self::Asleep => {
+                source.wake().await?;
+                Ok(Self::Gathering)
+            }
         }
     }
 
@@ -47,7 +48,7 @@ impl Rest {
                 () = wake.notified() => return Self::Woken,
                 () = tokio::time::sleep(poll) => {}
             },
-            Self::Awake | Self::Woken | Self::Asked => {}
+            Self::Woken | Self::Asked => {}
         }
         self
     }

@@ -1,4 +1,4 @@
-//! Who wakes a relay: the first transaction that appends after it went to sleep, and no other.
+//! Who wakes a relay: transactions that append while it sleeps, and no others. And in which order events are numbered.
 
 use std::time::Duration;
 
@@ -28,13 +28,26 @@ async fn told(listener: &mut PgListener, pool: &PgPool) -> usize {
 }
 
 async fn rest(pool: &PgPool) -> bool {
-    sqlx::query_scalar("SELECT sender.rest_relay()").fetch_one(pool).await.expect("a query")
+    sqlx::query_scalar("SELECT sender.rest_relay('sender')").fetch_one(pool).await.expect("a query")
+}
+
+/// Gives positions to what is committed; subjects in the order of positions.
+async fn numbered(pool: &PgPool) -> Vec<(i64, Uuid)> {
+    sqlx::query("SELECT sender.number_event(1000)").execute(pool).await.expect("numbered");
+    let numbered = "SELECT position, subject FROM sender.outbox WHERE position IS NOT NULL ORDER BY position";
+    sqlx::query_as(numbered).fetch_all(pool).await.expect("a query")
 }
 
 #[tokio::test]
-async fn only_the_first_append_after_a_request_tells() {
+async fn only_appends_during_sleep_tell() {
     let stage = Stage::new("redis://localhost:1".to_owned()).await;
     let pool = stage.database.pool(SENDER);
+    stage
+        .execute(
+            "INSERT INTO sender.outbox_cursor (stream, generation, position, added)
+             VALUES ('sender', gen_random_uuid(), 0, array_fill(0::bigint, ARRAY[16]))",
+        )
+        .await;
     let mut listener = PgListener::connect_with(&pool).await.expect("a connection");
     listener.listen("sender_outbox").await.expect("it listens");
     let subject = Uuid::now_v7();
@@ -43,7 +56,7 @@ async fn only_the_first_append_after_a_request_tells() {
         assert!(rest(&pool).await, "asking again changes nothing");
         let mut rolled_back = pool.begin().await.expect("the database answers");
         append_numbered(&mut rolled_back, subject, 1).await;
-        assert!(!rest(&pool).await, "somebody appends: what they write is not there yet");
+        assert!(!rest(&pool).await, "somebody appends, who may not have seen a request");
         rolled_back.rollback().await.expect("rolled back");
         assert_eq!(told(&mut listener, &pool).await, 0, "nothing was written");
         // A transaction that appends twice tells once.
@@ -52,15 +65,28 @@ async fn only_the_first_append_after_a_request_tells() {
         append_numbered(&mut transaction, subject, 1).await;
         transaction.commit().await.expect("committed");
         assert_eq!(told(&mut listener, &pool).await, 1);
-        send(&pool, subject, 1).await;
-        send(&pool, subject, 3).await;
+        stage.execute("UPDATE sender.outbox_cursor SET asleep = false").await;
+        send(&pool, subject, 4).await;
         assert_eq!(told(&mut listener, &pool).await, 0, "whoever was woken reads on until there is nothing");
     }
-    let positions: Vec<i64> = sqlx::query_scalar("SELECT position FROM sender.outbox ORDER BY position")
-        .fetch_all(&pool)
-        .await
-        .expect("a query");
-    assert_eq!(positions, (1..=21).collect::<Vec<i64>>());
+    let positions: Vec<i64> = numbered(&pool).await.into_iter().map(|(position, _)| position).collect();
+    assert_eq!(positions, (1..=21).collect::<Vec<i64>>(), "what was rolled back leaves no gap");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_transaction_that_appended() {
+    let stage = Stage::new("redis://localhost:1".to_owned()).await;
+    let pool = stage.database.pool(SENDER);
+    let [slow, quick, later] = [Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7()];
+    let mut open = pool.begin().await.expect("the database answers");
+    append_numbered(&mut open, slow, 1).await;
+    send(&pool, quick, 2).await;
+    assert_eq!(numbered(&pool).await, [(1, quick), (2, quick)]);
+    send(&pool, later, 1).await;
+    open.commit().await.expect("committed");
+    // It was written before the other, but what has a position keeps it.
+    assert_eq!(numbered(&pool).await, [(1, quick), (2, quick), (3, slow), (4, later)]);
+    assert_eq!(numbered(&pool).await.len(), 4, "numbering again changes nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

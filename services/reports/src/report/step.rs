@@ -140,7 +140,7 @@ impl Step<'_> {
         }
     }
 
-    /// Writes all of it in one statement, and the answer if there is one to give; `false` when the report moved on,
+    /// Writes all of it in one statement, and the answer if there is one to give; `false` when the report moved on, its reporter was erased,
     /// the report to merge into can't be merged into any more, or the key was answered, and nothing is written.
     pub(crate) async fn write(
         &self,
@@ -164,7 +164,7 @@ impl Step<'_> {
                     due_at = $9, first_due_at = $10, updated_at = $11, merged_into = $12,
                     public_since = CASE WHEN $13 THEN coalesce(public_since, $11) ELSE public_since END,
                     public_body = coalesce($14, public_body), result = CASE WHEN $15 THEN $16 ELSE result END
-                WHERE id = $1 AND version = $2 AND ($12::uuid IS NULL OR EXISTS (SELECT 1 FROM target))
+                WHERE id = $1 AND version = $2 AND (erased_at IS NULL OR NOT $50) AND ($12::uuid IS NULL OR EXISTS (SELECT 1 FROM target))
                 RETURNING id, category, lead_agency, version, state, round
             ), entered AS (
                 INSERT INTO reports.history (report_id, version, action, from_state, to_state, round, actor, agency, officer_id, details,
@@ -230,7 +230,8 @@ impl Step<'_> {
             &events.kinds as &[&str],
             &events.subjects,
             &events.traces as &[Option<&str>],
-            &events.data as &[&[u8]]
+            &events.data as &[&[u8]],
+            self.standing.reporter.is_some()
         )
         .fetch_optional(connection)
         .await;

@@ -78,7 +78,7 @@ async fn the_reporter_leaves_no_trace() {
     expect_no_trace("the agency's queue", citizen, &queue.bytes);
 
     let events: Vec<(String, Vec<u8>, Uuid, Option<String>)> = sqlx::query_as(
-        "SELECT kind, data, subject, traceparent FROM reports.outbox WHERE stream = 'reports' ORDER BY position",
+        "SELECT kind, data, subject, traceparent FROM reports.outbox WHERE stream = 'reports' ORDER BY arrival",
     )
     .fetch_all(&stage.admin())
     .await

@@ -301,7 +301,7 @@ impl Stage {
 
     /// Names and payloads of the wallet's own events, in order.
     pub(crate) async fn events(&self) -> Vec<(String, Vec<u8>)> {
-        sqlx::query_as("SELECT kind, data FROM wallet.outbox ORDER BY position")
+        sqlx::query_as("SELECT kind, data FROM wallet.outbox ORDER BY arrival")
             .fetch_all(&self.admin())
             .await
             .expect("a query")

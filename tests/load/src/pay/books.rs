@@ -10,7 +10,7 @@ pub(super) const LAG: &str = "
     SELECT greatest(coalesce((SELECT max(sequence) FROM ledger.shard), 0)
                     - coalesce((SELECT position FROM wallet.outbox_cursor WHERE stream = 'journal'), 0), 0)
          + (SELECT count(*) FROM wallet.outbox o LEFT JOIN wallet.outbox_cursor c ON c.stream = o.stream
-            WHERE o.position > coalesce(c.position, 0))";
+            WHERE o.position IS NULL OR o.position > coalesce(c.position, 0))";
 
 const WRONG_BALANCES: &str = "
     WITH moved AS (

@@ -11,7 +11,7 @@ use crate::relay::number;
 /// Events of reports that are not known to be in Redis. The cursor is saved at most once a second.
 pub(super) const LAG: &str = "
     SELECT count(*) FROM reports.outbox o LEFT JOIN reports.outbox_cursor c ON c.stream = o.stream
-    WHERE o.position > coalesce(c.position, 0)";
+    WHERE o.position IS NULL OR o.position > coalesce(c.position, 0)";
 
 /// Steps of a life that is complete: submit, claim, distribute, accept, submit-result, approve, rate.
 const STEPS: u64 = 7;

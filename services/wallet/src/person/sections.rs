@@ -95,7 +95,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         name: "merchants",
         sql: "SELECT m.id::text, jsonb_build_object('id', m.id, 'name', m.name, 'city', m.city, 'category', m.category,
-                'created_at', m.created_at, 'stores', (SELECT jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name,
+                'created_at', m.created_at, 'closed_at', m.closed_at, 'stores', (SELECT jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name,
                     'address', s.address, 'created_at', s.created_at) ORDER BY s.id) FROM wallet.store s WHERE s.merchant_id = m.id),
                 'tills', (SELECT jsonb_agg(jsonb_build_object('id', t.id, 'store_id', t.store_id, 'name', t.name,
                     'created_at', t.created_at) ORDER BY t.id) FROM wallet.till t WHERE t.merchant_id = m.id))

@@ -14,11 +14,14 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+/// A closing, and what stands against it.
+type Answered = (Uuid, Vec<String>);
+
 /// Identity, as far as the wallet answers it.
 #[derive(Clone, Default)]
 pub(crate) struct Office {
     /// What the wallet said to closings, and which it said were erased.
-    heard: Arc<Mutex<Vec<(Uuid, Vec<String>)>>>,
+    heard: Arc<Mutex<Vec<Answered>>>,
     erased: Arc<Mutex<Vec<Uuid>>>,
     /// Whether the closing is over for whoever answers.
     pub(crate) over: Arc<AtomicBool>,

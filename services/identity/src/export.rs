@@ -77,8 +77,9 @@ impl Identity {
                 'transaction_maximum', d.transaction_maximum::text, 'day_maximum', d.day_maximum::text,
                 'month_maximum', d.month_maximum::text, 'valid_until', d.valid_until, 'proposed_at', d.proposed_at,
                 'confirmed_at', d.confirmed_at, 'ended_at', d.ended_at)), '[]')
-                FROM (SELECT *, guardian_id IS NOT DISTINCT FROM $1 AS as_guardian FROM identity.delegation
-                    WHERE guardian_id = $1 OR dependent_id = $1 ORDER BY id DESC LIMIT $2) d) AS "delegations!",
+                FROM (SELECT id, guardian_id IS NOT DISTINCT FROM $1 AS as_guardian, kinds, transaction_maximum, day_maximum,
+                        month_maximum, valid_until, proposed_at, confirmed_at, ended_at
+                    FROM identity.delegation WHERE guardian_id = $1 OR dependent_id = $1 ORDER BY id DESC LIMIT $2) d) AS "delegations!",
             (SELECT coalesce(jsonb_agg(jsonb_build_object('id', c.id, 'state', c.state, 'asked_at', c.asked_at,
                 'erase_at', c.erase_at, 'ended_at', c.ended_at)), '[]')
                 FROM (SELECT id, state, asked_at, erase_at, ended_at FROM identity.closing

@@ -313,5 +313,7 @@ mod tests {
         let mut config = Config::default();
         config.budget.daily_codes = 0;
         assert!(config.check().is_err_and(|sentence| sentence.contains("budget")));
+        let config = Config { pin_hash_niceness: NICEST + 1, ..Config::default() };
+        assert!(config.check().is_err_and(|sentence| sentence.contains("pin_hash_niceness")));
     }
 }

@@ -15,10 +15,10 @@
 //! | `openid` | the OpenID provider: clients, codes, consents, ID tokens |
 //! | `revocation` | what is refused before it expires |
 //! | `key` | signing keys, their rotation, the JWKS |
-//! | `pin` | strength and delay (pure), argon2id |
+//! | `pin` | strength and delay (pure), argon2id on threads of its own |
 //! | `passkey` | passkeys and what they are asked |
 //! | `ekyc` | citizen numbers proved by an outside verifier; `ekyc::number` is pure |
-//! | `vneid` | visits to VNeID, and links to accounts there |
+//! | `vneid` | visits to VNeID, links to accounts there, and signing in by them |
 //! | `step_up` | proofs for one transaction; `step_up::transaction` is pure |
 //! | `vault` | everything that a configured key protects |
 //! | `http`, `grpc` | transport: the only files that know axum and tonic, beside this one |

@@ -140,7 +140,31 @@ impl PersonKeys {
         person: Uuid,
         now: DateTime<Utc>,
     ) -> Result<PersonKey, PersonError> {
-        if let Some(key) = self.shared(tx, person).await? {
+        self.made(tx, person, now, SHARE).await
+    }
+
+    /// The same for a statement that holds the key by itself, by the schema's function `hold_person_key`, and writes nothing when it can't:
+    /// until then it may be destroyed.
+    ///
+    /// # Errors
+    /// [`PersonError::Erased`].
+    pub async fn for_holding(
+        &self,
+        connection: &mut PgConnection,
+        person: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<PersonKey, PersonError> {
+        self.made(connection, person, now, READ).await
+    }
+
+    async fn made(
+        &self,
+        connection: &mut PgConnection,
+        person: Uuid,
+        now: DateTime<Utc>,
+        read: &'static str,
+    ) -> Result<PersonKey, PersonError> {
+        if let Some(key) = self.read(connection, person, read).await? {
             return self.unwrap(person, key);
         }
         let (_, sealed) = self.ring.new_personal_key(Place::new(COLUMN, person));
@@ -148,10 +172,10 @@ impl PersonKeys {
             .bind(person)
             .bind(sealed)
             .bind(now)
-            .execute(&mut *tx)
+            .execute(&mut *connection)
             .await?;
         // Another transaction may have been first; then its key counts.
-        let key = self.shared(tx, person).await?.ok_or(PersonError::Erased)?;
+        let key = self.read(connection, person, read).await?.ok_or(PersonError::Erased)?;
         self.unwrap(person, key)
     }
 
@@ -217,8 +241,13 @@ impl PersonKeys {
         Ok(rows.last().map(|(person, _)| *person))
     }
 
-    async fn shared(&self, tx: &mut PgConnection, person: Uuid) -> Result<Option<Option<Vec<u8>>>, sqlx::Error> {
-        sqlx::query_scalar(AssertSqlSafe(self.schema.sql(SHARE))).bind(person).fetch_optional(tx).await
+    async fn read(
+        &self,
+        connection: &mut PgConnection,
+        person: Uuid,
+        read: &str,
+    ) -> Result<Option<Option<Vec<u8>>>, sqlx::Error> {
+        sqlx::query_scalar(AssertSqlSafe(self.schema.sql(read))).bind(person).fetch_optional(connection).await
     }
 
     fn unwrap(&self, person: Uuid, key: Option<Vec<u8>>) -> Result<PersonKey, PersonError> {
@@ -226,6 +255,8 @@ impl PersonKeys {
         Ok(PersonKey(self.ring.personal_key(Place::new(COLUMN, person), &key)?))
     }
 }
+
+const READ: &str = "SELECT key FROM {schema}.person_key WHERE person = $1";
 
 const SHARE: &str = "SELECT key FROM {schema}.person_key WHERE person = $1 FOR SHARE";
 

@@ -40,13 +40,13 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// The words of a new report.
+    /// The words of a new report, for a statement that holds the reporter's key.
     ///
     /// # Errors
     /// [`PersonError::Erased`] when the reporter is.
     pub(crate) async fn of(
         persons: &PersonKeys,
-        tx: &mut PgConnection,
+        connection: &mut PgConnection,
         (sender, report): (Sender, Uuid),
         text: &str,
         now: DateTime<Utc>,
@@ -54,7 +54,7 @@ impl Words {
         match sender {
             Sender::Operator(_) => Ok(Self { plain: Some(text.to_owned()), sealed: None }),
             Sender::Citizen(user) => {
-                let key = persons.for_sealing(tx, user, now).await?;
+                let key = persons.for_holding(connection, user, now).await?;
                 Ok(Self { plain: None, sealed: Some(key.seal(BODY, report, text)) })
             }
         }

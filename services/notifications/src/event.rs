@@ -34,8 +34,8 @@ use chrono::DateTime;
 use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
 use proto::identity::v1::{
-    ClosingAgreed, ClosingEnded, ClosingRequested, DelegationBegan, DelegationEnded, DeviceAdded, ErasureNear, ExportReady,
-    OtpRequested, PinChanged, SessionRevoked, TierChanged,
+    ClosingAgreed, ClosingEnded, ClosingRequested, DelegationBegan, DelegationEnded, DeviceAdded, ErasureNear,
+    ExportReady, OtpRequested, PinChanged, SessionRevoked, TierChanged,
 };
 use proto::money::v1::Money;
 use proto::reports::v1::ReporterNotice;

@@ -258,11 +258,8 @@ async fn insert(
     .collect();
     // What has no row is as new as the message in the app that it goes with.
     let companion = |draft: &Draft| (draft.event_id, draft.recipient, draft.template.name());
-    let known: HashSet<_> = rows
-        .iter()
-        .filter(|(.., made)| !inserted.contains(&made.id))
-        .map(|(draft, ..)| companion(draft))
-        .collect();
+    let known: HashSet<_> =
+        rows.iter().filter(|(.., made)| !inserted.contains(&made.id)).map(|(draft, ..)| companion(draft)).collect();
     let new = rows.into_iter().filter(|(.., made)| inserted.contains(&made.id));
     let nowhere = nowhere.into_iter().filter(|(draft, ..)| !known.contains(&companion(draft)));
     Ok(new.chain(nowhere).map(|(.., made)| made).collect())
@@ -319,6 +316,8 @@ mod tests {
         let leaves_no_row = |recipient, lane, channel| recipients.leaves_no_row(&draft(recipient, lane, channel));
         assert!(leaves_no_row(plain, Lane::Payment, Channel::Push));
         assert!(!leaves_no_row(plain, Lane::Security, Channel::Push), "operators see why a warning did not arrive");
-        assert!(!leaves_no_row(plain, Lane::Payment, Channel::InApp) && !leaves_no_row(quiet, Lane::Payment, Channel::Push));
+        assert!(
+            !leaves_no_row(plain, Lane::Payment, Channel::InApp) && !leaves_no_row(quiet, Lane::Payment, Channel::Push)
+        );
     }
 }

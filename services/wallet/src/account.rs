@@ -43,14 +43,8 @@ pub(crate) const FEE: TransferKind = TransferKind::new(5, "fee").spending(limit:
 pub(crate) const PAYOUT: TransferKind = TransferKind::new(6, "payout");
 
 /// Every kind of transfer that the wallet makes, with its name in HTTP, gRPC and events.
-const KIND_NAMES: [(TransferKind, &str); 6] = [
-    (TOP_UP, "top-up"),
-    (PAYMENT, "payment"),
-    (REFUND, "refund"),
-    (BILL, "bill"),
-    (FEE, "fee"),
-    (PAYOUT, "payout"),
-];
+const KIND_NAMES: [(TransferKind, &str); 6] =
+    [(TOP_UP, "top-up"), (PAYMENT, "payment"), (REFUND, "refund"), (BILL, "bill"), (FEE, "fee"), (PAYOUT, "payout")];
 
 /// The name of a kind in HTTP, gRPC and events.
 pub(crate) fn kind_name(code: i16) -> Option<&'static str> {

@@ -63,7 +63,8 @@ impl Source for Journal {
             bill_payment::sql::told_of(&mut connection, &[ids(&rows, BILL.code), ids(&rows, FEE.code)].concat())
                 .await?;
         let spent = |row: &JournalRow| [PAYMENT.code, BILL.code, FEE.code].contains(&row.kind).then_some(row.reference);
-        let acting = delegate::sql::actors_in(&mut connection, &rows.iter().filter_map(spent).collect::<Vec<_>>()).await?;
+        let acting =
+            delegate::sql::actors_in(&mut connection, &rows.iter().filter_map(spent).collect::<Vec<_>>()).await?;
         let told = Told { payments, refunds, banks, bills, acting };
         rows.iter().map(|row| entry(row, &told).map_err(SourceError::from)).collect()
     }

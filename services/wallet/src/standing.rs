@@ -109,6 +109,13 @@ mod tests {
     use super::*;
     use crate::{MIGRATOR, SCHEMA};
 
+    struct Person {
+        user: Uuid,
+        session: Uuid,
+        tier: Option<u8>,
+        bound_at: Option<DateTime<Utc>>,
+    }
+
     #[tokio::test]
     async fn everybody_gets_their_own_however_many_ask_at_once() {
         let parts = [
@@ -118,14 +125,14 @@ mod tests {
         let database = scratch::database(&parts).await.expect("PostgreSQL is installed");
         let pool = database.pool(SCHEMA);
         let bound: DateTime<Utc> = "2026-01-10T05:00:00Z".parse().expect("a time");
-        let people: Vec<(Uuid, Uuid, Option<u8>, Option<DateTime<Utc>>)> = (0_i64..900)
+        let people: Vec<Person> = (0_i64..900)
             .map(|number| {
                 let tier = (number % 4 != 3).then(|| u8::try_from(number % 3).expect("a tier"));
                 let bound_at = (number % 5 != 0).then(|| bound + TimeDelta::seconds(number));
-                (Uuid::now_v7(), Uuid::now_v7(), tier, bound_at)
+                Person { user: Uuid::now_v7(), session: Uuid::now_v7(), tier, bound_at }
             })
             .collect();
-        for (user, session, tier, bound_at) in people.iter().filter(|(.., bound_at)| bound_at.is_some()) {
+        for Person { user, session, tier, bound_at } in people.iter().filter(|person| person.bound_at.is_some()) {
             sqlx::query("INSERT INTO wallet.device VALUES ($1, $2, $3, $4, $4)")
                 .bind(user)
                 .bind(Uuid::now_v7())
@@ -147,14 +154,14 @@ mod tests {
         let (standings, task) = Standings::start(pool.clone());
         let shutdown = Shutdown::new();
         let running = tokio::spawn(task.run(shutdown.clone()));
-        let asking = people.iter().map(|(user, session, ..)| standings.of(*user, *session));
+        let asking = people.iter().map(|person| standings.of(person.user, person.session));
         let answers = join_all(asking).await;
-        for ((user, _, tier, bound_at), answer) in people.iter().zip(answers) {
+        for (Person { user, tier, bound_at, .. }, answer) in people.iter().zip(answers) {
             let known = if bound_at.is_some() { tier.unwrap_or(0) } else { 0 };
             let expected = Standing { tier: known, bound_at: *bound_at, proved: None };
             assert_eq!(answer.expect("an answer"), expected, "{user}");
         }
-        let (user, ..) = people[1];
+        let user = people[1].user;
         let other_session = standings.of(user, Uuid::now_v7()).await.expect("an answer");
         assert_eq!(other_session.bound_at, None, "a session that is not known is one on a new device");
 

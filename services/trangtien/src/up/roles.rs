@@ -92,7 +92,8 @@ impl Roles {
     }
 
     pub(super) fn describe(&self) -> String {
-        let names = |roles: &mut dyn Iterator<Item = &Role>| roles.map(|role| role.name()).collect::<Vec<_>>().join(", ");
+        let names =
+            |roles: &mut dyn Iterator<Item = &Role>| roles.map(|role| role.name()).collect::<Vec<_>>().join(", ");
         match self {
             Roles::Here(_, roles) => format!("Roles {} in this process", names(&mut roles.iter())),
             Roles::Apart { .. } => {

@@ -14,12 +14,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
+use crate::Wallet;
 use crate::account::{self, CURRENCY, kind_name};
 use crate::city::LimitClass;
 use crate::error::Error;
 use crate::history::{self, Line};
 use crate::limit::{Bound, Moment, Subject, bounds, first_day_after};
-use crate::Wallet;
 
 /// The caller's wallet.
 #[derive(Debug, Serialize, ToSchema)]

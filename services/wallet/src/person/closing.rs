@@ -160,10 +160,12 @@ async fn found(wallet: &Wallet, user: Uuid, ours: bool) -> Result<Vec<&'static s
     if has_open(&mut connection, user).await? {
         hindrances.push("payment-open");
     }
-    let merchants =
-        sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM wallet.merchant WHERE owner_user_id = $1 AND closed_at IS NULL) AS "some!""#, user)
-            .fetch_one(&mut *connection)
-            .await?;
+    let merchants = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM wallet.merchant WHERE owner_user_id = $1 AND closed_at IS NULL) AS "some!""#,
+        user
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     if merchants {
         hindrances.push("has-merchants");
     }

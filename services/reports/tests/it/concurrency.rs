@@ -26,6 +26,34 @@ async fn of_two_officers_who_decide_at_once_one_has_to_look_again() {
 }
 
 #[tokio::test]
+async fn a_step_that_is_sent_many_times_at_once_is_done_once() {
+    let stage = Stage::new().await;
+    let report = stage.report(Uuid::now_v7()).await;
+    let path = format!("/reports/v1/reports/{report}/transitions");
+    let claim = json!({"action": "claim", "version": 1});
+    let same = || stage.post_with_key(stage.ioc, &path, &claim, "k1");
+    let (one, two, three, four) = tokio::join!(same(), same(), same(), same());
+    let answers = [one, two, three, four];
+    let first = answers[0].expect(201);
+    assert_eq!(first["version"], 2);
+    assert!(answers.iter().all(|answer| answer.expect(201) == first), "each gets the answer of the one that was done");
+    assert_eq!(stage.count("reports.history").await, 2);
+    assert_eq!(stage.count("reports.job").await, 1, "what was planned for the version before is taken back");
+    let other = json!({"action": "claim", "version": 2});
+    assert_eq!(stage.post_with_key(stage.ioc, &path, &other, "k1").await.refused(422), "idempotency-key-reused");
+    // With keys of their own, one of them is done and the others have to look again.
+    let reject = json!({"action": "reject", "reason": "Không thuộc thành phố", "version": 2});
+    let other = || stage.post(stage.ioc, &path, &reject);
+    let (one, two, three, four) = tokio::join!(other(), other(), other(), other());
+    let answers = [one, two, three, four];
+    let done = answers.iter().filter(|answer| answer.status.as_u16() == 201).count();
+    let changed = answers.iter().filter(|answer| answer.status.as_u16() == 409).count();
+    assert_eq!((done, changed), (1, 3));
+    assert_eq!(stage.count("reports.history").await, 3);
+    assert_eq!(stage.count("reports.idempotency_key WHERE operation = 'report.transition'").await, 2);
+}
+
+#[tokio::test]
 async fn a_report_that_is_sent_again_from_an_offline_queue_is_one_report() {
     let stage = Stage::new().await;
     let citizen = Uuid::now_v7();

@@ -16,7 +16,19 @@ use super::address::ClientAddress;
 use super::ekyc::EkycView;
 use super::hidden::Hidden;
 use super::{App, origin, private};
+use crate::error::Error;
+use crate::pin::strength::Pin;
 use crate::vneid::Begun;
+
+/// A link to VNeID is wanted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VneidRequest {
+    /// The payment PIN; needed when one is set.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 6, max_length = 6)]
+    pin: Option<Hidden>,
+}
 
 /// A visit to VNeID.
 #[derive(Serialize, ToSchema)]
@@ -46,16 +58,26 @@ pub(super) struct VneidReturn {
 }
 
 /// Visit VNeID
+///
+/// Soon after signing in, and with the PIN if one is set: whoever is linked signs in by VNeID.
 #[utoipa::path(
-    post, path = "/identity/v1/me/vneid", tag = "identity", security(("bearer" = [])),
+    post, path = "/identity/v1/me/vneid", tag = "identity", security(("bearer" = [])), request_body = VneidRequest,
     responses(
         (status = 201, description = "Where to go", body = VneidVisit),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
+        (status = 403, description = "`session-not-fresh`, `pin-wrong`, `pin-cooling`", content_type = "application/problem+json"),
+        (status = 422, description = "`pin-proof-required`, `pin-malformed`, `invalid-body`", content_type = "application/problem+json"),
+        (status = 429, description = "`pin-delayed`", content_type = "application/problem+json"),
         (status = 503, description = "`vneid-unavailable`: it does not answer, or this city is not connected to it", content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn begin(State(identity): App, caller: Principal) -> Result<Response, Problem> {
-    let begun = identity.begin_vneid(&caller).await?;
+pub(super) async fn begin(
+    State(identity): App,
+    caller: Principal,
+    Json(request): Json<VneidRequest>,
+) -> Result<Response, Problem> {
+    let pin = request.pin.as_ref().map(|pin| Pin::parse(&pin.0)).transpose().map_err(Error::from)?;
+    let begun = identity.begin_vneid(&caller, pin.as_ref()).await?;
     Ok(private(StatusCode::CREATED, VneidVisit::from(begun)))
 }
 

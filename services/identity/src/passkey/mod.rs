@@ -106,13 +106,7 @@ impl Identity {
     pub(crate) async fn begin_passkey(&self, caller: &Principal, pin: Option<&Pin>) -> Result<Challenge, Error> {
         let party = self.relying_party()?;
         let id = CitizenId::from(caller.subject);
-        self.require_fresh(caller)?;
-        let citizen = self.citizen(id).await?;
-        if citizen.pin_set {
-            let pin = pin.ok_or(Error::PinProofRequired)?;
-            self.refuse_cooling_pin(id).await?;
-            self.check_pin(id, pin).await?;
-        }
+        let citizen = self.admit_new_credential(caller, pin).await?;
         let known = sql::credentials(&mut *self.pool.acquire().await?, id).await?;
         if known.len() >= MAX_PASSKEYS {
             return Err(Error::PasskeysTooMany);
@@ -234,11 +228,6 @@ impl Identity {
         sql::used(&mut tx, locked.id, json(&locked.credential)?, now).await?;
         tx.commit().await?;
         Ok(())
-    }
-
-    fn require_fresh(&self, caller: &Principal) -> Result<(), Error> {
-        let fresh = Lifetimes::span(self.config.lifetimes.fresh_seconds);
-        if caller.authenticated_at + fresh <= self.now() { Err(Error::NotFresh) } else { Ok(()) }
     }
 
     /// A challenge stands for its transaction in the database; nothing of it is signed, so no time is.

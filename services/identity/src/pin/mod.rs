@@ -26,7 +26,7 @@ use self::strength::Pin;
 use crate::audit::{self, Action, Entry, Origin};
 use crate::caps::{self, Allowance, Bucket};
 use crate::challenge::{Attempt, ChallengeId, Code, Look, Purpose};
-use crate::citizen::{self, CitizenId};
+use crate::citizen::{self, Citizen, CitizenId};
 use crate::config::Lifetimes;
 use crate::error::{Error, seconds_until};
 use crate::session::SessionId;
@@ -100,10 +100,8 @@ impl Identity {
             return Err(Error::PinProofRequired);
         }
         drop(conn);
+        self.require_fresh(caller)?;
         let now = self.now();
-        if caller.authenticated_at + Lifetimes::span(self.config.lifetimes.fresh_seconds) <= now {
-            return Err(Error::NotFresh);
-        }
         let hash = self.new_hash(citizen, pin).await?;
         let mut tx = platform::db::begin(&self.pool).await?;
         if !sql::insert(&mut tx, citizen, &hash, now).await? {
@@ -195,6 +193,24 @@ impl Identity {
             Some(until) if until > self.now() => Err(Error::PinCooling { until }),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses whoever did not sign in moments ago.
+    pub(crate) fn require_fresh(&self, caller: &Principal) -> Result<(), Error> {
+        let fresh = Lifetimes::span(self.config.lifetimes.fresh_seconds);
+        if caller.authenticated_at + fresh <= self.now() { Err(Error::NotFresh) } else { Ok(()) }
+    }
+
+    /// Lets somebody add what they will sign in or prove by: they signed in moments ago, and know the PIN where one is set.
+    pub(crate) async fn admit_new_credential(&self, caller: &Principal, pin: Option<&Pin>) -> Result<Citizen, Error> {
+        self.require_fresh(caller)?;
+        let citizen = self.citizen(caller.subject.into()).await?;
+        if citizen.pin_set {
+            let pin = pin.ok_or(Error::PinProofRequired)?;
+            self.refuse_cooling_pin(citizen.id).await?;
+            self.check_pin(citizen.id, pin).await?;
+        }
+        Ok(citizen)
     }
 
     async fn reserve_check(&self, citizen: CitizenId) -> Result<Row, Error> {

@@ -8,7 +8,9 @@ use url::Url;
 
 use super::ekyc::Scene;
 use crate::tests::http::Answer;
+use crate::tests::step_up::Phone;
 
+const LINK: &str = "/identity/v1/me/vneid";
 const RETURNS: &str = "/identity/v1/me/vneid/returns";
 const NUMBER: &str = "046199012345";
 
@@ -25,9 +27,13 @@ impl Scene {
         .await;
     }
 
+    async fn try_begin(&self, token: &str, body: Value) -> Answer {
+        self.stage.call(Method::POST, LINK).token(token).json(body).await
+    }
+
     /// Begins a visit.
     async fn begin(&self, token: &str) -> Url {
-        let begun = self.stage.call(Method::POST, "/identity/v1/me/vneid").token(token).empty().await;
+        let begun = self.try_begin(token, json!({})).await;
         assert_eq!(begun.status, StatusCode::CREATED, "{}", begun.body);
         begun.text("authorization_url").parse().expect("a URL")
     }
@@ -89,6 +95,29 @@ async fn a_visit_links_the_account_and_proves_the_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn linking_needs_a_fresh_session_and_the_pin() {
+    let scene = Scene::new().await;
+    scene.known(NUMBER, "one").await;
+    let phone = Phone::new();
+    let token = phone.sign_in(&scene.stage, "0912345678").await;
+    let pin = json!({ "pin": "502917" });
+    assert_eq!(verdict(&scene.try_begin(&token, json!({})).await), (422, "pin-proof-required"));
+    assert_eq!(verdict(&scene.try_begin(&token, json!({ "pin": "483920" })).await), (403, "pin-wrong"));
+    assert_eq!(scene.try_begin(&token, pin.clone()).await.status, StatusCode::CREATED);
+    let tomorrow = scene.stage.clock.now() + TimeDelta::days(1);
+    let cool = sqlx::query("UPDATE identity.pin SET cooling_until = $1").bind(tomorrow);
+    cool.execute(&scene.stage.admin()).await.expect("an update");
+    assert_eq!(verdict(&scene.try_begin(&token, pin.clone()).await), (403, "pin-cooling"));
+    let cooled = sqlx::query("UPDATE identity.pin SET cooling_until = NULL");
+    cooled.execute(&scene.stage.admin()).await.expect("an update");
+    let opened = scene.stage.sign_in("0912345678", phone.id).await;
+    scene.stage.clock.advance(TimeDelta::seconds(900));
+    let old = scene.stage.identity.refresh(&opened.tokens.refresh, None).await.expect("refreshed").access;
+    assert_eq!(verdict(&scene.try_begin(&old, pin).await), (403, "session-not-fresh"));
+    assert_eq!(scene.stage.count("vneid_attempt").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_collides_changes_nothing() {
     let scene = Scene::new().await;
     scene.known(NUMBER, "one").await;
@@ -136,7 +165,7 @@ async fn a_provider_that_is_away_says_so() {
     let token = scene.token("0912345678").await;
     let back = scene.visit(&scene.begin(&token).await, NUMBER).await;
     scene.steer("/vneid/faults", json!({ "error_rate": 1.0 })).await;
-    let begun = scene.stage.call(Method::POST, "/identity/v1/me/vneid").token(&token).empty().await;
+    let begun = scene.try_begin(&token, json!({})).await;
     assert_eq!(verdict(&begun), (503, "vneid-unavailable"));
     assert_eq!(verdict(&scene.return_with(&token, &back).await), (503, "vneid-unavailable"));
     assert_eq!(scene.show(&token).await["tier"], 0);

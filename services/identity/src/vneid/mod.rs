@@ -1,6 +1,7 @@
 //! VNeID, the national identity app, as an upstream OpenID provider: a citizen visits it, and comes back with a number that it vouches for;
 //! or, once linked, signs in there (`sign_in`).
 //!
+//! A link is something to sign in by: whoever begins one has signed in moments ago, and knows the PIN, if there is one.
 //! Rules of linking, held by unique keys in the database: an account there is one account here, and the other way round; the number that
 //! it says is proved as by eKYC ([`Identity::prove_number`]): one number, one account. Whatever collides changes nothing.
 //! A visit belongs to the session that began it, lives for minutes, and its return is taken once; state, nonce and PKCE (S256) tie
@@ -28,6 +29,7 @@ use crate::citizen::{self, CitizenId};
 use crate::ekyc::number::CitizenNumber;
 use crate::ekyc::{NumberConflict, Source};
 use crate::error::Error;
+use crate::pin::strength::Pin;
 use crate::vault::{self, Digest, Place};
 
 /// How long a visit may take.
@@ -79,8 +81,9 @@ pub(crate) enum LinkConflict {
 
 impl Identity {
     /// Begins a visit of the caller.
-    pub(crate) async fn begin_vneid(&self, caller: &Principal) -> Result<Begun, Error> {
+    pub(crate) async fn begin_vneid(&self, caller: &Principal, pin: Option<&Pin>) -> Result<Begun, Error> {
         let provider = self.vneid.as_ref().ok_or(Error::VneidUnavailable)?;
+        self.admit_new_credential(caller, pin).await?;
         let redirect_uri = self.vneid_redirect()?;
         let (state, remembered) = Remembered::new();
         let challenge = remembered.challenge();

@@ -104,6 +104,7 @@ impl Identity {
         let now = self.now();
         let hash = self.new_hash(citizen, pin).await?;
         let mut tx = platform::db::begin(&self.pool).await?;
+        citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
         if !sql::insert(&mut tx, citizen, &hash, now).await? {
             return Err(Error::PinProofRequired);
         }

@@ -136,10 +136,12 @@ async fn a_return_serves_the_device_that_began_the_visit_once() {
     let token = scene.token("0987654321").await;
     let linking = scene.stage.call(Method::POST, "/identity/v1/me/vneid/returns").token(&token).json(back.clone());
     assert_eq!(verdict(&linking.await), unknown);
-    let browser = Browser::default()
-        .get(&scene.stage, &format!("/oauth2/vneid?state={}&code=x", back["state"].as_str().expect("a state")))
-        .await;
-    assert_eq!(browser.status, StatusCode::BAD_REQUEST, "nor does a browser come back for an app");
+    let app = scene.stage.register(json!({})).await;
+    let mut browser = known_browser(&scene, &app.ask(&[])).await;
+    let place = format!("/oauth2/vneid?state={}&code=x", back["state"].as_str().expect("a state"));
+    let refused = browser.get(&scene.stage, &place).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "nor does a browser come back for an app");
+    assert_eq!(scene.stage.count("vneid_sign_in").await, 1);
     assert_eq!(scene.come_back(device, &back, json!({})).await.status, StatusCode::CREATED, "the visit still waits");
     let after = scene.standing().await;
     assert_ne!(after, before);
@@ -215,6 +217,15 @@ async fn a_device_begins_only_so_many_visits() {
     scene.begin_sign_in(device).await;
 }
 
+/// A browser with a cookie of its own.
+async fn known_browser(scene: &Scene, place: &str) -> Browser {
+    let mut browser = Browser::default();
+    let page = browser.get(&scene.stage, place).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+    assert!(page.headers.contains_key("set-cookie"), "it is known from now on");
+    browser
+}
+
 /// Presses the button, and follows the page to VNeID.
 async fn pressed(scene: &Scene, browser: &mut Browser, place: &str) -> Url {
     let page = browser.get(&scene.stage, place).await;
@@ -247,8 +258,9 @@ async fn the_hosted_page_offers_vneid_and_goes_on_where_it_was() {
     let mut browser = Browser::default();
     let url = pressed(&scene, &mut browser, &app.ask(&[])).await;
     let back = local(&scene.way_back(&url, NUMBER).await);
-    let other = Browser::default().get(&scene.stage, &back).await;
+    let other = known_browser(&scene, &app.ask(&[])).await.get(&scene.stage, &back).await;
     assert_eq!(other.status, StatusCode::BAD_REQUEST, "another browser");
+    assert_eq!(scene.stage.count("vneid_sign_in").await, 1, "the visit still waits");
     let consent = browser.get(&scene.stage, &back).await;
     assert!(
         consent.text.contains("to see your telephone number") && consent.text.contains("+84******678"),

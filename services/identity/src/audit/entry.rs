@@ -66,6 +66,8 @@ pub enum Action {
     ClosingEnd,
     /// An account was linked to one at VNeID.
     VneidLink,
+    /// The link was taken back.
+    VneidUnlink,
     /// A citizen rose to a tier; the object is its number.
     TierChange,
     /// A passkey was registered.
@@ -140,6 +142,7 @@ impl Action {
             Self::ClosingErase => "closing.erase",
             Self::ClosingEnd => "closing.end",
             Self::VneidLink => "vneid.link",
+            Self::VneidUnlink => "vneid.unlink",
             Self::TierChange => "tier.change",
             Self::PasskeyAdd => "passkey.add",
             Self::PasskeyRemove => "passkey.remove",

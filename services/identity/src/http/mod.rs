@@ -62,7 +62,7 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(archive::show))
         .routes(routes!(archive::document))
         .routes(routes!(closing::show, closing::ask, closing::take_back))
-        .routes(routes!(vneid::begin))
+        .routes(routes!(vneid::begin, vneid::unlink))
         .routes(routes!(vneid::come_back))
         .routes(routes!(vneid_sign_in::begin))
         .routes(routes!(vneid_sign_in::come_back))

@@ -1,4 +1,4 @@
-//! `POST /identity/v1/me/vneid`, `POST /identity/v1/me/vneid/returns`
+//! `POST` and `DELETE /identity/v1/me/vneid`, `POST /identity/v1/me/vneid/returns`
 //!
 //! No `Idempotency-Key`: a return is taken once.
 
@@ -79,6 +79,27 @@ pub(super) async fn begin(
     let pin = request.pin.as_ref().map(|pin| Pin::parse(&pin.0)).transpose().map_err(Error::from)?;
     let begun = identity.begin_vneid(&caller, pin.as_ref()).await?;
     Ok(private(StatusCode::CREATED, VneidVisit::from(begun)))
+}
+
+/// Take the link to VNeID back
+///
+/// Soon after signing in. Nobody signs in by it any more; the number stays proved, and sessions go on.
+#[utoipa::path(
+    delete, path = "/identity/v1/me/vneid", tag = "identity", security(("bearer" = [])),
+    responses(
+        (status = 204, description = "The account is linked to nothing any more"),
+        (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
+        (status = 403, description = "`session-not-fresh`", content_type = "application/problem+json"),
+        (status = 404, description = "`not-found`: it is not linked", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn unlink(
+    State(identity): App,
+    caller: Principal,
+    ClientAddress(address): ClientAddress,
+) -> Result<StatusCode, Problem> {
+    identity.unlink_vneid(&caller, origin(&caller, address)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Come back from VNeID

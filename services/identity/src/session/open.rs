@@ -162,6 +162,10 @@ impl Identity {
         // A link goes with its citizen; who left in between is found by no lock.
         let linked = vneid::whose(&mut tx, account).await?.ok_or(Error::VneidNotLinked)?;
         let citizen = self.lock_citizen(&mut tx, linked).await?.ok_or(Error::VneidNotLinked)?;
+        // Read again under the lock: it may have been taken back meanwhile.
+        if vneid::whose(&mut tx, account).await? != Some(citizen.id) {
+            return Err(Error::VneidNotLinked);
+        }
         self.let_in(tx, (citizen, false), (arrival, Way::Vneid), (signer, now)).await
     }
 

@@ -32,7 +32,7 @@ impl Scene {
     }
 
     /// Begins a visit.
-    async fn begin(&self, token: &str) -> Url {
+    pub(super) async fn begin(&self, token: &str) -> Url {
         let begun = self.try_begin(token, json!({})).await;
         assert_eq!(begun.status, StatusCode::CREATED, "{}", begun.body);
         begun.text("authorization_url").parse().expect("a URL")
@@ -58,7 +58,7 @@ impl Scene {
         back.parse().expect("a URL")
     }
 
-    async fn return_with(&self, token: &str, back: &Value) -> Answer {
+    pub(super) async fn return_with(&self, token: &str, back: &Value) -> Answer {
         self.stage.call(Method::POST, RETURNS).token(token).json(back.clone()).await
     }
 

@@ -14,8 +14,10 @@ use super::openid::{Browser, claims};
 use super::vneid::verdict;
 use crate::device::DeviceId;
 use crate::openid::client::sha256;
+use crate::testing::eventually;
 
 const BEGIN: &str = "/identity/v1/vneid";
+const LINK: &str = "/identity/v1/me/vneid";
 const RETURNS: &str = "/identity/v1/vneid/returns";
 const NUMBER: &str = "046199012345";
 const STRANGER: &str = "046199054321";
@@ -113,6 +115,55 @@ async fn who_is_not_linked_or_has_left_is_sent_to_sign_in_by_phone() {
     assert_eq!(verdict(&scene.signed_in(device, NUMBER).await), (403, "vneid-not-linked"));
     sqlx::query("DELETE FROM identity.vneid_link").execute(&scene.stage.admin()).await.expect("erased with them");
     assert_eq!(verdict(&scene.signed_in(device, NUMBER).await), (403, "vneid-not-linked"));
+    assert_eq!(scene.stage.count("session").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_taken_back_signs_nobody_in() {
+    let scene = Scene::new().await;
+    scene.known(NUMBER, "one").await;
+    let device = DeviceId::generate();
+    let opened = scene.stage.sign_in(PHONE, device).await;
+    let token = opened.tokens.access;
+    let unlink = async |token: &str| scene.stage.call(Method::DELETE, LINK).token(token).empty().await;
+    assert_eq!(verdict(&unlink(&token).await), (404, "not-found"), "nothing to take back");
+    assert_eq!(scene.linked(&token, NUMBER).await.status, StatusCode::OK);
+    let back = scene.visit(&scene.begin_sign_in(device).await, NUMBER).await;
+    let again = scene.visit(&scene.begin(&token).await, NUMBER).await;
+    assert_eq!(unlink(&token).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(verdict(&unlink(&token).await), (404, "not-found"));
+    assert_eq!(verdict(&scene.come_back(device, &back, json!({})).await), (403, "vneid-not-linked"));
+    assert_eq!(verdict(&scene.return_with(&token, &again).await), (422, "vneid-state-unknown"), "begun before");
+    let shown = scene.show(&token).await;
+    assert_eq!((&shown["tier"], &shown["vneid_linked"]), (&json!(1), &json!(false)), "the session goes on");
+    assert_eq!(scene.stage.count("audit WHERE action = 'vneid.unlink'").await, 1);
+    assert_eq!(scene.linked(&token, NUMBER).await.status, StatusCode::OK, "it may be linked again");
+    scene.stage.clock.advance(TimeDelta::seconds(900));
+    let old = scene.stage.identity.refresh(&opened.tokens.refresh, None).await.expect("refreshed").access;
+    assert_eq!(verdict(&unlink(&old).await), (403, "session-not-fresh"));
+    assert_eq!(scene.stage.count("vneid_link").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_taken_back_while_somebody_signs_in_lets_nobody_in() {
+    let scene = Scene::new().await;
+    let device = scene.linked_citizen().await;
+    let back = scene.visit(&scene.begin_sign_in(device).await, NUMBER).await;
+    let admin = scene.stage.admin();
+    let mut held = platform::db::begin(&admin).await.expect("a transaction");
+    sqlx::query("SELECT id FROM identity.citizen FOR UPDATE").execute(&mut *held).await.expect("locked");
+    sqlx::query("DELETE FROM identity.vneid_link").execute(&mut *held).await.expect("taken back");
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let taken_back = async {
+        eventually("the sign-in waits for the citizen", async || {
+            sqlx::query_scalar::<_, i64>(waiting).fetch_one(&admin).await.expect("a query") == 1
+        })
+        .await;
+        held.commit().await.expect("committed");
+    };
+    let (answer, ()) = tokio::join!(scene.come_back(device, &back, json!({})), taken_back);
+    assert_eq!(verdict(&answer), (403, "vneid-not-linked"));
     assert_eq!(scene.stage.count("session").await, 1);
 }
 

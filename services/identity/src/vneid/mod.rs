@@ -154,6 +154,23 @@ impl Identity {
         Ok(Ok(()))
     }
 
+    /// Takes the caller's link back. The number stays proved, and sessions go on.
+    pub(crate) async fn unlink_vneid(&self, caller: &Principal, origin: Origin) -> Result<(), Error> {
+        self.require_fresh(caller)?;
+        let (citizen, now) = (CitizenId::from(caller.subject), self.now());
+        let mut tx = platform::db::begin(&self.pool).await?;
+        citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
+        // Nor does a visit that somebody began before link it again.
+        sql::make_room(&mut tx, caller.subject, 0).await?;
+        if !sql::unlink(&mut tx, citizen).await? {
+            return Err(Error::NotFound);
+        }
+        let entry = Entry::of(citizen, Action::VneidUnlink, "", &self.source(origin));
+        audit::append(&mut tx, &[entry], now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Where VNeID sends people back to the app.
     fn vneid_redirect(&self) -> Result<&Url, Error> {
         self.config.vneid.as_ref().map(|settings| &settings.redirect_uri).ok_or(Error::VneidUnavailable)

@@ -140,6 +140,13 @@ pub(super) async fn link(
     Ok(whose(conn, account).await? == Some(citizen))
 }
 
+/// Takes a citizen's link out; `false` when there is none. Under the citizen's lock.
+pub(super) async fn unlink(conn: &mut PgConnection, citizen: CitizenId) -> Result<bool, sqlx::Error> {
+    let done =
+        sqlx::query!("DELETE FROM identity.vneid_link WHERE citizen_id = $1", citizen.uuid()).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Removes visits that nobody came back from in time.
 pub(crate) async fn prune(pool: &PgPool, now: DateTime<Utc>, batch: i64) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!(

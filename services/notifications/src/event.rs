@@ -8,7 +8,7 @@
 //! | `BillFound`, `BillDue`, `FeeNoticeIssued` | payment | the citizen: in-app and push |
 //! | `BillPaid`, `BillPaymentUnclear`, `BillPaymentFailed` | payment | the citizen: in-app and push |
 //! | `TopUpCompleted`, `TopUpUnclear`, `TopUpFailed` | payment | the citizen: in-app and push |
-//! | `TierChanged`, `PinChanged`, `DeviceAdded` (but the account's first) | security | the citizen: in-app and push |
+//! | `TierChanged`, `PinChanged`, `VneidLinked`, `DeviceAdded` (but the account's first) | security | the citizen: in-app and push |
 //! | `ExportReady` | security | the citizen: in-app and push |
 //! | `ClosingRequested`, `ClosingAgreed`, `ClosingEnded`, `ErasureNear` | security | the citizen: in-app and push |
 //! | `DelegationBegan`, `DelegationEnded` | security | guardian and dependent: in-app and push |
@@ -35,7 +35,7 @@ use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
 use proto::identity::v1::{
     ClosingAgreed, ClosingEnded, ClosingRequested, DelegationBegan, DelegationEnded, DeviceAdded, ErasureNear,
-    ExportReady, OtpRequested, PinChanged, SessionRevoked, TierChanged,
+    ExportReady, OtpRequested, PinChanged, SessionRevoked, TierChanged, VneidLinked,
 };
 use proto::money::v1::Money;
 use proto::reports::v1::ReporterNotice;
@@ -128,6 +128,8 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
         account::pin_changed(event, &changed?)
     } else if let Some(added) = event.decode::<DeviceAdded>() {
         account::device_added(event, &added?)
+    } else if let Some(linked) = event.decode::<VneidLinked>() {
+        account::vneid_linked(event, &linked?)
     } else if let Some(asked) = event.decode::<ClosingRequested>() {
         leaving::asked(event, &asked?)
     } else if let Some(agreed) = event.decode::<ClosingAgreed>() {

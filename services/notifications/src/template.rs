@@ -75,6 +75,8 @@ pub(crate) const REPORT_CLOSED: Template = Template("report-closed.v1");
 pub(crate) const PIN_CHANGED: Template = Template("pin-changed.v1");
 /// Somebody signed in on a device that is new to the citizen. Parameters: `device_id`.
 pub(crate) const DEVICE_ADDED: Template = Template("device-added.v1");
+/// The account was linked to VNeID. No parameters.
+pub(crate) const VNEID_LINKED: Template = Template("vneid-linked.v1");
 /// A copy of everything is complete. Parameters: `export_id`, `expires_at`, `days`.
 pub(crate) const EXPORT_READY: Template = Template("export-ready.v1");
 /// The citizen has proved who they are. Parameters: `tier`.
@@ -158,6 +160,9 @@ const SOURCES: &[Source] = &[
     source!("device-added.v1", Title, "title"),
     source!("device-added.v1", Body, "body"),
     source!("device-added.v1", Sms, "sms"),
+    source!("vneid-linked.v1", Title, "title"),
+    source!("vneid-linked.v1", Body, "body"),
+    source!("vneid-linked.v1", Sms, "sms"),
     source!("bill-found.v1", Title, "title"),
     source!("bill-found.v1", Body, "body"),
     source!("bill-due.v1", Title, "title"),

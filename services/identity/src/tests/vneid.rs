@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
+use proto::identity::v1::VneidLinked;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use url::Url;
@@ -92,6 +93,7 @@ async fn a_visit_links_the_account_and_proves_the_number() {
     assert_eq!(scene.linked(&token, NUMBER).await.status, StatusCode::OK);
     assert_eq!(scene.stage.count("citizen_number").await, 1);
     assert_eq!(scene.stage.count("audit WHERE action = 'tier.change'").await, 1);
+    assert_eq!(scene.stage.events::<VneidLinked>().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,6 +132,7 @@ async fn what_collides_changes_nothing() {
     scene.known(NUMBER, "three").await;
     assert_eq!(verdict(&scene.linked(&two, NUMBER).await), (409, "number-taken"));
     assert_eq!((scene.stage.count("vneid_link").await, scene.stage.count("citizen_number").await), (1, 1));
+    assert_eq!(scene.stage.events::<VneidLinked>().await.len(), 1);
     let shown = scene.show(&two).await;
     assert_eq!((&shown["tier"], &shown["vneid_linked"]), (&json!(0), &json!(false)));
     assert_eq!(scene.linked(&two, "046199054321").await.status, StatusCode::OK, "their own");

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use http::{Method, StatusCode};
-use proto::identity::v1::{DeviceAdded, SessionStarted};
+use proto::identity::v1::{DeviceAdded, SessionStarted, TierChanged, VneidLinked};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -138,6 +138,8 @@ async fn a_link_that_was_taken_back_signs_nobody_in() {
     assert_eq!((&shown["tier"], &shown["vneid_linked"]), (&json!(1), &json!(false)), "the session goes on");
     assert_eq!(scene.stage.count("audit WHERE action = 'vneid.unlink'").await, 1);
     assert_eq!(scene.linked(&token, NUMBER).await.status, StatusCode::OK, "it may be linked again");
+    assert_eq!(scene.stage.events::<VneidLinked>().await.len(), 2, "and that is told, at whatever tier");
+    assert_eq!(scene.stage.events::<TierChanged>().await.len(), 1);
     scene.stage.clock.advance(TimeDelta::seconds(900));
     let old = scene.stage.identity.refresh(&opened.tokens.refresh, None).await.expect("refreshed").access;
     assert_eq!(verdict(&unlink(&old).await), (403, "session-not-fresh"));

@@ -16,6 +16,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use platform::auth::Principal;
+use platform::outbox::{self, NewEvent};
+use proto::identity::v1::VneidLinked;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 use url::Url;
@@ -23,7 +25,6 @@ use url::Url;
 pub(crate) use sql::{prune, whose};
 
 use self::provider::{Person, ProviderError, Return, Visit};
-use crate::Identity;
 use crate::audit::{self, Action, Entry, Origin};
 use crate::citizen::{self, CitizenId};
 use crate::ekyc::number::CitizenNumber;
@@ -31,6 +32,7 @@ use crate::ekyc::{NumberConflict, Source};
 use crate::error::Error;
 use crate::pin::strength::Pin;
 use crate::vault::{self, Digest, Place};
+use crate::{Identity, SCHEMA};
 
 /// How long a visit may take.
 const VISIT_LIFE: TimeDelta = TimeDelta::minutes(10);
@@ -134,9 +136,8 @@ impl Identity {
         let account = self.vault.outside_digest(&person.issuer, &person.subject);
         let mut tx = platform::db::begin(&self.pool).await?;
         let row = citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
-        if let Some(known) = sql::linked(&mut tx, citizen).await?
-            && !vault::same(&known, &account)
-        {
+        let known = sql::linked(&mut tx, citizen).await?;
+        if known.as_ref().is_some_and(|known| !vault::same(known, &account)) {
             return Ok(Err(LinkConflict::Differs));
         }
         if !sql::link(&mut tx, citizen, &account, now).await? {
@@ -150,6 +151,10 @@ impl Identity {
             return Ok(Err(LinkConflict::Number(conflict)));
         }
         audit::append(&mut tx, &[entry], now).await?;
+        if known.is_none() {
+            let linked = NewEvent::new(citizen.uuid(), &VneidLinked { user_id: citizen.to_string() });
+            outbox::append(&mut tx, SCHEMA, now, &[linked]).await?;
+        }
         tx.commit().await?;
         Ok(Ok(()))
     }

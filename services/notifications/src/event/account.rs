@@ -1,7 +1,9 @@
 //! Messages about the citizen's account, in lane `security`: nobody can mute them, and they climb. Pure.
 
 use platform::events::{Event, HandleError};
-use proto::identity::v1::{CitizenRegistered, DeviceAdded, ExportReady, PinChanged, SessionStarted, TierChanged};
+use proto::identity::v1::{
+    CitizenRegistered, DeviceAdded, ExportReady, PinChanged, SessionStarted, TierChanged, VneidLinked,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -38,6 +40,11 @@ pub(super) fn device_added(event: &Event, added: &DeviceAdded) -> Result<Vec<Dra
     }
     let parameters = json!({ "device_id": added.device_id });
     Ok(in_app_and_push(event, Lane::Security, user, template::DEVICE_ADDED, &parameters))
+}
+
+/// Security: whoever linked the citizen's account to VNeID, and signs in by it from then on, is noticed, also when no tier changes.
+pub(super) fn vneid_linked(event: &Event, linked: &VneidLinked) -> Result<Vec<Draft>, HandleError> {
+    Ok(in_app_and_push(event, Lane::Security, id(&linked.user_id)?, template::VNEID_LINKED, &json!({})))
 }
 
 /// The citizen who is there, by an event that tells it.

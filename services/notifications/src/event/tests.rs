@@ -242,6 +242,7 @@ fn another_pin_and_a_new_device_are_told_where_nobody_can_mute_it() {
         let changed = PinChanged { cooling_until, ..changed };
         drafts(&Event { data: changed.encode_to_vec().into(), ..told }).expect("well formed")
     };
+    let linked = drafts(&event(user, &VneidLinked { user_id: user.to_string() })).expect("well formed");
     let device = |first: bool| {
         let device_id = platform::id::new().to_string();
         let added = DeviceAdded { user_id: user.to_string(), device_id, first, ..DeviceAdded::default() };
@@ -252,6 +253,7 @@ fn another_pin_and_a_new_device_are_told_where_nobody_can_mute_it() {
         (pin("changed", 0), "Your PIN was changed. If"),
         (pin("reset", 86_400), "For 24 hours it proves no transaction."),
         (device(false), "signed in to on a new device"),
+        (linked, "can be signed in to by it"),
     ] {
         let to: Vec<_> = made.iter().map(|draft| (draft.recipient, draft.lane, draft.channel)).collect();
         assert_eq!(to, [(user, Lane::Security, Channel::InApp), (user, Lane::Security, Channel::Push)]);

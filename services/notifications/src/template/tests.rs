@@ -103,7 +103,7 @@ fn a_new_pin_says_how_it_came_and_from_when_it_counts() {
 #[test]
 fn texts_about_the_account_cost_one_part() {
     let leaving = [CLOSING_ASKED, CLOSING_AGREED, CLOSING_REFUSED, CLOSING_TAKEN_BACK, CLOSING_LAST];
-    let account = [PIN_CHANGED, DEVICE_ADDED, TIER_CHANGED, DELEGATION_BEGAN, DELEGATION_ENDED];
+    let account = [PIN_CHANGED, DEVICE_ADDED, VNEID_LINKED, TIER_CHANGED, DELEGATION_BEGAN, DELEGATION_ENDED];
     for template in account.into_iter().chain(leaving) {
         for language in LANGUAGES {
             let cost = sms::cost(&template.sms(language, &parameters()).expect("fills"));

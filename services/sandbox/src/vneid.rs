@@ -59,6 +59,8 @@ struct Grant {
     redirect_uri: String,
     nonce: String,
     challenge: String,
+    /// When the person said who they are.
+    proved_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 }
 
@@ -178,6 +180,7 @@ async fn authorize(State(world): State<World>, Query(visit): Query<Visit>) -> Re
     let Some(number) = visit.login_hint else { return Ok(Html(PAGE).into_response()) };
     let mut back = visit.redirect_uri.clone();
     back.query_pairs_mut().append_pair("state", &visit.state);
+    let now = world.clock().now();
     let mut provider = world.vneid();
     let Some(person) = provider.people.get(&number).cloned() else {
         back.query_pairs_mut().append_pair("error", "access_denied");
@@ -188,7 +191,8 @@ async fn authorize(State(world): State<World>, Query(visit): Query<Visit>) -> Re
         redirect_uri: visit.redirect_uri.to_string(),
         nonce: visit.nonce,
         challenge: visit.code_challenge,
-        expires_at: world.clock().now() + CODE_LIFE,
+        proved_at: now,
+        expires_at: now + CODE_LIFE,
     });
     back.query_pairs_mut().append_pair("code", &code);
     Ok(Redirect::to(back.as_str()).into_response())
@@ -229,6 +233,7 @@ async fn token(
     let claims = json!({
         "iss": issuer(&headers), "aud": settings.client_id, "sub": grant.person.subject, "nonce": grant.nonce,
         "iat": now.timestamp(), "exp": now.timestamp() + TOKEN_LIFE_S,
+        "auth_time": grant.proved_at.timestamp(),
         "citizen_number": grant.person.citizen_number, "name": grant.person.full_name,
     });
     let mut header = Header::new(Algorithm::EdDSA);
@@ -261,6 +266,7 @@ mod tests {
             redirect_uri: "app://back".to_owned(),
             nonce: String::new(),
             challenge: URL_SAFE_NO_PAD.encode(Sha256::digest("verifier")),
+            proved_at: now,
             expires_at: now + CODE_LIFE,
         };
         let request = |code: &str, verifier: &str| TokenRequest {

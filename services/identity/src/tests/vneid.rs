@@ -79,6 +79,10 @@ async fn a_visit_links_the_account_and_proves_the_number() {
     for needed in ["state", "nonce", "code_challenge", "client_id", "redirect_uri"] {
         assert!(asked.iter().any(|name| name == needed), "{needed}");
     }
+    assert!(
+        url.query_pairs().any(|pair| pair == ("max_age".into(), "0".into())),
+        "a silent sign-on does not do: {url}"
+    );
     let back = scene.visit(&url, NUMBER).await;
     let linked = scene.return_with(&token, &back).await;
     assert_eq!(linked.status, StatusCode::OK, "{}", linked.body);

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use platform::config::Secret;
 use serde_json::{Value, json};
@@ -110,11 +110,17 @@ impl Scene {
         Self { forger, signer, provider, issuer, now: Utc::now() }
     }
 
+    /// When the visit began.
+    fn begun_at(&self) -> DateTime<Utc> {
+        self.now - TimeDelta::minutes(3)
+    }
+
     /// What a right token says.
     fn claims(&self) -> Value {
         let now = self.now.timestamp();
         json!({
             "iss": self.issuer, "aud": CLIENT, "sub": "one", "nonce": NONCE, "iat": now, "exp": now + 300,
+            "auth_time": now,
             "citizen_number": "046199012345", "name": "Nguyễn Thị Hương",
         })
     }
@@ -132,7 +138,7 @@ impl Scene {
     async fn verdict(&self, token: String) -> String {
         self.forger.token(token);
         let redirect_uri = &"https://hue.example.org/vneid".parse().expect("a URL");
-        let back = Return { code: "code", verifier: "verifier", nonce: NONCE, redirect_uri };
+        let back = Return { code: "code", verifier: "verifier", nonce: NONCE, begun_at: self.begun_at(), redirect_uri };
         let person = self.provider.exchange(&back, self.now).await;
         person.err().map(|error| error.to_string()).unwrap_or_default()
     }
@@ -141,13 +147,16 @@ impl Scene {
 #[tokio::test]
 async fn only_a_token_that_was_made_for_us_and_now_is_believed() {
     let scene = Scene::new().await;
-    let now = scene.now.timestamp();
+    let (now, begun) = (scene.now.timestamp(), scene.begun_at().timestamp());
     for right in [
         json!({}),
         json!({ "aud": [CLIENT] }),
         json!({ "azp": CLIENT }),
         json!({ "aud": [CLIENT, "another"], "azp": CLIENT }),
         json!({ "iat": now + 30, "exp": now - 30 }),
+        json!({ "auth_time": begun }),
+        json!({ "auth_time": begun - 60 }),
+        json!({ "auth_time": now + 60 }),
     ] {
         assert_eq!(scene.verdict(scene.signer.sign(&scene.but(&right))).await, "", "{right}");
     }
@@ -164,6 +173,11 @@ async fn only_a_token_that_was_made_for_us_and_now_is_believed() {
         json!({ "exp": null }),
         json!({ "iat": now + 61 }),
         json!({ "iat": null }),
+        json!({ "auth_time": null }),
+        json!({ "auth_time": begun - 61 }),
+        json!({ "auth_time": begun - 86_400 }),
+        json!({ "auth_time": now + 61 }),
+        json!({ "auth_time": "now" }),
         json!({ "nonce": "another" }),
         json!({ "nonce": null }),
         json!({ "citizen_number": null }),

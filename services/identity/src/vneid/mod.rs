@@ -55,13 +55,14 @@ pub(crate) struct Begun {
 struct Remembered {
     nonce: String,
     verifier: String,
+    begun_at: DateTime<Utc>,
 }
 
 impl Remembered {
     /// Makes it up, with the state that the return will name.
-    fn new() -> (String, Self) {
+    fn new(now: DateTime<Utc>) -> (String, Self) {
         let text = || URL_SAFE_NO_PAD.encode(vault::random::<32>());
-        (text(), Self { nonce: text(), verifier: text() })
+        (text(), Self { nonce: text(), verifier: text(), begun_at: now })
     }
 
     /// Of PKCE, S256.
@@ -87,11 +88,11 @@ impl Identity {
         let provider = self.vneid.as_ref().ok_or(Error::VneidUnavailable)?;
         self.admit_new_credential(caller, pin).await?;
         let redirect_uri = self.vneid_redirect()?;
-        let (state, remembered) = Remembered::new();
+        let now = self.now();
+        let (state, remembered) = Remembered::new(now);
         let challenge = remembered.challenge();
         let visit = Visit { state: &state, nonce: &remembered.nonce, challenge: &challenge, redirect_uri };
         let url = provider.authorize(&visit).await.map_err(away)?;
-        let now = self.now();
         let expires_at = now + VISIT_LIFE;
         let remembered = serde_json::to_vec(&remembered).map_err(|_| Error::VneidUnavailable)?;
         let sealed = self.vault.seal(Place::new(SECRET, caller.subject), &remembered);
@@ -118,8 +119,8 @@ impl Identity {
         let sealed = taken.ok_or(Error::VneidStateUnknown)?;
         let plain = self.vault.open(Place::new(SECRET, caller.subject), &sealed)?;
         let remembered: Remembered = serde_json::from_slice(&plain).map_err(|_| Error::VneidStateUnknown)?;
-        let Remembered { nonce, verifier } = &remembered;
-        let back = Return { code, verifier, nonce, redirect_uri: self.vneid_redirect()? };
+        let Remembered { nonce, verifier, begun_at } = &remembered;
+        let back = Return { code, verifier, nonce, begun_at: *begun_at, redirect_uri: self.vneid_redirect()? };
         let person = provider.exchange(&back, self.now()).await.map_err(away)?;
         let linked = self.link_vneid(caller.subject.into(), &person, origin).await?;
         linked.map_err(Error::Link)

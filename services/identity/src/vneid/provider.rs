@@ -2,6 +2,8 @@
 //!
 //! Its ID token is believed only if its signature is by a key of the provider's own set, under an algorithm that the key names, and issuer,
 //! audience, authorised party, nonce and time are right; times are those of our clock.
+//! Whoever it vouches for has proved themself there during the visit (`max_age=0`, `auth_time`): a session that they had there before,
+//! which anybody with their device may use, does not do.
 
 use std::time::Duration;
 
@@ -39,6 +41,8 @@ pub(crate) struct Return<'a> {
     /// Of PKCE.
     pub verifier: &'a str,
     pub nonce: &'a str,
+    /// When the visit began.
+    pub begun_at: DateTime<Utc>,
     /// That of the visit.
     pub redirect_uri: &'a Url,
 }
@@ -100,6 +104,8 @@ struct IdToken {
     nonce: Option<String>,
     exp: i64,
     iat: i64,
+    /// When they proved themself; there because it was asked for (OpenID Connect Core, sections 2 and 3.1.2.1).
+    auth_time: Option<i64>,
     aud: Audience,
     azp: Option<String>,
     citizen_number: Option<String>,
@@ -196,7 +202,8 @@ impl Provider for HttpProvider {
             .append_pair("state", visit.state)
             .append_pair("nonce", visit.nonce)
             .append_pair("code_challenge", visit.challenge)
-            .append_pair("code_challenge_method", "S256");
+            .append_pair("code_challenge_method", "S256")
+            .append_pair("max_age", "0");
         Ok(url)
     }
 
@@ -223,6 +230,10 @@ impl Provider for HttpProvider {
         }
         if claims.exp + LEEWAY_S <= now.timestamp() || claims.iat > now.timestamp() + LEEWAY_S {
             return Err(ProviderError::Token("another time"));
+        }
+        let visit = back.begun_at.timestamp() - LEEWAY_S..=now.timestamp() + LEEWAY_S;
+        if !claims.auth_time.is_some_and(|proved_at| visit.contains(&proved_at)) {
+            return Err(ProviderError::Token("nobody proved themself during the visit"));
         }
         let (Some(citizen_number), Some(full_name)) = (claims.citizen_number, claims.name) else {
             return Err(ProviderError::Token("no citizen number or name"));

@@ -76,7 +76,7 @@ impl Identity {
         };
         let now = self.now();
         self.admit_visit(device, address, now).await?;
-        let (state, remembered) = Remembered::new();
+        let (state, remembered) = Remembered::new(now);
         let challenge = remembered.challenge();
         let visit = Visit { state: &state, nonce: &remembered.nonce, challenge: &challenge, redirect_uri };
         let url = provider.authorize(&visit).await.map_err(away)?;
@@ -128,7 +128,8 @@ impl Identity {
             return Err(Error::VneidRefused);
         }
         let Taken { remembered, redirect_uri, .. } = taken;
-        let back = Return { code, verifier: &remembered.verifier, nonce: &remembered.nonce, redirect_uri };
+        let Remembered { nonce, verifier, begun_at } = remembered;
+        let back = Return { code, verifier, nonce, begun_at: *begun_at, redirect_uri };
         let person = provider.exchange(&back, self.now()).await.map_err(away)?;
         let account = self.vault.outside_digest(&person.issuer, &person.subject);
         let signer = self.signer().await?;

@@ -204,6 +204,11 @@ pub trait Source: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What is to be done for another relay that moves the entries, and may be of an earlier version: every now and then, while this one waits.
+    async fn stand_by(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// What waits after a position.
     async fn backlog(&self, after: i64) -> Result<Backlog, SourceError>;
 
@@ -237,6 +242,17 @@ impl TableSource {
     pub fn new(pool: PgPool, schema: Schema, stream: &'static str) -> Self {
         Self { pool, schema, stream }
     }
+
+    /// Gives positions to what is committed. By itself: what is read then has a position that is committed.
+    async fn number(&self) -> Result<(), sqlx::Error> {
+        let number = self.schema.sql(NUMBER);
+        let mut numbered = NUMBERED_AT_ONCE;
+        while numbered == NUMBERED_AT_ONCE {
+            let query = sqlx::query_scalar(AssertSqlSafe(number.clone())).bind(NUMBERED_AT_ONCE);
+            numbered = query.fetch_one(&self.pool).await?;
+        }
+        Ok(())
+    }
 }
 
 type EntryRow = (i64, Uuid, String, Uuid, DateTime<Utc>, Option<String>, Vec<u8>);
@@ -248,13 +264,7 @@ impl Source for TableSource {
     }
 
     async fn read(&self, after: i64, limit: i64) -> Result<Vec<Entry>, SourceError> {
-        // By itself: what is read has a position that is committed.
-        let number = self.schema.sql(NUMBER);
-        let mut numbered = NUMBERED_AT_ONCE;
-        while numbered == NUMBERED_AT_ONCE {
-            let query = sqlx::query_scalar(AssertSqlSafe(number.clone())).bind(NUMBERED_AT_ONCE);
-            numbered = query.fetch_one(&self.pool).await?;
-        }
+        self.number().await?;
         let rows: Vec<EntryRow> = sqlx::query_as(AssertSqlSafe(self.schema.sql(READ)))
             .bind(self.stream)
             .bind(after)
@@ -280,6 +290,11 @@ impl Source for TableSource {
     async fn wake(&self) -> Result<(), SourceError> {
         sqlx::query(AssertSqlSafe(self.schema.sql(WAKE))).bind(self.stream).execute(&self.pool).await?;
         Ok(())
+    }
+
+    /// A relay from before events were numbered by it sees only those that have a position.
+    async fn stand_by(&self) -> Result<(), SourceError> {
+        Ok(self.number().await?)
     }
 
     async fn backlog(&self, after: i64) -> Result<Backlog, SourceError> {

@@ -164,6 +164,10 @@ impl Relay {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = wake.held() => {}
+                () = tokio::time::sleep(self.settings.poll) => {
+                    self.source.stand_by().await.ok();
+                    continue;
+                }
             }
             let Err(error) = self.lead(&wake, shutdown, &mut outage).await else { continue };
             let pause = outage.failed(&error);

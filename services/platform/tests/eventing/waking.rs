@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
-use crate::stage::{LIMIT, SENDER, Stage, append_numbered, send, writer};
+use crate::stage::{LIMIT, SENDER, Stage, append_numbered, send, until, writer};
 
 /// Longer than any test: a relay that wasn't woken doesn't look by itself.
 const NEVER: Duration = Duration::from_secs(3_600);
@@ -87,6 +87,25 @@ async fn nobody_waits_for_a_transaction_that_appended() {
     // It was written before the other, but what has a position keeps it.
     assert_eq!(numbered(&pool).await, [(1, quick), (2, quick), (3, slow), (4, later)]);
     assert_eq!(numbered(&pool).await.len(), 4, "numbering again changes nothing");
+}
+
+#[tokio::test]
+async fn events_get_positions_while_a_relay_of_an_earlier_version_moves_them() {
+    let stage = Stage::new("redis://localhost:1".to_owned()).await;
+    let pool = stage.database.pool(SENDER);
+    // All that is seen of it here: it holds the lock, and reads what has a position.
+    let mut earlier = pool.acquire().await.expect("a connection");
+    let locked: bool =
+        sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended('trangtien relay sender sender', 0))")
+            .fetch_one(&mut *earlier)
+            .await
+            .expect("a query");
+    assert!(locked);
+    let _waiting = stage.relay_with("a", RelaySettings { poll: Duration::from_millis(20), ..RelaySettings::default() });
+    send(&pool, Uuid::now_v7(), 3).await;
+    let waits = "SELECT count(*) FROM sender.outbox WHERE position IS NULL";
+    until("all have a position", async || stage.count(waits).await == 0).await;
+    earlier.close().await.expect("closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,14 @@ pub(crate) struct Ladder {
     pub(crate) zone: Tz,
 }
 
+/// What became of a message that was to climb.
+enum Climb {
+    /// Its text message is made, or none is needed.
+    Over,
+    /// Its template is of a later version of the program, which sends it.
+    Unreadable,
+}
+
 /// The jobs of new messages that climb.
 pub(crate) fn jobs(made: &[Made], now: DateTime<Utc>) -> Vec<NewJob> {
     let climbs = |each: &&Made| (each.lane, each.channel) == (Lane::Security, Channel::InApp);
@@ -48,7 +56,8 @@ impl JobHandler for Ladder {
     async fn run(&self, job: &Job) -> Outcome {
         let Ok(id) = job.key.parse::<Uuid>() else { return Outcome::Dead("unreadable".to_owned()) };
         match self.climb(id).await {
-            Ok(()) => Outcome::Done,
+            Ok(Climb::Over) => Outcome::Done,
+            Ok(Climb::Unreadable) => Outcome::RetryAt(self.clock.now() + AFTER, "template".to_owned()),
             Err(error) => {
                 warn!(message.id = %id, %error, "message did not climb");
                 Outcome::Retry("database".to_owned())
@@ -59,7 +68,7 @@ impl JobHandler for Ladder {
 
 impl Ladder {
     /// Makes the text message of a message in the app, unless that was opened or its push has reached a phone.
-    async fn climb(&self, in_app: Uuid) -> Result<(), sqlx::Error> {
+    async fn climb(&self, in_app: Uuid) -> Result<Climb, sqlx::Error> {
         let mut transaction = platform::db::begin(&self.pool).await?;
         let row = sqlx::query!(
             "SELECT event_id, recipient, template, parameters FROM notifications.message
@@ -70,9 +79,8 @@ impl Ladder {
                      AND ((other.channel = 'push' AND other.state = 'delivered') OR inbox.read_at IS NOT NULL))",
             in_app
         );
-        let Some(row) = row.fetch_optional(&mut *transaction).await? else { return Ok(()) };
-        // A template of a later version of the program: that one sends it.
-        let Ok(template) = Template::find(&row.template) else { return Ok(()) };
+        let Some(row) = row.fetch_optional(&mut *transaction).await? else { return Ok(Climb::Over) };
+        let Ok(template) = Template::find(&row.template) else { return Ok(Climb::Unreadable) };
         let draft = Draft {
             event_id: row.event_id,
             recipient: row.recipient,
@@ -84,6 +92,6 @@ impl Ladder {
         let made = message::enqueue(&mut transaction, &[draft], (self.clock.now(), self.zone)).await?;
         transaction.commit().await?;
         made.iter().for_each(|each| self.meter.made(each));
-        Ok(())
+        Ok(Climb::Over)
     }
 }

@@ -7,7 +7,7 @@
 
 use platform::idempotency::Answer;
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -127,6 +127,35 @@ pub(crate) fn view(case: &Case, actor: &Actor, (id, picture): (Uuid, &Picture)) 
     })
 }
 
+/// Whether a report may have one more photo of a kind, or has this one.
+///
+/// # Errors
+/// `TooManyPhotos` when there are as many as may be.
+pub(crate) async fn room(
+    pool: &PgPool,
+    (report, photo): (Uuid, Uuid),
+    (kind, round): (&'static str, u32),
+) -> Result<(), Error> {
+    let room = sqlx::query_scalar!(
+        r#"SELECT count(*) < $4 OR EXISTS (SELECT FROM reports.attachment WHERE id = $5) AS "room!"
+           FROM reports.attachment AS kept
+           WHERE kept.report_id = $1 AND kept.kind = $2 AND (kept.kind = 'report' OR kept.round = $3)"#,
+        report,
+        kind,
+        i32::try_from(round).unwrap_or(i32::MAX),
+        most(kind),
+        photo
+    )
+    .fetch_one(pool)
+    .await?;
+    if room { Ok(()) } else { Err(Error::TooManyPhotos) }
+}
+
+/// How many photos of a kind there may be: of a report, or of a round of it.
+fn most(kind: &str) -> i64 {
+    if kind == "report" { MAX_OF_REPORTER } else { MAX_OF_ROUND }
+}
+
 /// Writes down a stored photo of a locked report together with the answer to its key.
 ///
 /// # Errors
@@ -138,7 +167,7 @@ pub(crate) async fn add(
     (view, picture): (&PhotoView, &Picture),
     answer: &Answer<'_>,
 ) -> Result<(), Error> {
-    let most = if view.kind == "report" { MAX_OF_REPORTER } else { MAX_OF_ROUND };
+    let most = most(&view.kind);
     let agency = locked.case.lead.as_deref().filter(|_| view.kind == "evidence");
     // Counted in the statement itself: the lock was taken before it, so that it sees every photo.
     let added = sqlx::query!(

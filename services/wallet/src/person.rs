@@ -58,8 +58,8 @@ impl Holder for WalletHolder {
         erase::words(&self.0, person).await
     }
 
-    async fn erase(&self, tx: &mut PgConnection, person: Uuid, _now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-        erase::rows(tx, person).await
+    async fn erase(&self, tx: &mut PgConnection, person: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        erase::rows(tx, person, now).await
     }
 }
 

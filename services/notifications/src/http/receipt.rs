@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use platform::problem::{BODY_TOO_LARGE, INVALID_BODY, MALFORMED_JSON, Problem};
 use platform::signature::{SIGNATURE, Signed, TIMESTAMP, verify};
 use serde::Deserialize;
-use tracing::warn;
+use tracing::debug;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ pub(super) async fn take(
     let now = routes.clock.now();
     let secret = routes.receipts.as_ref().map(|receipts| receipts.secret.expose());
     if !secret.is_some_and(|secret| verify(secret, message, header(TIMESTAMP), header(SIGNATURE), now)) {
-        warn!("receipt without a valid signature");
+        debug!("receipt without a valid signature");
         return Err(Error::Signature.into());
     }
     let said: ReceiptBody = serde_json::from_slice(&body).map_err(|error| {

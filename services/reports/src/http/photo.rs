@@ -62,7 +62,7 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Response, Problem> {
     // Nothing of the body is read before the sender is known to be allowed and there is room for it.
-    allowed(&reports, &principal, id).await?;
+    let open = allowed(&reports, &principal, id).await?;
     let _place = reports.photos.place()?;
     let bytes = Bytes::from_request(request, &()).await.map_err(refuse_body)?;
     let mut hash = Sha256::new();
@@ -71,6 +71,8 @@ pub(super) async fn upload(
     hash.update(&bytes);
     let key = key(&principal, "report.photo", client_key, hash.finalize().into());
     let photo = photo_id(&key);
+    // Before it is stored, so that nothing is left of what is refused; counted again when it is written down.
+    photo::room(&reports.pool, (id, photo), open).await?;
     let picture =
         reports.photos.clean(bytes.into()).await.inspect_err(|_| reports.metrics.count(&Count::Photo("refused")))?;
     let stored = reports.photos.put(id, photo, picture.bytes.clone()).await;
@@ -135,13 +137,12 @@ fn refuse_body(rejection: BytesRejection) -> Problem {
     Problem::new(code).source(rejection)
 }
 
-/// Refuses who may not, before anything is read.
-async fn allowed(reports: &App, principal: &Principal, id: Uuid) -> Result<(), Error> {
+/// Refuses who may not, before anything is read; the kind and the round of the photo else.
+async fn allowed(reports: &App, principal: &Principal, id: Uuid) -> Result<(&'static str, u32), Error> {
     let (_, standing) = report::look(&mut *reports.pool.acquire().await?, id, None).await?;
     let standing = standing.ok_or(Error::NotFound)?;
     let actor = adder(reports, &standing, principal)?;
-    photo::kind(&standing.case, &actor)?;
-    Ok(())
+    Ok((photo::kind(&standing.case, &actor)?, standing.case.round))
 }
 
 /// One photo of a report that the caller may see.

@@ -163,7 +163,8 @@ impl Step<'_> {
                 UPDATE reports.report SET state = $3, version = $4, round = $5, lead_agency = $6, co_agencies = $7, progress = $8,
                     due_at = $9, first_due_at = $10, updated_at = $11, merged_into = $12,
                     public_since = CASE WHEN $13 THEN coalesce(public_since, $11) ELSE public_since END,
-                    public_body = coalesce($14, public_body), result = CASE WHEN $15 THEN $16 ELSE result END
+                    public_body = CASE WHEN erased_at IS NULL THEN coalesce($14, public_body) ELSE public_body END,
+                    result = CASE WHEN $15 THEN $16 ELSE result END
                 WHERE id = $1 AND version = $2 AND (erased_at IS NULL OR NOT $50) AND ($12::uuid IS NULL OR EXISTS (SELECT 1 FROM target))
                 RETURNING id, category, lead_agency, version, state, round
             ), entered AS (

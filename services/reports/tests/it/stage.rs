@@ -103,9 +103,10 @@ impl Stage {
             instance: "one".to_owned(),
         };
         let config = Config { photos, persons: persons(), ..Config::default() };
-        let service = reports::build(config.clone(), Deps { context: context.clone(), identity: platform::rpc::unreachable() })
-            .await
-            .expect("the city is sound");
+        let service =
+            reports::build(config.clone(), Deps { context: context.clone(), identity: platform::rpc::unreachable() })
+                .await
+                .expect("the city is sound");
         let (shutdown, mut running) = (Shutdown::new(), JoinSet::new());
         for task in service.tasks.into_iter().chain([keys]) {
             let shutdown = shutdown.clone();
@@ -117,20 +118,7 @@ impl Stage {
         let (router, _) = service.http.split_for_parts();
         let router = platform::http::finish(router, HttpSettings::default(), verifier);
         let [ioc, supervisor, roads, police] = [(); 4].map(|()| Uuid::now_v7());
-        Self {
-            clock,
-            context,
-            ioc,
-            supervisor,
-            roads,
-            police,
-            issuer,
-            database,
-            router,
-            config,
-            _files: None,
-            running,
-        }
+        Self { clock, context, ioc, supervisor, roads, police, issuer, database, router, config, _files: None, running }
     }
 
     /// Ends what this process does beside answering.

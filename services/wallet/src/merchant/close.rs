@@ -36,8 +36,8 @@ pub(crate) async fn close(wallet: &Wallet, owner: Uuid, id: MerchantId) -> Resul
         match wallet.ledger.answer(request(owner, id, balance)).await?.outcome {
             Outcome::Posted(_) => return Ok(()),
             // Somebody paid, or was given back, since it was looked at; or another request has closed it.
-            Outcome::Rejected(Reject::AccountNotEmpty(_) | Reject::InsufficientFunds(_) | Reject::AccountClosed(_)) => {
-            }
+            Outcome::Rejected(Reject::AccountNotEmpty(_) | Reject::InsufficientFunds(_)) => {}
+            Outcome::Rejected(Reject::AccountClosed(closed)) if closed == account::merchant(id).id => {}
             Outcome::Rejected(reject) => return Err(Error::Rejected(reject)),
         }
     }

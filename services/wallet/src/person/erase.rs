@@ -3,6 +3,7 @@
 //! Words of payments are looked for in the journal of the citizen's accounts, page by page and each page by itself: doing it again
 //! changes nothing, and no index has to be kept for it while people pay.
 
+use chrono::{DateTime, Utc};
 use ledger::AccountId;
 use platform::person::CopyError;
 use sqlx::PgConnection;
@@ -61,7 +62,7 @@ async fn words_of(wallet: &Wallet, (person, account): (Uuid, AccountId)) -> Resu
 
 /// Removes customer codes, links, devices, the tier, and what shops were called. What was paid, when and to whom stays with the books,
 /// under ids.
-pub(super) async fn rows(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
+pub(super) async fn rows(tx: &mut PgConnection, person: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     // A customer whom somebody else has linked, too, stays that person's.
     sqlx::query!(
         "UPDATE wallet.bill SET customer_code = '', details = '{}' WHERE user_id IS NULL
@@ -81,8 +82,14 @@ pub(super) async fn rows(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx
     sqlx::query!("UPDATE wallet.top_up SET account = NULL WHERE user_id = $1 AND account IS NOT NULL", person)
         .execute(&mut *tx)
         .await?;
-    // What agencies wrote to this citizen.
-    sqlx::query!("UPDATE wallet.bill SET details = '{}' WHERE user_id = $1", person).execute(&mut *tx).await?;
+    // What agencies wrote to this citizen, whom nobody reminds of it any more.
+    sqlx::query!(
+        "UPDATE wallet.bill SET details = '{}', reminded_at = coalesce(reminded_at, $2) WHERE user_id = $1",
+        person,
+        now,
+    )
+    .execute(&mut *tx)
+    .await?;
     shops(tx, person).await?;
     sqlx::query!("DELETE FROM wallet.bill_subscription WHERE user_id = $1", person).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM wallet.device WHERE user_id = $1", person).execute(&mut *tx).await?;

@@ -591,9 +591,16 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Visit VNeID */
+        /**
+         * Visit VNeID
+         * @description Soon after signing in, and with the PIN if one is set: whoever is linked signs in by VNeID.
+         */
         post: operations["begin"];
-        delete?: never;
+        /**
+         * Take the link to VNeID back
+         * @description Soon after signing in. Nobody signs in by it any more; the number stays proved, and sessions go on.
+         */
+        delete: operations["unlink"];
         options?: never;
         head?: never;
         patch?: never;
@@ -824,6 +831,47 @@ export interface paths {
          * @description The answer goes to `POST /identity/v1/step-ups` with method `passkey`.
          */
         post: operations["challenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/vneid": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Visit VNeID to sign in
+         * @description For a citizen who has linked their account to theirs at VNeID (`POST /identity/v1/me/vneid`).
+         */
+        post: operations["begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/vneid/returns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Come back from VNeID and sign in
+         * @description The session is one of the citizen who is linked to that account, as if they had signed in by phone: a device that is new to them
+         *     counts as new. A session that ran on the same device ends. A return is taken once.
+         */
+        post: operations["come_back"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1308,6 +1356,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/notifications/v1/news": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was published, the newest first. Roles `ioc.operator` and `ioc.lead`. */
+        get: operations["listNews"];
+        put?: never;
+        /**
+         * Publishes news of the city, for everybody or for wards. Role `ioc.lead`; it is put on record in the audit.
+         * @description Citizens get it in the app and by push, in lane `news`: who muted that gets none, quiet hours and the hour of a digest are kept.
+         */
+        post: operations["publishNews"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/notifications/v1/preferences": {
         parameters: {
             query?: never;
@@ -1320,6 +1389,24 @@ export interface paths {
         /** Replaces the citizen's choices. With `If-Match` only if they are still at that version. */
         put: operations["replaceNotificationPreferences"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/notifications/v1/sms-receipts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a gateway's word on a text message that it took. Said again it changes nothing; of several words the newest stands, and
+         *     `delivered` stands for ever. */
+        post: operations["receiveSmsReceipt"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1521,6 +1608,27 @@ export interface paths {
          * @description The same (OpenID Connect Core, section 5.3.1); the token comes in the header here too.
          */
         post: operations["userinfo_by_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/vneid": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Come back from VNeID
+         * @description For browsers that went there from the hosted sign-in page; of no use to programs. Who is not linked, or whom VNeID does not vouch
+         *     for, may go on by phone.
+         */
+        get: operations["come_back"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2133,7 +2241,12 @@ export interface paths {
         get: operations["getMerchant"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Closes one of the caller's merchants.
+         * @description What the city owes it goes to the caller's wallet; it takes no money any more and can give none back. There is no way back. Asked for
+         *     again, nothing changes.
+         */
+        delete: operations["closeMerchant"];
         options?: never;
         head?: never;
         patch?: never;
@@ -3928,7 +4041,7 @@ export interface components {
              */
             id: string;
             /**
-             * @description What happened: `payment-sent`, `payment-received`, `top-up-completed`, `top-up-failed`, `bill-paid`, `bill-payment-failed`; more may come.
+             * @description What happened, for instance `payment-sent`, `bill-due` or `pin-changed`: docs/api.md lists them by lane, and more may come.
              * @example payment-sent
              */
             kind: string;
@@ -4085,6 +4198,11 @@ export interface components {
             /** @description Merchant category of ISO 18245. */
             category?: string | null;
             city: string;
+            /**
+             * Format: date-time
+             * @description When it was closed; absent while it takes money.
+             */
+            closed_at?: string | null;
             /** Format: date-time */
             created_at: string;
             id: components["schemas"]["MerchantId"];
@@ -4309,6 +4427,37 @@ export interface components {
              * @example VCB
              */
             bank_code: string;
+        };
+        /** @description News that were published. */
+        NewsBody: {
+            /** @description Whether that is everybody whom it is for. */
+            complete: boolean;
+            /**
+             * Format: uuid
+             * @description The item; `data.news_id` of its messages.
+             */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When that was.
+             */
+            published_at: string;
+            /**
+             * Format: uuid
+             * @description The officer who published it.
+             */
+            published_by: string;
+            /**
+             * Format: int64
+             * @description Citizens whose messages are made by now.
+             */
+            recipients: number;
+            /** @description What it says. */
+            text: components["schemas"]["Bilingual"];
+            /** @description Its title. */
+            title: components["schemas"]["Bilingual"];
+            /** @description For whom; null for everybody. */
+            wards?: string[] | null;
         };
         /**
          * @description Where a notice stands.
@@ -4955,7 +5104,7 @@ export interface components {
                  */
                 id: string;
                 /**
-                 * @description What happened: `payment-sent`, `payment-received`, `top-up-completed`, `top-up-failed`, `bill-paid`, `bill-payment-failed`; more may come.
+                 * @description What happened, for instance `payment-sent`, `bill-due` or `pin-changed`: docs/api.md lists them by lane, and more may come.
                  * @example payment-sent
                  */
                 kind: string;
@@ -5008,11 +5157,52 @@ export interface components {
                 /** @description Merchant category of ISO 18245. */
                 category?: string | null;
                 city: string;
+                /**
+                 * Format: date-time
+                 * @description When it was closed; absent while it takes money.
+                 */
+                closed_at?: string | null;
                 /** Format: date-time */
                 created_at: string;
                 id: components["schemas"]["MerchantId"];
                 name: string;
                 virtual_account?: components["schemas"]["VirtualAccountView"] | null;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_NewsBody: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description Whether that is everybody whom it is for. */
+                complete: boolean;
+                /**
+                 * Format: uuid
+                 * @description The item; `data.news_id` of its messages.
+                 */
+                id: string;
+                /**
+                 * Format: date-time
+                 * @description When that was.
+                 */
+                published_at: string;
+                /**
+                 * Format: uuid
+                 * @description The officer who published it.
+                 */
+                published_by: string;
+                /**
+                 * Format: int64
+                 * @description Citizens whose messages are made by now.
+                 */
+                recipients: number;
+                /** @description What it says. */
+                text: components["schemas"]["Bilingual"];
+                /** @description Its title. */
+                title: components["schemas"]["Bilingual"];
+                /** @description For whom; null for everybody. */
+                wards?: string[] | null;
             }[];
             /** @description The cursor of the next page; null on the last one. */
             next_cursor?: string | null;
@@ -5146,6 +5336,11 @@ export interface components {
         Page_TransactionView: {
             /** @description The items, in the list's order. */
             items: {
+                /**
+                 * Format: uuid
+                 * @description The guardian who paid for the caller; absent when they paid themselves.
+                 */
+                acted_by?: string | null;
                 amount: components["schemas"]["Money"];
                 /** @description The wallet's balance right after it. */
                 balance: components["schemas"]["Money"];
@@ -5155,7 +5350,7 @@ export interface components {
                 direction: string;
                 /** Format: uuid */
                 id: string;
-                /** @description `top-up`, `payment`, `bill`, `fee` (of a public service), … */
+                /** @description `top-up`, `payment`, `bill`, `fee` (of a public service), `payout` (of a shop that was closed), … */
                 kind: string;
                 note?: string | null;
                 /**
@@ -5478,6 +5673,20 @@ export interface components {
             proved_at: string;
             /** @description `ekyc` or `vneid`. */
             source: string;
+        };
+        /** @description News to be published. */
+        PublishBody: {
+            /** @description 1 to 700 characters in each language. */
+            text: components["schemas"]["Bilingual"];
+            /** @description 1 to 100 characters in each language. */
+            title: components["schemas"]["Bilingual"];
+            /**
+             * @description For those who chose one of these wards; for everybody when absent.
+             * @example [
+             *       "19774"
+             *     ]
+             */
+            wards?: string[] | null;
         };
         /** @description Says that the line is alive, and how everything is; sent every two seconds. */
         Pulse: {
@@ -6068,14 +6277,14 @@ export interface components {
             /** @description How much. */
             amount: components["schemas"]["StepUpAmount"];
             /**
-             * @description What the money is moved for: `payment`, `bill`, `top-up`, …
+             * @description What the money is moved for: `payment`, `bill`, `fee`, `top-up`, …
              * @example payment
              */
             kind: string;
             /** @description The `Idempotency-Key` that the transaction will be asked for with. */
             nonce: string;
             /**
-             * @description Who gets it: the till of a payment, the bill, the bank and account of a top-up.
+             * @description Who gets it: the till of a payment, the bill or the fee, the bank and account of a top-up.
              * @example 0199d2a4-7c1e-7d3a-9b1f-2f6f0c8f4b11
              */
             payee: string;
@@ -6241,6 +6450,11 @@ export interface components {
         };
         /** @description One transaction. */
         TransactionView: {
+            /**
+             * Format: uuid
+             * @description The guardian who paid for the caller; absent when they paid themselves.
+             */
+            acted_by?: string | null;
             amount: components["schemas"]["Money"];
             /** @description The wallet's balance right after it. */
             balance: components["schemas"]["Money"];
@@ -6250,7 +6464,7 @@ export interface components {
             direction: string;
             /** Format: uuid */
             id: string;
-            /** @description `top-up`, `payment`, `bill`, `fee` (of a public service), … */
+            /** @description `top-up`, `payment`, `bill`, `fee` (of a public service), `payout` (of a shop that was closed), … */
             kind: string;
             note?: string | null;
             /**
@@ -6337,12 +6551,50 @@ export interface components {
             account: string;
             bank_code: string;
         };
+        /** @description The device that the session starts on. */
+        VneidDevice: {
+            /** @description The `device_id` that the visit began with; any other is refused. */
+            id: components["schemas"]["DeviceId"];
+            /**
+             * @description What its owner calls it, 1 to 64 characters.
+             * @example Điện thoại của Hương
+             */
+            name: string;
+            /** @description SubjectPublicKeyInfo of the key in its secure store (Ed25519 or P-256), as base64 DER or PEM. */
+            public_key?: string | null;
+        };
+        /** @description A link to VNeID is wanted. */
+        VneidRequest: {
+            /** @description The payment PIN; needed when one is set. */
+            pin?: string | null;
+        };
         /** @description What VNeID sent the citizen back with. */
         VneidReturn: {
             /** @description As it came. */
             code: string;
             /** @description As it came. */
             state: string;
+        };
+        /** @description Where a citizen wants to sign in. */
+        VneidSignInRequest: {
+            /**
+             * @description base64url of the SHA-256 of a verifier (RFC 7636: 43 to 128 characters) that the app makes for this visit and keeps.
+             * @example E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM
+             */
+            challenge: string;
+            /** @description The device that will come back; a UUID that the app made once and keeps. */
+            device_id: components["schemas"]["DeviceId"];
+        };
+        /** @description What VNeID sent the citizen back with, and what the app kept. */
+        VneidSignInReturn: {
+            /** @description As it came. */
+            code: string;
+            /** @description The device. */
+            device: components["schemas"]["VneidDevice"];
+            /** @description As it came. */
+            state: string;
+            /** @description Whose SHA-256 the challenge was. */
+            verifier: string;
         };
         /** @description A visit to VNeID. */
         VneidVisit: {
@@ -8674,7 +8926,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VneidRequest"];
+            };
+        };
         responses: {
             /** @description Where to go */
             201: {
@@ -8694,8 +8950,89 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `session-not-fresh`, `pin-wrong`, `pin-cooling` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `pin-proof-required`, `pin-malformed`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `pin-delayed` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `vneid-unavailable`: it does not answer, or this city is not connected to it */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unlink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account is linked to nothing any more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `session-not-fresh` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found`: it is not linked */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9483,6 +9820,135 @@ export interface operations {
                 };
             };
             /** @description `passkeys-unavailable`: the city's address is no name */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    begin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VneidSignInRequest"];
+            };
+        };
+        responses: {
+            /** @description Where to go */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VneidVisit"];
+                };
+            };
+            /** @description `vneid-refused`: what VNeID says of itself is not to be believed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `vneid-too-many`: wait `retry_after` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `vneid-unavailable`: it does not answer, visits can't be counted, or this city is not connected to it */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    come_back: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VneidSignInReturn"];
+            };
+        };
+        responses: {
+            /** @description The session began */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionAnswer"];
+                };
+            };
+            /** @description `vneid-refused`: VNeID does not vouch; `vneid-not-linked`: sign in by phone, then link the account */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `vneid-state-unknown`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `vneid-unavailable` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11035,6 +11501,130 @@ export interface operations {
             };
         };
     };
+    listNews: {
+        parameters: {
+            query?: {
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of news. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_NewsBody"];
+                };
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    publishNews: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description 1 to 255 visible ASCII characters, new for each item. */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PublishBody"];
+            };
+        };
+        responses: {
+            /** @description It is published; messages are being made. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewsBody"];
+                };
+            };
+            /** @description `idempotency-key-missing`, `malformed-json`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: the role is missing. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid-field`, `ward-unknown`, `wards-invalid`, `invalid-body`, `idempotency-key-reused`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `news-too-many`: 10 items were published in the last 24 hours. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unavailable`: it can't be put on record now. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getNotificationPreferences: {
         parameters: {
             query?: never;
@@ -11103,6 +11693,78 @@ export interface operations {
                 };
             };
             /** @description `lane-locked`: emergency and security can't be switched off; `invalid-body`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    receiveSmsReceipt: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Unix seconds, at most 5 minutes away */
+                "X-Timestamp": string;
+                /** @description hex HMAC-SHA256(secret, METHOD\npath\ntimestamp\nsha256hex(body)) */
+                "X-Signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReceiptBody"];
+            };
+        };
+        responses: {
+            /** @description It is kept, or was known. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `malformed-json`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `signature-invalid`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found`: no such text message, or not any more. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid-body`. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11595,6 +12257,15 @@ export interface operations {
                     "text/html": string;
                 };
             };
+            /** @description The page again: VNeID is not to be believed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
             /** @description The page again, with what is wrong */
             422: {
                 headers: {
@@ -11613,7 +12284,7 @@ export interface operations {
                     "text/html": unknown;
                 };
             };
-            /** @description The page again: codes can't be sent right now */
+            /** @description The page again: codes can't be sent, or VNeID not be visited, right now */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11765,6 +12436,76 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    come_back: {
+        parameters: {
+            query?: {
+                /** @description Of the visit */
+                state?: string;
+                /** @description For whom VNeID vouches */
+                code?: string;
+                /** @description Why it does not */
+                error?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The next page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description Back to the client */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A page: no visit of this browser */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description The sign-in page again, with what is wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
+                };
+            };
+            /** @description The sign-in page again: VNeID does not answer */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": unknown;
                 };
             };
             /** @description Any other refusal or failure, by its `code`. */
@@ -13382,7 +14123,7 @@ export interface operations {
             header: {
                 /** @description One per payment */
                 "Idempotency-Key": string;
-                /** @description A proof for this payment: `bill`, the bill, its amount, its key */
+                /** @description A proof for this payment: `bill` or `fee`, the bill or the fee, its amount, its key */
                 "Step-Up-Token"?: string | null;
             };
             path: {
@@ -13847,6 +14588,62 @@ export interface operations {
             };
             /** @description not-found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    closeMerchant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                merchant_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is closed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description not-found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description merchant-busy: payments come in without a pause */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description account-frozen: the caller's wallet takes no money now */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -15019,6 +15816,8 @@ export interface operations {
         responses: {
             200: {
                 headers: {
+                    /** @description The guardian who paid for the caller; absent otherwise */
+                    "acted-by"?: string | null;
                     [name: string]: unknown;
                 };
                 content: {

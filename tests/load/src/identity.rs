@@ -31,7 +31,7 @@ use crate::relay::number;
 use crate::report::{Report, Row};
 
 /// Columns beside the common ones, in the order of their names.
-const MORE: [&str; 5] = ["alone_us", "beside_us", "each_us", "memory_mb", "refused"];
+const MORE: [&str; 7] = ["alone_p99_us", "alone_us", "beside_p99_us", "beside_us", "each_us", "memory_mb", "refused"];
 /// How often sessions were refreshed.
 const GENERATIONS: &str = "SELECT coalesce(sum(generation), 0)::bigint FROM identity.session";
 
@@ -147,12 +147,14 @@ impl Run<'_> {
     }
 
     async fn pins(&self, at_once: usize) -> anyhow::Result<Row> {
-        let alone = check::cached(self.place, self.spell).await?;
+        let alone = pin::none(self.place, self.spell).await?;
         memory::forget_peak()?;
         let (checked, beside) = pin::at_once(self.place, &self.people, at_once).await?;
         let more = BTreeMap::from([
-            ("alone_us", json!(alone.p99_us)),
-            ("beside_us", json!(beside.p99_us)),
+            ("alone_p99_us", json!(alone.p99_us)),
+            ("alone_us", json!(alone.each_us)),
+            ("beside_p99_us", json!(beside.p99_us)),
+            ("beside_us", json!(beside.each_us)),
             ("memory_mb", json!(memory::peak_mb()?)),
             ("refused", json!(checked.refused)),
         ]);

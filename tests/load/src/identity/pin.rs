@@ -16,7 +16,7 @@ use super::check::{Blocks, Checking, Checks, tokens};
 use super::people::{PIN, People};
 use crate::city::Place;
 use crate::connection::Connection;
-use crate::drive::Seen;
+use crate::drive::{Seen, Spell};
 use crate::report::Latencies;
 
 /// Tokens that are checked beside.
@@ -54,6 +54,15 @@ pub(super) async fn at_once(place: &Place, people: &People, count: usize) -> any
         }
     }
     Ok((checked, beside.await??))
+}
+
+/// What checks of tokens cost at the same pace, without a PIN.
+pub(super) async fn none(place: &Place, spell: Spell) -> anyhow::Result<Checks> {
+    let (done, ended) = watch::channel(false);
+    let checks = tokio::spawn(check_beside(Checking::begin(place).await?, tokens(place, TOKENS)?, ended));
+    tokio::time::sleep(spell.measured).await;
+    done.send(true).ok();
+    checks.await?
 }
 
 async fn check_beside(checking: Checking, tokens: Vec<String>, ended: watch::Receiver<bool>) -> anyhow::Result<Checks> {

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::key::Algorithm;
-use crate::pin::thread::NICEST;
 
 /// Settings of the identity service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,8 +36,6 @@ pub struct Config {
     pub vneid: Option<VneidConfig>,
     /// How many PIN hashes run at once; each takes 19 MiB.
     pub pin_hashes_at_once: usize,
-    /// How far their threads stand back behind all others, as a niceness: 0 not at all, 19 as far as can be.
-    pub pin_hash_niceness: u8,
     /// How many trusted reverse proxies append to `X-Forwarded-For`; 0 takes the address of the connection.
     pub trusted_proxies: usize,
 }
@@ -57,7 +54,6 @@ impl Default for Config {
             ekyc: None,
             vneid: None,
             pin_hashes_at_once: 4,
-            pin_hash_niceness: 10,
             trusted_proxies: 0,
         }
     }
@@ -266,9 +262,6 @@ impl Config {
         if !(1..=16).contains(&self.pin_hashes_at_once) {
             return Err("identity.pin_hashes_at_once must be between 1 and 16".to_owned());
         }
-        if self.pin_hash_niceness > NICEST {
-            return Err(format!("identity.pin_hash_niceness must be at most {NICEST}"));
-        }
         if self.trusted_proxies > 8 {
             return Err("identity.trusted_proxies must be at most 8".to_owned());
         }
@@ -313,7 +306,5 @@ mod tests {
         let mut config = Config::default();
         config.budget.daily_codes = 0;
         assert!(config.check().is_err_and(|sentence| sentence.contains("budget")));
-        let config = Config { pin_hash_niceness: NICEST + 1, ..Config::default() };
-        assert!(config.check().is_err_and(|sentence| sentence.contains("pin_hash_niceness")));
     }
 }

@@ -15,7 +15,7 @@
 //! | `openid` | the OpenID provider: clients, codes, consents, ID tokens |
 //! | `revocation` | what is refused before it expires |
 //! | `key` | signing keys, their rotation, the JWKS |
-//! | `pin` | strength and delay (pure), argon2id on threads of its own |
+//! | `pin` | strength and delay (pure), argon2id |
 //! | `passkey` | passkeys and what they are asked |
 //! | `ekyc` | citizen numbers proved by an outside verifier; `ekyc::number` is pure |
 //! | `vneid` | visits to VNeID, links to accounts there, and signing in by them |
@@ -128,9 +128,6 @@ pub enum BuildError {
     /// No client for outside parties can be made.
     #[error("the ways to outside parties can't be set up")]
     Client(#[from] reqwest::Error),
-    /// The system gives no threads for the hashes of PINs.
-    #[error("no threads can be started")]
-    Threads(#[from] std::io::Error),
 }
 
 /// The service: what every use case needs.
@@ -187,7 +184,7 @@ impl Identity {
             clients: openid::Clients::default(),
             organisations: organisation::Organisations::default(),
             instance: context.instance.clone(),
-            hasher: pin::Hasher::try_new(config.pin_hashes_at_once, config.pin_hash_niceness)?,
+            hasher: pin::Hasher::new(config.pin_hashes_at_once),
             verifies: verifier(&config)?,
             vneid: provider(&config)?,
             passkeys: passkey::relying_party(&context.public_url),

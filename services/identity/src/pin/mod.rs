@@ -10,7 +10,6 @@ mod delay;
 mod hash;
 mod sql;
 pub(crate) mod strength;
-pub(crate) mod thread;
 
 use std::net::IpAddr;
 

@@ -41,7 +41,7 @@ pub struct S3Config {
     pub bucket: String,
     /// The region that requests are signed for.
     pub region: String,
-    /// The id of the key that signs requests; it may put and get objects of the bucket.
+    /// The id of the key that signs requests; it may put, get and delete objects of the bucket.
     pub key: Secret,
     /// The key itself.
     pub secret: Secret,

@@ -11,6 +11,7 @@
 //! | `history` | the append-only history and its hash chain |
 //! | `escalation` | time limits as jobs |
 //! | `photo`, `picture`, `store` | photos: written down; cleaned (pure); where they are kept |
+//! | `arrival` | photos on their way, and what is left of those that never came |
 //! | `redact`, `text` | numbers of persons taken out of texts; parsed texts (pure) |
 //! | `list`, `statistics` | reading |
 //! | `officer` | who acts for the operations centre or an agency, by the roles of their token (pure) |
@@ -21,7 +22,7 @@
 //!
 //! Round trips of a transition: a look at the key and the report, and one statement that writes everything.
 //!
-//! Lock order: report, idempotency key, job, outbox head.
+//! Lock order: report, arrival, idempotency key, job, outbox head.
 //!
 //! Invariants:
 //! - The names axum and tonic appear in `http` and in this file only.
@@ -30,6 +31,7 @@
 //!   no event of the city's stream, no history, no job, no log, no metric.
 
 pub mod appointment;
+mod arrival;
 pub mod city;
 pub mod clock;
 pub mod config;
@@ -181,6 +183,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             Relay::of_outbox(&context, SCHEMA, PRIVATE_STREAM).into_task(),
             Runner::new(&context, SCHEMA).on(escalation::JOB, limits).into_task(),
             count_task(Arc::clone(&reports)),
+            arrival::sweep_task(Arc::clone(&reports)),
             asked,
             work,
             upkeep(

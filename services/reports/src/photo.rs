@@ -1,18 +1,19 @@
 //! Photos of reports: cleaned, kept in the store, written down.
 //!
-//! The bytes are stored before the row is written: a row never names a photo that is not there. What a failed request leaves in
-//! the store is named by no row and shown to nobody.
+//! A photo is announced ([`crate::arrival`]), then its bytes are stored, then its row is written: a row never names a photo that is not
+//! there, and what a failed request leaves in the store is taken away.
 //! At most [`MAX_HELD`] are held in memory at a time in one process, and `photos_at_once` of them decoded; those wait for their turn
 //! within the request's deadline.
 
 use platform::idempotency::Answer;
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Reports;
+use crate::arrival::Ticket;
 use crate::error::Error;
 use crate::lifecycle::{Actor, Case, Refusal, State};
 use crate::picture::{self, Picture};
@@ -79,22 +80,6 @@ impl Photos {
     }
 }
 
-/// Removes a photo that was stored for a report whose reporter was erased meanwhile, and that no row names.
-pub(crate) async fn discard(reports: &Reports, (report, photo): (Uuid, Uuid)) -> Result<(), Error> {
-    let left = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM reports.report WHERE id = $1 AND erased_at IS NOT NULL)
-               AND NOT EXISTS (SELECT FROM reports.attachment WHERE id = $2) AS "left!""#,
-        report,
-        photo
-    )
-    .fetch_one(&reports.pool)
-    .await?;
-    if left {
-        reports.photos.remove(report, photo).await?;
-    }
-    Ok(())
-}
-
 /// Whether somebody may add a photo now; says which kind it is.
 ///
 /// # Errors
@@ -127,53 +112,31 @@ pub(crate) fn view(case: &Case, actor: &Actor, (id, picture): (Uuid, &Picture)) 
     })
 }
 
-/// Whether a report may have one more photo of a kind, or has this one.
-///
-/// # Errors
-/// `TooManyPhotos` when there are as many as may be.
-pub(crate) async fn room(
-    pool: &PgPool,
-    (report, photo): (Uuid, Uuid),
-    (kind, round): (&'static str, u32),
-) -> Result<(), Error> {
-    let room = sqlx::query_scalar!(
-        r#"SELECT count(*) < $4 OR EXISTS (SELECT FROM reports.attachment WHERE id = $5) AS "room!"
-           FROM reports.attachment AS kept
-           WHERE kept.report_id = $1 AND kept.kind = $2 AND (kept.kind = 'report' OR kept.round = $3)"#,
-        report,
-        kind,
-        i32::try_from(round).unwrap_or(i32::MAX),
-        most(kind),
-        photo
-    )
-    .fetch_one(pool)
-    .await?;
-    if room { Ok(()) } else { Err(Error::TooManyPhotos) }
-}
-
 /// How many photos of a kind there may be: of a report, or of a round of it.
-fn most(kind: &str) -> i64 {
+pub(crate) fn most(kind: &str) -> i64 {
     if kind == "report" { MAX_OF_REPORTER } else { MAX_OF_ROUND }
 }
 
 /// Writes down a stored photo of a locked report together with the answer to its key.
 ///
 /// # Errors
-/// `TooManyPhotos` when there are as many as may be; that the key was answered meanwhile.
+/// `TooManyPhotos` when there are as many as may be; `Busy` when its file was taken away meanwhile; that the key was answered meanwhile.
 pub(crate) async fn add(
     reports: &Reports,
     tx: &mut PgConnection,
     locked: &Standing,
-    (view, picture): (&PhotoView, &Picture),
+    (view, picture, ticket): (&PhotoView, &Picture, Ticket),
     answer: &Answer<'_>,
 ) -> Result<(), Error> {
     let most = most(&view.kind);
     let agency = locked.case.lead.as_deref().filter(|_| view.kind == "evidence");
     // Counted in the statement itself: the lock was taken before it, so that it sees every photo.
     let added = sqlx::query!(
-        "WITH added AS (
+        "WITH arrived AS MATERIALIZED (
+             SELECT photo_id FROM reports.arrival WHERE photo_id = $1 AND ticket = $19 FOR SHARE
+         ), added AS (
              INSERT INTO reports.attachment (id, report_id, kind, round, agency, media_type, bytes, width, height, sha256, created_at)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+             SELECT photo_id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM arrived
              WHERE (SELECT count(*) FROM reports.attachment AS kept
                     WHERE kept.report_id = $2 AND kept.kind = $3 AND (kept.kind = 'report' OR kept.round = $4)) < $12
              RETURNING id
@@ -196,11 +159,20 @@ pub(crate) async fn add(
         answer.key.key,
         &answer.key.fingerprint[..],
         answer.status,
-        answer.body
+        answer.body,
+        ticket.0
     )
-    .fetch_optional(tx)
+    .fetch_optional(&mut *tx)
     .await?;
-    added.map(|_| ()).ok_or(Error::TooManyPhotos)
+    if added.is_some() {
+        return Ok(());
+    }
+    let stands = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM reports.arrival WHERE photo_id = $1 AND ticket = $2) AS "stands!""#,
+        view.id,
+        ticket.0
+    );
+    Err(if stands.fetch_one(tx).await? { Error::TooManyPhotos } else { Error::Busy })
 }
 
 /// The photos of a report, oldest first.

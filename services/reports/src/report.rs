@@ -143,14 +143,15 @@ pub(crate) async fn look(
     Ok((known, standing))
 }
 
-/// A report whose row is locked until the transaction ends.
-pub(crate) async fn lock(tx: &mut PgConnection, id: Uuid) -> Result<Option<Standing>, sqlx::Error> {
+/// What is known of a key, and how a report stands whose row is locked until the transaction ends, if there is one.
+pub(crate) async fn lock(
+    tx: &mut PgConnection,
+    id: Uuid,
+    key: Option<&Key>,
+) -> Result<(Known, Option<Standing>), sqlx::Error> {
     // By itself, so that everything else is read under the lock.
-    let locked = sqlx::query!("SELECT id FROM reports.report WHERE id = $1 FOR NO KEY UPDATE", id);
-    if locked.fetch_optional(&mut *tx).await?.is_none() {
-        return Ok(None);
-    }
-    Ok(look(tx, id, None).await?.1)
+    sqlx::query!("SELECT id FROM reports.report WHERE id = $1 FOR NO KEY UPDATE", id).fetch_optional(&mut *tx).await?;
+    look(tx, id, key).await
 }
 
 fn round(case: &Case) -> i32 {

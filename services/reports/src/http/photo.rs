@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{App, Attempt, CREATED, Work, key, once, view, visible};
+use crate::arrival::{self, Ticket};
 use crate::error::Error;
 use crate::lifecycle::{Actor, State as ReportState};
 use crate::metrics::Count;
@@ -71,15 +72,18 @@ pub(super) async fn upload(
     hash.update(&bytes);
     let key = key(&principal, "report.photo", client_key, hash.finalize().into());
     let photo = photo_id(&key);
-    // Before it is stored, so that nothing is left of what is refused; counted again when it is written down.
-    photo::room(&reports.pool, (id, photo), open).await?;
     let picture =
         reports.photos.clean(bytes.into()).await.inspect_err(|_| reports.metrics.count(&Count::Photo("refused")))?;
+    // Announced before it is stored, so that nothing is left of what is refused or breaks off; counted again when it is written down.
+    let ticket = arrival::begin(&reports, (id, photo), open).await?;
     let stored = reports.photos.put(id, photo, picture.bytes.clone()).await;
     stored.inspect_err(|error| reports.metrics.count(&Count::Photo(error.name()))).map_err(Error::from)?;
-    let answer = once(&reports, key, Upload { reports: &reports, principal: &principal, id, photo, picture }).await;
-    if answer.is_err() {
-        photo::discard(&reports, (id, photo)).await?;
+    let upload = Upload { reports: &reports, principal: &principal, id, photo, picture, ticket };
+    let answer = once(&reports, key, upload).await;
+    if answer.is_err()
+        && let Err(error) = arrival::withdraw(&reports, photo).await
+    {
+        tracing::warn!(report.id = %id, photo.id = %photo, %error, "a refused photo stays in the store until its time has passed");
     }
     answer
 }
@@ -91,23 +95,24 @@ struct Upload<'a> {
     id: Uuid,
     photo: Uuid,
     picture: Picture,
+    ticket: Ticket,
 }
 
 impl Work for Upload<'_> {
     type Body = PhotoView;
 
     async fn attempt(&self, key: &Key) -> Result<Attempt<PhotoView>, Problem> {
-        let Self { reports, principal, id, photo, picture } = self;
-        let (known, _) = report::look(&mut *reports.pool.acquire().await?, *id, Some(key)).await?;
+        let Self { reports, principal, id, photo, picture, ticket } = self;
+        let mut tx = platform::db::begin(&reports.pool).await?;
+        let (known, locked) = report::lock(&mut tx, *id, Some(key)).await?;
         if let Some(stored) = known.replay(key)? {
             return Ok(Attempt::Known(stored));
         }
-        let mut tx = platform::db::begin(&reports.pool).await?;
-        let locked = report::lock(&mut tx, *id).await?.ok_or(Error::NotFound)?;
+        let locked = locked.ok_or(Error::NotFound)?;
         let actor = adder(reports, &locked, principal)?;
         let view = photo::view(&locked.case, &actor, (*photo, picture)).map_err(Error::from)?;
         let answer = Answer::try_new(key, CREATED, &view)?;
-        match photo::add(reports, &mut tx, &locked, (&view, picture), &answer).await {
+        match photo::add(reports, &mut tx, &locked, (&view, picture, *ticket), &answer).await {
             Err(Error::Database(error)) if answered_meanwhile(&error) => return Ok(Attempt::Overtaken),
             added => added?,
         }

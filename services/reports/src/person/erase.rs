@@ -11,6 +11,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::Reports;
+use crate::arrival;
 use crate::city::AttributeKind;
 
 /// What stands in place of a text, in both languages, because everyone reads it.
@@ -92,7 +93,7 @@ async fn erase(reports: &Reports, left: Left, now: DateTime<Utc>) -> Result<(), 
     Ok(())
 }
 
-/// Removes the reporter's photos from the store.
+/// Removes the reporter's photos from the store, and those that never were written down.
 async fn remove_photos(reports: &Reports, report: Uuid) -> Result<Vec<Uuid>, CopyError> {
     let photos = sqlx::query_scalar!(
         "SELECT id FROM reports.attachment WHERE report_id = $1 AND kind = 'report' ORDER BY id",
@@ -104,6 +105,7 @@ async fn remove_photos(reports: &Reports, report: Uuid) -> Result<Vec<Uuid>, Cop
         let removed = reports.photos.remove(report, *photo).await;
         removed.map_err(|error| CopyError::Other(error.to_string()))?;
     }
+    arrival::withdraw_all(reports, report).await.map_err(|error| CopyError::Other(error.to_string()))?;
     Ok(photos)
 }
 

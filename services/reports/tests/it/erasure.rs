@@ -30,7 +30,7 @@ const WORD: &str = "Mốc-Riêng-Của-Tôi";
 
 /// Identity, as far as it hears that somebody was erased.
 #[derive(Clone, Default)]
-struct Office {
+pub(crate) struct Office {
     heard: Arc<AtomicUsize>,
     silent: Arc<AtomicBool>,
 }
@@ -64,7 +64,7 @@ impl PersonService for Office {
 }
 
 /// A process beside the one that answers.
-async fn process(stage: &Stage, office: &Office) -> JoinSet<()> {
+pub(crate) async fn process(stage: &Stage, office: &Office) -> JoinSet<()> {
     let metrics = Metrics::new("identity", "one");
     let routes = Routes::new(PersonServiceServer::new(office.clone()));
     let calls = CallMetrics::new(&metrics);
@@ -100,7 +100,7 @@ async fn reported(stage: &Stage, citizen: Uuid) -> (String, PathBuf) {
 }
 
 /// Asks for somebody's erasure.
-async fn ask(stage: &Stage, person: Uuid) {
+pub(crate) async fn ask(stage: &Stage, person: Uuid) {
     sqlx::query(
         "INSERT INTO reports.job (id, kind, key, state, due_at, payload, created_at)
          VALUES (gen_random_uuid(), 'person-erase', gen_random_uuid()::text, 'due', $1, jsonb_build_object('person', $2::text), $1)",
@@ -112,7 +112,7 @@ async fn ask(stage: &Stage, person: Uuid) {
     .expect("a row");
 }
 
-async fn reaches(stage: &Stage, from: &str) {
+pub(crate) async fn reaches(stage: &Stage, from: &str) {
     eventually(from, async || {
         stage.clock.advance(TimeDelta::seconds(1));
         stage.count(from).await > 0

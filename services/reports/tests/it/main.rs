@@ -1,6 +1,7 @@
 //! Field reports from outside: over HTTP, on a private PostgreSQL. One program, so that it links once.
 
 mod anonymity;
+mod arrival;
 mod bad_input;
 mod bucket;
 mod concurrency;

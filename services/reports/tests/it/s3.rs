@@ -38,6 +38,8 @@ pub(crate) enum Trouble {
 struct Shelf {
     objects: HashMap<String, Bytes>,
     trouble: Option<Trouble>,
+    /// Requests that came.
+    asked: usize,
     /// Requests whose signature did not hold.
     forged: usize,
 }
@@ -85,6 +87,11 @@ impl S3 {
         self.shelf.lock().expect("not poisoned").objects.clear();
     }
 
+    /// How many requests came.
+    pub(crate) fn asked(&self) -> usize {
+        self.shelf.lock().expect("not poisoned").asked
+    }
+
     /// How many requests came with a signature that did not hold.
     pub(crate) fn forged(&self) -> usize {
         self.shelf.lock().expect("not poisoned").forged
@@ -104,7 +111,11 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let trouble = shelf.lock().expect("not poisoned").trouble;
+    let trouble = {
+        let mut shelf = shelf.lock().expect("not poisoned");
+        shelf.asked += 1;
+        shelf.trouble
+    };
     if !is_signed(&method, &uri, &headers, &body) {
         shelf.lock().expect("not poisoned").forged += 1;
         return refused(StatusCode::FORBIDDEN, "SignatureDoesNotMatch");

@@ -116,7 +116,7 @@ impl Stage {
         }
         eventually("keys are known", async || verifier.is_ready()).await;
         let (router, _) = service.http.split_for_parts();
-        let router = platform::http::finish(router, HttpSettings::default(), verifier);
+        let router = platform::http::finish(router, HttpSettings::default(), verifier, shutdown.clone());
         let [ioc, supervisor, roads, police] = [(); 4].map(|()| Uuid::now_v7());
         Self { clock, context, ioc, supervisor, roads, police, issuer, database, router, config, _files: None, running }
     }

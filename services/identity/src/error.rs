@@ -3,6 +3,7 @@
 //! Invariant: no variant carries a phone number, name, code, PIN or token; a source is logged once, by platform.
 
 mod code;
+mod dependent;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use platform::problem::{
 };
 
 pub use self::code::*;
+pub(crate) use self::dependent::DependentFault;
 
 use crate::archive::ArchiveFault;
 use crate::closing::ClosingFault;
@@ -214,6 +216,9 @@ pub(crate) enum Error {
     /// A delegation that is not confirmed, has ended, or whose time is over.
     #[error("the delegation is not in force")]
     DelegationOver,
+    /// Something about somebody without a telephone does not go on.
+    #[error(transparent)]
+    Dependent(#[from] DependentFault),
     /// As many delegations as there may be.
     #[error("too many delegations")]
     DelegationsTooMany,
@@ -332,6 +337,7 @@ impl Error {
             Self::Role(RoleFault::WardUnknown) => WARD_UNKNOWN,
             Self::OwnRole => OWN_ROLE,
             Self::DelegationOver => DELEGATION_OVER,
+            Self::Dependent(fault) => fault.code(),
             Self::DelegationsTooMany => DELEGATIONS_TOO_MANY,
             Self::RolesTooMany => ROLES_TOO_MANY,
             Self::ClientDisabled => CLIENT_DISABLED,

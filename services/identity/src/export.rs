@@ -38,7 +38,7 @@ impl Identity {
             "exported_at": now,
             "most_items_of_a_list": MAX_ITEMS,
             "profile": {
-                "id": citizen.id, "phone": citizen.phone.e164(), "display_name": citizen.display_name,
+                "id": citizen.id, "phone": citizen.phone.as_ref().map(crate::phone::Phone::e164), "display_name": citizen.display_name,
                 "language": citizen.language.tag(), "tier": citizen.tier.number(), "created_at": citizen.created_at,
             },
             "citizen_number": number,
@@ -80,6 +80,13 @@ impl Identity {
                 FROM (SELECT id, guardian_id IS NOT DISTINCT FROM $1 AS as_guardian, kinds, transaction_maximum, day_maximum,
                         month_maximum, valid_until, proposed_at, confirmed_at, ended_at
                     FROM identity.delegation WHERE guardian_id = $1 OR dependent_id = $1 ORDER BY id DESC LIMIT $2) d) AS "delegations!",
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', d.id, 'as_guardian', d.as_guardian, 'ward', d.ward, 'kinds', d.kinds,
+                'transaction_maximum', d.transaction_maximum::text, 'day_maximum', d.day_maximum::text,
+                'month_maximum', d.month_maximum::text, 'valid_until', d.valid_until, 'registered_at', d.registered_at,
+                'confirmed_at', d.confirmed_at, 'ended_at', d.ended_at)), '[]')
+                FROM (SELECT id, guardian_id = $1 AS as_guardian, ward, kinds, transaction_maximum, day_maximum, month_maximum,
+                        valid_until, registered_at, confirmed_at, ended_at
+                    FROM identity.dependent WHERE guardian_id = $1 OR citizen_id = $1 ORDER BY id DESC LIMIT $2) d) AS "dependents!",
             (SELECT coalesce(jsonb_agg(jsonb_build_object('id', c.id, 'state', c.state, 'asked_at', c.asked_at,
                 'erase_at', c.erase_at, 'ended_at', c.ended_at)), '[]')
                 FROM (SELECT id, state, asked_at, erase_at, ended_at FROM identity.closing
@@ -96,7 +103,7 @@ impl Identity {
         Ok(json!({
             "devices": row.devices, "sessions": row.sessions, "passkeys": row.passkeys, "pin": row.pin, "ekyc_requests": row.ekyc,
             "vneid_linked_at": row.vneid_linked_at, "consents": row.consents, "roles": row.roles,
-            "delegations": row.delegations, "closings": row.closings, "audit": row.audit,
+            "delegations": row.delegations, "dependents": row.dependents, "closings": row.closings, "audit": row.audit,
         }))
     }
 }

@@ -94,8 +94,10 @@ impl IdentityService for Citizens {
         require_peer(&request, &["notifications"])?;
         let id = parse_id(&request.get_ref().user_id)?;
         let citizen = self.0.citizen(id.into()).await.map_err(status)?;
+        // Who has no number is reached through their guardian, whom notifications knows.
+        let phone = citizen.phone.ok_or_else(|| status(Error::NotFound))?;
         Ok(Response::new(GetContactResponse {
-            phone: citizen.phone.e164().to_owned(),
+            phone: phone.e164().to_owned(),
             language: citizen.language.tag().to_owned(),
         }))
     }

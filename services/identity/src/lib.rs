@@ -44,6 +44,7 @@ pub mod city;
 mod closing;
 pub mod config;
 mod delegation;
+mod dependent;
 mod device;
 mod ekyc;
 pub mod error;

@@ -102,7 +102,8 @@ impl Stage {
         let identity = replica(config, &context);
         identity.signer().await.expect("keys are made");
         let (router, _) = http::router(identity.clone()).split_for_parts();
-        let router = platform::http::finish(router, HttpSettings::default(), context.verifier.clone());
+        let router =
+            platform::http::finish(router, HttpSettings::default(), context.verifier.clone(), shutdown.clone());
         Self { identity, context, clock, redis, router, database, shutdown }
     }
 

@@ -147,6 +147,11 @@ fn body(route: &str) -> Value {
     let both = json!({"vi": "Kiểm tra", "en": "A check"});
     match route {
         "PUT /identity/v1/officers/{user_id}/roles/{role}" => json!({"reason": "a check"}),
+        "POST /identity/v1/dependents" => json!({
+            "ward": "19753", "guardian_citizen_number": "046190000001", "citizen_number": "046215000003",
+            "full_name": "Kiểm tra", "date_of_birth": "2015-03-26", "kinds": ["merchant"],
+            "limits": {"transaction": 1, "day": 1, "month": 1}, "until": "2033-01-01T00:00:00Z", "reason": "a check",
+        }),
         "POST /identity/v1/clients" => json!({
             "name": both, "access": "public", "grant_types": ["authorization_code"], "scopes": ["openid"],
             "redirect_uris": ["https://app.example/cb"],

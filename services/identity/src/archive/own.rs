@@ -142,6 +142,16 @@ pub(crate) const SECTIONS: &[Section] = &[
         sealed: &[],
     },
     Section {
+        name: "dependents",
+        sql: "SELECT d.id::text, jsonb_build_object('id', d.id, 'as_guardian', d.guardian_id = $1,
+                'ward', d.ward, 'kinds', d.kinds, 'transaction_maximum', d.transaction_maximum::text,
+                'day_maximum', d.day_maximum::text, 'month_maximum', d.month_maximum::text, 'valid_until', d.valid_until,
+                'registered_at', d.registered_at, 'confirmed_at', d.confirmed_at, 'ended_at', d.ended_at)
+            FROM identity.dependent d
+            WHERE (d.guardian_id = $1 OR d.citizen_id = $1) AND ($2::text IS NULL OR d.id::text > $2) ORDER BY 1 LIMIT $3",
+        sealed: &[],
+    },
+    Section {
         name: "closings",
         sql: "SELECT c.id::text, jsonb_build_object('id', c.id, 'state', c.state, 'asked_at', c.asked_at, 'erase_at', c.erase_at,
                 'ended_at', c.ended_at, 'answers', (SELECT jsonb_agg(jsonb_build_object('service', a.service,

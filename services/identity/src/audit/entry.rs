@@ -110,6 +110,14 @@ pub enum Action {
     DelegationEnd,
     /// The guardian got a token to act by.
     DelegationUse,
+    /// An officer registered somebody without a telephone; the object is the registration.
+    DependentRegister,
+    /// Their guardian confirmed it.
+    DependentConfirm,
+    /// The guardian refused it, or an officer took it back.
+    DependentEnd,
+    /// A guardian gave a number to the account of somebody who had none.
+    PhoneAttach,
     /// An officer proposed an act that moves money; the object is the proposal and its digest.
     ProposalMake,
     /// Another officer approved it.
@@ -164,6 +172,10 @@ impl Action {
             Self::DelegationConfirm => "delegation.confirm",
             Self::DelegationEnd => "delegation.end",
             Self::DelegationUse => "delegation.use",
+            Self::DependentRegister => "dependent.register",
+            Self::DependentConfirm => "dependent.confirm",
+            Self::DependentEnd => "dependent.end",
+            Self::PhoneAttach => "phone.attach",
             Self::ProposalMake => "proposal.make",
             Self::ProposalApprove => "proposal.approve",
             Self::ProposalRefuse => "proposal.refuse",

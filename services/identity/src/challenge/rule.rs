@@ -27,14 +27,22 @@ pub enum Purpose {
     SignIn,
     /// To set a PIN without knowing the old one.
     PinReset,
+    /// To give the number to the account of somebody who has none.
+    AttachPhone,
 }
 
 impl Purpose {
+    /// The purpose that is stored so.
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        [Self::SignIn, Self::PinReset, Self::AttachPhone].into_iter().find(|purpose| purpose.as_str() == text)
+    }
+
     /// As it is stored, sent and counted.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SignIn => "sign-in",
             Self::PinReset => "pin-reset",
+            Self::AttachPhone => "attach-phone",
         }
     }
 }

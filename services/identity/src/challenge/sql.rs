@@ -87,7 +87,7 @@ pub(super) async fn read(conn: &mut PgConnection, id: ChallengeId) -> Result<Opt
     .await?;
     Ok(row.map(|row| Row {
         id,
-        purpose: if row.purpose == Purpose::PinReset.as_str() { Purpose::PinReset } else { Purpose::SignIn },
+        purpose: Purpose::named(&row.purpose).expect("a CHECK knows the purposes"),
         phone_digest: row.phone_digest.try_into().expect("a CHECK holds digests to 32 bytes"),
         phone: row.phone,
         device: row.device_id.into(),

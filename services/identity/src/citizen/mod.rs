@@ -1,6 +1,6 @@
-//! Citizens: people who have proved a phone number.
+//! Citizens: people who have proved a phone number, and those without one for whom a guardian acts (`dependent`).
 //!
-//! The number and the name are sealed under a key of that person alone, which is itself sealed; without it both are gone.
+//! Who has no number can't sign in. The number and the name are sealed under a key of that person alone, which is itself sealed; without it both are gone.
 
 mod sql;
 
@@ -19,7 +19,7 @@ use crate::phone::Phone;
 use crate::vault::{Place, Sealer, Vault};
 
 typed_id! {
-    /// A person who has proved a phone number; `user_id` in events.
+    /// A person with an account; `user_id` in events.
     pub struct CitizenId;
 }
 
@@ -64,7 +64,8 @@ impl Tier {
 #[derive(Clone, Debug)]
 pub(crate) struct Citizen {
     pub id: CitizenId,
-    pub phone: Phone,
+    /// None while a guardian alone acts for them.
+    pub phone: Option<Phone>,
     pub display_name: Option<String>,
     pub language: Language,
     pub tier: Tier,
@@ -77,7 +78,7 @@ pub(crate) struct Citizen {
 pub(crate) struct Row {
     id: CitizenId,
     data_key: Vec<u8>,
-    phone: Vec<u8>,
+    phone: Option<Vec<u8>>,
     display_name: Option<Vec<u8>>,
     language: String,
     tier: i16,
@@ -149,17 +150,27 @@ pub(crate) fn mask_name(name: &str) -> String {
     masked.collect::<Vec<_>>().join(" ")
 }
 
+impl Citizen {
+    /// The number with its middle hidden; empty where there is none.
+    pub(crate) fn phone_masked(&self) -> String {
+        self.phone.as_ref().map(Phone::masked).unwrap_or_default()
+    }
+}
+
 impl Row {
     fn open(self, identity: &Identity) -> Result<Citizen, Error> {
         let key = self.key(&identity.vault)?;
-        let e164 = key.open_text(Place::new(PHONE, self.id), &self.phone)?;
+        let phone = match &self.phone {
+            Some(sealed) => Some(identity.numbering.stored(key.open_text(Place::new(PHONE, self.id), sealed)?)?),
+            None => None,
+        };
         let display_name = match &self.display_name {
             Some(sealed) => Some(key.open_text(Place::new(DISPLAY_NAME, self.id), sealed)?),
             None => None,
         };
         Ok(Citizen {
             id: self.id,
-            phone: identity.numbering.stored(e164)?,
+            phone,
             display_name,
             language: Language::from_tag(&self.language),
             tier: Tier::from_number(self.tier),
@@ -167,6 +178,11 @@ impl Row {
             pin_set: self.pin_set,
             created_at: self.created_at,
         })
+    }
+
+    /// Whether they have no number.
+    pub(crate) fn is_without_phone(&self) -> bool {
+        self.phone.is_none()
     }
 
     /// The person's own key.
@@ -191,7 +207,7 @@ impl Identity {
         let row = Row {
             id,
             data_key,
-            phone: sealer.seal(Place::new(PHONE, id), proved.phone.e164().as_bytes()),
+            phone: Some(sealer.seal(Place::new(PHONE, id), proved.phone.e164().as_bytes())),
             display_name: None,
             language: proved.language.tag().to_owned(),
             tier: Tier::default().number(),
@@ -199,11 +215,51 @@ impl Identity {
             pin_set: false,
             created_at: now,
         };
-        let made = sql::insert(tx, &row, &proved.phone_digest).await?;
+        let made = sql::insert(tx, &row, Some(&proved.phone_digest)).await?;
         // Waits for a registration of the same number at the same time; the other one's row is then seen here.
         let row =
             if made { row } else { sql::lock_by_phone(tx, &proved.phone_digest).await?.ok_or(Error::NotFound)? };
         Ok((row.open(self)?, made))
+    }
+
+    /// Somebody without a number, whose papers an officer saw: gives their id and their own key.
+    pub(crate) async fn register_without_phone(
+        &self,
+        tx: &mut PgConnection,
+        (name, language): (&DisplayName, Language),
+        now: DateTime<Utc>,
+    ) -> Result<(CitizenId, Sealer), Error> {
+        let id = CitizenId::generate();
+        let (sealer, data_key) = self.vault.new_personal_key(Place::new(DATA_KEY, id));
+        let row = Row {
+            id,
+            data_key,
+            phone: None,
+            display_name: Some(sealer.seal(Place::new(DISPLAY_NAME, id), name.0.as_bytes())),
+            language: language.tag().to_owned(),
+            tier: Tier::CitizenNumber.number(),
+            version: 1,
+            pin_set: false,
+            created_at: now,
+        };
+        sql::insert(tx, &row, None).await?;
+        Ok((id, sealer))
+    }
+
+    /// Gives a number to somebody who has none, under their lock; `false` when the number has an account.
+    pub(crate) async fn attach_phone(
+        &self,
+        tx: &mut PgConnection,
+        row: &Row,
+        proved: &Proved,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        let sealed = row.key(&self.vault)?.seal(Place::new(PHONE, row.id), proved.phone.e164().as_bytes());
+        let done = sql::attach_phone(tx, row.id, (&proved.phone_digest, &sealed), now).await;
+        match done {
+            Err(error) if platform::db::violated(&error) == Some("citizen_phone_key") => Ok(false),
+            other => Ok(other.map(|()| true)?),
+        }
     }
 
     /// A citizen, locked for a change; nothing when there is none any more.

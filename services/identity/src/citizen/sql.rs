@@ -59,22 +59,43 @@ pub(super) async fn lock_by_phone(conn: &mut PgConnection, phone: &Digest) -> Re
 }
 
 /// Adds a citizen; `false` when the number has one.
-pub(super) async fn insert(conn: &mut PgConnection, row: &Row, phone: &Digest) -> Result<bool, sqlx::Error> {
+pub(super) async fn insert(conn: &mut PgConnection, row: &Row, phone: Option<&Digest>) -> Result<bool, sqlx::Error> {
     let result = sqlx::query!(
-        "INSERT INTO identity.citizen (id, phone_digest, data_key, phone, language, tier, version, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) ON CONFLICT ON CONSTRAINT citizen_phone_key DO NOTHING",
+        "INSERT INTO identity.citizen (id, phone_digest, data_key, phone, display_name, language, tier, version, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $9, $5, $6, $7, $8, $8) ON CONFLICT ON CONSTRAINT citizen_phone_key DO NOTHING",
         row.id.uuid(),
-        phone.as_slice(),
+        phone.map(Digest::as_slice),
         row.data_key,
-        row.phone,
+        row.phone.as_deref(),
         row.language,
         row.tier,
         row.version,
         row.created_at,
+        row.display_name.as_deref(),
     )
     .execute(conn)
     .await?;
     Ok(result.rows_affected() == 1)
+}
+
+/// Gives somebody a number who has none; violates `citizen_phone_key` when it is another account's.
+pub(super) async fn attach_phone(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    (digest, sealed): (&Digest, &[u8]),
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.citizen SET phone_digest = $2, phone = $3, version = version + 1, updated_at = $4
+        WHERE id = $1 AND phone IS NULL",
+        citizen.uuid(),
+        digest.as_slice(),
+        sealed,
+        now,
+    )
+    .execute(conn)
+    .await
+    .map(|_| ())
 }
 
 /// Lets a citizen rise to a tier; `false` when they are there already, or higher.

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use crate::citizen::CitizenId;
 use crate::delegation::{self, InForce};
+use crate::dependent;
 use crate::session::SessionId;
 use crate::vault::{Digest, random};
 
@@ -32,6 +33,7 @@ pub(super) async fn erase(tx: &mut PgConnection, user: CitizenId, now: DateTime<
     )
     .execute(&mut *tx)
     .await?;
+    dependent::refuse_all(tx, user, now).await?;
     // Before the number is forgotten, to which somebody may have proposed one.
     let delegations = delegation::leave(tx, user, now).await?;
     sqlx::query!("DELETE FROM identity.authorisation WHERE citizen_id = $1", id).execute(&mut *tx).await?;

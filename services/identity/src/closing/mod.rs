@@ -33,9 +33,9 @@ use crate::archive::SERVICES;
 use crate::audit::{self, Action, Entry, Origin, Source};
 use crate::citizen::{self, CitizenId};
 use crate::config::Lifetimes;
-use crate::error::Error;
+use crate::error::{DependentFault, Error};
 use crate::pin::strength::Pin;
-use crate::{Identity, SCHEMA};
+use crate::{Identity, SCHEMA, dependent};
 
 platform::typed_id! {
     /// A closing.
@@ -48,6 +48,8 @@ const MAX_HINDRANCES: usize = 16;
 const MAX_CODE: usize = 40;
 /// Identity's own objection: somebody who acts for the city gives the role back first.
 const ROLES_HELD: &str = "roles-held";
+/// Another: nobody would stand for somebody who has no number.
+const DEPENDENTS_HELD: &str = "dependents-held";
 /// How long before the erasure the last message is sent.
 const LAST_WORD: TimeDelta = TimeDelta::hours(1);
 
@@ -60,6 +62,15 @@ pub(crate) enum ClosingFault {
     /// A service's answer is malformed.
     #[error("an answer to a closing is malformed")]
     Answer,
+}
+
+/// Who wants an account closed, or kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    /// Whose it is.
+    Owner,
+    /// The guardian or an officer, for somebody without a number.
+    Other,
 }
 
 /// A closing as its citizen sees it.
@@ -89,59 +100,63 @@ impl Identity {
         pin: Option<&Pin>,
         origin: Origin,
     ) -> Result<(Closing, Vec<Answer>), Error> {
-        if caller.authenticated_at + Lifetimes::span(self.config.lifetimes.fresh_seconds) <= self.now() {
-            return Err(Error::NotFresh);
-        }
+        self.prove_leaving(caller, pin).await?;
+        let user = CitizenId::from(caller.subject);
+        self.close((user, Speaker::Owner), &Entry::of(user, Action::ClosingAsk, "", &self.source(origin))).await
+    }
+
+    /// Lets somebody close an account: they signed in moments ago, and know the PIN where one is set.
+    pub(crate) async fn prove_leaving(&self, caller: &Principal, pin: Option<&Pin>) -> Result<(), Error> {
+        self.require_fresh(caller)?;
         let user = CitizenId::from(caller.subject);
         if self.citizen(user).await?.pin_set {
             self.check_pin(user, pin.ok_or(Error::PinProofRequired)?).await?;
         }
+        Ok(())
+    }
+
+    /// Begins a closing; the one that is under way, if there is one. `entry` says who wants it.
+    pub(crate) async fn close(
+        &self,
+        (user, speaker): (CitizenId, Speaker),
+        entry: &Entry,
+    ) -> Result<(Closing, Vec<Answer>), Error> {
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
-        citizen::lock(&mut tx, user).await?.ok_or(Error::NotFound)?;
+        speaker.admit(&mut tx, user).await?;
         let closing = match sql::open_of(&mut tx, user).await? {
             Some(closing) => closing,
-            None => self.begin_closing(&mut tx, user, &self.source(origin), now).await?,
+            None => begin_closing(&mut tx, user, entry, now).await?,
         };
         let answers = sql::answers(&mut tx, closing.id).await?;
         tx.commit().await?;
         Ok((closing, answers))
     }
 
-    async fn begin_closing(
-        &self,
-        tx: &mut PgConnection,
-        user: CitizenId,
-        source: &Source,
-        now: DateTime<Utc>,
-    ) -> Result<Closing, Error> {
-        let id = ClosingId::generate();
-        sql::insert(tx, (id, user), &SERVICES, now).await?;
-        let own: Vec<String> = if sql::holds_roles(tx, user).await? { vec![ROLES_HELD.to_owned()] } else { Vec::new() };
-        sql::answer(tx, (id, SCHEMA.name()), &own, now).await?;
-        audit::append(tx, &[Entry::of(user, Action::ClosingAsk, id, source)], now).await?;
-        let event = ClosingRequested { user_id: user.to_string(), closing_id: id.to_string() };
-        outbox::append(tx, SCHEMA, now, &[NewEvent::new(user.uuid(), &event)]).await?;
-        Ok(Closing { id, citizen: user, state: State::Asked, asked_at: now, erase_at: None, ended_at: None })
-    }
-
-    /// The caller's newest closing.
-    pub(crate) async fn closing(&self, caller: &Principal) -> Result<(Closing, Vec<Answer>), Error> {
+    /// A citizen's newest closing.
+    pub(crate) async fn closing_of(&self, user: CitizenId) -> Result<(Closing, Vec<Answer>), Error> {
         let mut connection = self.pool.acquire().await?;
-        let closing = sql::newest_of(&mut connection, caller.subject.into()).await?.ok_or(Error::NotFound)?;
+        let closing = sql::newest_of(&mut connection, user).await?.ok_or(Error::NotFound)?;
         let answers = sql::answers(&mut connection, closing.id).await?;
         Ok((closing, answers))
     }
 
     /// Lets the caller stay.
     pub(crate) async fn take_back_closing(&self, caller: &Principal, origin: Origin) -> Result<(), Error> {
-        let (user, now) = (CitizenId::from(caller.subject), self.now());
+        let user = CitizenId::from(caller.subject);
+        let entry = Entry::of(user, Action::ClosingTakeBack, "", &self.source(origin));
+        self.take_back((user, Speaker::Owner), &entry).await
+    }
+
+    /// Lets a citizen stay. `entry` says who wants it.
+    pub(crate) async fn take_back(&self, (user, speaker): (CitizenId, Speaker), entry: &Entry) -> Result<(), Error> {
+        let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
+        speaker.admit(&mut tx, user).await?;
         let open = sql::lock_open_of(&mut tx, user).await?;
         let closing = open.filter(|closing| closing.state.may_be_taken_back()).ok_or(ClosingFault::None)?;
         sql::end(&mut tx, closing.id, State::TakenBack, now).await?;
-        let entry = Entry::of(user, Action::ClosingTakeBack, closing.id, &self.source(origin));
-        audit::append(&mut tx, &[entry], now).await?;
+        audit::append(&mut tx, &[entry.like(Action::ClosingTakeBack, closing.id)], now).await?;
         outbox::append(&mut tx, SCHEMA, now, &[ended(&closing, State::TakenBack, &[])]).await?;
         tx.commit().await?;
         Ok(())
@@ -215,6 +230,44 @@ impl Identity {
         tx.commit().await?;
         Ok(())
     }
+}
+
+impl Speaker {
+    /// Locks the citizen; others speak for them only while they have no number.
+    async fn admit(self, tx: &mut PgConnection, user: CitizenId) -> Result<(), Error> {
+        let row = citizen::lock(tx, user).await?;
+        match (self, row) {
+            // Who is being erased is told that it is too late.
+            (Self::Owner, None) => Err(ClosingFault::None.into()),
+            (Self::Other, None) => Err(Error::NotFound),
+            (Self::Other, Some(row)) if !row.is_without_phone() => Err(DependentFault::HasPhone.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Asks all services; identity's own word is given at once.
+async fn begin_closing(
+    tx: &mut PgConnection,
+    user: CitizenId,
+    entry: &Entry,
+    now: DateTime<Utc>,
+) -> Result<Closing, Error> {
+    let id = ClosingId::generate();
+    sql::insert(tx, (id, user), &SERVICES, now).await?;
+    let mut own = Vec::new();
+    own.extend(sql::holds_roles(tx, user).await?.then(|| ROLES_HELD.to_owned()));
+    own.extend(dependent::stands_for_anybody(tx, user).await?.then(|| DEPENDENTS_HELD.to_owned()));
+    sql::answer(tx, (id, SCHEMA.name()), &own, now).await?;
+    audit::append(tx, &[entry.like(Action::ClosingAsk, id)], now).await?;
+    let event = ClosingRequested { user_id: user.to_string(), closing_id: id.to_string() };
+    outbox::append(tx, SCHEMA, now, &[NewEvent::new(user.uuid(), &event)]).await?;
+    Ok(Closing { id, citizen: user, state: State::Asked, asked_at: now, erase_at: None, ended_at: None })
+}
+
+/// Whether a citizen is on their way out. Under the citizen's lock.
+pub(crate) async fn is_open_of(conn: &mut PgConnection, user: CitizenId) -> Result<bool, sqlx::Error> {
+    Ok(sql::open_of(conn, user).await?.is_some())
 }
 
 fn word(answer: &Answer) -> rule::Word {

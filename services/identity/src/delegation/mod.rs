@@ -25,14 +25,14 @@ use proto::identity::v1::{DelegationBegan, DelegationEnded};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(crate) use self::rule::{Kind, State, Terms};
+pub(crate) use self::rule::{Kind, LONGEST, OPEN_FOR, State, Terms};
 pub(crate) use self::sql::{InForce, leave};
 use crate::audit::{self, Action, Entry, Origin};
 use crate::citizen::{self, CitizenId};
-use crate::error::Error;
+use crate::error::{DependentFault, Error};
 use crate::phone::Phone;
 use crate::session::access_token;
-use crate::{Identity, SCHEMA, revocation, session};
+use crate::{Identity, SCHEMA, dependent, revocation, session};
 
 /// Delegations and proposals of one citizen that have not ended, at most.
 const MAX_OPEN: i64 = 10;
@@ -88,13 +88,14 @@ pub(crate) struct ActingToken {
 
 /// Whether whoever ends a delegation keeps their account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Presence {
+pub(crate) enum Presence {
     Stays,
     Leaves,
 }
 
 impl InForce {
-    fn ended(&self, by: CitizenId, presence: Presence) -> NewEvent {
+    /// The word to both that one of them has ended it.
+    pub(crate) fn ended(&self, by: CitizenId, presence: Presence) -> NewEvent {
         let event = DelegationEnded {
             delegation_id: self.id.to_string(),
             guardian_id: self.guardian.to_string(),
@@ -241,6 +242,13 @@ impl Identity {
         if known.ended_at.is_some() {
             return Ok(());
         }
+        // Somebody without a number would be left with nobody.
+        if let (State::Active | State::Expired, Some(_), Some(dependent)) =
+            (known.state(now), known.confirmed_at, known.dependent_id)
+            && dependent::is_without_phone(&mut tx, dependent).await?
+        {
+            return Err(DependentFault::WithoutPhone.into());
+        }
         let revoked = self.end_now(&mut tx, (id, by), now).await?;
         if let (State::Active, Some(guardian), Some(dependent)) =
             (known.state(now), known.guardian_id, known.dependent_id)
@@ -350,7 +358,7 @@ impl Identity {
     }
 
     /// Ends it, and every token of it within seconds.
-    async fn end_now(
+    pub(crate) async fn end_now(
         &self,
         tx: &mut PgConnection,
         (id, by): (DelegationId, CitizenId),

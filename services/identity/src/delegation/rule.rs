@@ -9,7 +9,7 @@ use crate::error::Error;
 /// How long a proposal waits for its answer.
 pub(crate) const OPEN_FOR: TimeDelta = TimeDelta::days(7);
 /// The longest time for which somebody acts for another.
-const LONGEST: TimeDelta = TimeDelta::days(5 * 366);
+pub(crate) const LONGEST: TimeDelta = TimeDelta::days(5 * 366);
 /// The most that any limit may be, in đồng.
 const MOST: i64 = 100_000_000;
 
@@ -64,6 +64,19 @@ pub(crate) struct Terms {
 impl Terms {
     /// Whether they can be proposed.
     pub(crate) fn check(&self, now: DateTime<Utc>) -> Result<(), Error> {
+        self.check_limits()?;
+        if self.until <= now || self.until > now + LONGEST {
+            return Err(Error::Field {
+                field: "until",
+                vi: "Thời hạn ở sau lúc này và trong vòng năm năm.",
+                en: "It ends after now and within five years.",
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether there is something that may be paid, within limits.
+    pub(crate) fn check_limits(&self) -> Result<(), Error> {
         let [transaction, day, month] = self.maxima;
         if self.kinds.is_empty() {
             return Err(Error::Field {
@@ -77,13 +90,6 @@ impl Terms {
                 field: "limits",
                 vi: "Hạn mức là số đồng nguyên dương: giao dịch ≤ ngày ≤ tháng ≤ 100.000.000.",
                 en: "Limits are whole đồng above zero: transaction ≤ day ≤ month ≤ 100,000,000.",
-            });
-        }
-        if self.until <= now || self.until > now + LONGEST {
-            return Err(Error::Field {
-                field: "until",
-                vi: "Thời hạn ở sau lúc này và trong vòng năm năm.",
-                en: "It ends after now and within five years.",
             });
         }
         Ok(())

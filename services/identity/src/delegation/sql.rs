@@ -10,11 +10,12 @@ use crate::citizen::CitizenId;
 /// The most that one list shows.
 const MAX_LISTED: i64 = 200;
 
-/// The keyed digest of a citizen's number.
+/// The keyed digest of a citizen's number; none where they have none.
 pub(super) async fn digest_of(conn: &mut PgConnection, citizen: CitizenId) -> Result<Option<Vec<u8>>, sqlx::Error> {
     sqlx::query_scalar!("SELECT phone_digest FROM identity.citizen WHERE id = $1", citizen.uuid())
         .fetch_optional(conn)
         .await
+        .map(Option::flatten)
 }
 
 /// How many proposals and delegations of a citizen have not ended; those whose time is over do not count.

@@ -95,7 +95,15 @@ impl Said {
         Ok(Self { number, full_name: DisplayName::parse(full_name)?, born })
     }
 
-    fn claim(&self) -> Claim {
+    pub(crate) fn number(&self) -> &CitizenNumber {
+        &self.number
+    }
+
+    pub(crate) fn born(&self) -> NaiveDate {
+        self.born
+    }
+
+    pub(crate) fn claim(&self) -> Claim {
         Claim {
             citizen_number: self.number.expose(),
             full_name: self.full_name.as_str().to_owned(),
@@ -111,6 +119,8 @@ pub(crate) enum Source {
     Ekyc,
     /// VNeID.
     Vneid,
+    /// An officer, who saw the papers of somebody without a telephone.
+    Officer,
 }
 
 impl Source {
@@ -119,6 +129,7 @@ impl Source {
         match self {
             Self::Ekyc => "ekyc",
             Self::Vneid => "vneid",
+            Self::Officer => "officer",
         }
     }
 }
@@ -222,6 +233,15 @@ impl Identity {
         let key = citizen::find(&mut conn, citizen).await?.ok_or(Error::NotFound)?.key(&self.vault)?;
         let number = key.open_text(Place::new(NUMBER, citizen), &row.number)?;
         Ok(Some((number, row.open(&key, citizen)?)))
+    }
+
+    /// Whose a number is, if it was proved.
+    pub(crate) async fn holder_of_number(
+        &self,
+        tx: &mut PgConnection,
+        number: &CitizenNumber,
+    ) -> Result<Option<CitizenId>, Error> {
+        Ok(sql::holder(tx, &self.vault.number_digest(&number.expose())).await?)
     }
 
     /// Books what the verifier says of a request; nothing when it was decided before.

@@ -40,6 +40,16 @@ pub(super) async fn number(conn: &mut PgConnection, citizen: CitizenId) -> Resul
     .await
 }
 
+/// Whose a number is.
+pub(super) async fn holder(conn: &mut PgConnection, digest: &[u8]) -> Result<Option<CitizenId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT citizen_id AS "id: CitizenId" FROM identity.citizen_number WHERE digest = $1"#,
+        digest,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// Adds a number; `false` when another account has it. Waits for one that is being added at the same time.
 pub(super) async fn insert_number(
     conn: &mut PgConnection,

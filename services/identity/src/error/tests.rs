@@ -9,9 +9,10 @@ use super::*;
 
 #[test]
 fn codes_are_distinct_and_speak_both_languages() {
-    let codes: HashSet<&str> = ALL.iter().map(Code::code).collect();
-    assert_eq!(codes.len(), ALL.len());
-    for code in ALL {
+    let all: Vec<Code> = ALL.iter().copied().chain(dependent::ALL).collect();
+    let codes: HashSet<&str> = all.iter().map(Code::code).collect();
+    assert_eq!(codes.len(), all.len());
+    for code in all {
         assert_ne!(code.title(Language::Vi), code.title(Language::En));
     }
 }

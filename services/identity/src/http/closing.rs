@@ -24,7 +24,7 @@ pub(super) struct ClosingRequest {
     /// The payment PIN; needed when one is set.
     #[serde(default)]
     #[schema(value_type = Option<String>, min_length = 6, max_length = 6)]
-    pin: Option<Hidden>,
+    pub(super) pin: Option<Hidden>,
 }
 
 /// How far a closing has come.
@@ -57,7 +57,7 @@ pub(super) struct HindranceView {
 }
 
 impl ClosingView {
-    fn new((closing, answers): (Closing, Vec<Answer>), language: Language) -> Self {
+    pub(super) fn new((closing, answers): (Closing, Vec<Answer>), language: Language) -> Self {
         let of_service = |answer: Answer| {
             let service = answer.service;
             let view =
@@ -84,6 +84,10 @@ fn text(code: &str, language: Language) -> &'static str {
         "has-merchants" => ("Bạn có điểm bán hàng: hãy đóng điểm bán trước.", "You have a shop: close it first."),
         "account-frozen" => ("Ví đang bị phong tỏa.", "The wallet is frozen."),
         "account-changed" => ("Ví vừa có thay đổi: hãy yêu cầu lại.", "The wallet changed just now: ask again."),
+        "dependents-held" => (
+            "Bạn đang giám hộ người chưa có số điện thoại: hãy gắn số, đóng tài khoản của họ hoặc nhờ phường, xã đổi người giám hộ.",
+            "You are the guardian of somebody without a telephone: attach a number, close their account, or have the ward name another.",
+        ),
         "roles-held" => ("Bạn đang giữ vai trò của thành phố.", "You hold a role of the city."),
         _ => ("Một dịch vụ chưa thể kết thúc.", "A service can't let you go yet."),
     };
@@ -126,7 +130,7 @@ pub(super) async fn ask(
     )
 )]
 pub(super) async fn show(State(identity): App, caller: Principal, language: Language) -> Result<Response, Problem> {
-    Ok(private(StatusCode::OK, ClosingView::new(identity.closing(&caller).await?, language)))
+    Ok(private(StatusCode::OK, ClosingView::new(identity.closing_of(caller.subject.into()).await?, language)))
 }
 
 /// Keep my account

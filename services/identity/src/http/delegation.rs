@@ -36,6 +36,16 @@ pub(super) struct DelegationLimits {
     month: i64,
 }
 
+impl DelegationLimits {
+    pub(super) fn new([transaction, day, month]: [i64; 3]) -> Self {
+        Self { transaction, day, month }
+    }
+
+    pub(super) fn maxima(self) -> [i64; 3] {
+        [self.transaction, self.day, self.month]
+    }
+}
+
 /// A delegation to be proposed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -107,11 +117,7 @@ async fn view(identity: &Identity, (one, side): (Delegation, Side), me: Uuid) ->
         mine: one.proposed_by == me,
         other_id,
         other_name: other.and_then(|other| other.display_name.as_deref().map(citizen::mask_name)),
-        limits: DelegationLimits {
-            transaction: one.transaction_maximum,
-            day: one.day_maximum,
-            month: one.month_maximum,
-        },
+        limits: DelegationLimits::new([one.transaction_maximum, one.day_maximum, one.month_maximum]),
         kinds: one.kinds,
         until: one.valid_until,
         proposed_at: one.proposed_at,
@@ -161,8 +167,7 @@ pub(super) async fn propose(
     let mut kinds = body.kinds;
     kinds.sort_unstable();
     kinds.dedup();
-    let DelegationLimits { transaction, day, month } = body.limits;
-    let terms = Terms { kinds, maxima: [transaction, day, month], until: body.until.trunc_subsecs(6) };
+    let terms = Terms { kinds, maxima: body.limits.maxima(), until: body.until.trunc_subsecs(6) };
     let other = identity.numbering.parse(&body.phone).map_err(Error::from)?;
     let proposal = Proposal { side: body.side, other, terms };
     let key = Key { caller: caller.subject, operation: "delegation.propose", key, fingerprint };
@@ -202,6 +207,7 @@ pub(super) async fn confirm(
         (status = 204, description = "It has ended"),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
         (status = 404, description = "`not-found`", content_type = "application/problem+json"),
+        (status = 409, description = "`dependent-without-phone`: somebody without a telephone has nobody else", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn end(

@@ -60,7 +60,7 @@ pub(super) struct ProvedNumberView {
     citizen_number_masked: String,
     /// The name that belongs to it.
     full_name: String,
-    /// `ekyc` or `vneid`.
+    /// `ekyc`, `vneid`, or `officer` where one saw the papers of somebody without a telephone.
     source: String,
     /// Since when.
     proved_at: DateTime<Utc>,

@@ -101,7 +101,7 @@ fn answer(citizen: Citizen) -> Response {
     let tag = format!("\"{}\"", citizen.version);
     let me = Me {
         id: citizen.id,
-        phone_masked: citizen.phone.masked(),
+        phone_masked: citizen.phone_masked(),
         display_name: citizen.display_name,
         language: citizen.language.into(),
         tier: citizen.tier.number(),

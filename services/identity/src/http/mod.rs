@@ -1,8 +1,8 @@
 //! Public routes of identity.
 //!
 //! Anyone may call `otp`, `sessions`, `sessions/refresh`, `vneid`, `vneid/returns` and `/.well-known/jwks.json`; the rest needs
-//! an access token and speaks of its subject only, so that no path names another citizen. `officers` alone names others: officers, to those who
-//! give them their roles. `clients` is for admins, and `openid` says by itself who may call.
+//! an access token and speaks of its subject only, so that no path names another citizen. `officers` and `dependents` name others: officers, to those who
+//! give them their roles, and people without a telephone, to officers of their ward. `clients` is for admins, and `openid` says by itself who may call.
 //! Answers that carry tokens or personal data are never cached.
 
 mod address;
@@ -11,11 +11,13 @@ mod client;
 mod closing;
 mod consent;
 mod delegation;
+mod dependent;
 mod device;
 mod ekyc;
 mod export;
 mod hidden;
 mod me;
+mod my_dependent;
 mod officer;
 mod openid;
 mod organisation;
@@ -76,6 +78,14 @@ pub(crate) fn router(identity: Arc<Identity>) -> ApiRouter {
         .routes(routes!(delegation::end))
         .routes(routes!(delegation::confirm))
         .routes(routes!(delegation::token))
+        .routes(routes!(dependent::list, dependent::register))
+        .routes(routes!(dependent::show, dependent::withdraw))
+        .routes(routes!(dependent::close, dependent::keep))
+        .routes(routes!(my_dependent::list))
+        .routes(routes!(my_dependent::refuse))
+        .routes(routes!(my_dependent::confirm))
+        .routes(routes!(my_dependent::attach_phone))
+        .routes(routes!(my_dependent::close, my_dependent::keep))
         .routes(routes!(organisation::list))
         .routes(routes!(organisation::show))
         .routes(routes!(officer::list))

@@ -186,7 +186,8 @@ fn appointment(user_id: Uuid, role: &str, term: Term) -> Result<Appointment, Err
     Ok(Appointment { user_id, role: role.parse::<Role>()?, term })
 }
 
-fn reason(text: &str) -> Result<Reason, Error> {
+/// A reason as it was written.
+pub(super) fn reason(text: &str) -> Result<Reason, Error> {
     text.parse().map_err(|_| Error::Field {
         field: "reason",
         vi: "Lý do dài từ 1 đến 200 ký tự và không nêu số điện thoại, số định danh hay e-mail của ai.",

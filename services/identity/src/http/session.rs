@@ -109,7 +109,7 @@ impl From<Opened> for SessionAnswer {
         let citizen = opened.citizen;
         let user = User {
             id: citizen.id,
-            phone_masked: citizen.phone.masked(),
+            phone_masked: citizen.phone_masked(),
             tier: citizen.tier.number(),
             language: citizen.language.into(),
             new: opened.new_citizen,

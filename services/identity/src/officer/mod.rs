@@ -38,7 +38,7 @@ use crate::audit::{self, Action, Actor, Behest, Entry, OperatorAct, Origin, Reas
 use crate::citizen::CitizenId;
 use crate::config::Lifetimes;
 use crate::error::Error;
-use crate::organisation::Organisations;
+use crate::organisation::{Organisations, Place};
 use crate::revocation;
 
 /// The most roles that one person holds: tokens carry them all.
@@ -273,6 +273,17 @@ impl Identity {
     pub(crate) async fn require_admin(&self, by: CitizenId) -> Result<(), Error> {
         let held = sql::held(&mut *self.pool.acquire().await?, by, self.now()).await?;
         if held.iter().any(|role| role.kind() == RoleKind::Admin) { Ok(()) } else { Err(Error::Forbidden) }
+    }
+
+    /// The wards of whose registers of people somebody is an officer or a head.
+    pub(crate) async fn registers_of(&self, by: CitizenId) -> Result<Vec<String>, Error> {
+        let held = sql::held(&mut *self.pool.acquire().await?, by, self.now()).await?;
+        let keeps = |ward: &str, agency: &str| {
+            let place = Place { agency, ward: Some(ward) };
+            held.iter().filter_map(Role::place).any(|own| self.organisations.covers(own, place))
+        };
+        let registers = self.organisations.registers();
+        Ok(registers.filter(|(ward, agency)| keeps(ward, agency)).map(|(ward, _)| ward.to_owned()).collect())
     }
 
     /// The grants that somebody may see: their own, and those of the roles that they give.

@@ -122,8 +122,8 @@ impl Identity {
             info["name"] = json!(citizen.display_name);
             info["locale"] = json!(citizen.language.tag());
         }
-        if scopes.has(Scope::Phone) {
-            info["phone_number"] = json!(citizen.phone.e164());
+        if let Some(phone) = citizen.phone.filter(|_| scopes.has(Scope::Phone)) {
+            info["phone_number"] = json!(phone.e164());
             info["phone_number_verified"] = json!(true);
         }
         if scopes.has(Scope::Tier) {

@@ -1,4 +1,4 @@
-//! Reads the tree from the city's folder: `agencies.csv`, and the codes of `wards.csv`.
+//! Reads the tree from the city's folder: `agencies.csv`, the codes of `wards.csv`, and who keeps the wards' registers (`registry.toml`).
 //!
 //! Invariant: [`Organisations::load`] refuses everything that [`check`] reports. The form of codes and names is checked by the
 //! service of field reports, whose file it is too.
@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use platform::dataset::{Fault, Faults, read_csv_faults};
+use platform::dataset::{Fault, Faults, line_containing, read_csv_faults, read_toml};
 use serde::Deserialize;
 
 use super::tree::{Name, Organisation, Organisations};
 
 const AGENCIES: &str = "agencies.csv";
 const WARDS: &str = "wards.csv";
+const REGISTRY: &str = "registry.toml";
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -70,7 +71,33 @@ fn read(dir: &Path) -> (Organisations, Vec<Fault>) {
     }
     let all = rows.iter().flat_map(|(_, row)| in_places(row, &by_code, &wards)).collect();
     let codes: BTreeSet<String> = wards.into_iter().map(|ward| ward.code).collect();
-    (Organisations::new(all, codes), faults)
+    let registry = match registry(dir, &by_code) {
+        Ok(registry) => registry,
+        Err(fault) => {
+            faults.push(fault);
+            None
+        }
+    };
+    (Organisations::new(all, codes).kept_by(registry), faults)
+}
+
+/// Which agency of the wards keeps their registers of people; none in a city that registers nobody for a guardian.
+fn registry(dir: &Path, by_code: &BTreeMap<&str, &AgencyRow>) -> Result<Option<String>, Fault> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct RegistryFile {
+        agency: String,
+    }
+    let path = dir.join(REGISTRY);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let RegistryFile { agency } = read_toml::<RegistryFile>(&path)?.value;
+    if by_code.get(agency.as_str()).is_some_and(|row| row.scope == Scope::Ward) {
+        return Ok(Some(agency));
+    }
+    let line = line_containing(&path, "agency");
+    Err(Fault::new(&path, line, format_args!("agency {agency:?} is no agency of wards in {AGENCIES}")))
 }
 
 /// What is wrong with where an agency stands.

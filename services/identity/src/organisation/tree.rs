@@ -41,6 +41,8 @@ pub struct Organisation {
 pub struct Organisations {
     by_code: BTreeMap<String, Organisation>,
     wards: BTreeSet<String>,
+    /// What the codes begin with of the agencies that keep their wards' registers of people.
+    registry: Option<String>,
 }
 
 /// Where a role counts.
@@ -54,7 +56,30 @@ pub(crate) struct Place<'a> {
 impl Organisations {
     /// Organisations of which none stands above itself, and the codes of all wards.
     pub(super) fn new(all: Vec<Organisation>, wards: BTreeSet<String>) -> Self {
-        Self { by_code: all.into_iter().map(|one| (one.code.clone(), one)).collect(), wards }
+        Self { by_code: all.into_iter().map(|one| (one.code.clone(), one)).collect(), wards, registry: None }
+    }
+
+    /// The same, with the agency of each ward that keeps its register of people.
+    pub(super) fn kept_by(self, registry: Option<String>) -> Self {
+        Self { registry, ..self }
+    }
+
+    /// Each ward with the code of the agency that keeps its register of people; none in a city that has named no such agency.
+    pub(crate) fn registers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let of_ward = |agency: &str, ward: &str| self.get(&format!("{agency}-{ward}"));
+        let agencies = self.wards.iter().map(move |ward| {
+            let keeper = self.registry.as_deref().and_then(|agency| of_ward(agency, ward));
+            keeper.map(|keeper| (ward.as_str(), keeper.code.as_str()))
+        });
+        agencies.flatten()
+    }
+
+    /// Whether there is such a ward.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn check_ward(&self, ward: &str) -> Result<(), RoleFault> {
+        if self.wards.contains(ward) { Ok(()) } else { Err(RoleFault::WardUnknown) }
     }
 
     /// The organisation with a code.

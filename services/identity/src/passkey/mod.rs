@@ -112,7 +112,7 @@ impl Identity {
             return Err(Error::PasskeysTooMany);
         }
         let known = known.iter().map(|credential| credential.cred_id().clone()).collect();
-        let name = citizen.display_name.unwrap_or_else(|| citizen.phone.masked());
+        let name = citizen.display_name.clone().unwrap_or_else(|| citizen.phone_masked());
         let (options, state) =
             party.start_passkey_registration(caller.subject, &name, &name, Some(known)).map_err(refused)?;
         self.ask(caller, None, (json(&options.public_key)?, json(&(citizen.pin_set, state))?)).await

@@ -134,7 +134,8 @@ impl Identity {
     ) -> Result<PinSet, Error> {
         let citizen = CitizenId::from(caller.subject);
         let device = self.session_device(citizen, caller.session.into()).await?;
-        let own_digest = self.vault.phone_digest(self.citizen(citizen).await?.phone.e164());
+        let phone = self.citizen(citizen).await?.phone.ok_or(Error::ChallengeUnknown)?;
+        let own_digest = self.vault.phone_digest(phone.e164());
         let attempt = Attempt { challenge: proof.0, purpose: Purpose::PinReset, device: Some(device), code: proof.1 };
         // Hashed before the challenge is locked, so that no lock is held meanwhile, and only for a code that is right:
         // whoever guesses or invents challenges costs a read.

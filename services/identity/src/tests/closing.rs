@@ -38,7 +38,7 @@ async fn state(stage: &Stage, token: &str) -> String {
 }
 
 /// Every service agrees; tells whether one of them must open again.
-async fn agree(stage: &Stage, id: ClosingId) -> bool {
+pub(super) async fn agree(stage: &Stage, id: ClosingId) -> bool {
     let mut over = false;
     for service in OTHERS {
         over |= stage.identity.hear_closing((id, service), &[]).await.expect("heard");
@@ -47,7 +47,7 @@ async fn agree(stage: &Stage, id: ClosingId) -> bool {
 }
 
 /// Runs the jobs of closings, in two replicas at once, until they have no more to do.
-async fn erasure(stage: &Stage, holds: &str) {
+pub(super) async fn erasure(stage: &Stage, holds: &str) {
     let shutdown = Shutdown::new();
     let running: Vec<_> = (0..2)
         .map(|_| {

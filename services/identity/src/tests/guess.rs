@@ -233,7 +233,12 @@ async fn exchange(router: &Router, app: &App, code: &str, verifier: &str) -> (St
 async fn a_code_of_a_client_is_exchanged_once_at_all_replicas_together_and_stands_one_verifier() {
     let stage = Stage::new().await;
     let (router, _) = routes::router(stage.replica()).split_for_parts();
-    let router = platform::http::finish(router, HttpSettings::default(), stage.context.verifier.clone());
+    let router = platform::http::finish(
+        router,
+        HttpSettings::default(),
+        stage.context.verifier.clone(),
+        platform::task::Shutdown::new(),
+    );
     let routers = [stage.router.clone(), router];
     let app = stage.register(json!({})).await;
     let mut browser = Browser::default();

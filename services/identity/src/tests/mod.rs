@@ -7,6 +7,8 @@ mod build;
 mod cap;
 mod closing;
 mod delegation;
+mod dependent;
+mod dependent_leave;
 mod device;
 mod ekyc;
 mod export;

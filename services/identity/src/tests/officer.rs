@@ -42,7 +42,7 @@ async fn someone(stage: &Stage, phone: &str) -> Opened {
 }
 
 /// Somebody with a role that an operator gave.
-async fn officer(stage: &Stage, phone: &str, role: &str) -> CitizenId {
+pub(super) async fn officer(stage: &Stage, phone: &str, role: &str) -> CitizenId {
     let person = someone(stage, phone).await.citizen.id;
     let (role, act) = (appointment(person, role), act(Action::RoleGrant));
     assert!(officer::grant_as_operator(desk(stage), &role, &act).await.expect("given"));

@@ -24,7 +24,7 @@ async fn the_first_sign_in_makes_the_citizen() {
     let again = stage.sign_in("+84912345678", other_device).await;
     assert!(first.new_citizen && !again.new_citizen);
     assert_eq!(first.citizen.id, again.citizen.id);
-    assert_eq!(first.citizen.phone.masked(), "+84******678");
+    assert_eq!(first.citizen.phone_masked(), "+84******678");
     let user_id = first.citizen.id.to_string();
     let registered = CitizenRegistered { user_id: user_id.clone(), tier: 0, language: "vi".to_owned() };
     assert_eq!(stage.events::<CitizenRegistered>().await, [registered]);

@@ -144,7 +144,7 @@ pub(super) async fn proceed(visit: Visit, word: Word) -> Response {
         Ok(Step::Consent(asked, scopes)) => {
             let session = visit.browser.session.as_ref().expect("consent is asked of somebody who signed in");
             match visit.identity.citizen(session.citizen).await {
-                Ok(citizen) => visit.show(&asked, Face::Consent { phone: citizen.phone.masked(), scopes }, None),
+                Ok(citizen) => visit.show(&asked, Face::Consent { phone: citizen.phone_masked(), scopes }, None),
                 Err(error) => page::broken(error, visit.ticket.language()),
             }
         }

@@ -17,6 +17,7 @@
 //! | `person` | what is sealed under a citizen's own key |
 //! | `news` | news of the city: published by an officer, fanned out |
 //! | `alert` | warnings: drafted, released by another officer, fanned out, written as CAP 1.2 |
+//! | `fan_out` | what both fan-outs have in common |
 //! | `city`, `ward` | the city's wards, and those that citizens chose |
 //! | `grpc` | what is asked of identity |
 //! | `http` | what a citizen sees: inbox, stream, preferences, devices, wards; warnings for officers and for everybody |
@@ -44,6 +45,7 @@ mod device;
 mod digest;
 mod error;
 mod event;
+mod fan_out;
 mod gateway;
 mod grpc;
 mod http;
@@ -165,8 +167,10 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let hub = inbox::Hub::default();
     let mut tasks = lane_tasks(&deps.context, &config.lanes, &sender);
     tasks.extend(event_tasks(&deps, &persons, &meter, city.zone));
-    tasks.push(fan_out_task(&deps.context, &meter, city.zone));
-    tasks.push(news_task(&deps.context, &meter, city.zone));
+    // Apart from those that send.
+    let batches = fan_out::Batches::new(&deps.context, &meter, city.zone);
+    tasks.push(fan_out::task(&deps.context, alert::fan_out::AlertFanOut(batches.clone())));
+    tasks.push(fan_out::task(&deps.context, news::fan_out::NewsFanOut(batches)));
     tasks.push(digest_task(&deps.context, &meter, city.zone));
     tasks.push(ladder_task(&deps.context, &meter, city.zone));
     tasks.push(hub.task(pool.clone()));
@@ -214,24 +218,6 @@ fn lane_tasks(context: &Context, lanes: &LaneConfig, sender: &Arc<send::Sender>)
         Runner::new(context, SCHEMA).on(lane.job_kind(), worker).settings(settings).into_task()
     };
     Lane::ALL.into_iter().map(runner).collect()
-}
-
-/// The runner that makes the messages of alerts, apart from those that send.
-fn fan_out_task(context: &Context, meter: &meter::Meter, zone: Tz) -> Task {
-    use alert::fan_out::{BATCH, FanOut, JOB_KIND, WORKERS};
-    let fan_out =
-        FanOut { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), batch: BATCH, zone };
-    let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
-    Runner::new(context, SCHEMA).on(JOB_KIND, fan_out).settings(settings).into_task()
-}
-
-/// The runner that makes the messages of news.
-fn news_task(context: &Context, meter: &meter::Meter, zone: Tz) -> Task {
-    use news::fan_out::{BATCH, FanOut, JOB_KIND, WORKERS};
-    let fan_out =
-        FanOut { pool: context.pool.clone(), clock: context.clock.clone(), meter: meter.clone(), batch: BATCH, zone };
-    let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
-    Runner::new(context, SCHEMA).on(JOB_KIND, fan_out).settings(settings).into_task()
 }
 
 /// The runner that makes digests.

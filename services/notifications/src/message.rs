@@ -2,14 +2,20 @@
 //!
 //! | [`enqueue`] of n drafts | round trips |
 //! | --- | --- |
-//! | who has devices, who muted what | 2 |
+//! | who has devices, while they are held; who muted what | 2 |
 //! | messages, inboxes | 2 |
 //! | jobs, items of digests | 1 to 3 |
 //! | settled events and the wake-up of streams | 2 |
 //!
 //! In-app messages have arrived when the transaction commits; push and SMS wait for their lane's workers: from the end of the citizen's
 //! quiet hours on where the lane can wait, and news until the digest where one is wanted.
-//! Locks, in this order: `message` (unique key), `inbox_head` (by citizen, in order of id), `job`, `outbox_head`.
+//!
+//! Nobody gets a message who is erased. Who gets one is held (`citizen`), and an erasure, whose first mark stands before, lets go of that row
+//! before it removes messages: it waits for a transaction that makes some and takes them along, or the transaction waits for it, sees
+//! the mark and makes none.
+//! Who is in no row of `citizen` is not held; identity says who there is with their first sign-in, long before anybody can leave.
+//!
+//! Locks, in this order: `citizen` (shared, in order of id), `message` (unique key), `inbox_head` (by citizen, in order of id), `job`, `outbox_head`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -201,11 +207,20 @@ async fn read_recipients(connection: &mut PgConnection, drafts: &[Draft]) -> Res
     let users: BTreeSet<Uuid> = drafts.iter().map(|draft| draft.recipient).collect();
     let users: Vec<Uuid> = users.into_iter().collect();
     let preferences = preference_sql::read_all(connection, &users).await?;
-    let with_device =
-        sqlx::query_scalar!("SELECT DISTINCT user_id FROM notifications.device WHERE user_id = ANY ($1)", &users)
-            .fetch_all(connection)
-            .await?;
-    Ok(Recipients { preferences, with_device: with_device.into_iter().collect() })
+    // Everybody is looked at, so that everybody is held, with or without a device.
+    let rows = sqlx::query!(
+        r#"WITH held AS MATERIALIZED (
+               SELECT user_id FROM notifications.citizen WHERE user_id = ANY ($1) ORDER BY user_id FOR KEY SHARE
+           )
+           SELECT one.user_id AS "user_id!", held.user_id AS "held?",
+                  EXISTS (SELECT FROM notifications.device WHERE device.user_id = one.user_id) AS "has_device!"
+           FROM unnest($1::uuid[]) AS one (user_id) LEFT JOIN held ON held.user_id = one.user_id"#,
+        &users
+    )
+    .fetch_all(connection)
+    .await?;
+    let with_device = rows.into_iter().filter(|row| row.has_device).map(|row| row.user_id).collect();
+    Ok(Recipients { preferences, with_device })
 }
 
 async fn insert(
@@ -239,6 +254,7 @@ async fn insert(
                   draft.state, draft.reason, $10::timestamptz, CASE WHEN draft.state <> 'waiting' THEN $10::timestamptz END
            FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::text[], $9::text[])
                AS draft (id, event_id, recipient, lane, channel, template, parameters, state, reason)
+           WHERE NOT EXISTS (SELECT FROM notifications.person_key WHERE person = draft.recipient AND key IS NULL)
            ON CONFLICT ON CONSTRAINT message_is_sent_once DO NOTHING
            RETURNING id"#,
         &ids,

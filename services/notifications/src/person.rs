@@ -66,6 +66,14 @@ impl Holder for NotificationHolder {
 
 /// Removes messages with the proof of their delivery, devices and wishes.
 async fn erase(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
+    // Before everything else, so that whoever makes a message for them, or hears of them for the first time, has ended (see `message`).
+    sqlx::query!(
+        "INSERT INTO notifications.citizen (user_id) VALUES ($1) ON CONFLICT ON CONSTRAINT citizen_pk DO NOTHING",
+        person
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!("DELETE FROM notifications.citizen WHERE user_id = $1", person).execute(&mut *tx).await?;
     // Attempts, inbox entries and places in digests go with their messages.
     sqlx::query!("DELETE FROM notifications.message WHERE recipient = $1", person).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM notifications.inbox_head WHERE user_id = $1", person).execute(&mut *tx).await?;
@@ -74,7 +82,6 @@ async fn erase(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query!("DELETE FROM notifications.muted WHERE user_id = $1", person).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM notifications.ward_choice WHERE user_id = $1", person).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM notifications.alert_recipient WHERE user_id = $1", person).execute(&mut *tx).await?;
-    sqlx::query!("DELETE FROM notifications.citizen WHERE user_id = $1", person).execute(&mut *tx).await?;
     Ok(())
 }
 

@@ -19,9 +19,10 @@ use sqlx::{PgConnection, PgPool};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::fan_out::{BATCH, parameters_of, template_of};
+use super::fan_out::{parameters_of, template_of};
 use super::{AlertId, Content, Kind, Severity, State};
 use crate::error::Error;
+use crate::fan_out::BATCH;
 use crate::lane::{Channel, Lane};
 use crate::message::{self, Draft};
 use crate::meter::Meter;

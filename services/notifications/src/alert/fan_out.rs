@@ -1,20 +1,17 @@
 //! From a released alert to a message for everybody it concerns, in batches.
 //!
-//! | a batch of [`BATCH`] citizens | round trips |
+//! | a batch of [`crate::fan_out::BATCH`] citizens | round trips |
 //! | --- | --- |
 //! | lock the position, read who is next | 2 |
-//! | who was warned on account of which ward | 1 |
 //! | save the position | 1 |
 //! | the messages (see `message`) | 7 |
+//! | who was warned on account of which ward | 1 |
 //!
 //! Everybody who chose one of its wards, and everybody who got the alert that it replaces or ends, in order of their ids:
 //! in the app; by push to those who have a device; by text message to those who have none, if the danger is extreme.
 //! The first batch's messages leave while the next is made.
 //!
-//! Invariants:
-//! - A batch is one transaction with its position: a process that dies between two batches, or inside one, costs nothing
-//!   but that batch's work, and nobody gets a message twice or is left out.
-//! - The position's row is locked for the batch, so that two processes that fan out the same alert take turns.
+//! Invariant, beside those of every fan-out:
 //! - The alert's row is share-locked for the batch, and whoever ends an alert locks it: once it is updated or cancelled,
 //!   no batch of it begins, and none is open. So nobody reads a warning after its end.
 //!
@@ -22,45 +19,24 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use platform::clock::Clock;
-use platform::job::{Job, JobHandler, Outcome};
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
-use tracing::{info, warn};
+use sqlx::PgConnection;
+use tracing::info;
 use uuid::Uuid;
 
 use super::{AlertId, Content, Kind, Severity, State, Status};
 use crate::error::Error;
+use crate::fan_out::{Batches, FanOut, Progress};
 use crate::lane::{Channel, Lane};
 use crate::message::{self, Draft};
-use crate::meter::Meter;
 use crate::template::{self, Template};
 
 /// The kind of job that fans an alert out; its key is the alert.
 pub(crate) const JOB_KIND: &str = "fan-out-alert";
-/// Citizens in one batch.
-pub(crate) const BATCH: i64 = 1_000;
-/// Alerts that one process fans out at a time.
-pub(crate) const WORKERS: usize = 4;
 
 /// Makes the messages of alerts.
 #[derive(Clone, Debug)]
-pub(crate) struct FanOut {
-    pub(crate) pool: PgPool,
-    pub(crate) clock: Clock,
-    pub(crate) meter: Meter,
-    pub(crate) batch: i64,
-    pub(crate) zone: chrono_tz::Tz,
-}
-
-/// What came of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// There may be more.
-    More,
-    /// Everybody has their messages, or the alert is not in force any more.
-    Ended,
-}
+pub(crate) struct AlertFanOut(pub(crate) Batches);
 
 /// An alert while it is fanned out.
 struct Open {
@@ -92,46 +68,34 @@ pub(crate) async fn begin(connection: &mut PgConnection, alert: AlertId) -> Resu
 }
 
 #[async_trait]
-impl JobHandler for FanOut {
-    async fn run(&self, job: &Job) -> Outcome {
-        let Ok(id) = job.key.parse::<Uuid>() else { return Outcome::Dead("unreadable".to_owned()) };
-        loop {
-            match self.next_batch(AlertId::from(id)).await {
-                Ok(Progress::More) => {}
-                Ok(Progress::Ended) => return Outcome::Done,
-                Err(Error::Unreadable(_)) => return Outcome::Dead("unreadable".to_owned()),
-                Err(error) => {
-                    warn!(alert.id = %id, %error, "alert was not fanned out");
-                    return Outcome::Retry("database".to_owned());
-                }
-            }
-        }
-    }
-}
+impl FanOut for AlertFanOut {
+    const JOB_KIND: &'static str = JOB_KIND;
+    const WORKERS: usize = 4;
+    type Id = AlertId;
 
-impl FanOut {
-    /// Makes the messages of the next citizens.
-    pub(crate) async fn next_batch(&self, alert: AlertId) -> Result<Progress, Error> {
-        let mut transaction = platform::db::begin(&self.pool).await?;
-        let now = self.clock.now();
+    async fn next_batch(&self, alert: AlertId) -> Result<Progress, Error> {
+        let Batches { pool, clock, meter, zone, size } = &self.0;
+        let mut transaction = platform::db::begin(pool).await?;
+        let now = clock.now();
         let Some(open) = lock(&mut transaction, alert, now).await? else {
             transaction.commit().await?;
             return Ok(Progress::Ended);
         };
-        let recipients = open.next(&mut transaction, self.batch).await?;
+        let recipients = open.next(&mut transaction, *size).await?;
         let Some(last) = recipients.last() else {
             let total = end(&mut transaction, alert, now).await?;
             transaction.commit().await?;
             info!(alert.id = %alert, recipients = total, "alert is fanned out");
             return Ok(Progress::Ended);
         };
-        open.remember(&mut transaction, &recipients).await?;
         save(&mut transaction, alert, last.user_id, recipients.len()).await?;
         let drafts: Vec<Draft> = recipients.iter().flat_map(|recipient| open.drafts(recipient)).collect();
-        let made = message::enqueue(&mut transaction, &drafts, (now, self.zone)).await?;
+        let made = message::enqueue(&mut transaction, &drafts, (now, *zone)).await?;
+        // Behind the messages, which hold those whom they are for.
+        open.remember(&mut transaction, &recipients).await?;
         transaction.commit().await?;
-        made.iter().for_each(|each| self.meter.made(each));
-        self.meter.warned(open.content.severity, recipients.len());
+        made.iter().for_each(|each| meter.made(each));
+        meter.warned(open.content.severity, recipients.len());
         Ok(Progress::More)
     }
 }
@@ -202,13 +166,14 @@ impl Open {
         .await
     }
 
-    /// Keeps who was warned on account of which wards.
+    /// Keeps who was warned on account of which wards; nobody who was erased.
     async fn remember(&self, connection: &mut PgConnection, recipients: &[Recipient]) -> Result<(), sqlx::Error> {
         let pairs = recipients.iter().flat_map(|one| one.wards.iter().map(|ward| (one.user_id, ward.as_str())));
         let (users, wards): (Vec<Uuid>, Vec<&str>) = pairs.unzip();
         sqlx::query!(
             "INSERT INTO notifications.alert_recipient (alert_id, user_id, ward_code)
-             SELECT $1, user_id, ward_code FROM unnest($2::uuid[], $3::text[]) AS warned (user_id, ward_code)",
+             SELECT $1, user_id, ward_code FROM unnest($2::uuid[], $3::text[]) AS warned (user_id, ward_code)
+             WHERE NOT EXISTS (SELECT FROM notifications.person_key WHERE person = warned.user_id AND key IS NULL)",
             self.id.uuid(),
             &users,
             &wards as &[&str]

@@ -1,85 +1,49 @@
-//! From a published item to a message for everybody whom it is for, in batches: as `alert::fan_out`, with less haste.
+//! From a published item to a message for everybody whom it is for: as `alert::fan_out`, with less haste.
 //!
 //! In the app and by push, in lane `news`: what a citizen muted is not made, push messages wait for the end of quiet hours or come with the
 //! digest. Nothing of it climbs.
-//!
-//! Invariants:
-//! - A batch is one transaction with its position, whose row is locked for it: whoever dies, and however many work at it, nobody gets
-//!   a message twice or is left out.
 //!
 //! Locks, in this order: `news`, then those of `message`.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use platform::clock::Clock;
-use platform::job::{Job, JobHandler, Outcome};
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
-use tracing::{info, warn};
+use sqlx::PgConnection;
+use tracing::info;
 use uuid::Uuid;
 
 use super::NewsId;
+use crate::error::Error;
+use crate::fan_out::{Batches, FanOut, Progress};
 use crate::lane::{Channel, Lane};
 use crate::message::{self, Draft};
-use crate::meter::Meter;
 use crate::template;
 
 /// The kind of job that makes the messages; its key is the item.
 pub(crate) const JOB_KIND: &str = "fan-out-news";
-/// Citizens in one batch.
-pub(crate) const BATCH: i64 = 1_000;
-/// Items that one process makes messages of at a time.
-pub(crate) const WORKERS: usize = 1;
 
 /// Makes the messages of news.
 #[derive(Clone, Debug)]
-pub(crate) struct FanOut {
-    pub(crate) pool: PgPool,
-    pub(crate) clock: Clock,
-    pub(crate) meter: Meter,
-    pub(crate) batch: i64,
-    pub(crate) zone: chrono_tz::Tz,
-}
-
-/// What came of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// There may be more.
-    More,
-    /// Everybody has their messages.
-    Ended,
-}
+pub(crate) struct NewsFanOut(pub(crate) Batches);
 
 #[async_trait]
-impl JobHandler for FanOut {
-    async fn run(&self, job: &Job) -> Outcome {
-        let Ok(id) = job.key.parse::<NewsId>() else { return Outcome::Dead("unreadable".to_owned()) };
-        loop {
-            match self.next_batch(id).await {
-                Ok(Progress::More) => {}
-                Ok(Progress::Ended) => return Outcome::Done,
-                Err(error) => {
-                    warn!(news.id = %id, %error, "news were not fanned out");
-                    return Outcome::Retry("database".to_owned());
-                }
-            }
-        }
-    }
-}
+impl FanOut for NewsFanOut {
+    const JOB_KIND: &'static str = JOB_KIND;
+    const WORKERS: usize = 1;
+    type Id = NewsId;
 
-impl FanOut {
-    /// Makes the messages of the next citizens.
-    pub(crate) async fn next_batch(&self, news: NewsId) -> Result<Progress, sqlx::Error> {
-        let mut transaction = platform::db::begin(&self.pool).await?;
-        let now = self.clock.now();
+    async fn next_batch(&self, news: NewsId) -> Result<Progress, Error> {
+        let Batches { pool, clock, meter, zone, size } = &self.0;
+        let mut transaction = platform::db::begin(pool).await?;
+        let now = clock.now();
         let row = sqlx::query!(
             "SELECT title, text, wards, position FROM notifications.news WHERE id = $1 AND ended_at IS NULL FOR UPDATE",
             news.uuid()
         );
         let Some(row) = row.fetch_optional(&mut *transaction).await? else { return Ok(Progress::Ended) };
         let users = match &row.wards {
-            Some(wards) => of_wards(&mut transaction, wards, (row.position, self.batch)).await?,
-            None => everybody(&mut transaction, (row.position, self.batch)).await?,
+            Some(wards) => of_wards(&mut transaction, wards, (row.position, *size)).await?,
+            None => everybody(&mut transaction, (row.position, *size)).await?,
         };
         let Some(last) = users.last().copied() else {
             let recipients = end(&mut transaction, news, now).await?;
@@ -90,9 +54,9 @@ impl FanOut {
         save(&mut transaction, news, last, users.len()).await?;
         let parameters = json!({ "news_id": news, "title": row.title, "text": row.text });
         let drafts: Vec<Draft> = users.iter().flat_map(|user| drafts(news, *user, &parameters)).collect();
-        let made = message::enqueue(&mut transaction, &drafts, (now, self.zone)).await?;
+        let made = message::enqueue(&mut transaction, &drafts, (now, *zone)).await?;
         transaction.commit().await?;
-        made.iter().for_each(|each| self.meter.made(each));
+        made.iter().for_each(|each| meter.made(each));
         Ok(Progress::More)
     }
 }

@@ -165,7 +165,8 @@ pub(crate) async fn list(pool: &PgPool, before: Option<NewsId>, limit: i64) -> R
     news.collect()
 }
 
-/// Keeps who has an account. The ids are in order, so that two who keep the same never wait for each other in a circle.
+/// Keeps who has an account, and nobody who was erased. The ids are in order, so that two who keep the same never wait for each other
+/// in a circle.
 pub(crate) async fn keep_citizens(
     connection: &mut PgConnection,
     users: &std::collections::BTreeSet<Uuid>,
@@ -177,6 +178,14 @@ pub(crate) async fn keep_citizens(
     sqlx::query!(
         "INSERT INTO notifications.citizen (user_id) SELECT user_id FROM unnest($1::uuid[]) AS one (user_id)
          ON CONFLICT ON CONSTRAINT citizen_pk DO NOTHING",
+        &users
+    )
+    .execute(&mut *connection)
+    .await?;
+    // After an erasure that it waited for; one that begins now waits for this.
+    sqlx::query!(
+        "DELETE FROM notifications.citizen WHERE user_id = ANY ($1)
+             AND EXISTS (SELECT FROM notifications.person_key WHERE person = user_id AND key IS NULL)",
         &users
     )
     .execute(connection)

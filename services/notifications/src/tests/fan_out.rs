@@ -13,8 +13,9 @@ use super::alert::{Officer, draft_of};
 use super::{Role, Town, until};
 use crate::alert::AlertId;
 use crate::alert::desk::{Desk, Wanted};
-use crate::alert::fan_out::{BATCH, FanOut, Progress};
+use crate::alert::fan_out::AlertFanOut;
 use crate::alert::tests::flood;
+use crate::fan_out::{BATCH, Batches, FanOut as _, Progress};
 use crate::meter::Meter;
 
 /// Citizens who chose a ward; every fifth has a device.
@@ -49,9 +50,9 @@ fn desk(town: &Town) -> Desk {
     Desk { pool: town.pool.clone(), clock: town.clock.clone(), city, meter }
 }
 
-fn fan_out(town: &Town, batch: i64) -> FanOut {
+pub(super) fn fan_out(town: &Town, size: i64) -> AlertFanOut {
     let meter = Meter::new(&Metrics::new("notifications", "fan-out"));
-    FanOut { pool: town.pool.clone(), clock: town.clock.clone(), meter, batch, zone: super::ZONE }
+    AlertFanOut(Batches { pool: town.pool.clone(), clock: town.clock.clone(), meter, size, zone: super::ZONE })
 }
 
 /// Polls a future that often and drops it, wherever it then is: so far a process comes that dies.
@@ -75,12 +76,12 @@ async fn drafted(town: &Town, wards: &[&str]) -> AlertId {
 }
 
 /// Releases a warning without a role that fans it out.
-async fn released(town: &Town, wards: &[&str]) -> AlertId {
+pub(super) async fn released(town: &Town, wards: &[&str]) -> AlertId {
     let alert = drafted(town, wards).await;
     desk(town).release(platform::id::new(), (alert, 1)).await.unwrap().id
 }
 
-async fn finish(fan_out: &FanOut, alert: AlertId) {
+async fn finish(fan_out: &AlertFanOut, alert: AlertId) {
     while fan_out.next_batch(alert).await.unwrap() == Progress::More {}
 }
 
@@ -228,7 +229,7 @@ async fn two_processes_that_fan_out_the_same_alert_take_turns() {
     let town = Town::start().await;
     people(&town, "19774", 100).await;
     let alert = released(&town, &["19774"]).await;
-    let processes: Vec<FanOut> = (0..4).map(|_| fan_out(&town, 7)).collect();
+    let processes: Vec<AlertFanOut> = (0..4).map(|_| fan_out(&town, 7)).collect();
     futures::future::join_all(processes.iter().map(|process| finish(process, alert))).await;
     assert_eq!(messages(&town).await, [100, 20, 0, 0]);
     assert_eq!(town.count("SELECT recipients FROM notifications.alert_fan_out").await, 100);

@@ -5,6 +5,7 @@ mod alarm;
 mod alert;
 mod citizen;
 mod courtesy;
+mod erasure;
 mod fan_out;
 mod flow;
 mod identity;

@@ -11,8 +11,9 @@ use super::alert::{Officer, code};
 use super::courtesy::{at, chooses};
 use super::{Role, Town, until};
 use crate::event::tests::event;
+use crate::fan_out::{Batches, FanOut as _, Progress};
 use crate::meter::Meter;
-use crate::news::fan_out::{FanOut, Progress};
+use crate::news::fan_out::NewsFanOut;
 use crate::news::{MAX_PER_DAY, NewsId};
 
 fn item(wards: Option<&[&str]>) -> Value {
@@ -40,6 +41,28 @@ async fn publish(officer: &Officer<'_>, body: &Value) -> String {
     let (status, news) = officer.call(Method::POST, "/news", Some(body)).await;
     assert_eq!(status, StatusCode::CREATED, "{news}");
     news["id"].as_str().unwrap().to_owned()
+}
+
+/// An item that is in no officer's hands and no job's.
+pub(super) async fn stored(town: &Town, wards: Option<&[&str]>) -> NewsId {
+    let id = NewsId::generate();
+    sqlx::query(
+        "INSERT INTO notifications.news (id, title, text, wards, published_by, published_at, position, recipients)
+         VALUES ($1, '{\"vi\": \"a\", \"en\": \"b\"}', '{\"vi\": \"c\", \"en\": \"d\"}', $3, $1, $2,
+             '00000000-0000-0000-0000-000000000000', 0)",
+    )
+    .bind(id.uuid())
+    .bind(town.clock.now())
+    .bind(wards)
+    .execute(&town.pool)
+    .await
+    .unwrap();
+    id
+}
+
+pub(super) fn fan_out(town: &Town, size: i64) -> NewsFanOut {
+    let meter = Meter::new(&Metrics::new("notifications", "news"));
+    NewsFanOut(Batches { pool: town.pool.clone(), clock: town.clock.clone(), meter, size, zone: super::ZONE })
 }
 
 /// The item as officers see it, once everybody has it.
@@ -187,25 +210,13 @@ async fn whoever_dies_in_the_middle_nobody_gets_news_twice_or_is_left_out() {
     let registered =
         |user: &Uuid| event(*user, &CitizenRegistered { user_id: user.to_string(), ..CitizenRegistered::default() });
     town.happen(&users.iter().map(registered).collect::<Vec<_>>()).await;
-    let id = NewsId::generate();
-    sqlx::query(
-        "INSERT INTO notifications.news (id, title, text, published_by, published_at, position, recipients)
-         VALUES ($1, '{\"vi\": \"a\", \"en\": \"b\"}', '{\"vi\": \"c\", \"en\": \"d\"}', $1, $2, '00000000-0000-0000-0000-000000000000', 0)",
-    )
-    .bind(id.uuid())
-    .bind(town.clock.now())
-    .execute(&town.pool)
-    .await
-    .unwrap();
-    let fan_out = || {
-        let meter = Meter::new(&Metrics::new("notifications", "news"));
-        FanOut { pool: town.pool.clone(), clock: town.clock.clone(), meter, batch: 3, zone: super::ZONE }
-    };
+    let id = stored(&town, None).await;
+    let fan_out = || fan_out(&town, 3);
     for polls in 1..30 {
         super::fan_out::drop_after(polls, fan_out().next_batch(id)).await;
     }
     let (one, other) = (fan_out(), fan_out());
-    let finish = async |fan_out: &FanOut| while fan_out.next_batch(id).await.unwrap() == Progress::More {};
+    let finish = async |fan_out: &NewsFanOut| while fan_out.next_batch(id).await.unwrap() == Progress::More {};
     futures::future::join(finish(&one), finish(&other)).await;
     assert_eq!(town.count("SELECT count(*) FROM notifications.inbox").await, 10);
     assert_eq!(town.count("SELECT recipients FROM notifications.news").await, 10);

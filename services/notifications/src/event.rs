@@ -11,12 +11,14 @@
 //! | `TierChanged`, `PinChanged`, `VneidLinked`, `DeviceAdded` (but the account's first) | security | the citizen: in-app and push |
 //! | `ExportReady` | security | the citizen: in-app and push |
 //! | `ClosingRequested`, `ClosingAgreed`, `ClosingEnded`, `ErasureNear` | security | the citizen: in-app and push |
-//! | `DelegationBegan`, `DelegationEnded` | security | guardian and dependent: in-app and push |
+//! | `DelegationBegan`, `DelegationEnded`, `DelegationExpired`, `PhoneAttached` | security | guardian and dependent: in-app and push |
+//! | `DependentRegistered` | security | who is asked to be the guardian: in-app and push |
 //! | `PaymentCompleted`, `BillPaid` by a guardian | payment | dependent and guardian: in-app and push |
 //! | `ReporterNotice`, of the steps that a reporter waits for | service | the reporter: in-app and push |
 //! | `ReporterNotice`, of steps in between and of what the reporter did | service | the reporter: in-app |
 //!
 //! `CitizenRegistered` and `SessionStarted` tell who there is, for news. `SessionRevoked` removes the devices that the session registered.
+//! `DependentBound` and `PhoneAttached` say who has no telephone, and so whose messages go to their guardian (`dependent`).
 //! Everything else is of no concern here.
 //! [`drafts`] and [`ended`] are pure; the handler only writes rows.
 
@@ -34,8 +36,9 @@ use chrono::DateTime;
 use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
 use proto::identity::v1::{
-    ClosingAgreed, ClosingEnded, ClosingRequested, DelegationBegan, DelegationEnded, DeviceAdded, ErasureNear,
-    ExportReady, OtpRequested, PinChanged, SessionRevoked, TierChanged, VneidLinked,
+    ClosingAgreed, ClosingEnded, ClosingRequested, DelegationBegan, DelegationEnded, DelegationExpired,
+    DependentRegistered, DeviceAdded, ErasureNear, ExportReady, OtpRequested, PhoneAttached, PinChanged,
+    SessionRevoked, TierChanged, VneidLinked,
 };
 use proto::money::v1::Money;
 use proto::reports::v1::ReporterNotice;
@@ -48,6 +51,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::SCHEMA;
+use crate::dependent;
 use crate::device::{self, EndedSession};
 use crate::ladder;
 use crate::lane::{Channel, Lane};
@@ -71,15 +75,18 @@ pub(crate) struct Writer {
 #[async_trait]
 impl Handler for Writer {
     async fn handle(&self, transaction: &mut PgConnection, events: &[Event]) -> Result<(), HandleError> {
-        let (mut all, mut sessions, mut citizens) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let (mut all, mut sessions, mut citizens, mut bonds) = (Vec::new(), Vec::new(), BTreeSet::new(), Vec::new());
         for event in events {
             all.extend(drafts(event)?);
             sessions.extend(ended(event)?);
             citizens.extend(account::seen(event)?);
+            bonds.extend(dependent::change(event)?);
         }
         news::keep_citizens(transaction, &citizens).await?;
         // First, so that a message of the same batch does not wait for a device that is gone.
         device::end_sessions(transaction, &sessions).await?;
+        dependent::keep(transaction, &bonds).await?;
+        let all = dependent::to_guardians(transaction, all).await?;
         let now = self.clock.now();
         let made = message::enqueue(transaction, &all, (now, self.zone)).await?;
         platform::job::schedule_all(transaction, SCHEMA, now, &ladder::jobs(&made, now)).await?;
@@ -142,6 +149,12 @@ pub(crate) fn drafts(event: &Event) -> Result<Vec<Draft>, HandleError> {
         delegation::began(event, &began?)
     } else if let Some(ended) = event.decode::<DelegationEnded>() {
         delegation::ended(event, &ended?)
+    } else if let Some(expired) = event.decode::<DelegationExpired>() {
+        delegation::expired(event, &expired?)
+    } else if let Some(registered) = event.decode::<DependentRegistered>() {
+        delegation::registered(event, &registered?)
+    } else if let Some(attached) = event.decode::<PhoneAttached>() {
+        delegation::attached(event, &attached?)
     } else if let Some(notice) = event.decode::<ReporterNotice>() {
         report(event, &notice?)
     } else {

@@ -14,6 +14,7 @@
 //! | `inbox` | in-app messages in order, and the wake-up of their streams |
 //! | `receipt` | what a gateway says of a text message after it took it |
 //! | `device`, `preference_sql` | what citizens registered and chose |
+//! | `dependent` | who has no telephone, and who is told in their place |
 //! | `person` | what is sealed under a citizen's own key |
 //! | `news` | news of the city: published by an officer, fanned out |
 //! | `alert` | warnings: drafted, released by another officer, fanned out, written as CAP 1.2 |
@@ -41,6 +42,7 @@
 mod alert;
 mod city;
 mod config;
+mod dependent;
 mod device;
 mod digest;
 mod error;

@@ -74,6 +74,7 @@ async fn erase(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
     .execute(&mut *tx)
     .await?;
     sqlx::query!("DELETE FROM notifications.citizen WHERE user_id = $1", person).execute(&mut *tx).await?;
+    crate::dependent::forget(tx, person).await?;
     // Attempts, inbox entries and places in digests go with their messages.
     sqlx::query!("DELETE FROM notifications.message WHERE recipient = $1", person).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM notifications.inbox_head WHERE user_id = $1", person).execute(&mut *tx).await?;

@@ -15,6 +15,8 @@ use platform::http::Language;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::dependent;
+
 /// Which text: its name and version, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Template(&'static str);
@@ -97,6 +99,12 @@ pub(crate) const CLOSING_LAST: Template = Template("closing-last.v1");
 pub(crate) const DELEGATION_BEGAN: Template = Template("delegation-began.v1");
 /// To both, or to whoever stays. Parameters: `delegation_id`, `side`, `left`.
 pub(crate) const DELEGATION_ENDED: Template = Template("delegation-ended.v1");
+/// To both: the date of a delegation has come. Parameters: `delegation_id`, `side`.
+pub(crate) const DELEGATION_EXPIRED: Template = Template("delegation-expired.v1");
+/// To who is asked to be a guardian. Parameters: `registration_id`.
+pub(crate) const DEPENDENT_REGISTERED: Template = Template("dependent-registered.v1");
+/// To guardian and owner of an account that has a number now. Parameters: `side`.
+pub(crate) const PHONE_ATTACHED: Template = Template("phone-attached.v1");
 /// To both: a guardian paid. Parameters: `side`, `what`, `amount`; `merchant`, or `kind` and `period`; `balance` to the dependent.
 pub(crate) const PAYMENT_ACTED: Template = Template("payment-acted.v1");
 /// News that came together. Parameters: `count`.
@@ -122,6 +130,17 @@ impl Part {
             Self::Title => "title",
             Self::Body => "body",
             Self::Sms => "sms",
+        }
+    }
+
+    /// What stands before a text about the account of somebody in the reader's care.
+    const fn about_another(self, language: Language) -> &'static str {
+        match (self, language) {
+            (Self::Title, _) => "",
+            (Self::Body, Language::Vi) => "Về tài khoản của người bạn giám hộ: ",
+            (Self::Body, Language::En) => "About the account of whoever you are the guardian of: ",
+            (Self::Sms, Language::Vi) => "(Nguoi ban giam ho) ",
+            (Self::Sms, Language::En) => "(Your dependent) ",
         }
     }
 }
@@ -206,6 +225,15 @@ const SOURCES: &[Source] = &[
     source!("delegation-ended.v1", Title, "title"),
     source!("delegation-ended.v1", Body, "body"),
     source!("delegation-ended.v1", Sms, "sms"),
+    source!("delegation-expired.v1", Title, "title"),
+    source!("delegation-expired.v1", Body, "body"),
+    source!("delegation-expired.v1", Sms, "sms"),
+    source!("dependent-registered.v1", Title, "title"),
+    source!("dependent-registered.v1", Body, "body"),
+    source!("dependent-registered.v1", Sms, "sms"),
+    source!("phone-attached.v1", Title, "title"),
+    source!("phone-attached.v1", Body, "body"),
+    source!("phone-attached.v1", Sms, "sms"),
     source!("payment-acted.v1", Title, "title"),
     source!("payment-acted.v1", Body, "body"),
     source!("digest.v1", Title, "title"),
@@ -305,7 +333,8 @@ impl Template {
     fn render(self, part: Part, language: Language, parameters: &impl Serialize) -> Result<String, TemplateError> {
         let render =
             || environment().get_template(&key(language, self.0, part))?.render(minijinja::value::Serde(parameters));
-        render().map_err(|source| TemplateError::Render { template: self.0, source })
+        let text = render().map_err(|source| TemplateError::Render { template: self.0, source })?;
+        Ok(if dependent::is_redirected(parameters) { format!("{}{text}", part.about_another(language)) } else { text })
     }
 }
 

@@ -1,9 +1,9 @@
-//! Messages about guardians: that one may pay, may no longer, or has paid. Pure.
+//! Messages about guardians: that one is asked to be one, may pay, may no longer, or has paid; that a number took their place. Pure.
 //!
 //! The guardian is told what they paid and never what the other's wallet holds.
 
 use platform::events::{Event, HandleError};
-use proto::identity::v1::{DelegationBegan, DelegationEnded};
+use proto::identity::v1::{DelegationBegan, DelegationEnded, DelegationExpired, DependentRegistered, PhoneAttached};
 use proto::wallet::v1::{BillPaid, PaymentCompleted};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -37,6 +37,24 @@ pub(super) fn ended(event: &Event, ended: &DelegationEnded) -> Result<Vec<Draft>
     // Who has closed their account can't be told, and nothing is kept of them any more.
     drafts.retain(|draft| !ended.left || draft.recipient != by);
     Ok(drafts)
+}
+
+pub(super) fn expired(event: &Event, expired: &DelegationExpired) -> Result<Vec<Draft>, HandleError> {
+    let both = [("guardian", id(&expired.guardian_id)?), ("dependent", id(&expired.dependent_id)?)];
+    let parameters = json!({ "delegation_id": expired.delegation_id });
+    Ok(to_both(event, both, template::DELEGATION_EXPIRED, &parameters))
+}
+
+/// Security: whoever is made a guardian without having asked for it is noticed.
+pub(super) fn registered(event: &Event, registered: &DependentRegistered) -> Result<Vec<Draft>, HandleError> {
+    let parameters = json!({ "registration_id": registered.registration_id });
+    let guardian = id(&registered.guardian_id)?;
+    Ok(in_app_and_push(event, Lane::Security, guardian, template::DEPENDENT_REGISTERED, &parameters))
+}
+
+pub(super) fn attached(event: &Event, attached: &PhoneAttached) -> Result<Vec<Draft>, HandleError> {
+    let both = [("guardian", id(&attached.guardian_id)?), ("dependent", id(&attached.user_id)?)];
+    Ok(to_both(event, both, template::PHONE_ATTACHED, &json!({})))
 }
 
 /// What a guardian paid to a merchant, in place of what the payer is told of their own payments.
@@ -99,6 +117,19 @@ mod tests {
         let left = told(dependent, &DelegationEnded { left: true, ..ended });
         assert_eq!(to(&left), [dependent], "nothing is kept of who has left");
         assert!(left[0].2.ends_with("The other person has closed their account."), "{left:?}");
+
+        let expired = DelegationExpired {
+            guardian_id: guardian.to_string(),
+            dependent_id: dependent.to_string(),
+            ..DelegationExpired::default()
+        };
+        let said = told(dependent, &expired);
+        assert_eq!(to(&said), [guardian, dependent]);
+        assert_eq!(said[0].2, "Its time is over: you can't pay for the other person any more.");
+        let registered = DependentRegistered { guardian_id: guardian.to_string(), ..DependentRegistered::default() };
+        assert_eq!(to(&told(guardian, &registered)), [guardian]);
+        let attached = PhoneAttached { user_id: dependent.to_string(), guardian_id: guardian.to_string() };
+        assert_eq!(to(&told(dependent, &attached)), [guardian, dependent]);
 
         let paid = PaymentCompleted { acted_by: guardian.to_string(), ..payment_of(dependent, owner) };
         let said = told(dependent, &paid);

@@ -43,6 +43,12 @@ pub(crate) const SECTIONS: &[Section] = &[
         sealed: &[],
     },
     Section {
+        name: "dependents",
+        sql: "SELECT d.user_id::text, jsonb_build_object('as_guardian', d.guardian_id = $1) FROM notifications.dependent d
+            WHERE (d.user_id = $1 OR d.guardian_id = $1) AND ($2::text IS NULL OR d.user_id::text > $2) ORDER BY 1 LIMIT $3",
+        sealed: &[],
+    },
+    Section {
         name: "wards",
         sql: "SELECT w.ward_code, jsonb_build_object('ward_code', w.ward_code, 'chosen_at', w.chosen_at)
             FROM notifications.ward_choice w WHERE w.user_id = $1 AND ($2::text IS NULL OR w.ward_code > $2) ORDER BY 1 LIMIT $3",

@@ -103,8 +103,9 @@ fn a_new_pin_says_how_it_came_and_from_when_it_counts() {
 #[test]
 fn texts_about_the_account_cost_one_part() {
     let leaving = [CLOSING_ASKED, CLOSING_AGREED, CLOSING_REFUSED, CLOSING_TAKEN_BACK, CLOSING_LAST];
-    let account = [PIN_CHANGED, DEVICE_ADDED, VNEID_LINKED, TIER_CHANGED, DELEGATION_BEGAN, DELEGATION_ENDED];
-    for template in account.into_iter().chain(leaving) {
+    let account = [PIN_CHANGED, DEVICE_ADDED, VNEID_LINKED, TIER_CHANGED];
+    let guardians = [DELEGATION_BEGAN, DELEGATION_ENDED, DELEGATION_EXPIRED, DEPENDENT_REGISTERED, PHONE_ATTACHED];
+    for template in account.into_iter().chain(guardians).chain(leaving) {
         for language in LANGUAGES {
             let cost = sms::cost(&template.sms(language, &parameters()).expect("fills"));
             assert_eq!((cost.encoding, cost.parts), (sms::Encoding::Gsm7, 1), "{template:?}");
@@ -115,7 +116,7 @@ fn texts_about_the_account_cost_one_part() {
 #[test]
 fn one_time_codes_cost_one_part() {
     for language in LANGUAGES {
-        for purpose in ["sign-in", "pin-reset"] {
+        for purpose in ["sign-in", "pin-reset", "attach-phone"] {
             let parameters = json!({ "code": "123456", "purpose": purpose, "minutes": 15 });
             let cost = sms::cost(&OTP.sms(language, &parameters).expect("fills"));
             assert_eq!((cost.encoding, cost.parts), (sms::Encoding::Gsm7, 1));

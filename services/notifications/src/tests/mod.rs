@@ -5,6 +5,7 @@ mod alarm;
 mod alert;
 mod citizen;
 mod courtesy;
+mod dependent;
 mod erasure;
 mod fan_out;
 mod flow;
@@ -154,7 +155,7 @@ impl Town {
         let tasks = Some(Tasks::start(tasks, &shutdown));
         let (router, description) = service.http.split_for_parts();
         let description = serde_json::to_value(description).unwrap();
-        let router = finish(router, HttpSettings::default(), verifier.clone());
+        let router = finish(router, HttpSettings::default(), verifier.clone(), shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let token = shutdown.token().clone();

@@ -1,4 +1,5 @@
-//! Removes what is over, in bounded batches: challenges, pauses, codes of clients, revocations, sessions, what was registered and not answered. Any number of replicas may do so.
+//! Removes what is over, in bounded batches: challenges, pauses, codes of clients, revocations, sessions, what was registered and not answered;
+//! and tells of delegations whose date has come. Any number of replicas may do so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +33,9 @@ impl Identity {
                     .max(crate::archive::prune(&self.pool, now, BATCH).await?),
             );
             let revocations = revocation::prune(&self.pool, now, BATCH).await?;
-            let codes = openid::prune(&self.pool, now, BATCH).await?.max(self.lapse_dependents(now, BATCH).await?);
-            if challenges.max(sessions).max(revocations).max(codes) < BATCH.unsigned_abs() {
+            let codes = openid::prune(&self.pool, now, BATCH).await?;
+            let over = self.lapse_dependents(now, BATCH).await?.max(self.expire_delegations(now, BATCH).await?);
+            if challenges.max(sessions).max(revocations).max(codes).max(over) < BATCH.unsigned_abs() {
                 return Ok(());
             }
         }

@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `rule` | what may be delegated, and where a delegation stands (pure) |
+//! | `expiry` | both sides are told that its date has come |
 //! | `sql` | every statement |
 //!
 //! One of the two proposes it to the other's telephone number, the other confirms it, either ends it at once. Whether somebody has
@@ -13,6 +14,7 @@
 //! Invariants: limits never change; nobody acts for themself; who acts for somebody gets no token for a third, and none for anything
 //! but payments, because no other route takes the audience of that token.
 
+mod expiry;
 mod rule;
 mod sql;
 

@@ -158,6 +158,26 @@ pub(super) async fn end(
     .map(|_| ())
 }
 
+/// Marks delegations whose date has come and of which nobody was told; those that others lock are left to them.
+pub(super) async fn mark_expired(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<InForce>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"UPDATE identity.delegation SET expiry_told_at = $1
+        WHERE id IN (SELECT id FROM identity.delegation
+            WHERE confirmed_at IS NOT NULL AND ended_at IS NULL AND expiry_told_at IS NULL AND valid_until <= $1
+            ORDER BY valid_until LIMIT $2 FOR UPDATE SKIP LOCKED)
+        RETURNING id AS "id: DelegationId", guardian_id AS "guardian!", dependent_id AS "dependent!""#,
+        now,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| InForce { id: row.id, guardian: row.guardian, dependent: row.dependent }).collect())
+}
+
 /// A delegation that was in force.
 #[derive(Clone, Debug)]
 pub(crate) struct InForce {

@@ -7,8 +7,8 @@ use http::Method;
 use platform::auth::AuthError;
 use platform::metrics::Metrics;
 use platform::rpc::{CallMetrics, CallSettings, InboundLayer, in_process};
-use proto::identity::v1::GetDelegationRequest;
 use proto::identity::v1::delegation_service_client::DelegationServiceClient;
+use proto::identity::v1::{DelegationEnded, DelegationExpired, GetDelegationRequest};
 use serde_json::{Value, json};
 use tonic::Code;
 use tonic::service::Routes;
@@ -225,4 +225,32 @@ async fn time_ends_it_and_a_newer_one_takes_the_place_of_an_older() {
     stage.clock.advance(TimeDelta::days(31));
     assert_eq!(code(allowed("wallet", &newer, &mother).await), Some(Code::NotFound), "its time is over");
     assert_eq!(stage.context.verifier.verify_acting(&acting).await, Err(AuthError::Expired));
+}
+
+#[tokio::test]
+async fn both_sides_are_told_once_when_the_date_has_come_and_not_when_one_ended_it_before() {
+    let stage = Stage::new().await;
+    let (mother, child) = (someone(&stage, MOTHER).await, someone(&stage, CHILD).await);
+    let ended = agreed(&stage, &mother, &child).await;
+    assert_eq!(call(&stage, &mother, Method::DELETE, &format!("/{ended}")).await.status, 204);
+    let silent = propose(&stage, &mother, terms(&stage, "guardian", STRANGER)).await;
+    assert_eq!(silent.status, 201, "{}", silent.body);
+    let expired = agreed(&stage, &mother, &child).await;
+    stage.clock.advance(TimeDelta::days(29));
+    stage.identity.prune().await.expect("pruned");
+    assert_eq!(stage.events::<DelegationExpired>().await, []);
+    stage.clock.advance(TimeDelta::days(1));
+    // In several processes at once, and again.
+    let replicas = [stage.identity.clone(), stage.replica(), stage.replica()];
+    let done = futures::future::join_all(replicas.iter().map(|replica| replica.prune())).await;
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+    stage.identity.prune().await.expect("pruned again");
+    let told = stage.events::<DelegationExpired>().await;
+    assert_eq!(told.iter().map(|one| one.delegation_id.clone()).collect::<Vec<_>>(), [expired.clone()]);
+    assert_eq!(told[0].guardian_id, mother.citizen.id.to_string());
+    assert_eq!(told[0].dependent_id, child.citizen.id.to_string());
+    assert_eq!(stage.count("audit WHERE action = 'delegation.end' AND reason = 'expired'").await, 1);
+    let mother = someone(&stage, MOTHER).await;
+    assert_eq!(call(&stage, &mother, Method::DELETE, &format!("/{expired}")).await.status, 204);
+    assert_eq!(stage.events::<DelegationEnded>().await.len(), 1, "what is over is not ended once more");
 }

@@ -40,6 +40,9 @@ function commonColour(canvas) {
   return most ? [most[0], getComputedStyle(canvas).color] : null;
 }
 
+/** What the headline sums up: every kind of movement that the books have. */
+const MOVED = { payment: 1, bill: 1, fee: 1, 'top-up': 1, refund: 1, payout: 1 };
+
 async function openWall(origin, query = '') {
   const page = await openPage(browser, origin);
   await page.goto(`${origin}/ioc${query}`);
@@ -61,7 +64,7 @@ test('a payment shows within seconds: rate, money, list; and the books agree', a
   await page.locator('[data-role="books"][data-state="ready"]').waitFor();
   const overview = await operator.get('/ioc/v1/overview');
   const moved = overview.today
-    .filter((tally) => tally.outcome === 'completed' && ['payment', 'top-up'].includes(tally.kind))
+    .filter((tally) => tally.outcome === 'completed' && tally.kind in MOVED)
     .reduce((sum, tally) => sum + BigInt(tally.amount.amount), 0n);
   assert.equal(BigInt(await figure(page, 'money-moved')), moved);
   await picture(page, 'wall-dark');

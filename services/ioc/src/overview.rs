@@ -26,7 +26,7 @@ pub struct Amount {
 /// How often a kind of thing ended in a way, and for how much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tally {
-    /// `payment`, `top-up`, `session`, `otp`, `citizen`, `message-push` and the like by channel, `lane-emergency` and the like by lane; by
+    /// Of money `payment`, `bill`, `fee` (of a public service), `top-up`, `refund`, `payout` (to the owner of a shop that closed); `session`, `otp`, `citizen`, `message-push` and the like by channel, `lane-emergency` and the like by lane; by
     /// minute also `report`.
     pub kind: String,
     /// `completed`, `rejected`, `failed`, `started`, `delivered`, `suppressed`, …; of `report` `submitted`, `breach`, `result`, `rating`.

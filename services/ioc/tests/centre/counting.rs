@@ -3,7 +3,7 @@
 use ioc::overview::{BooksState, Overview, Tally};
 use proto::identity::v1::SessionStarted;
 use proto::money::v1::Money;
-use proto::wallet::v1::{PaymentCompleted, PaymentRejected};
+use proto::wallet::v1::{BillPaid, MerchantPaidOut, PaymentCompleted, PaymentRejected, RefundCompleted};
 
 use crate::stage::{LIMIT, Stage, open};
 
@@ -148,6 +148,45 @@ async fn books_wait_for_a_gap_and_a_forged_entry_shows() {
         differences.iter().find(|(series, _)| series.labels["of"] == what).map(|(_, value)| value.text.as_str())
     };
     assert_eq!((of("amount"), of("count")), (Some("1"), Some("0")));
+    centre.stop().await;
+}
+
+#[tokio::test]
+async fn each_kind_of_movement_agrees_with_the_books() {
+    let stage = Stage::new().await;
+    let centre = stage.centre("a", open()).await;
+    let amount = |minor_units| Some(Money { minor_units, currency: "VND".to_owned() });
+    let fee = |amount| BillPaid { kind: "fee".to_owned(), booked_as: "fee".to_owned(), amount, ..BillPaid::default() };
+    let subject = platform::id::new();
+    stage.top_up(subject, 900_000).await;
+    stage.pay(subject, 70_000).await;
+    let position = stage.wallet.post("bill", 636_768);
+    let bill = BillPaid { booked_as: "bill".to_owned(), amount: amount(636_768), ..BillPaid::default() };
+    stage.publish("journal", position, subject, &bill).await;
+    let position = stage.wallet.post("fee", 120_000);
+    stage.publish("journal", position, subject, &fee(amount(120_000))).await;
+    let position = stage.wallet.post("refund", 20_000);
+    let refund = RefundCompleted { amount: amount(20_000), ..RefundCompleted::default() };
+    stage.publish("journal", position, subject, &refund).await;
+    let position = stage.wallet.post("payout", 50_000);
+    let payout = MerchantPaidOut { amount: amount(50_000), ..MerchantPaidOut::default() };
+    stage.publish("journal", position, subject, &payout).await;
+    let whole = |overview: &Overview| overview.books.position == position && overview.books.state == BooksState::Equal;
+    let overview = centre.overview_when("the books are equal", whole).await;
+    let kinds = [
+        ("payment", "70000"),
+        ("bill", "636768"),
+        ("fee", "120000"),
+        ("top-up", "900000"),
+        ("refund", "20000"),
+        ("payout", "50000"),
+    ];
+    for (kind, sum) in kinds {
+        assert_eq!(tally(&overview.today, kind, "completed"), (1, sum));
+        let booked = overview.book_totals.iter().find(|total| total.kind == kind);
+        assert_eq!(booked.map(|total| (total.count, total.amount.amount.as_str())), Some((1, sum)), "{kind}");
+    }
+    assert_eq!(overview.book_totals.len(), kinds.len());
     centre.stop().await;
 }
 

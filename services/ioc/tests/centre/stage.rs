@@ -262,7 +262,11 @@ impl WalletService for Wallet {
             let amount = Some(Money { minor_units: amounts.iter().sum(), currency: "VND".to_owned() });
             KindTotal { kind: kind.to_owned(), count: amounts.len() as i64, amount }
         };
-        let totals = ["payment", "top-up"].map(total).into_iter().filter(|total| total.count > 0).collect();
+        let totals = ["payment", "top-up", "bill", "fee", "refund", "payout"]
+            .map(total)
+            .into_iter()
+            .filter(|total| total.count > 0)
+            .collect();
         Ok(Response::new(GetTotalsResponse { position, totals }))
     }
 }

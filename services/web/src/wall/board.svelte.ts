@@ -14,8 +14,12 @@ const STALE_AFTER_MS = 6_000;
 /** The figures may trail the wallet's own books for this long before that is shown. */
 const BEHIND_AFTER_S = 10;
 
-/** Kinds of movement that count as attempts of a citizen. */
-const MOVEMENTS = new Set(['payment', 'top-up']);
+/** Every kind of movement of money, in the order in which the wall tells of them. */
+export const MOVEMENTS = ['payment', 'bill', 'fee', 'top-up', 'transfer', 'withdrawal', 'refund', 'payout'] as const;
+/** Those that a citizen tries. */
+const ATTEMPTED = ['payment', 'bill', 'fee', 'top-up', 'transfer', 'withdrawal'] as const;
+/** What citizens pay to utilities and public services. */
+const BILLS = ['bill', 'fee'] as const;
 
 export type Line = 'connecting' | 'live' | 'lost' | 'signed-out' | 'no-role';
 
@@ -24,7 +28,10 @@ const REFUSALS: Readonly<Record<number, Line>> = { 401: 'signed-out', 403: 'no-r
 
 export interface Bar {
   readonly minute: number;
+  /** To merchants. */
   readonly payments: number;
+  /** To utilities and public services. */
+  readonly bills: number;
   readonly topUps: number;
   readonly refused: number;
   /** Field reports that came in. */
@@ -58,17 +65,23 @@ export class Board {
   readonly behind = $derived((this.books?.behind_seconds ?? 0) > BEHIND_AFTER_S ? (this.books?.behind_seconds ?? 0) : 0);
 
   readonly bars = $derived(this.#bars(Math.floor(this.now / MINUTE_MS)));
-  /** Completed payments of the sliding last 60 seconds: this minute's, and the share of the last one's that the window still covers. */
+  /** What citizens paid, to whomever, in the sliding last 60 seconds: this minute's, and the share of the last one's that the window still covers. */
   readonly perMinute = $derived.by(() => {
     const elapsed = (this.now % MINUTE_MS) / MINUTE_MS;
-    const [before, current] = [this.bars.at(-2)?.payments ?? 0, this.bars.at(-1)?.payments ?? 0];
-    return Math.round(current + before * (1 - elapsed));
+    const paid = (bar?: Bar): number => (bar ? bar.payments + bar.bills : 0);
+    return Math.round(paid(this.bars.at(-1)) + paid(this.bars.at(-2)) * (1 - elapsed));
   });
   /** Everything counted today. */
   readonly tallies = $derived([...this.#today.values()].sort((a, b) => key(a.kind, a.outcome).localeCompare(key(b.kind, b.outcome))));
-  readonly moved = $derived(this.#sum('completed').amount);
-  readonly completed = $derived(this.#sum('completed').count);
-  readonly attempts = $derived(this.completed + this.#sum('rejected').count + this.#sum('failed').count);
+  /** What moved today, whichever way: as much as the books have of the day. */
+  readonly moved = $derived(this.#amount(MOVEMENTS));
+  readonly completed = $derived(this.#count(ATTEMPTED, 'completed'));
+  readonly attempts = $derived(this.completed + this.#count(ATTEMPTED, 'rejected') + this.#count(ATTEMPTED, 'failed'));
+  /** Of today's movements: payments to merchants, bills and fees, top-ups, all others. */
+  readonly movements = $derived.by(() => {
+    const [payments, bills, topUps] = [this.count('payment'), this.#count(BILLS, 'completed'), this.count('top-up')];
+    return { payments, bills, topUps, others: this.#count(MOVEMENTS, 'completed') - payments - bills - topUps };
+  });
 
   /** Follows the stream until the returned function is called. */
   start(): () => void {
@@ -165,10 +178,11 @@ export class Board {
     return Array.from({ length: 60 }, (_, index) => {
       const minute = current - 59 + index;
       let refused = 0;
-      for (const kind of MOVEMENTS) refused += at(minute, kind, 'rejected') + at(minute, kind, 'failed');
+      for (const kind of ATTEMPTED) refused += at(minute, kind, 'rejected') + at(minute, kind, 'failed');
       return {
         minute: minute * MINUTE_MS,
         payments: at(minute, 'payment', 'completed'),
+        bills: BILLS.reduce((sum, kind) => sum + at(minute, kind, 'completed'), 0),
         topUps: at(minute, 'top-up', 'completed'),
         refused,
         reports: at(minute, 'report', 'submitted'),
@@ -176,14 +190,12 @@ export class Board {
     });
   }
 
-  #sum(outcome: string): { count: number; amount: bigint } {
-    let [count, amount] = [0, 0n];
-    for (const tally of this.#today.values()) {
-      if (tally.outcome !== outcome || !MOVEMENTS.has(tally.kind)) continue;
-      count += tally.count;
-      amount += BigInt(tally.amount.amount);
-    }
-    return { count, amount };
+  #count(kinds: readonly string[], outcome: string): number {
+    return kinds.reduce((sum, kind) => sum + this.happened(kind, outcome), 0);
+  }
+
+  #amount(kinds: readonly string[]): bigint {
+    return kinds.reduce((sum, kind) => sum + BigInt(this.#today.get(key(kind, 'completed'))?.amount.amount ?? 0), 0n);
   }
 }
 

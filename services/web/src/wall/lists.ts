@@ -3,7 +3,7 @@
 import type { Language } from '../shell/language.svelte';
 import { hourMinute, percent, whole } from '../shell/format';
 import type { Text } from '../shell/text';
-import type { Board } from './board.svelte';
+import { MOVEMENTS, type Board } from './board.svelte';
 import type { Places } from './places.svelte';
 
 export interface Cell {
@@ -73,14 +73,15 @@ function number({ language }: View, value: number | bigint, bad = false): Cell {
 
 function minutes(view: View): Sheet {
   const { board, text } = view;
-  const rows = [...board.bars].reverse().filter((bar) => bar.payments + bar.topUps + bar.refused + bar.reports > 0);
+  const rows = [...board.bars].reverse().filter((bar) => bar.payments + bar.bills + bar.topUps + bar.refused + bar.reports > 0);
   return {
     title: text.lastHour,
     note: text.minutesNote,
-    head: [text.columnMinute, text.payments, text.topUps, text.refused, text.columnReports],
+    head: [text.columnMinute, text.payments, text.billsAndFees, text.topUps, text.refused, text.columnReports],
     rows: rows.map((bar) => [
       say(hourMinute(bar.minute, board.zone)),
       number(view, bar.payments),
+      number(view, bar.bills),
       number(view, bar.topUps),
       number(view, bar.refused, true),
       number(view, bar.reports),
@@ -88,20 +89,25 @@ function minutes(view: View): Sheet {
   };
 }
 
-/** Everything that moves money or tries to, by kind and how it ended. */
+/** Everything that moves money or tries to, by kind and how it ended; and what the headline sums up. */
 function money(view: View): Sheet {
   const { board, text, language } = view;
-  const rows = board.tallies.filter((tally) => tally.kind in text.kinds);
+  const rows = MOVEMENTS.flatMap((kind) => board.tallies.filter((tally) => tally.kind === kind));
+  const completed = rows.filter((tally) => tally.outcome === 'completed').reduce((sum, tally) => sum + tally.count, 0);
+  const amount = (value: bigint): Cell => ({ text: `${whole(value, language)} ₫`, count: true });
   return {
     title: text.moneyMoved,
     note: text.moneyNote,
     head: [text.columnKind, text.columnOutcome, text.columnCount, text.columnAmount],
-    rows: rows.map((tally) => [
-      say(text.kinds[tally.kind] ?? tally.kind),
-      say(text.outcomes[tally.outcome] ?? tally.outcome),
-      number(view, tally.count, tally.outcome !== 'completed'),
-      { text: `${whole(BigInt(tally.amount.amount), language)} ₫`, count: true },
-    ]),
+    rows: [
+      ...rows.map((tally) => [
+        say(text.kinds[tally.kind] ?? tally.kind),
+        say(text.outcomes[tally.outcome] ?? tally.outcome),
+        number(view, tally.count, tally.outcome !== 'completed'),
+        amount(BigInt(tally.amount.amount)),
+      ]),
+      [say(text.moneyInAll), say(text.outcomes['completed'] ?? ''), number(view, completed), amount(board.moved)],
+    ],
   };
 }
 

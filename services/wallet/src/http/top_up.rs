@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use http::{HeaderValue, StatusCode, header};
 use ledger::money::Money;
-use platform::auth::Principal;
+use platform::auth::Party;
 use platform::http::{IdempotentJson, Json, Path};
 use platform::problem::Problem;
 use serde::Serialize;
@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::App;
 use super::step_up::StepUpToken;
 use crate::account::CURRENCY;
-use crate::allowance::{Asked, Asker};
+use crate::allowance::Asked;
+use crate::delegate;
 use crate::error::Error;
 use crate::top_up::{self, NewTopUp, State as TopUpState, TopUp, TopUpId};
 
@@ -33,6 +34,8 @@ pub(super) struct TopUpView {
     reason: Option<String>,
     /// The transaction in the wallet, once completed.
     transaction_id: Option<Uuid>,
+    /// The guardian who asked for it, if it was one.
+    acted_by: Option<Uuid>,
     requested_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -47,6 +50,7 @@ impl From<TopUp> for TopUpView {
             bank_reference: top_up.bank_reference,
             reason: top_up.reason,
             transaction_id: top_up.transfer_id,
+            acted_by: top_up.actor_id,
             requested_at: top_up.requested_at,
             updated_at: top_up.updated_at,
         }
@@ -67,6 +71,7 @@ pub(super) struct TopUpAccepted {
 /// Asks a bank for money.
 ///
 /// The answer is the same however often it is asked with one key; what became of the money is told by `GET /wallet/v1/top-ups/{id}`.
+/// A guardian, with a token to act for somebody, brings that person money from an account of the guardian's own.
 #[utoipa::path(
     post,
     path = "/wallet/v1/top-ups",
@@ -79,19 +84,20 @@ pub(super) struct TopUpAccepted {
     request_body = NewTopUp,
     responses(
         (status = 202, body = TopUpAccepted),
-        (status = 403, description = "step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`)"),
+        (status = 403, description = "step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`); for a guardian delegation-ended"),
         (status = 422, description = "bank-unknown, too-many-top-ups, amount-above-limit, currency-unsupported, invalid-body, idempotency-key-reused"),
     ),
     security(("bearer" = []))
 )]
 pub(super) async fn begin(
     State(wallet): State<App>,
-    principal: Principal,
+    party: Party,
     StepUpToken(proof): StepUpToken,
     request: IdempotentJson<NewTopUp>,
 ) -> Result<Response, Problem> {
-    let asker = Asker { user: principal.subject, session: principal.session, acting: None };
-    let asked = Asked { asker, key: &request.key, fingerprint: &request.fingerprint, proof: proof.as_deref() };
+    let key = delegate::key(&party, request.key)?;
+    let asker = delegate::asker(&party);
+    let asked = Asked { asker, key: &key, fingerprint: &request.fingerprint, proof: proof.as_deref() };
     let saved = top_up::begin(&wallet, asked, &request.body).await?;
     let location = HeaderValue::from_str(&format!("/wallet/v1/top-ups/{}", saved.id)).expect("a UUID is ASCII");
     let accepted = TopUpAccepted {
@@ -104,7 +110,7 @@ pub(super) async fn begin(
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(accepted)).into_response())
 }
 
-/// One of the caller's top-ups.
+/// One of the caller's top-ups; for a guardian one that they asked for.
 #[utoipa::path(
     get,
     path = "/wallet/v1/top-ups/{top_up_id}",
@@ -116,9 +122,10 @@ pub(super) async fn begin(
 )]
 pub(super) async fn show(
     State(wallet): State<App>,
-    principal: Principal,
+    party: Party,
     Path(id): Path<TopUpId>,
 ) -> Result<Json<TopUpView>, Problem> {
-    let found = top_up::find_own(&mut *wallet.pool.acquire().await?, principal.subject, id).await?;
-    Ok(Json(found.ok_or(Error::NotFound)?.into()))
+    let found = top_up::find_own(&mut *wallet.pool.acquire().await?, party.subject, id).await?;
+    let seen = found.filter(|top_up| top_up.may_be_seen(party.acting));
+    Ok(Json(seen.ok_or(Error::NotFound)?.into()))
 }

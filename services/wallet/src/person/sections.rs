@@ -34,7 +34,8 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         name: "top_ups",
         sql: "SELECT t.id::text, jsonb_build_object('id', t.id, 'bank_code', t.bank_code,
-                'account', encode(t.account_sealed, 'hex'), 'account_unsealed', t.account, 'amount', t.amount::text,
+                'account', CASE WHEN t.actor_id IS NULL THEN encode(t.account_sealed, 'hex') END,
+                'account_unsealed', CASE WHEN t.actor_id IS NULL THEN t.account END, 'by_guardian', t.actor_id IS NOT NULL, 'amount', t.amount::text,
                 'state', t.state, 'reason', t.reason, 'bank_reference', t.bank_reference, 'requested_at', t.requested_at,
                 'updated_at', t.updated_at)
             FROM wallet.top_up t WHERE t.user_id = $1 AND ($2::text IS NULL OR t.id::text > $2) ORDER BY 1 LIMIT $3",

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::job::JOB;
 use super::{TopUpId, sql};
 use crate::allowance::{self, Asked, Incoming};
+use crate::delegate;
 use crate::error::{Error, ProofFault};
 use crate::person::{TOP_UP_ACCOUNT, refuse_closing};
 use crate::step_up::sql::Used;
@@ -32,7 +33,7 @@ pub(crate) struct NewTopUp {
     /// Code of a connected bank, from the city's list.
     #[schema(max_length = 16, example = "VCB")]
     pub(crate) bank_code: String,
-    /// The citizen's account number at that bank.
+    /// The account number at that bank of whoever asks.
     #[schema(value_type = String, min_length = 6, max_length = 19, example = "1000000001")]
     pub(crate) account: BankAccount,
     /// How much.
@@ -61,6 +62,8 @@ async fn saved(
     if let Some(saved) = saved {
         return same(saved, fingerprint);
     }
+    // A guardian brings money of any amount that the citizen might; what they may pay is another matter.
+    delegate::terms(wallet, user, asked.asker.acting).await?;
     let (bank_code, _) = wallet.banks.get_key_value(&new.bank_code).ok_or(Error::BankUnknown)?;
     let amount = new.amount.money();
     let proven = transaction.proven(wallet, asked).await?;
@@ -90,6 +93,7 @@ async fn saved(
         bank_code,
         account_sealed: &account_sealed,
         amount: amount.minor(),
+        acting: asked.asker.acting,
         requested_at: now,
     };
     sql::insert(&mut tx, &intent).await?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use platform::auth::Acting;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -23,6 +24,9 @@ pub(crate) struct TopUp {
     pub(crate) bank_reference: Option<String>,
     pub(crate) reason: Option<String>,
     pub(crate) transfer_id: Option<Uuid>,
+    /// The guardian who asked for it, and by which delegation.
+    pub(crate) actor_id: Option<Uuid>,
+    pub(crate) delegation_id: Option<Uuid>,
     pub(crate) requested_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
 }
@@ -37,14 +41,16 @@ pub(super) struct Intent<'a> {
     pub(super) bank_code: &'a str,
     pub(super) account_sealed: &'a [u8],
     pub(super) amount: i64,
+    pub(super) acting: Option<Acting>,
     pub(super) requested_at: DateTime<Utc>,
 }
 
 /// Saves an intent, in the citizen's turn and after it was looked whether the key is taken.
 pub(super) async fn insert(connection: &mut PgConnection, intent: &Intent<'_>) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO wallet.top_up (id, user_id, idempotency_key, fingerprint, bank_code, account_sealed, amount, state, requested_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'requested', $8, $8)",
+        "INSERT INTO wallet.top_up (id, user_id, idempotency_key, fingerprint, bank_code, account_sealed, amount, state, requested_at, updated_at,
+            actor_id, delegation_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'requested', $8, $8, $9, $10)",
         intent.id.uuid(),
         intent.user_id,
         intent.idempotency_key,
@@ -53,6 +59,8 @@ pub(super) async fn insert(connection: &mut PgConnection, intent: &Intent<'_>) -
         intent.account_sealed,
         intent.amount,
         intent.requested_at,
+        intent.acting.map(|acting| acting.actor),
+        intent.acting.map(|acting| acting.delegation),
     )
     .execute(connection)
     .await
@@ -94,7 +102,7 @@ pub(super) async fn find_by_key(
     sqlx::query_as!(
         TopUp,
         r#"SELECT id, user_id, fingerprint, bank_code, account, account_sealed, amount, state AS "state: State", bank_reference, reason, transfer_id,
-                  requested_at, updated_at
+                  actor_id, delegation_id, requested_at, updated_at
            FROM wallet.top_up WHERE user_id = $1 AND idempotency_key = $2"#,
         user,
         key,
@@ -108,7 +116,7 @@ pub(crate) async fn find(connection: &mut PgConnection, id: TopUpId) -> Result<O
     sqlx::query_as!(
         TopUp,
         r#"SELECT id, user_id, fingerprint, bank_code, account, account_sealed, amount, state AS "state: State", bank_reference, reason, transfer_id,
-                  requested_at, updated_at
+                  actor_id, delegation_id, requested_at, updated_at
            FROM wallet.top_up WHERE id = $1"#,
         id.uuid(),
     )
@@ -123,6 +131,15 @@ pub(crate) async fn find_own(
     id: TopUpId,
 ) -> Result<Option<TopUp>, sqlx::Error> {
     Ok(find(connection, id).await?.filter(|top_up| top_up.user_id == user))
+}
+
+impl TopUp {
+    /// Whether it may be shown: all of theirs to the citizen, to who acts for them what they asked for.
+    pub(crate) fn may_be_seen(&self, acting: Option<Acting>) -> bool {
+        let asked =
+            |acting: Acting| (self.actor_id, self.delegation_id) == (Some(acting.actor), Some(acting.delegation));
+        acting.is_none_or(asked)
+    }
 }
 
 /// Where a top-up goes.

@@ -14,6 +14,7 @@ use prost::Message as _;
 use proto::identity::v1::delegation_service_server::{DelegationService, DelegationServiceServer};
 use proto::identity::v1::{GetDelegationRequest, GetDelegationResponse};
 use proto::wallet::v1::{BillPaid, PaymentCompleted};
+use sandbox::RICH_ACCOUNTS;
 use serde_json::{Value, json};
 use tonic::Status;
 use tonic::service::Routes;
@@ -21,9 +22,10 @@ use uuid::Uuid;
 
 use crate::biller::{COST, pay_path};
 use crate::relay::entries;
-use crate::stage::{Answer, Replica, Shop, Stage, dong, eventually, text};
+use crate::stage::{Answer, BANK, Replica, Shop, Stage, dong, eventually, text};
 
 const PAY: &str = "/wallet/v1/payments";
+const TOP_UPS: &str = "/wallet/v1/top-ups";
 const MONEY: i64 = 10_000_000;
 /// The city's clock.
 const CITY: FixedOffset = FixedOffset::east_opt(7 * 3_600).expect("a zone");
@@ -249,8 +251,6 @@ async fn a_guardian_sees_and_pays_bills_of_the_kinds_that_were_agreed_and_nothin
     {
         assert_eq!(wallet.get(&token, path).await.code(), "unauthenticated", "{path}");
     }
-    let top_up = json!({"bank_code": "VCB", "account": "1000000001", "amount": dong(1_000)});
-    assert_eq!(wallet.post(&token, "/wallet/v1/top-ups", &top_up).await.code(), "unauthenticated");
 
     let id = wallet.pay_bill(&token, &bill).await;
     wallet.bill_reaches(&token, &id, "paid").await;
@@ -261,6 +261,32 @@ async fn a_guardian_sees_and_pays_bills_of_the_kinds_that_were_agreed_and_nothin
     assert_eq!(again.code(), "bill-paid");
     family.end();
     assert_eq!(wallet.get(&token, "/wallet/v1/bills").await.code(), "delegation-ended");
+    family.stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guardian_brings_money_from_an_account_of_their_own_and_sees_that_alone() {
+    let family = Family::new(&["merchant"], [1_000, 1_000, 1_000]).await;
+    let [wallet, other] = &family.wallets;
+    let (token, own) = (family.token(), family.stage.token(family.child));
+    let body = json!({"bank_code": BANK, "account": RICH_ACCOUNTS[0], "amount": dong(50_000)});
+    let first = key();
+    let asked = wallet.post_with_key(&token, TOP_UPS, &body, &first).await.expect(202);
+    let again = other.post_with_key(&token, TOP_UPS, &body, &first).await.expect(202);
+    assert_eq!(again, asked, "one key, one top-up");
+    let id = text(&asked, "id");
+    let completed = async || wallet.top_up_state(&token, &id).await["state"] == "completed";
+    eventually("the bank has paid", completed).await;
+    assert_eq!(family.left().await, MONEY + 50_000, "the child's wallet, beside the limits of what is paid");
+    for who in [&token, &own] {
+        assert_eq!(text(&wallet.top_up_state(who, &id).await, "acted_by"), family.guardian.to_string());
+    }
+    let stranger = family.stage.token(family.stage.citizen(1).await);
+    assert_eq!(wallet.get(&stranger, &format!("{TOP_UPS}/{id}")).await.code(), "not-found");
+    let childs = wallet.top_up(&own, RICH_ACCOUNTS[0], 10_000).await;
+    assert_eq!(wallet.get(&token, &format!("{TOP_UPS}/{childs}")).await.code(), "not-found", "the child's own");
+    family.end();
+    assert_eq!(wallet.post(&token, TOP_UPS, &body).await.code(), "delegation-ended");
     family.stage.audit().await;
 }
 

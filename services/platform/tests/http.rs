@@ -58,7 +58,7 @@ fn router() -> Router {
         .route("/mine", get(|_: Principal| async { "mine" }))
         .layer(Extension(()));
     let (verifier, _task) = Verifier::new(NoKeys, Clock::system());
-    platform::http::finish(routes, HttpSettings { max_body_bytes: 1_024, deadline_ms: 200 }, verifier)
+    platform::http::finish(routes, HttpSettings { max_body_bytes: 1_024, deadline_ms: 200 }, verifier, Shutdown::new())
 }
 
 fn post_json(path: &str, body: impl Into<Body>) -> Request<Body> {

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Router, middleware};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use http_body::Body as _;
@@ -33,7 +33,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::config::{AppConfig, Config};
-use crate::http::{Front, Readiness, describe, describe_problems, end_streams, guard, linger, merge, routes};
+use crate::http::{Front, Readiness, describe, describe_problems, merge, routes};
 use crate::role::Role;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -117,11 +117,8 @@ impl Gateway {
             .fallback(proxy)
             .method_not_allowed_fallback(proxy)
             .with_state::<()>(())
-            .layer(axum::Extension(self.clone()))
-            .layer(middleware::from_fn(guard))
-            .layer(middleware::from_fn_with_state(self.0.shutdown.clone(), end_streams))
-            .layer(middleware::from_fn(linger));
-        platform::http::scoped(router)
+            .layer(axum::Extension(self.clone()));
+        platform::http::scoped(router, self.0.shutdown.clone())
     }
 
     async fn forward(&self, role: Role, request: Request) -> Response {

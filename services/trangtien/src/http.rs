@@ -4,10 +4,7 @@
 //! Invariant: metrics answer on loopback and on the internal listener only.
 
 mod document;
-mod internal;
-mod linger;
 mod page;
-mod stream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,10 +26,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use document::{describe, describe_problems, merge};
-pub use internal::Internal;
-pub(crate) use internal::guard;
-pub(crate) use linger::linger;
-pub(crate) use stream::end_streams;
 
 use crate::config::AppConfig;
 use crate::role::Role;

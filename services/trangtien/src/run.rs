@@ -12,9 +12,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::{Extension, Router, middleware};
+use axum::{Extension, Router};
 use platform::auth::{GrpcKeySource, Verifier};
 use platform::clock::Clock;
+use platform::http::Internal;
 use platform::metrics::Metrics;
 use platform::redis::RedisLink;
 use platform::rpc::{self, CallMetrics, CallSettings, Channel, InboundLayer};
@@ -29,7 +30,7 @@ use tonic::service::Routes;
 
 use self::shared::{Checks, Shared, TasksReady};
 use crate::config::Config;
-use crate::http::{self, Front as _, Internal, Readiness};
+use crate::http::{self, Front as _, Readiness};
 use crate::listen::Bound;
 use crate::role::Role;
 
@@ -234,12 +235,8 @@ impl Node {
         let (tasks, checks) = self.start_tasks(&work);
         self.shared.document.set(Arc::new(document)).expect("a process is served once");
         self.shared.checks.set(checks).ok().expect("a process is served once");
-        let router = router
-            .merge(http::routes(self.shared.clone()))
-            .layer(middleware::from_fn(http::guard))
-            .layer(middleware::from_fn_with_state(http.clone(), http::end_streams))
-            .layer(middleware::from_fn(http::linger));
-        let router = web::finish(router, self.config.http.limits, self.verifier.clone());
+        let router = router.merge(http::routes(self.shared.clone()));
+        let router = web::finish(router, self.config.http.limits, self.verifier.clone(), http.clone());
         let servers = self.serve_http(public, router, &http).await?;
         Ok(Running {
             shared: self.shared,

@@ -110,7 +110,7 @@ impl Stage {
         let shutdown = Shutdown::new();
         let tasks = Tasks::start(service.tasks.into_iter().chain([keys]).collect(), &shutdown);
         let (router, _) = service.http.split_for_parts();
-        let router = platform::http::finish(router, HttpSettings::default(), verifier);
+        let router = platform::http::finish(router, HttpSettings::default(), verifier, shutdown.clone());
         let internal_url = serve(router.clone().layer(Extension(platform::http::Internal)), &shutdown).await;
         let url = serve(router, &shutdown).await;
         Ok(Centre { url, internal_url, metrics, shutdown, tasks: Some(tasks) })

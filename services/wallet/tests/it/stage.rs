@@ -232,7 +232,7 @@ impl Stage {
         }
         eventually("keys are known", async || verifier.is_ready()).await;
         let (router, _) = service.http.split_for_parts();
-        let router = platform::http::finish(router, HttpSettings::default(), verifier);
+        let router = platform::http::finish(router, HttpSettings::default(), verifier, shutdown.clone());
         Replica { router, grpc: service.grpc.expect("the wallet has gRPC"), context, running }
     }
 

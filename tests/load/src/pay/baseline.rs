@@ -43,7 +43,7 @@ impl Baseline {
         let tasks = Tasks::start(vec![task], &shutdown);
         let router = Router::new().route(PATH, post(respond)).with_state(answer);
         let router = instrument(router, &Metrics::new("wallet", "baseline"));
-        let router = finish(router, HttpSettings::default(), verifier);
+        let router = finish(router, HttpSettings::default(), verifier, shutdown.clone());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let serving = tokio::spawn(serve(listener, router, ServeSettings::default(), shutdown.clone()));

@@ -5,25 +5,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::Extension;
 use axum::extract::{ConnectInfo, Request};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use platform::problem::{NOT_FOUND, Problem};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// What proxies say in other words.
 const PROXY_HEADERS: [&str; 4] = ["forwarded", "x-real-ip", "x-forwarded-host", "via"];
 
-pub use platform::http::Internal;
+/// Marks requests that came in on the process's internal listener; an `Extension` of that listener's router.
+///
+/// Who can reach that listener is inside the network, whatever headers say.
+#[derive(Clone, Copy, Debug)]
+pub struct Internal;
 
-/// Answers 404 for metrics to everybody else, as if there were nothing. The shared endpoint `/ioc/v1/metrics` has a guard of its own.
-pub(crate) async fn guard(internal: Option<Extension<Internal>>, request: Request, next: Next) -> Response {
-    if is_metrics(request.uri().path()) && internal.is_none() && !is_local(&request) {
-        return Problem::new(NOT_FOUND).into_response();
-    }
-    next.run(request).await
+/// Whether a request may be answered; metrics are answered to everybody else as if there were nothing.
+/// An endpoint further down, `/ioc/v1/metrics` for one, has a guard of its own.
+pub(super) fn admits(request: &Request) -> bool {
+    !is_metrics(request.uri().path()) || request.extensions().get::<Internal>().is_some() || is_local(request)
 }
 
 /// `/metrics` and `/{role}/metrics`.

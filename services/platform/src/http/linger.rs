@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
 use http::{StatusCode, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -40,20 +38,26 @@ impl http_body::Body for Lent {
     }
 }
 
-/// Reads what is left of a body that was refused as too long. Not over HTTP/2, where one stream ends without the others,
+/// The body of a request that somebody else handles, kept until its answer is known.
+pub(super) struct Kept(Arc<Mutex<Body>>);
+
+/// Lends the body of a request to whoever handles it. Not over HTTP/2, where one stream ends without the others,
 /// and not when the client waits to be told to send.
-pub(crate) async fn linger(request: Request, next: Next) -> Response {
+pub(super) fn lend(request: Request) -> (Request, Option<Kept>) {
     let waits = request.headers().contains_key(header::EXPECT);
     if request.body().is_end_stream() || waits || request.version() >= Version::HTTP_2 {
-        return next.run(request).await;
+        return (request, None);
     }
     let (parts, body) = request.into_parts();
     let body = Arc::new(Mutex::new(body));
-    let response = next.run(Request::from_parts(parts, Body::new(Lent(body.clone())))).await;
-    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+    (Request::from_parts(parts, Body::new(Lent(body.clone()))), Some(Kept(body)))
+}
+
+/// Reads what is left of a body that was answered with a status, if it was refused as too long.
+pub(super) async fn read_rest(status: StatusCode, kept: Option<Kept>) {
+    if let (StatusCode::PAYLOAD_TOO_LARGE, Some(Kept(body))) = (status, kept) {
         tokio::time::timeout(READ_LIMIT, read(Lent(body))).await.ok();
     }
-    response
 }
 
 async fn read(mut body: Lent) {

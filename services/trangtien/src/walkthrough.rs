@@ -2,7 +2,7 @@
 //!
 //! A citizen signs in by phone and sets a PIN; a merchant opens a shop; the citizen tops up from a bank and pays by scanning;
 //! both see it; the citizen pays electricity bills and an agency's fee; a daughter pays for the citizen; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
-//! or missing end right; the citizen proves who they are, and one payment by PIN; bad input is refused in words; an operator signs in at the wall by browser and sees it all, in figures that agree with the books.
+//! or missing end right; the citizen proves who they are, and one payment by PIN, and signs in by VNeID; bad input is refused in words; an operator signs in at the wall by browser and sees it all, in figures that agree with the books.
 //! What phones receive is read from the sandbox.
 //!
 //! `--scenario flood` plays the flood night instead (see `flood`).
@@ -23,6 +23,7 @@ mod report;
 mod script;
 mod shop;
 mod top_up;
+mod vneid;
 
 use std::path::Path;
 use std::time::Duration;
@@ -84,7 +85,8 @@ pub async fn run(url: Option<Url>, data_dir: &Path, (scenario, day): (Scenario, 
     citizen::hears_of_it(&mut script, &buyer).await?;
     report::from_hole_to_road(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;
     top_up::with_faults(&mut script, &buyer).await?;
-    proof::of_person_and_payment(&mut script, (&buyer, &pin), &shop).await?;
+    let number = proof::of_person_and_payment(&mut script, (&buyer, &pin), &shop).await?;
+    vneid::signs_in(&mut script, (&buyer, &pin), &number).await?;
     refusal::of_bad_input(&mut script, (&buyer, &seller), &shop).await?;
     bill::from_meter_to_receipt(&mut script, &buyer).await?;
     fee::from_notice_to_event(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;

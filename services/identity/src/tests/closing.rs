@@ -27,7 +27,7 @@ async fn ask(stage: &Stage, token: &str) -> Answer {
     stage.call(Method::POST, PATH).token(token).json(json!({ "pin": PIN })).await
 }
 
-async fn begun(stage: &Stage, token: &str) -> ClosingId {
+pub(super) async fn begun(stage: &Stage, token: &str) -> ClosingId {
     let asked = ask(stage, token).await;
     assert_eq!((asked.status, &asked.body["state"]), (StatusCode::ACCEPTED, &json!("asked")), "{}", asked.body);
     asked.text("id").parse().expect("an id")

@@ -6,6 +6,7 @@ mod audit;
 mod build;
 mod cap;
 mod closing;
+mod closing_crash;
 mod delegation;
 mod dependent;
 mod dependent_leave;

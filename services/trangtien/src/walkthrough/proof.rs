@@ -11,14 +11,14 @@ use super::{Person, dong, eventually, money, text};
 /// What is paid with a proof, in đồng.
 const PRICE: u64 = 1_000;
 
-/// Proves a citizen number, then one payment by PIN, which serves for no other.
+/// Proves a citizen number, then one payment by PIN, which serves for no other; gives the number.
 pub(super) async fn of_person_and_payment(
     script: &mut Script,
     (buyer, pin): (&Person, &str),
     shop: &Shop,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<String> {
     script.chapter("Proofs");
-    script
+    let number = script
         .step("the citizen proves their identity number", async {
             // Registered in Huế, born in 1999, a woman.
             let number = format!("046199{:06}", rand::random_range(1..1_000_000_u32));
@@ -33,7 +33,7 @@ pub(super) async fn of_person_and_payment(
             let shown = buyer.get("/identity/v1/me/ekyc").await?.expect(200)?;
             ensure!(shown["proved"]["source"] == "ekyc", "it is proved: {shown}");
             let maximum = text(&known, "/tier/transaction_maximum/amount")?;
-            Ok(((), vec![shown["proved"].to_string(), format!("one transaction may be {maximum} đồng now")]))
+            Ok((number, vec![shown["proved"].to_string(), format!("one transaction may be {maximum} đồng now")]))
         })
         .await?;
     let key = Uuid::new_v4().to_string();
@@ -70,5 +70,6 @@ pub(super) async fn of_person_and_payment(
             ensure!(buyer.balance().await? == before - PRICE, "paid once");
             Ok(((), vec![format!("201 {paid}")]))
         })
-        .await
+        .await?;
+    Ok(number)
 }

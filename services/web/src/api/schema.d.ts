@@ -201,6 +201,76 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/identity/v1/dependents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List who was registered in my wards
+         * @description Oldest first, whatever became of it. For officers and heads of the agency that keeps a ward's register of people.
+         */
+        get: operations["listDependents"];
+        put?: never;
+        /**
+         * Register somebody without a telephone
+         * @description A child or an elder, in person and with papers, for a guardian who has proved their own citizen number in the app. Nothing begins
+         *     before the guardian confirms it there, within seven days. Then the person has an account without a telephone number, which nobody
+         *     signs in to, and the guardian pays from its wallet within the limits. Where the person has such an account already, it passes to
+         *     this guardian. For officers and heads of the agency that keeps the ward's register of people; nobody registers anybody for themself.
+         */
+        post: operations["registerDependent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/dependents/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a registration of my ward */
+        get: operations["getDependent"];
+        put?: never;
+        post?: never;
+        /**
+         * Take a registration back
+         * @description Before the guardian has confirmed it. Asked for again, nothing changes.
+         */
+        delete: operations["withdrawDependent"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/dependents/{id}/closing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close the account of somebody without a telephone
+         * @description As the citizen's own closing: services say what stands against it, and it may be taken back until `erase_at`. While one is under way,
+         *     that one is answered. The guardian is told of each step.
+         */
+        post: operations["closeDependent"];
+        /** Keep the account of somebody without a telephone */
+        delete: operations["keepDependent"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/identity/v1/me": {
         parameters: {
             query?: never;
@@ -360,6 +430,107 @@ export interface paths {
          * @description For the guardian. It opens payments and bills of the other within the limits, and nothing else of theirs.
          */
         post: operations["token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/dependents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List whose guardian I am, or am asked to be */
+        get: operations["listMyDependents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/dependents/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Refuse to be somebody's guardian
+         * @description Before you have confirmed it. Asked for again, nothing changes.
+         */
+        delete: operations["refuseMyDependent"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/dependents/{id}/closing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close the account of somebody without a telephone, for whom I answer
+         * @description As your own closing: soon after signing in, with your PIN where one is set; services say what stands against it, and it may be taken
+         *     back until `erase_at`. While one is under way, that one is answered.
+         */
+        post: operations["closeMyDependent"];
+        /** Keep the account of somebody without a telephone */
+        delete: operations["keepMyDependent"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/dependents/{id}/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm that I am somebody's guardian
+         * @description The account of the person begins, or passes to you from another guardian. You answer for it until it has a number of its own, is
+         *     closed, or passes on; until then you can't close your own. Asked for again, nothing changes.
+         */
+        post: operations["confirmMyDependent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/identity/v1/me/dependents/{id}/phone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a number to the account of somebody without a telephone
+         * @description Soon after signing in, with your PIN where one is set. A one-time code to the number proves that whoever holds it wants this: ask for
+         *     one with purpose `attach-phone`. From then on its owner signs in with it, and may end what you may do. A number has one account.
+         */
+        post: operations["attachPhoneOfMyDependent"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2556,6 +2727,7 @@ export interface paths {
         /**
          * Asks a bank for money.
          * @description The answer is the same however often it is asked with one key; what became of the money is told by `GET /wallet/v1/top-ups/{id}`.
+         *     A guardian, with a token to act for somebody, brings that person money from an account of the guardian's own.
          */
         post: operations["createTopUp"];
         delete?: never;
@@ -2571,7 +2743,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One of the caller's top-ups. */
+        /** One of the caller's top-ups; for a guardian one that they asked for. */
         get: operations["getTopUp"];
         put?: never;
         post?: never;
@@ -2961,6 +3133,15 @@ export interface components {
          * @description A copy of everything.
          */
         ArchiveId: string;
+        /** @description A number for somebody who has none. */
+        AttachPhoneRequest: {
+            /** @description From the answer to the request for the code, made with purpose `attach-phone` on this session's device. */
+            challenge_id: components["schemas"]["ChallengeId"];
+            /** @description The six digits that came to that number. */
+            code: string;
+            /** @description Your own payment PIN; needed when one is set. */
+            pin?: string | null;
+        };
         /** @description One question of a category's form. */
         AttributeBody: {
             /** @description What can be chosen, for kind `choice`. */
@@ -3242,7 +3423,7 @@ export interface components {
         };
         /**
          * Format: uuid
-         * @description A person who has proved a phone number; `user_id` in events.
+         * @description A person with an account; `user_id` in events.
          */
         CitizenId: string;
         /** @description A name in both languages. */
@@ -3684,6 +3865,84 @@ export interface components {
             today: components["schemas"]["Tally"][];
             /** @description Warnings that changed; those that ended too. */
             warnings: components["schemas"]["WarningRow"][];
+        };
+        /** @description A registration and what became of the account. */
+        DependentDetail: components["schemas"]["DependentItem"] & {
+            closing?: components["schemas"]["ClosingView"] | null;
+        };
+        /** @description A registration, as an officer sees it. */
+        DependentItem: {
+            /** Format: date-time */
+            confirmed_at?: string | null;
+            /**
+             * Format: uuid
+             * @description The person's account, once the guardian has confirmed.
+             */
+            dependent_id?: string | null;
+            /** Format: date-time */
+            ended_at?: string | null;
+            /**
+             * Format: uuid
+             * @description The guardian.
+             */
+            guardian_id: string;
+            id: components["schemas"]["RegistrationId"];
+            kinds: string[];
+            limits: components["schemas"]["DelegationLimits"];
+            /** Format: date-time */
+            registered_at: string;
+            /**
+             * Format: uuid
+             * @description The officer.
+             */
+            registered_by: string;
+            state: components["schemas"]["RegistrationState"];
+            /** Format: date-time */
+            until: string;
+            /** @description Code of the ward. */
+            ward: string;
+        };
+        /** @description Somebody without a telephone, and their guardian, who are both here with their papers. */
+        DependentRequest: {
+            /**
+             * @description The person's own.
+             * @example 046215012345
+             */
+            citizen_number: string;
+            /**
+             * Format: date
+             * @description The person's day of birth.
+             * @example 2015-03-26
+             */
+            date_of_birth: string;
+            /**
+             * @description The person's full name.
+             * @example Nguyễn Minh An
+             */
+            full_name: string;
+            /**
+             * @description The guardian's citizen identity number, which they have proved in the app.
+             * @example 046199012345
+             */
+            guardian_citizen_number: string;
+            /** @description What may be paid. */
+            kinds: ("merchant" | "bill" | "fee")[];
+            limits: components["schemas"]["DelegationLimits"];
+            /**
+             * @description For the audit: 1 to 200 characters that name nobody; numbers of papers are welcome.
+             * @example file 118/HT
+             */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description Until when: for a child by the 18th birthday, for others within five years.
+             */
+            until: string;
+            /**
+             * @description Code of the ward whose register has the person.
+             * @example 19753
+             */
+            ward: string;
         };
         /** @description A registered device. Its token is not shown. */
         DeviceBody: {
@@ -4252,6 +4511,41 @@ export interface components {
             /** Format: int64 */
             version: number;
         };
+        /** @description Somebody whom an officer registered for you. */
+        MyDependent: {
+            closing?: components["schemas"]["ClosingView"] | null;
+            /** Format: date-time */
+            confirmed_at?: string | null;
+            /**
+             * Format: uuid
+             * @description By which you act: ask it for tokens.
+             */
+            delegation_id?: string | null;
+            /**
+             * Format: uuid
+             * @description The account, once you have confirmed.
+             */
+            dependent_id?: string | null;
+            /** Format: date-time */
+            ended_at?: string | null;
+            /** @description Who it is, as their papers say; while it waits for you, and while the account has no number. */
+            full_name?: string | null;
+            id: components["schemas"]["RegistrationId"];
+            kinds: string[];
+            limits: components["schemas"]["DelegationLimits"];
+            /** Format: date-time */
+            registered_at: string;
+            state: components["schemas"]["RegistrationState"];
+            /** Format: date-time */
+            until: string;
+            /** @description Whether the account has no telephone number and you answer for it. */
+            without_phone: boolean;
+        };
+        /** @description All of them. */
+        MyDependentList: {
+            /** @description The newest first, at most 50. */
+            items: components["schemas"]["MyDependent"][];
+        };
         /** @description A ward or an agency. */
         Named: {
             /**
@@ -4416,7 +4710,7 @@ export interface components {
         /** @description A top-up that a citizen asks for. */
         NewTopUp: {
             /**
-             * @description The citizen's account number at that bank.
+             * @description The account number at that bank of whoever asks.
              * @example 1000000001
              */
             account: string;
@@ -4950,6 +5244,43 @@ export interface components {
                 name: components["schemas"]["ClientName"];
                 /** @description What it may know and do. */
                 scopes: string[];
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_DependentItem: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** Format: date-time */
+                confirmed_at?: string | null;
+                /**
+                 * Format: uuid
+                 * @description The person's account, once the guardian has confirmed.
+                 */
+                dependent_id?: string | null;
+                /** Format: date-time */
+                ended_at?: string | null;
+                /**
+                 * Format: uuid
+                 * @description The guardian.
+                 */
+                guardian_id: string;
+                id: components["schemas"]["RegistrationId"];
+                kinds: string[];
+                limits: components["schemas"]["DelegationLimits"];
+                /** Format: date-time */
+                registered_at: string;
+                /**
+                 * Format: uuid
+                 * @description The officer.
+                 */
+                registered_by: string;
+                state: components["schemas"]["RegistrationState"];
+                /** Format: date-time */
+                until: string;
+                /** @description Code of the ward. */
+                ward: string;
             }[];
             /** @description The cursor of the next page; null on the last one. */
             next_cursor?: string | null;
@@ -5671,7 +6002,7 @@ export interface components {
              * @description Since when.
              */
             proved_at: string;
-            /** @description `ekyc` or `vneid`. */
+            /** @description `ekyc`, `vneid`, or `officer` where one saw the papers of somebody without a telephone. */
             source: string;
         };
         /** @description News to be published. */
@@ -5709,7 +6040,7 @@ export interface components {
          * @description What a one-time code is for.
          * @enum {string}
          */
-        Purpose: "sign-in" | "pin-reset";
+        Purpose: "sign-in" | "pin-reset" | "attach-phone";
         /** @description A till's static code; it never changes. */
         QrView: {
             /** @description The text of the code. */
@@ -5784,6 +6115,14 @@ export interface components {
             };
             /** @description Whether the process is stopping. */
             stopping: boolean;
+        };
+        /** @description Why an officer does it. */
+        ReasonRequest: {
+            /**
+             * @description For the audit: 1 to 200 characters that name nobody.
+             * @example file 118/HT
+             */
+            reason: string;
         };
         /** @description A transfer with all that proves it. */
         Receipt: {
@@ -5912,6 +6251,16 @@ export interface components {
             /** @description Why, for the audit; names nobody. */
             reason: string;
         };
+        /**
+         * Format: uuid
+         * @description A registration of somebody without a telephone.
+         */
+        RegistrationId: string;
+        /**
+         * @description Where a registration stands.
+         * @enum {string}
+         */
+        RegistrationState: "proposed" | "confirmed" | "ended" | "lapsed";
         /** @description What an officer releases. */
         ReleaseBody: {
             /**
@@ -6330,7 +6679,7 @@ export interface components {
              * @description How often.
              */
             count: number;
-            /** @description `payment`, `top-up`, `session`, `otp`, `citizen`, `message-push` and the like by channel, `lane-emergency` and the like by lane; by
+            /** @description Of money `payment`, `bill`, `fee` (of a public service), `top-up`, `refund`, `payout` (to the owner of a shop that closed); `session`, `otp`, `citizen`, `message-push` and the like by channel, `lane-emergency` and the like by lane; by
              *     minute also `report`. */
             kind: string;
             /** @description `completed`, `rejected`, `failed`, `started`, `delivered`, `suppressed`, …; of `report` `submitted`, `breach`, `result`, `rating`. */
@@ -6429,6 +6778,11 @@ export interface components {
         TopUpState: "requested" | "unknown" | "submitted" | "completed" | "failed";
         /** @description A top-up. */
         TopUpView: {
+            /**
+             * Format: uuid
+             * @description The guardian who asked for it, if it was one.
+             */
+            acted_by?: string | null;
             amount: components["schemas"]["Money"];
             bank_code: string;
             /** @description The bank's own reference, once it gave one. */
@@ -7450,6 +7804,437 @@ export interface operations {
             };
         };
     };
+    listDependents: {
+        parameters: {
+            query?: {
+                /** @description Only of the ward with this code; of all of yours when absent. */
+                ward?: string;
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of registrations */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DependentItem"];
+                };
+            };
+            /** @description `invalid-query` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: not your ward's register */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `ward-unknown` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    registerDependent: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description New for each person */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DependentRequest"];
+            };
+        };
+        responses: {
+            /** @description It waits for the guardian's word */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DependentItem"];
+                };
+            };
+            /** @description `idempotency-key-missing`, `malformed-json` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: not your ward's register, or the guardian is you */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `dependent-registered`, `number-taken` (the person has a telephone and an account), `delegations-too-many` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `citizen-number-invalid` (with `reason`), `guardian-not-verified`, `ward-unknown`, `invalid-body`, `idempotency-key-reused` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getDependent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The registration */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The registration */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DependentDetail"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found`: no such registration in a ward of yours */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    withdrawDependent: {
+        parameters: {
+            query: {
+                /** @description For the audit: 1 to 200 characters that name nobody. */
+                reason: string;
+            };
+            header?: never;
+            path: {
+                /** @description The registration */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It waits no more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid-query` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found`: no such registration in a ward of yours */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `registration-over`: the guardian has confirmed it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid-body`: the reason names somebody */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    closeDependent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The registration */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReasonRequest"];
+            };
+        };
+        responses: {
+            /** @description Services are being asked */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClosingView"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found`: no such registration in a ward of yours */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `registration-over`: there is no account; `dependent-has-phone`: its owner speaks for it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    keepDependent: {
+        parameters: {
+            query: {
+                /** @description For the audit: 1 to 200 characters that name nobody. */
+                reason: string;
+            };
+            header?: never;
+            path: {
+                /** @description The registration */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account stays */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `invalid-query` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found`: no such registration in a ward of yours */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `closing-not-open`, `registration-over`, `dependent-has-phone` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid-body`: the reason names somebody */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     show: {
         parameters: {
             query?: never;
@@ -7963,6 +8748,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `dependent-without-phone`: somebody without a telephone has nobody else */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Any other refusal or failure, by its `code`. */
             default: {
                 headers: {
@@ -8092,6 +8886,395 @@ export interface operations {
             };
             /** @description `delegation-over`: not confirmed, ended, or its time is over */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listMyDependents: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MyDependentList"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refuseMyDependent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The registration */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It waits no more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `registration-over`: you have confirmed it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    closeMyDependent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The registration */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClosingRequest"];
+            };
+        };
+        responses: {
+            /** @description Services are being asked */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClosingView"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `session-not-fresh`, `pin-wrong` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `registration-over`, `dependent-has-phone` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `pin-proof-required`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `pin-delayed` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    keepMyDependent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The registration */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account stays */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `closing-not-open`, `registration-over`, `dependent-has-phone` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirmMyDependent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The registration */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description You may act from now on */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MyDependent"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `registration-over`, `number-taken`, `guardian-leaves`: you are closing your own account */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    attachPhoneOfMyDependent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The registration */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AttachPhoneRequest"];
+            };
+        };
+        responses: {
+            /** @description The account has the number */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `session-not-fresh`, `pin-wrong`, `pin-cooling` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not-found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `phone-taken`, `dependent-has-phone`, `registration-over`, `otp-used` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `pin-proof-required`, `pin-malformed`, `otp-wrong`, `otp-expired`, `otp-exhausted`, `otp-unknown`, `invalid-body` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `pin-delayed`, `otp-tries-too-many` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -15663,7 +16846,7 @@ export interface operations {
                     "application/json": components["schemas"]["TopUpAccepted"];
                 };
             };
-            /** @description step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`) */
+            /** @description step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`); for a guardian delegation-ended */
             403: {
                 headers: {
                     [name: string]: unknown;

@@ -246,7 +246,7 @@ async fn both_sides_are_told_once_when_the_date_has_come_and_not_when_one_ended_
     assert!(done.iter().all(Result::is_ok), "{done:?}");
     stage.identity.prune().await.expect("pruned again");
     let told = stage.events::<DelegationExpired>().await;
-    assert_eq!(told.iter().map(|one| one.delegation_id.clone()).collect::<Vec<_>>(), [expired.clone()]);
+    assert_eq!(told.iter().map(|one| one.delegation_id.clone()).collect::<Vec<_>>(), std::slice::from_ref(&expired));
     assert_eq!(told[0].guardian_id, mother.citizen.id.to_string());
     assert_eq!(told[0].dependent_id, child.citizen.id.to_string());
     assert_eq!(stage.count("audit WHERE action = 'delegation.end' AND reason = 'expired'").await, 1);

@@ -11,13 +11,14 @@ use crate::block::{BalanceHash, Block, Hash, Nonce, Record, Tree, transfer_leaf}
 use crate::engine::Job;
 use crate::fold::{Effects, Entry, Fold, Map, State, Verdict};
 use crate::hold::{Hold, Stamp};
+use crate::journal::CHANNEL;
 use crate::kind::Kinds;
 use crate::memory::{Memory, NewKinds};
 use crate::request::Outcome;
 use crate::rider::{Refusal, Ride};
 use crate::session::Bug;
 use crate::sql::row::Head;
-use crate::sql::write::{AccountColumns, Changed, TransferColumns};
+use crate::sql::write::{self, AccountColumns, Call, Changed};
 
 /// What the clock of this machine said when a batch was stamped, and how far ahead of the database's it may be.
 ///
@@ -70,19 +71,12 @@ impl Making {
 
 /// A batch that is ready to be written. It owns everything, so that the next one is decided meanwhile.
 pub(crate) struct Sealed {
-    /// The head that it was decided on.
-    pub(crate) on: Head,
-    /// When it was stamped, by the machine's clock.
-    pub(crate) machine: MachineTime,
     pub(crate) block: Block,
-    pub(crate) hash: Hash,
-    /// What makes the block's hash of balances impossible to guess.
-    pub(crate) salt: Uuid,
+    /// Writes the block with its transfers and what they left on accounts. It is made once.
+    call: Option<Call>,
     pub(crate) effects: Effects,
     pub(crate) kinds: NewKinds,
     pub(crate) opened: Vec<Account>,
-    pub(crate) touched: AccountColumns,
-    pub(crate) transfers: TransferColumns,
     /// New holds.
     pub(crate) held: Vec<Hold>,
     /// Holds, new or not, that took a step after their opening.
@@ -93,7 +87,7 @@ impl Sealed {
     /// Seals what was decided on `memory`, whose head becomes that of the new block.
     ///
     /// # Errors
-    /// When the transfers don't follow one from the other to what their accounts came to: the memory can't be trusted.
+    /// When the transfers don't follow one from the other to what their accounts came to: the memory can't be trusted. When they can't be encoded.
     pub(crate) fn new(memory: &mut Memory, kinds: &Kinds, making: Making) -> Result<Self, Bug> {
         let Making { on, fold, machine, transfers, balances, salt } = making;
         let (stamp, effects) = (fold.stamp(), fold.finish());
@@ -115,8 +109,17 @@ impl Sealed {
         let block = rows.block(state, &on, &transfers, balances.finish());
         let hash = block.hash();
         memory.advance(Head { sequence: block.last_sequence(), block: block.number, posted_at: block.posted_at, hash });
-        let transfers = TransferColumns::of(&effects.transfers);
-        Ok(Self { on, machine, hash, salt, block, kinds, opened, touched, transfers, held, moved, effects })
+        let head = write::Head { on: &on, machine, block: &block, hash, salt };
+        let call = Some(Call::new(&head, &touched, &effects, CHANNEL).map_err(Bug::Encode)?);
+        Ok(Self { block, call, kinds, opened, held, moved, effects })
+    }
+
+    /// The call that writes it.
+    ///
+    /// # Errors
+    /// When it was taken before: what is put again is decided and sealed again.
+    pub(crate) fn take_call(&mut self) -> Result<Call, Bug> {
+        self.call.take().ok_or(Bug::Written)
     }
 
     /// Whether it only moves money between accounts that are there.

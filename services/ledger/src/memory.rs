@@ -1,6 +1,6 @@
 //! What the engine remembers of the books between two batches.
 //!
-//! It is a copy, good only together with the head of the shard that it belongs to: `ledger.post` refuses a batch that was decided on anything else.
+//! It is a copy, good only together with the head of the shard that it belongs to: `ledger.post_batch` refuses a batch that was decided on anything else.
 //! Whatever goes wrong, it is thrown away and read again.
 
 use std::collections::{BTreeSet, VecDeque};

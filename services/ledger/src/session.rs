@@ -1,7 +1,7 @@
 //! The engine's connection: reads what is missing in memory, writes sealed batches.
 //!
 //! Two ways to write a batch:
-//! - **At once** ([`write`]): it was decided on the memory, without a lock. `ledger.post` takes the lock, looks whether the books are still those, and writes everything: one round trip when the batch only moves money.
+//! - **At once** ([`write`]): it was decided on the memory, without a lock. `ledger.post_batch` takes the lock, looks whether the books are still those, and writes everything: one round trip when the batch only moves money.
 //! - **Under the lock** ([`Session::put`]): `BEGIN` and lock, read everything and the past of every key, decide, write, commit. The way after anything unusual; it always gets on, whatever other replicas do.
 
 mod failure;
@@ -177,8 +177,8 @@ impl<S: Send + Sync + 'static> Session<S> {
             Err(failure) => return Attempt { effects: None, result: Err(failure) },
         };
         let work = async {
-            let decided = decide(shared, &mut tx, memory, jobs).await?;
-            if let Decided::Sealed(sealed) = &decided {
+            let mut decided = decide(shared, &mut tx, memory, jobs).await?;
+            if let Decided::Sealed(sealed) = &mut decided {
                 write_rows(shared, &mut tx, sealed, jobs).await?;
             }
             Ok(decided)

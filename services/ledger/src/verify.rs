@@ -168,6 +168,9 @@ pub enum Fault {
     /// An account is below its floor.
     #[error("the account is below its floor")]
     Floor,
+    /// What keeps room beside an account says something.
+    #[error("what keeps room beside the account is not what accounts are opened with")]
+    Room,
     /// Transfers name an account that is not there.
     #[error("the account is missing")]
     AccountMissing,

@@ -72,6 +72,10 @@ pub(crate) enum Bug {
     RiderPanic,
     #[error("the transfers of a batch don't follow one from the other")]
     Chain,
+    #[error("a batch can't be encoded")]
+    Encode(#[source] sqlx::error::BoxDynError),
+    #[error("a batch was written before")]
+    Written,
     #[error("a key that the lock guards was answered before")]
     KnownUnderLock,
     #[error("kind {code} has the name {stored} in the database and {name} in the program, or another class")]

@@ -1,4 +1,4 @@
-//! Writing a sealed batch: at once by `ledger.post`, or with all its other rows and its riders' in one transaction.
+//! Writing a sealed batch: at once by `ledger.post_batch`, or with all its other rows and its riders' in one transaction.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use super::failure::{Bug, Failure};
 use super::{Shared, commit, too_late, within};
 use crate::batch::{Sealed, riders_of};
 use crate::engine::Job;
-use crate::journal;
 use crate::rider::{RiderError, Riders};
 use crate::sql::write::{self, Posting};
 
@@ -22,7 +21,7 @@ use crate::sql::write::{self, Posting};
 pub(crate) async fn write<R, S>(
     shared: Arc<Shared<S>>,
     mut connection: PoolConnection<Postgres>,
-    sealed: Sealed,
+    mut sealed: Sealed,
     jobs: Vec<Job<R>>,
     deadline: Instant,
 ) -> Wrote<R>
@@ -30,7 +29,7 @@ where
     R: Send + Sync + 'static,
     S: Riders<R>,
 {
-    let result = write_on(&shared, &mut connection, &sealed, &jobs, deadline).await;
+    let result = write_on(&shared, &mut connection, &mut sealed, &jobs, deadline).await;
     let connection = match &result {
         Ok(()) => Some(connection),
         Err(_) => {
@@ -52,7 +51,7 @@ pub(crate) struct Wrote<R> {
 async fn write_on<R, S>(
     shared: &Shared<S>,
     connection: &mut PgConnection,
-    sealed: &Sealed,
+    sealed: &mut Sealed,
     jobs: &[Job<R>],
     deadline: Instant,
 ) -> Result<(), Failure>
@@ -62,8 +61,8 @@ where
 {
     let (rides, refusals) = riders_of(jobs, &sealed.effects);
     if sealed.is_plain() && rides.is_empty() && refusals.is_empty() {
-        let post = write::post(connection, sealed, journal::CHANNEL);
-        return match tokio::time::timeout_at(deadline.into(), post).await {
+        let call = sealed.take_call()?;
+        return match tokio::time::timeout_at(deadline.into(), call.make(connection)).await {
             Ok(posted) => posting(posted.map_err(Failure::of_commit)?),
             Err(_) => Err(Failure::Unknown(Arc::new(too_late()))),
         };
@@ -80,14 +79,15 @@ where
 pub(super) async fn write_rows<R, S>(
     shared: &Shared<S>,
     tx: &mut PgConnection,
-    sealed: &Sealed,
+    sealed: &mut Sealed,
     jobs: &[Job<R>],
 ) -> Result<(), Failure>
 where
     R: Send + Sync + 'static,
     S: Riders<R>,
 {
-    posting(write::post(tx, sealed, journal::CHANNEL).await?)?;
+    let call = sealed.take_call()?;
+    posting(call.make(tx).await?)?;
     let (shard, number) = (sealed.block.shard, sealed.block.number);
     if !sealed.kinds.accounts.is_empty() {
         write::account_kinds(tx, shard, number, &sealed.kinds.accounts).await?;
@@ -136,6 +136,5 @@ fn posting(posting: Posting) -> Result<(), Failure> {
     match posting {
         Posting::Posted => Ok(()),
         Posting::Moved => Err(Failure::Moved),
-        Posting::Known => Err(Failure::Known),
     }
 }

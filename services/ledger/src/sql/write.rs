@@ -1,29 +1,31 @@
 //! What a batch writes: set-based, one statement per table, arrays in binary.
 //!
-//! The statement of the hot path ([`post`]) calls the database's function of that name: one round trip for a batch that only moves money.
+//! The statement of the hot path is a [`Call`]: one round trip for a batch that only moves money.
 
 mod record;
 
-use sqlx::PgConnection;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::PgArguments;
+use sqlx::{Execute as _, PgConnection, SqlStr};
 use uuid::Uuid;
 
 pub(crate) use self::record::{
-    account_kinds, changes, move_holds, open_accounts, open_holds, refunds, requests, transfer_kinds,
+    ROOM, account_kinds, changes, move_holds, open_accounts, open_holds, refunds, requests, transfer_kinds,
 };
-use super::row::Unreadable;
+use super::row;
 use crate::account::Account;
-use crate::batch::Sealed;
+use crate::batch::MachineTime;
+use crate::block::{Block, Hash};
+use crate::fold::Effects;
 use crate::transfer::{Origin, Transfer};
 
-/// What came of [`post`].
+/// What came of a [`Call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Posting {
     /// Everything was written.
     Posted,
     /// Nothing was written: the books have moved on since the batch was decided.
     Moved,
-    /// Nothing was written: a key has been answered before.
-    Known,
 }
 
 /// Whether a statement was refused because this replica's clock is too far ahead of the database's.
@@ -36,72 +38,102 @@ pub(crate) fn is_known_key(error: &sqlx::Error) -> bool {
     matches!(platform::db::violated(error), Some("transfer_id_key" | "request_pkey"))
 }
 
-/// Writes the new balances of accounts, the transfers, their marks, the block and the shard's head under the shard's lock, and tells listeners of `channel`.
-pub(crate) async fn post(
-    connection: &mut PgConnection,
-    sealed: &Sealed,
-    channel: &str,
-) -> Result<Posting, sqlx::Error> {
-    let (a, t) = (&sealed.touched, &sealed.transfers);
-    let block = &sealed.block;
-    let request_keys: Vec<Uuid> = sealed.effects.requests.iter().map(|request| request.key.0).collect();
-    let (mark_accounts, mark_sequences): (Vec<Uuid>, Vec<i64>) =
-        sealed.effects.marks.iter().map(|(account, sequence)| (account.uuid(), *sequence)).unzip();
-    let answer = sqlx::query_scalar!(
-        r#"SELECT ledger.post(
-               $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-               $13, $14, $15, $16, $17, $18, $19, $20,
-               $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33,
-               $34, $35, $36, $37, $38, $39, $40
-           ) AS "answer!""#,
-        block.shard,
-        sealed.machine.at,
-        sealed.machine.ahead_ms,
-        sealed.on.block,
-        &sealed.on.hash.0[..],
-        block.posted_at,
-        block.first_sequence,
-        block.records,
-        &block.transfer_root.0[..],
-        &block.record_root.0[..],
-        &block.balance_hash.0[..],
-        sealed.salt,
-        &sealed.hash.0[..],
-        &request_keys,
-        &a.id,
-        &a.posted,
-        &a.held,
-        &a.promised,
-        &a.sequence,
-        &a.transfers,
-        &a.frozen,
-        &a.closed,
-        &a.usage,
-        &a.usage_end,
-        &t.id,
-        &t.debit,
-        &t.credit,
-        &t.reference,
-        &t.amount,
-        &t.debit_balance,
-        &t.credit_balance,
-        &t.debit_previous,
-        &t.credit_previous,
-        &t.fingerprint,
-        &t.currency,
-        &t.kind,
-        &t.request_size,
-        &mark_accounts,
-        &mark_sequences,
-        channel,
-    )
-    .fetch_one(connection)
-    .await?;
-    match answer.as_str() {
-        "posted" => Ok(Posting::Posted),
-        "moved" => Ok(Posting::Moved),
-        "known" => Ok(Posting::Known),
-        _ => Err(Unreadable("answer of ledger.post").into()),
+/// The call of `ledger.post_batch` with its arguments as they go over the wire. They are put together when a batch is sealed, while the server still works on the one before.
+pub(crate) struct Call {
+    statement: SqlStr,
+    arguments: PgArguments,
+}
+
+/// What the call writes, but for columns.
+pub(crate) struct Head<'a> {
+    pub(crate) on: &'a row::Head,
+    pub(crate) machine: MachineTime,
+    pub(crate) block: &'a Block,
+    pub(crate) hash: Hash,
+    pub(crate) salt: Uuid,
+}
+
+impl Call {
+    /// Writes the new balances of accounts, the transfers, their marks, the block and the shard's head under the shard's lock, and tells listeners of `channel`.
+    ///
+    /// # Errors
+    /// When an argument can't be encoded.
+    pub(crate) fn new(
+        head: &Head<'_>,
+        a: &AccountColumns,
+        effects: &Effects,
+        channel: &str,
+    ) -> Result<Self, BoxDynError> {
+        let (block, t) = (head.block, TransferColumns::of(&effects.transfers));
+        let request_keys: Vec<Uuid> = effects.requests.iter().map(|request| request.key.0).collect();
+        let (mark_accounts, mark_sequences): (Vec<Uuid>, Vec<i64>) =
+            effects.marks.iter().map(|(account, sequence)| (account.uuid(), *sequence)).unzip();
+        let mut query = sqlx::query_scalar!(
+            r#"SELECT ledger.post_batch(
+                   $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+                   $13, $14, $15, $16, $17, $18, $19, $20,
+                   $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33,
+                   $34, $35, $36, $37, $38, $39, $40, $41, $42
+               ) AS "posted!""#,
+            block.shard,
+            head.machine.at,
+            head.machine.ahead_ms,
+            head.on.block,
+            &head.on.hash.0[..],
+            block.posted_at,
+            block.first_sequence,
+            block.records,
+            &block.transfer_root.0[..],
+            &block.record_root.0[..],
+            &block.balance_hash.0[..],
+            head.salt,
+            &head.hash.0[..],
+            &request_keys,
+            &a.id,
+            &a.posted,
+            &a.held,
+            &a.promised,
+            &a.sequence,
+            &a.transfers,
+            &a.frozen,
+            &a.closed,
+            &a.usage,
+            &a.usage_end,
+            t.id.iter().min().copied() as Option<Uuid>,
+            t.id.iter().max().copied() as Option<Uuid>,
+            &t.id,
+            &t.debit,
+            &t.credit,
+            &t.reference,
+            &t.amount,
+            &t.debit_balance,
+            &t.credit_balance,
+            &t.debit_previous,
+            &t.credit_previous,
+            &t.fingerprint,
+            one_for_all(&t.currency),
+            one_for_all(&t.kind),
+            one_for_all(&t.request_size),
+            &mark_accounts,
+            &mark_sequences,
+            channel,
+        );
+        let arguments = query.take_arguments()?.unwrap_or_default();
+        Ok(Self { statement: query.sql(), arguments })
+    }
+
+    /// Makes the call.
+    pub(crate) async fn make(self, connection: &mut PgConnection) -> Result<Posting, sqlx::Error> {
+        let posted: bool = sqlx::query_scalar_with(self.statement, self.arguments).fetch_one(connection).await?;
+        Ok(if posted { Posting::Posted } else { Posting::Moved })
+    }
+}
+
+/// The first element alone when all are equal.
+fn one_for_all<T: PartialEq>(column: &[T]) -> &[T] {
+    match column {
+        [first, others @ ..] if others.iter().all(|other| other == first) => &column[..1],
+        _ => column,
     }
 }
 
@@ -194,5 +226,19 @@ impl TransferColumns {
             columns.fingerprint.push(fingerprint);
         }
         columns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stands_for_all_only_when_all_are_equal() {
+        assert_eq!(one_for_all::<i16>(&[]), &[] as &[i16]);
+        assert_eq!(one_for_all(&[7]), [7]);
+        assert_eq!(one_for_all(&[7, 7, 7]), [7]);
+        assert_eq!(one_for_all(&[7, 7, 8]), [7, 7, 8]);
+        assert_eq!(one_for_all(&[8, 7, 7]), [8, 7, 7]);
     }
 }

@@ -192,6 +192,9 @@ fn faults(row: &StateRow, running: &Running) -> Vec<Fault> {
     if (row.frozen, row.closed) != (row.last_frozen, row.last_closed) {
         faults.push(Fault::AccountState);
     }
+    if !row.room_is_plain {
+        faults.push(Fault::Room);
+    }
     let available = i128::from(row.posted) - i128::from(row.held);
     if row.floor.is_some_and(|floor| available < i128::from(floor)) {
         faults.push(Fault::Floor);

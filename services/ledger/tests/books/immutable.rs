@@ -99,3 +99,23 @@ async fn triggers_refuse_a_change_of_history_even_to_the_superuser() {
     }
     assert_sound(&admin).await;
 }
+
+#[tokio::test]
+async fn functions_have_the_rights_of_whoever_calls_them_and_only_the_role_that_posts_may() {
+    let world = World::new().await;
+    let admin = world.database.admin_pool();
+    let functions: Vec<(String, bool, bool, bool)> = sqlx::query_as(
+        "SELECT p.proname::text, p.prosecdef, p.prorettype = 'trigger'::regtype, has_function_privilege('public', p.oid, 'EXECUTE')
+         FROM pg_catalog.pg_proc AS p
+         WHERE p.pronamespace = 'ledger'::regnamespace",
+    )
+    .fetch_all(&admin)
+    .await
+    .expect("read");
+    assert!(functions.iter().any(|(name, ..)| name == "post_batch"));
+    for (name, as_owner, is_trigger, is_public) in functions {
+        assert!(!as_owner, "{name}");
+        // Nobody can call a trigger.
+        assert!(is_trigger || !is_public, "{name}");
+    }
+}

@@ -3,6 +3,8 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::sql::write::ROOM;
+
 /// An account's state beside what history says of it, in one snapshot.
 pub(crate) struct StateRow {
     pub(crate) id: Uuid,
@@ -34,6 +36,8 @@ pub(crate) struct StateRow {
     pub(crate) mark_hash: Vec<u8>,
     /// What it spent in its day and month.
     pub(crate) usage: Vec<u8>,
+    /// Whether the room beside it is what accounts are opened with, or given up.
+    pub(crate) room_is_plain: bool,
 }
 
 /// Accounts of a shard after an id, each with what history after `verified` and the open holds say.
@@ -53,9 +57,9 @@ pub(crate) async fn states(
                   COALESCE(c.frozen, 0::smallint) AS "last_frozen!", COALESCE(c.closed, FALSE) AS "last_closed!",
                   COALESCE(l.amount, 0)::text AS "later!", COALESCE(l.transfers, 0) AS "later_transfers!",
                   COALESCE(l.sequence, 0) AS "later_sequence!", COALESCE(m.marks, 0) AS "marks!", COALESCE(m.hash, SHA256('')) AS "mark_hash!",
-                  a.usage AS "usage!"
+                  a.usage AS "usage!", a.room IS NULL OR a.room = $5 AS "room_is_plain!"
            FROM (
-               SELECT id, posted, held, promised, sequence, transfers, frozen, closed, floor, usage
+               SELECT id, posted, held, promised, sequence, transfers, frozen, closed, floor, usage, room
                FROM ledger.account
                WHERE shard = $1 AND id > $2
                ORDER BY id
@@ -85,6 +89,7 @@ pub(crate) async fn states(
         after,
         verified,
         limit,
+        &ROOM[..],
     )
     .fetch_all(connection)
     .await

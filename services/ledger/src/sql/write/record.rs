@@ -14,6 +14,9 @@ use crate::limit::Class;
 use crate::refund::Refund;
 use crate::sql::row::ending_name;
 
+/// What an account is opened with that its first change gives up, so that there is room on its page.
+pub(crate) const ROOM: [u8; 96] = [0; 96];
+
 /// Adds new accounts with their balances after the batch.
 pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &[Account]) -> Result<(), sqlx::Error> {
     let a = AccountColumns::of(accounts.iter(), Changed::Everything);
@@ -25,8 +28,8 @@ pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &
     let block: Vec<i64> = accounts.iter().map(|account| account.opened_block).collect();
     let at: Vec<_> = accounts.iter().map(|account| account.opened_at).collect();
     sqlx::query!(
-        "INSERT INTO ledger.account (shard, id, posted, held, promised, sequence, transfers, frozen, closed, usage, owner, kind, currency, floor, opened_block, opened_at)
-         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.transfers, n.frozen, n.closed, n.usage, n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at
+        "INSERT INTO ledger.account (shard, id, posted, held, promised, sequence, transfers, frozen, closed, usage, owner, kind, currency, floor, opened_block, opened_at, room)
+         SELECT $1, n.id, n.posted, n.held, n.promised, n.sequence, n.transfers, n.frozen, n.closed, n.usage, n.owner, n.kind, n.currency, n.floor, n.opened_block, n.opened_at, $17
          FROM UNNEST($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::smallint[], $9::boolean[],
                      $10::uuid[], $11::smallint[], $12::smallint[], $13::bigint[], $14::bigint[], $15::timestamptz[], $16::bytea[])
            AS n (id, posted, held, promised, sequence, transfers, frozen, closed, owner, kind, currency, floor, opened_block, opened_at, usage)",
@@ -46,6 +49,7 @@ pub(crate) async fn open_accounts(tx: &mut PgConnection, shard: i16, accounts: &
         &block,
         &at,
         &usage,
+        &ROOM[..],
     )
     .execute(tx)
     .await

@@ -1,5 +1,5 @@
-//! What identity takes from the city's folder: telephone prefixes (`phone-prefixes.csv`) and the region of numbers (`city.toml`);
-//! its agencies are `organisation`'s.
+//! What identity takes from the city's folder: telephone prefixes (`phone-prefixes.csv`), the region of numbers and the zone of its
+//! days (`city.toml`); its agencies are `organisation`'s.
 //!
 //! Touches only those files, and only at start and in [`check_city`].
 //! Invariant: [`Prefixes::load`] refuses everything that [`check_city`] reports.
@@ -84,6 +84,17 @@ pub(crate) fn phone_region(dir: &Path) -> Result<String, Fault> {
     Ok(read_toml::<CityFile>(&dir.join(CITY_FILE))?.value.phone_region)
 }
 
+/// The zone in which the city counts days, from `city.toml`.
+pub(crate) fn zone(dir: &Path) -> Result<chrono_tz::Tz, Fault> {
+    #[derive(Deserialize)]
+    struct CityFile {
+        time_zone: String,
+    }
+    let path = dir.join(CITY_FILE);
+    let zone = read_toml::<CityFile>(&path)?.value.time_zone;
+    zone.parse().map_err(|_| Fault::new(&path, 0, "time_zone is not a zone of the IANA database"))
+}
+
 /// Every fault of what identity reads in a city's folder, with file and line.
 pub fn check_city(dir: &Path) -> Vec<Fault> {
     let mut faults = read(dir).1;
@@ -100,6 +111,7 @@ pub fn check_city(dir: &Path) -> Vec<Fault> {
         Ok(_) => {}
         Err(fault) => faults.push(fault),
     }
+    faults.extend(zone(dir).err());
     faults.extend(organisation::check(dir));
     faults
 }
@@ -153,7 +165,8 @@ mod tests {
         let dir = folder.path();
         fs::write(dir.join(FILE), format!("# Origin: a test\nprefix,holder,kind\n{rows}"))
             .expect("the file can be written");
-        fs::write(dir.join(CITY_FILE), "# Origin: a test\nphone_region = \"VN\"\n").expect("the file can be written");
+        let city_file = "# Origin: a test\nphone_region = \"VN\"\ntime_zone = \"Asia/Ho_Chi_Minh\"\n";
+        fs::write(dir.join(CITY_FILE), city_file).expect("the file can be written");
         for other in ["agencies.csv", "wards.csv"] {
             fs::copy(city().join(other), dir.join(other)).expect("the city's file can be copied");
         }
@@ -163,12 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn a_region_without_numbers_is_named_with_its_line() {
+    fn a_region_without_numbers_is_named_with_its_line_and_a_zone_that_is_none() {
         let folder = TestFolder::new("region").expect("a folder");
         let dir = folder.path();
-        fs::write(dir.join(CITY_FILE), "# Origin: a test\nphone_region = \"ZZ\"\n").expect("the file can be written");
+        let city_file = "# Origin: a test\nphone_region = \"ZZ\"\ntime_zone = \"Asia/Hue\"\n";
+        fs::write(dir.join(CITY_FILE), city_file).expect("the file can be written");
         let faults: Vec<String> = check_city(dir).iter().map(ToString::to_string).collect();
         assert!(faults.iter().any(|fault| fault.contains("city.toml:2") && fault.contains("ZZ")), "{faults:?}");
+        assert!(faults.iter().any(|fault| fault.contains("city.toml") && fault.contains("time_zone")), "{faults:?}");
     }
 
     #[test]

@@ -73,7 +73,7 @@ mod vneid;
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound as _, TimeDelta, Utc};
 use platform::auth::Verifier;
 use platform::clock::Clock;
 use platform::dataset::Faults;
@@ -145,6 +145,8 @@ pub(crate) struct Identity {
     pub ring: key::Ring,
     pub clients: openid::Clients,
     pub organisations: organisation::Organisations,
+    /// The zone in which the city counts days.
+    pub zone: chrono_tz::Tz,
     /// The name of this process.
     pub instance: String,
     pub hasher: pin::Hasher,
@@ -160,6 +162,11 @@ impl Identity {
     /// The time, as exactly as PostgreSQL keeps it.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.clock.now().trunc_subsecs(6)
+    }
+
+    /// The day in the city.
+    pub(crate) fn today(&self) -> NaiveDate {
+        self.now().with_timezone(&self.zone).date_naive()
     }
 
     /// Where a request came from, as the audit keeps it.
@@ -184,6 +191,7 @@ impl Identity {
             ring: key::Ring::default(),
             clients: openid::Clients::default(),
             organisations: organisation::Organisations::default(),
+            zone: chrono_tz::UTC,
             instance: context.instance.clone(),
             hasher: pin::Hasher::new(config.pin_hashes_at_once),
             verifies: verifier(&config)?,
@@ -202,7 +210,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let Deps { context } = deps;
     let identity = Identity::try_new(config, &context)?;
     let organisations = organisation::Organisations::load(&context.city)?;
-    let identity = Arc::new(Identity { organisations, ..identity });
+    let zone = city::zone(&context.city).map_err(|fault| Faults(vec![fault]))?;
+    let identity = Arc::new(Identity { organisations, zone, ..identity });
     let jobs = Runner::new(&context, SCHEMA)
         .on(ekyc::JOB, ekyc::EkycJob { identity: identity.clone() })
         .on(archive::JOB, archive::OwnJob { identity: identity.clone() })

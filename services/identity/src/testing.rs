@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::organisation::Organisations;
 use crate::session::{Opened, Opening, Seat};
 use crate::vault::Vault;
-use crate::{DatabaseKeySource, Identity, MIGRATOR, SCHEMA, http};
+use crate::{DatabaseKeySource, Identity, MIGRATOR, SCHEMA, city, http};
 
 /// The city's folder.
 const CITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/city/hue");
@@ -170,7 +170,8 @@ impl Stage {
 fn replica(config: Config, context: &Context) -> Arc<Identity> {
     let organisations = Organisations::load(&context.city).expect("the city's agencies are sound");
     let identity = Identity::try_new(config, context).expect("the configuration is valid");
-    Arc::new(Identity { organisations, ..identity })
+    let zone = city::zone(&context.city).expect("the city has a zone");
+    Arc::new(Identity { organisations, zone, ..identity })
 }
 
 fn context(database: &TestDatabase, redis: &TestRedis, clock: &Clock, config: &Config, shutdown: &Shutdown) -> Context {

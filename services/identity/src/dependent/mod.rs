@@ -119,7 +119,7 @@ impl Identity {
     ) -> Result<Dependent, Error> {
         let (now, by) = (self.now(), CitizenId::from(officer.subject));
         self.require_registrar(by, &new.ward).await?;
-        rule::check(&new.terms, new.who.born(), now)?;
+        rule::check(&new.terms, new.who.born(), (now, self.zone))?;
         // Keyed: a plain digest of numbers and a day of birth is found by trying.
         let key = Key { fingerprint: self.vault.fingerprint(&key.fingerprint), ..key };
         let mut tx = platform::db::begin(&self.pool).await?;
@@ -161,7 +161,7 @@ impl Identity {
         new: &NewDependent,
         now: DateTime<Utc>,
     ) -> Result<CitizenId, Error> {
-        if !rule::may_be_guardian(new.guardian.birth_year(), now) || new.guardian == *new.who.number() {
+        if !rule::may_be_guardian(new.guardian.birth_year(), self.today()) || new.guardian == *new.who.number() {
             return Err(Error::Field {
                 field: "guardian_citizen_number",
                 vi: "Người giám hộ là một người khác và đã đủ 18 tuổi.",

@@ -1,6 +1,7 @@
 //! Who is registered for whom, and until when. Pure.
 
-use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike as _, Months, NaiveDate, TimeDelta, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -52,22 +53,20 @@ impl Times {
     }
 }
 
-/// When somebody comes of age: the beginning of that day, in UTC. Who was born on 29 February does so on the 28th of a common year.
-pub(crate) fn majority(born: NaiveDate) -> DateTime<Utc> {
-    let day = born.checked_add_months(Months::new(12 * MAJORITY_YEARS)).unwrap_or(NaiveDate::MAX);
-    day.and_time(NaiveTime::MIN).and_utc()
+/// The day on which somebody comes of age. Who was born on 29 February does so on the 28th of a common year.
+pub(crate) fn majority(born: NaiveDate) -> NaiveDate {
+    born.checked_add_months(Months::new(12 * MAJORITY_YEARS)).unwrap_or(NaiveDate::MAX)
 }
 
-/// The latest time until which somebody may have a guardian: a child until they come of age, others as long as any delegation.
-pub(crate) fn latest_end(born: NaiveDate, now: DateTime<Utc>) -> DateTime<Utc> {
-    let majority = majority(born);
-    if majority > now { majority } else { now + LONGEST }
-}
-
-/// Whether a guardian may act by these terms for somebody who was born on a day.
-pub(crate) fn check(terms: &Terms, born: NaiveDate, now: DateTime<Utc>) -> Result<(), Error> {
+/// Whether a guardian may act by these terms for somebody who was born on a day, in a city that counts days in a zone: for a child
+/// until the day on which they come of age begins there, for others as long as any delegation lasts.
+pub(crate) fn check(terms: &Terms, born: NaiveDate, (now, zone): (DateTime<Utc>, Tz)) -> Result<(), Error> {
     terms.check_limits()?;
-    if terms.until <= now || terms.until > latest_end(born, now) {
+    let (majority, until) = (majority(born), terms.until);
+    let of_age = |at: DateTime<Utc>| at.with_timezone(&zone).date_naive() >= majority;
+    // Its last moment lies before `until`.
+    let fits = if of_age(now) { until <= now + LONGEST } else { !of_age(until - TimeDelta::microseconds(1)) };
+    if until <= now || !fits {
         return Err(Error::Field {
             field: "until",
             vi: "Thời hạn ở sau lúc này: với trẻ em không quá ngày đủ 18 tuổi, với người lớn không quá năm năm.",
@@ -77,18 +76,22 @@ pub(crate) fn check(terms: &Terms, born: NaiveDate, now: DateTime<Utc>) -> Resul
     Ok(())
 }
 
-/// Whether somebody of whom the year of birth is known is of age in the year of `now`.
-pub(crate) fn may_be_guardian(birth_year: u16, now: DateTime<Utc>) -> bool {
-    i64::from(birth_year) + i64::from(MAJORITY_YEARS) <= i64::from(now.year())
+/// Whether somebody of whom the year of birth is known is of age in the year of `today`.
+pub(crate) fn may_be_guardian(birth_year: u16, today: NaiveDate) -> bool {
+    i64::from(birth_year) + i64::from(MAJORITY_YEARS) <= i64::from(today.year())
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
+    use chrono::{NaiveTime, TimeZone as _};
     use proptest::prelude::*;
 
     use super::*;
     use crate::delegation::Kind;
+
+    const HUE: Tz = chrono_tz::Asia::Ho_Chi_Minh;
+    /// East and west of it, with and without summer time.
+    const ZONES: [Tz; 4] = [HUE, chrono_tz::UTC, chrono_tz::America::New_York, chrono_tz::Pacific::Auckland];
 
     fn at(hours: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::hours(hours)
@@ -96,6 +99,15 @@ mod tests {
 
     fn day(text: &str) -> NaiveDate {
         text.parse().expect("a date")
+    }
+
+    /// When a day begins in UTC.
+    fn midnight(text: &str) -> DateTime<Utc> {
+        day(text).and_time(NaiveTime::MIN).and_utc()
+    }
+
+    fn terms(until: DateTime<Utc>) -> Terms {
+        Terms { kinds: vec![Kind::Merchant], maxima: [1, 1, 1], until }
     }
 
     proptest! {
@@ -128,24 +140,45 @@ mod tests {
 
         /// Nobody who has come of age before has a guardian by a child's terms, and nobody longer than any delegation lasts after that.
         #[test]
-        fn a_guardian_of_a_child_ends_with_its_childhood(age_days in 0..40_000_i64, ahead_hours in -50..200_000_i64) {
-            let now = day("2026-11-23").and_time(NaiveTime::MIN).and_utc() + TimeDelta::hours(9);
-            let born = now.date_naive() - TimeDelta::days(age_days);
+        fn a_guardian_of_a_child_ends_with_its_childhood(
+            age_days in 0..40_000_i64, hour in 0..24_i64, ahead_hours in -50..200_000_i64,
+        ) {
+            let now = midnight("2026-11-23") + TimeDelta::hours(hour);
+            let born = day("2026-11-23") - TimeDelta::days(age_days);
             prop_assume!((born.month(), born.day()) != (2, 29));
             let until = now + TimeDelta::hours(ahead_hours);
-            let terms = Terms { kinds: vec![Kind::Merchant], maxima: [1, 1, 1], until };
-            let of_age = |at: DateTime<Utc>| at.date_naive().years_since(born).is_some_and(|years| years >= 18);
+            // In Huế it is seven hours later.
+            let of_age = |at: DateTime<Utc>| (at + TimeDelta::hours(7)).date_naive().years_since(born).is_some_and(|years| years >= 18);
             let fits = if of_age(now) { until <= now + LONGEST } else { !of_age(until - TimeDelta::seconds(1)) };
-            prop_assert_eq!(check(&terms, born, now).is_ok(), until > now && fits, "{} {}", born, until);
+            prop_assert_eq!(check(&terms(until), born, (now, HUE)).is_ok(), until > now && fits, "{} {}", born, until);
+        }
+
+        /// In no zone does childhood end before that day begins, nor after.
+        #[test]
+        fn the_day_begins_where_the_city_is(age_days in 0..6_570_i64, zone in prop::sample::select(&ZONES), around in -3_600_000_000..3_600_000_000_i64) {
+            let now = midnight("2026-11-23");
+            let born = day("2026-11-23") - TimeDelta::days(age_days);
+            let begins = zone.from_local_datetime(&majority(born).and_time(NaiveTime::MIN)).single();
+            prop_assume!(begins.is_some_and(|begins| begins > now + TimeDelta::hours(2)));
+            let begins = begins.expect("there is one such moment").to_utc();
+            for microseconds in [around, -1, 0, 1] {
+                let until = begins + TimeDelta::microseconds(microseconds);
+                prop_assert_eq!(check(&terms(until), born, (now, zone)).is_ok(), microseconds <= 0, "{} {} {}", born, zone, until);
+            }
         }
     }
 
     #[test]
-    fn childhood_ends_on_a_day() {
-        let end = |born: &str| majority(day(born)).date_naive();
-        assert_eq!(end("2015-06-30"), day("2033-06-30"));
-        assert_eq!(end("2016-02-29"), day("2034-02-28"));
-        let now = day("2026-11-23").and_time(NaiveTime::MIN).and_utc();
-        assert!(may_be_guardian(2008, now) && !may_be_guardian(2009, now));
+    fn childhood_ends_on_a_day_of_the_city() {
+        assert_eq!(majority(day("2015-06-30")), day("2033-06-30"));
+        assert_eq!(majority(day("2016-02-29")), day("2034-02-28"));
+        assert!(may_be_guardian(2008, day("2026-01-01")) && !may_be_guardian(2009, day("2026-12-31")));
+        // Huế's 26 March begins at 17:00 UTC of the day before: until then with a child's terms, from then on with anybody's.
+        let (born, begins) = (day("2015-03-26"), midnight("2033-03-25") + TimeDelta::hours(17));
+        let fits = |now, until| check(&terms(until), born, (now, HUE)).is_ok();
+        let (before, moment) = (begins - TimeDelta::minutes(1), TimeDelta::microseconds(1));
+        assert!(fits(before, begins) && !fits(before, begins + moment));
+        assert!(fits(begins - moment, begins) && !fits(begins - moment, begins + LONGEST));
+        assert!(fits(begins, begins + LONGEST) && !fits(begins, begins + LONGEST + moment));
     }
 }

@@ -140,7 +140,7 @@ impl DependentItem {
     }
 }
 
-fn new_dependent(body: DependentRequest, now: DateTime<Utc>) -> Result<(NewDependent, String), Error> {
+fn new_dependent(body: DependentRequest, today: NaiveDate) -> Result<(NewDependent, String), Error> {
     let born: NaiveDate = body.date_of_birth.0.parse().map_err(|_| Error::Field {
         field: "date_of_birth",
         vi: "Ngày sinh có dạng năm-tháng-ngày, ví dụ 2015-03-26.",
@@ -152,7 +152,7 @@ fn new_dependent(body: DependentRequest, now: DateTime<Utc>) -> Result<(NewDepen
     let new = NewDependent {
         ward: body.ward,
         guardian: CitizenNumber::parse(&body.guardian_citizen_number.0)?,
-        who: Said::try_new(&body.citizen_number.0, &body.full_name.0, (born, None), now.date_naive())?,
+        who: Said::try_new(&body.citizen_number.0, &body.full_name.0, (born, None), today)?,
         terms: Terms { kinds, maxima: body.limits.maxima(), until: body.until.trunc_subsecs(6) },
     };
     Ok((new, body.reason))
@@ -208,7 +208,7 @@ pub(super) async fn register(
     ClientAddress(address): ClientAddress,
     IdempotentJson { key, fingerprint, body }: IdempotentJson<DependentRequest>,
 ) -> Result<Response, Problem> {
-    let (new, why) = new_dependent(body, identity.now())?;
+    let (new, why) = new_dependent(body, identity.today())?;
     let key = Key { caller: caller.subject, operation: "dependent.register", key, fingerprint };
     let act = (origin(&caller, address), reason(&why)?);
     let made = identity.register_dependent(&caller, &new, act, key).await?;

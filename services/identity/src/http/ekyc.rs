@@ -143,8 +143,7 @@ pub(super) async fn ask(
         vi: "Ngày sinh có dạng năm-tháng-ngày, ví dụ 1999-03-26.",
         en: "A day of birth is written year-month-day, such as 1999-03-26.",
     })?;
-    let today = identity.now().date_naive();
-    let said = Said::try_new(&citizen_number.0, &full_name.0, (born, sex), today)?;
+    let said = Said::try_new(&citizen_number.0, &full_name.0, (born, sex), identity.today())?;
     let origin = origin(&caller, address);
     let asked = identity.ask_ekyc(&caller, &said, (request.key, request.fingerprint), origin).await?;
     Ok(private(StatusCode::ACCEPTED, EkycRequestView::from(asked)))

@@ -243,7 +243,9 @@ async fn what_can_not_be_is_said_and_a_key_is_one_registration() {
         ("citizen_number", json!(MOTHER.1), "citizen-number-invalid"),
         ("date_of_birth", json!("2014-03-26"), "citizen-number-invalid"),
         ("date_of_birth", json!("26/03/2015"), "invalid-body"),
-        ("until", json!("2033-03-26T00:00:01Z"), "invalid-body"),
+        // The 18th birthday begins in Huế.
+        ("until", json!("2033-03-25T17:00:00.000001Z"), "invalid-body"),
+        ("until", json!("2033-03-26T00:00:00Z"), "invalid-body"),
         ("until", json!(now), "invalid-body"),
         ("kinds", json!([]), "invalid-body"),
         ("reason", json!("gọi 0912345678"), "invalid-body"),
@@ -252,7 +254,7 @@ async fn what_can_not_be_is_said_and_a_key_is_one_registration() {
         assert_eq!(answer.code(), code, "{field} {value}: {}", answer.body);
     }
     assert_eq!(stage.count("dependent").await, 0);
-    let body = form(&stage, MOTHER.1);
+    let body = change("until", json!("2033-03-26T00:00:00+07:00"));
     let again = async |body: Value| stage.call(Method::POST, OFFICES).token(&officer_token).key("one").json(body).await;
     let first = again(body.clone()).await;
     assert_eq!(first.status, 201, "{}", first.body);

@@ -40,20 +40,11 @@ impl Asker {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) asker: Asker,
+    /// The key; the delegation stands before that of who acts for somebody.
     pub(crate) key: &'a str,
     pub(crate) fingerprint: &'a [u8; 32],
     /// The proof that came along, unchecked.
     pub(crate) proof: Option<&'a str>,
-}
-
-impl<'a> Asked<'a> {
-    /// The key as the client sent it, which a proof names.
-    pub(crate) fn nonce(self) -> &'a str {
-        match self.asker.acting {
-            None => self.key,
-            Some(_) => self.key.split_once(':').map_or(self.key, |(_, sent)| sent),
-        }
-    }
 }
 
 /// What a citizen spends.

@@ -75,6 +75,7 @@ mod text;
 pub mod top_up;
 mod turn;
 mod unclear;
+mod work;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -90,7 +91,6 @@ use platform::dataset::{Fault, Faults};
 use platform::db::Schema;
 use platform::http::Language;
 use platform::idempotency;
-use platform::job::Runner;
 use platform::outbox::Relay;
 use platform::person::{self as persons, PersonConfigError, PersonKeys};
 use platform::rpc::Channel;
@@ -103,11 +103,10 @@ pub use city::check_city;
 pub use config::Config;
 pub use journal::STREAM as JOURNAL_STREAM;
 
-use bill::{BillerConnector, RefreshJob, ReminderJob};
-use bill_payment::BillPaymentJob;
+use bill::BillerConnector;
 use merchant::{Payee, TillId, VirtualAccounts};
 use rider::{Rider, WalletRiders};
-use top_up::{BankConnector, TopUpJob};
+use top_up::BankConnector;
 
 /// Where the wallet keeps its tables.
 pub const SCHEMA: Schema = Schema::new("wallet");
@@ -303,19 +302,12 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         Some(Arc::new(citizen::CitizenKeeper)),
     ));
     let journal = journal::Journal { pool: context.pool.clone(), shard: wallet.shard };
-    let mut jobs = Runner::new(&context, SCHEMA)
-        .on(top_up::JOB, TopUpJob { wallet: wallet.clone() })
-        .on(bill::JOB, RefreshJob { wallet: wallet.clone() })
-        .on(bill::REMINDER, ReminderJob { wallet: wallet.clone() })
-        .on(bill_payment::JOB, BillPaymentJob { wallet: wallet.clone() })
-        .on(fee::JOB, fee::FeePaidJob { wallet: wallet.clone() })
-        .on(proposal::JOB, proposal::ProposalJob { wallet: wallet.clone() });
-    if let Some(maker) = maker {
+    if maker.is_some() {
         tasks.push(checkpoint::schedule(&context, wallet.shard));
-        jobs = jobs.on(checkpoint::JOB, checkpoint::CheckpointJob::new(&context, maker));
     } else {
         tracing::warn!("wallet.checkpoint.key is not set: the books are not signed");
     }
+    tasks.extend(work::runners(&context, &wallet, maker));
     let (pool, clock) = (context.pool.clone(), context.clock.clone());
     tasks.push(ledger::expiry::task(wallet.ledger.clone(), pool, clock, wallet.shard, &context.metrics));
     tasks.extend([
@@ -323,7 +315,6 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         standings_task,
         Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
         Relay::new(&context, SCHEMA, journal::STREAM, journal).into_task(),
-        jobs.into_task(),
         persons::upkeep(
             wallet.persons.clone(),
             context.pool.clone(),

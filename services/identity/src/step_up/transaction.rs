@@ -34,7 +34,7 @@ const MAX_NONCE: usize = 255;
 #[serde(deny_unknown_fields)]
 #[schema(as = StepUpTransaction)]
 pub(crate) struct Transaction {
-    /// What the money is moved for: `payment`, `bill`, `fee`, `top-up`, …
+    /// What the money is moved for: `payment`, `bill`, `fee`, `top-up`, …; `delegated-payment` and so on with somebody else's money.
     #[schema(example = "payment", max_length = 32)]
     pub kind: String,
     /// Who gets it: the till of a payment, the bill or the fee, the bank and account of a top-up.
@@ -42,7 +42,7 @@ pub(crate) struct Transaction {
     pub payee: String,
     /// How much.
     pub amount: Amount,
-    /// The `Idempotency-Key` that the transaction will be asked for with.
+    /// The `Idempotency-Key` that the transaction will be asked for with; with somebody else's money the delegation's id and a colon stand before it.
     #[schema(min_length = 1, max_length = 255)]
     pub nonce: String,
 }

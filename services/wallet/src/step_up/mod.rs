@@ -1,7 +1,7 @@
 //! Proofs that citizens bring along: checked here against the very transaction they are used for, and remembered in the batch that moves the money.
 //!
 //! A proof is a statement of identity ([`platform::auth::STEP_UP`]) about kind, payee, amount, currency and nonce. The nonce is the
-//! transaction's own idempotency key, and a key is one transaction for ever: so a proof moves money once,
+//! transaction's own idempotency key (`<delegation>:<key>` of who acts for somebody), and a key is one transaction for ever: so a proof moves money once,
 //! with any number of replicas and after any crash. Its id is recorded all the same, and the database refuses it a second time.
 //! How strong a proof must be is said by the city's dated rules ([`crate::city::Ladder`]).
 
@@ -17,6 +17,9 @@ use crate::Wallet;
 use crate::allowance::Asked;
 use crate::city::Proof;
 use crate::error::{AmountFault, Error, ProofFault};
+
+/// What stands before the kind of a transaction with somebody else's money.
+const DELEGATED: &str = "delegated-";
 
 /// A proof that was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +63,14 @@ pub(crate) struct Needed {
 
 impl Transaction {
     /// What a citizen asks for: `kind` and `payee` are names that they know, too.
+    ///
+    /// Whoever acts for somebody proves that they do, and for whom: the kind says the first, the delegation in the nonce the second.
+    /// So no proof for one's own money moves another's, nor the other way round.
     pub(crate) fn new(kind: &str, payee: impl ToString, amount: Money, asked: Asked<'_>) -> Self {
         let (digits, currency) = (amount.minor().to_string(), amount.currency().code().to_owned());
         let amount = Amount { amount: digits, currency };
-        Self { kind: kind.to_owned(), payee: payee.to_string(), amount, nonce: asked.nonce().to_owned() }
+        let kind = if asked.asker.acting.is_some() { format!("{DELEGATED}{kind}") } else { kind.to_owned() };
+        Self { kind, payee: payee.to_string(), amount, nonce: asked.key.to_owned() }
     }
 
     /// The proof that came with the request, if one did.

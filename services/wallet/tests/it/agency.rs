@@ -256,6 +256,14 @@ impl Scene {
         wallet.post(&self.clerk(), NOTICES, body).await
     }
 
+    /// Issues a notice and gives its bill.
+    pub(crate) async fn bill(&self, wallet: &Replica, reference: &str) -> Value {
+        self.issue(wallet, &self.notice(reference)).await.expect(201);
+        let mut bills = wallet.bills(&self.citizen()).await;
+        bills.retain(|bill| bill["reference"] == reference);
+        bills.remove(0)
+    }
+
     /// A notice as its agency sees it.
     pub(crate) async fn seen(&self, wallet: &Replica, issued: &Value) -> Value {
         wallet.get(&self.clerk(), &format!("{NOTICES}/{}", text(issued, "id"))).await.expect(200)

@@ -127,13 +127,6 @@ impl Scene {
         self.reaches(leaver, kind, DONE).await;
     }
 
-    /// Whoever held a job is known to be dead.
-    async fn leases_pass(&self) {
-        let passed =
-            "UPDATE wallet.job SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 'running'";
-        sqlx::query(passed).execute(&self.pool).await.expect("an update");
-    }
-
     /// Asks for a step, and lets the wallet that is at it die in a place.
     async fn dies(&self, leaver: Leaver, stop: Stop) {
         let wallet = self.replica("one").await;
@@ -151,7 +144,7 @@ impl Scene {
         }
         tokio::join!(wallet.kill(), async { held.rollback().await.expect("a rollback") });
         self.office.silent.store(false, Ordering::SeqCst);
-        self.leases_pass().await;
+        self.stage.leases_pass().await;
     }
 
     async fn pay(&self, wallet: &Replica, leaver: Leaver) -> String {
@@ -235,7 +228,7 @@ async fn a_step_that_comes_after_everything_was_opened_again_closes_nothing() {
         scene.ask(REOPEN, leaver).await;
         scene.done(leaver, REOPEN).await;
         scene.is_open(&wallet, leaver, &format!("{stop:?}")).await;
-        scene.leases_pass().await;
+        scene.stage.leases_pass().await;
         scene.done(leaver, CLOSE).await;
         scene.is_open(&wallet, leaver, &format!("late after {stop:?}")).await;
         scene.office.over.store(false, Ordering::SeqCst);
@@ -263,7 +256,7 @@ async fn two_wallets_at_the_same_closing_do_it_once() {
         sqlx::query(SHARD).execute(&mut *held).await.expect("a lock");
         scene.ask(kind, leaver).await;
         scene.reaches(leaver, kind, RUNNING).await;
-        scene.leases_pass().await;
+        scene.stage.leases_pass().await;
         scene.reaches(leaver, kind, &format!("{RUNNING} AND attempts >= 2")).await;
         held.rollback().await.expect("a rollback");
         scene.done(leaver, kind).await;

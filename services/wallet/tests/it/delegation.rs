@@ -111,6 +111,22 @@ impl Family {
         self.wallets[0].post_with_key(&self.token(), PAY, &self.order(amount), key).await
     }
 
+    /// What identity says when somebody proves a transaction.
+    fn proof(&self, who: Uuid, transaction: &Value) -> String {
+        self.stage.issuer.statement(STEP_UP, (who, who), json!({"level": "pin", "transaction": transaction}))
+    }
+
+    /// Pays six million to the shop with a proof.
+    async fn pay_with(&self, token: &str, key: &str, proof: String) -> Answer {
+        let request = Request::post(PAY)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", key)
+            .header("step-up-token", proof);
+        let body = Body::from(self.order(6_000_000).to_string());
+        self.wallets[1].call(request.body(body).expect("a request")).await
+    }
+
     async fn left(&self) -> i64 {
         self.wallets[0].balance(&self.stage.token(self.child)).await
     }
@@ -200,19 +216,10 @@ async fn the_proof_is_the_guardians_own_and_the_end_counts_at_once() {
     let asked = family.pay(6_000_000, &key).await;
     assert_eq!(asked.code(), "step-up-required");
     let transaction = asked.json()["transaction"].clone();
-    assert_eq!(transaction["nonce"], json!(key), "the key as it was sent");
-    let prove = |who: Uuid| {
-        family.stage.issuer.statement(STEP_UP, (who, who), json!({"level": "pin", "transaction": transaction}))
-    };
-    let with = async |proof: String| {
-        let request = Request::post(PAY)
-            .header("authorization", format!("Bearer {}", family.token()))
-            .header("content-type", "application/json")
-            .header("idempotency-key", &key)
-            .header("step-up-token", proof);
-        let body = Body::from(family.order(6_000_000).to_string());
-        family.wallets[1].call(request.body(body).expect("a request")).await
-    };
+    let named = format!("{}:{key}", family.acting.delegation);
+    assert_eq!((&transaction["kind"], &transaction["nonce"]), (&json!("delegated-payment"), &json!(named)));
+    let prove = |who: Uuid| family.proof(who, &transaction);
+    let with = async |proof: String| family.pay_with(&family.token(), &key, proof).await;
     assert_eq!(with(prove(family.child)).await.code(), "step-up-invalid", "the child's proof is not the guardian's");
     let terms = family.allowed.0.lock().expect("not poisoned").clone();
     family.end();
@@ -232,6 +239,45 @@ async fn the_proof_is_the_guardians_own_and_the_end_counts_at_once() {
     let verifier = &family.wallets[0].context.verifier;
     eventually("the token is refused", async || verifier.verify_acting(&family.token()).await.is_err()).await;
     assert_eq!(family.pay(1_000, &self::key()).await.code(), "unauthenticated");
+    family.stage.audit().await;
+}
+
+/// A guardian with money of their own pays the same till the same amount under the same key out of both wallets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_for_ones_own_money_moves_nobody_elses_and_the_other_way_round() {
+    let family = Family::new(&["merchant"], [6_000_000, 9_000_000, 9_000_000]).await;
+    let own = family.stage.token(family.guardian);
+    let top_up = family.wallets[0].top_up(&own, RICH_ACCOUNTS[0], MONEY).await;
+    family.wallets[0].reaches(&own, &top_up, "completed").await;
+    let key = key();
+    let delegated = format!("{}:{key}", family.acting.delegation);
+    let asked = async |token: &str, key: &str| {
+        let answer = family.wallets[0].post_with_key(token, PAY, &family.order(6_000_000), key).await;
+        assert_eq!(answer.code(), "step-up-required");
+        family.proof(family.guardian, &answer.json()["transaction"])
+    };
+    let for_own = asked(&own, &key).await;
+    let for_child = asked(&family.token(), &key).await;
+    let disguised = asked(&own, &delegated).await;
+    let refused = async |token: &str, key: &str, proof: &str| {
+        let answer = family.pay_with(token, key, proof.to_owned()).await;
+        assert_eq!(
+            (answer.code().as_str(), answer.json()["reason"].clone()),
+            ("step-up-invalid", json!("other-transaction"))
+        );
+    };
+    refused(&family.token(), &key, &for_own).await;
+    refused(&family.token(), &key, &disguised).await;
+    refused(&own, &key, &for_child).await;
+    refused(&own, &delegated, &for_child).await;
+    let counted = "wallet.delegated_spending WHERE released_at IS NULL";
+    assert_eq!(family.stage.count(counted).await, 0, "what was refused does not count");
+
+    family.pay_with(&own, &key, for_own).await.expect(201);
+    refused(&family.token(), &key, &disguised).await;
+    family.pay_with(&family.token(), &key, for_child).await.expect(201);
+    assert_eq!(family.left().await, MONEY - 6_000_000);
+    assert_eq!(family.wallets[0].balance(&own).await, MONEY - 6_000_000);
     family.stage.audit().await;
 }
 

@@ -67,14 +67,6 @@ impl Point {
     }
 }
 
-/// Issues a notice and gives its bill.
-async fn bill(scene: &Scene, wallet: &Replica, reference: &str) -> Value {
-    scene.issue(wallet, &scene.notice(reference)).await.expect(201);
-    let mut bills = wallet.bills(&scene.citizen()).await;
-    bills.retain(|bill| bill["reference"] == reference);
-    bills.remove(0)
-}
-
 /// Lets time pass until the agency has taken these.
 async fn all_taken(scene: &Scene, references: &[String]) {
     eventually("the agency has heard of every fee", async || {
@@ -126,7 +118,7 @@ async fn an_agency_in_trouble_hears_the_same_message_until_it_answers() {
     let mut references = Vec::new();
     for (number, trouble) in TROUBLES.into_iter().enumerate() {
         let reference = format!("H57-{number}");
-        let bill = bill(&scene, &wallet, &reference).await;
+        let bill = scene.bill(&wallet, &reference).await;
         scene.agency.trouble(trouble, 2);
         let id = wallet.pay_bill(&scene.citizen(), &bill).await;
         wallet.bill_reaches(&scene.citizen(), &id, "paid").await;
@@ -148,7 +140,7 @@ async fn a_wallet_that_dies_at_any_point_takes_a_fee_once_and_tells_the_agency()
     let mut asked = Vec::new();
     for round in 0..ROUNDS {
         let (point, trouble) = (POINTS[round % POINTS.len()], TROUBLES[round / POINTS.len()]);
-        let bill = bill(&scene, &wallet, &format!("H57-{round}")).await;
+        let bill = scene.bill(&wallet, &format!("H57-{round}")).await;
         scene.agency.trouble(trouble, usize::MAX);
         let (body, path, citizen) = (json!({"amount": bill["amount"]}), pay_path(&bill), scene.citizen());
         // The answer may not come before the wallet dies: what counts is what was saved.

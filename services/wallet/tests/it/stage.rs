@@ -299,6 +299,13 @@ impl Stage {
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&self.admin()).await.expect("a query")
     }
 
+    /// Whoever held a job is known to be dead.
+    pub(crate) async fn leases_pass(&self) {
+        let passed =
+            "UPDATE wallet.job SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 'running'";
+        sqlx::query(passed).execute(&self.admin()).await.expect("an update");
+    }
+
     /// Names and payloads of the wallet's own events, in order.
     pub(crate) async fn events(&self) -> Vec<(String, Vec<u8>)> {
         sqlx::query_as("SELECT kind, data FROM wallet.outbox ORDER BY arrival")

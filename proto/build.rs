@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "trangtien/identity/v1/identity.proto",
         "trangtien/identity/v1/events.proto",
         "trangtien/identity/v1/office.proto",
+        "trangtien/identity/v1/officer.proto",
         "trangtien/identity/v1/delegation.proto",
         "trangtien/identity/v1/person.proto",
         "trangtien/wallet/v1/wallet.proto",

@@ -2,6 +2,7 @@
 
 pub(crate) mod delegation;
 pub(crate) mod office;
+pub(crate) mod officer;
 
 use std::sync::Arc;
 

@@ -222,6 +222,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         grpc: Some(
             grpc::routes(identity.clone())
                 .add_service(grpc::office::service(identity.clone()))
+                .add_service(grpc::officer::service(identity.clone()))
                 .add_service(grpc::delegation::service(identity.clone())),
         ),
         tasks: vec![

@@ -1,6 +1,7 @@
-//! What warnings need of the city's folder: its wards (`wards.csv`), its zone (`city.toml`), and who warns (`warnings.toml`).
+//! What messages need of the city's folder: its wards (`wards.csv`), its zone (`city.toml`), who warns (`warnings.toml`), and what the
+//! categories of field reports and the agencies are called (`report-categories.csv`, `agencies.csv`).
 //!
-//! Reads nothing else and writes nothing. Whether wards have shapes is checked by field reports, which own them.
+//! Reads nothing else and writes nothing. Whether wards have shapes is checked by field reports, which own them, as categories are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use crate::alert::Bilingual;
 use crate::error::Error;
 
-/// The city, as warnings know it.
+/// The city, as messages know it.
 #[derive(Clone, Debug)]
 pub(crate) struct City {
     /// Full names of the wards by code.
@@ -21,6 +22,10 @@ pub(crate) struct City {
     pub(crate) boxes: BTreeMap<String, [f64; 4]>,
     pub(crate) warner: Warner,
     pub(crate) zone: chrono_tz::Tz,
+    /// Names of the categories of field reports by code.
+    categories: BTreeMap<String, Bilingual>,
+    /// Names of the agencies by code; one that every ward has stands there without the ward's code.
+    agencies: BTreeMap<String, Bilingual>,
 }
 
 /// Who warns.
@@ -47,6 +52,13 @@ struct WardRow {
 }
 
 #[derive(Deserialize)]
+struct NameRow {
+    code: String,
+    name_vi: String,
+    name_en: String,
+}
+
+#[derive(Deserialize)]
 struct Profile {
     time_zone: String,
 }
@@ -57,12 +69,33 @@ impl City {
     /// # Errors
     /// The first fault of each file.
     pub(crate) fn read(dir: &Path) -> Result<Self, Faults> {
-        match (read_wards(dir), read_warner(dir), read_zone(dir)) {
-            (Ok((wards, boxes)), Ok(warner), Ok(zone)) => Ok(Self { wards, boxes, warner, zone }),
-            (wards, warner, zone) => {
-                Err(Faults([wards.err(), warner.err(), zone.err()].into_iter().flatten().collect()))
+        let (categories, agencies) = (read_names(dir, "report-categories.csv"), read_names(dir, "agencies.csv"));
+        match (read_wards(dir), read_warner(dir), read_zone(dir), categories, agencies) {
+            (Ok((wards, boxes)), Ok(warner), Ok(zone), Ok(categories), Ok(agencies)) => {
+                Ok(Self { wards, boxes, warner, zone, categories, agencies })
+            }
+            (wards, warner, zone, categories, agencies) => {
+                let faults = [wards.err(), warner.err(), zone.err(), categories.err(), agencies.err()];
+                Err(Faults(faults.into_iter().flatten().collect()))
             }
         }
+    }
+
+    /// What a category of field reports is called; its code when the city has none such any more.
+    pub(crate) fn category(&self, code: &str) -> Bilingual {
+        let name = self.categories.get(code).cloned();
+        name.unwrap_or_else(|| Bilingual { vi: code.to_owned(), en: code.to_owned() })
+    }
+
+    /// What an agency is called, with the ward that it is for; its code when the city has none such any more.
+    pub(crate) fn agency(&self, code: &str) -> Bilingual {
+        let of_ward = || {
+            let (agency, ward) = code.rsplit_once('-')?;
+            let (agency, ward) = (self.agencies.get(agency)?, self.wards.get(ward)?);
+            Some(Bilingual { vi: format!("{} {}", agency.vi, ward.vi), en: format!("{}, {}", agency.en, ward.en) })
+        };
+        let name = self.agencies.get(code).cloned().or_else(of_ward);
+        name.unwrap_or_else(|| Bilingual { vi: code.to_owned(), en: code.to_owned() })
     }
 
     /// Checks codes: one to `max`, all known, none twice.
@@ -108,6 +141,11 @@ fn read_wards(dir: &Path) -> Result<Wards, Fault> {
     if wards.is_empty() { Err(Fault::new(&path, 0, "has no ward")) } else { Ok((wards, boxes)) }
 }
 
+fn read_names(dir: &Path, file: &str) -> Result<BTreeMap<String, Bilingual>, Fault> {
+    let name = |row: NameRow| (row.code, Bilingual { vi: row.name_vi, en: row.name_en });
+    Ok(read_csv::<NameRow>(&dir.join(file))?.into_iter().map(|(_, row)| name(row)).collect())
+}
+
 fn read_warner(dir: &Path) -> Result<Warner, Fault> {
     let path = dir.join("warnings.toml");
     let warner = read_toml::<Warner>(&path)?.value;
@@ -147,6 +185,10 @@ pub(crate) mod tests {
         assert_eq!(city.wards["19774"].vi, "Phường Kim Long");
         let time = DateTime::from_timestamp_millis(1_761_523_200_750).expect("a time");
         assert_eq!(city.local(time).to_rfc3339(), "2025-10-27T07:00:00+07:00");
-        assert_eq!(City::read(Path::new("/nowhere")).expect_err("no folder").0.len(), 3);
+        assert_eq!(City::read(Path::new("/nowhere")).expect_err("no folder").0.len(), 5);
+        assert_eq!(city.category("CS").en, "Street lighting");
+        assert_eq!(city.agency("HEPCO").en, "Hue Urban Environment and Public Works");
+        assert_eq!(city.agency("UBND-19774").vi, "UBND Phường Kim Long");
+        assert_eq!(city.agency("GONE").vi, "GONE");
     }
 }

@@ -1,12 +1,15 @@
-//! What notifications ask of identity: one-time codes, languages, and to put acts of officers on record. A client only; nobody calls notifications by gRPC.
+//! What notifications ask of identity: one-time codes, languages, who acts for an agency, and to put acts of officers on record. A client
+//! only; nobody calls notifications by gRPC.
 
 use platform::http::Language;
 use platform::problem::Problem;
 use platform::rpc::Channel;
 use proto::identity::v1::identity_service_client::IdentityServiceClient;
 use proto::identity::v1::office_service_client::OfficeServiceClient;
+use proto::identity::v1::officer_service_client::OfficerServiceClient;
 use proto::identity::v1::{
-    GetContactRequest, GetContactResponse, RecordActRequest, TakeOtpCodeRequest, TakeOtpCodeResponse,
+    FindOfficersRequest, GetContactRequest, GetContactResponse, RecordActRequest, TakeOtpCodeRequest,
+    TakeOtpCodeResponse,
 };
 use tonic::Code;
 use tracing::debug;
@@ -19,6 +22,17 @@ use crate::error::Error;
 pub(crate) struct Identity {
     citizens: IdentityServiceClient<Channel>,
     office: OfficeServiceClient<Channel>,
+    officers: OfficerServiceClient<Channel>,
+}
+
+/// Somebody who holds a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Officer {
+    pub(crate) id: Uuid,
+    /// As tokens say it, without its scope.
+    pub(crate) role: String,
+    /// How many steps their agency stands above the one in question.
+    pub(crate) above: u32,
 }
 
 /// A one-time code and where it goes. Invariant: `Debug` is not implemented, so that it can't be logged by mistake.
@@ -52,7 +66,11 @@ pub(crate) enum NoAnswer {
 impl Identity {
     /// Identity behind `channel`.
     pub(crate) fn new(channel: Channel) -> Self {
-        Self { citizens: IdentityServiceClient::new(channel.clone()), office: OfficeServiceClient::new(channel) }
+        Self {
+            citizens: IdentityServiceClient::new(channel.clone()),
+            office: OfficeServiceClient::new(channel.clone()),
+            officers: OfficerServiceClient::new(channel),
+        }
     }
 
     /// Takes the code of a challenge.
@@ -69,6 +87,16 @@ impl Identity {
         let answer = self.citizens.clone().get_contact(request).await.map_err(|status| no_answer(status.code()))?;
         let GetContactResponse { phone, language, .. } = answer.into_inner();
         Ok(Contact { phone, language: Language::from_tag(&language) })
+    }
+
+    /// Who acts for an agency in a ward, and who works at the operations centre; both may be empty.
+    pub(crate) async fn officers(&self, agency: &str, ward: &str) -> Result<Vec<Officer>, NoAnswer> {
+        let request = FindOfficersRequest { agency: agency.to_owned(), ward_code: ward.to_owned() };
+        let answer = self.officers.clone().find_officers(request).await.map_err(|status| no_answer(status.code()))?;
+        let known = answer.into_inner().officers.into_iter();
+        Ok(known
+            .filter_map(|one| Some(Officer { id: one.user_id.parse().ok()?, role: one.role, above: one.above }))
+            .collect())
     }
 
     /// The language of a citizen's account; `None` when identity does not say.

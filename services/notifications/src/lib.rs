@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `lane`, `template`, `preference`, `quiet`, `sms` | pure rules: what a message is about, its text, who muted it, when it waits, what an SMS costs |
 //! | `event` | which events call for which messages; the consumer |
+//! | `escalation` | officers are told of time limits of reports |
 //! | `message` | messages made at most once each, in the transaction of their event |
 //! | `ladder` | what reached no phone goes by text message in the end |
 //! | `digest` | news of a day as one message |
@@ -46,6 +47,7 @@ mod dependent;
 mod device;
 mod digest;
 mod error;
+mod escalation;
 mod event;
 mod fan_out;
 mod gateway;
@@ -181,6 +183,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     tasks.push(retention::task(pool.clone(), clock.clone(), config.retention_days));
     let partners = config.cap_partners;
     let news = news::Desk { clock: clock.clone(), city: city.clone(), identity: sender.identity.clone() };
+    tasks.extend(escalation_tasks(&deps.context, &city, &meter, &sender.identity));
     let desk = alert::desk::Desk { pool: pool.clone(), clock: clock.clone(), city, meter };
     tasks.extend(alert_tasks(&deps.context, &desk));
     let mut machines = platform::http::Machines::default();
@@ -258,6 +261,28 @@ fn alert_tasks(context: &Context, desk: &alert::desk::Desk) -> [Task; 4] {
         Runner::new(context, SCHEMA).on(climb::JOB_KIND, climber).settings(climbing).into_task(),
         Runner::new(context, SCHEMA).on(renew::JOB_KIND, renewer).settings(renewing).into_task(),
         Consumer::new(context, SCHEMA, alert::alarm::STREAM, drafter).into_task(),
+        Runner::new(context, SCHEMA).on(JOB_KIND, teller).settings(settings).into_task(),
+    ]
+}
+
+/// The consumer that sees escalations of reports, and the runner that tells officers.
+fn escalation_tasks(
+    context: &Context,
+    city: &Arc<city::City>,
+    meter: &meter::Meter,
+    identity: &grpc::Identity,
+) -> [Task; 2] {
+    use escalation::{JOB_KIND, Planner, STREAM, Teller, WORKERS};
+    let teller = Teller {
+        pool: context.pool.clone(),
+        clock: context.clock.clone(),
+        meter: meter.clone(),
+        city: city.clone(),
+        identity: identity.clone(),
+    };
+    let settings = RunnerSettings { concurrency: WORKERS, ..RunnerSettings::default() };
+    [
+        Consumer::new(context, SCHEMA, STREAM, Arc::new(Planner(context.clock.clone()))).into_task(),
         Runner::new(context, SCHEMA).on(JOB_KIND, teller).settings(settings).into_task(),
     ]
 }

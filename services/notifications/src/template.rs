@@ -5,6 +5,7 @@
 //! a version that was ever released is never changed or removed.
 //! Invariant: an undefined parameter is an error, never an empty place in a text.
 
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use platform::http::Language;
 use serde::Serialize;
 use serde_json::Value;
 
+use self::source::SOURCES;
 use crate::dependent;
 
 /// Which text: its name and version, as stored.
@@ -73,6 +75,12 @@ pub(crate) const REPORT_REOPENED: Template = Template("report-reopened.v1");
 pub(crate) const REPORT_RATED: Template = Template("report-rated.v1");
 /// To the reporter: it ended without a rating. Parameters: `report_id`, `category`.
 pub(crate) const REPORT_CLOSED: Template = Template("report-closed.v1");
+/// To officers: most of a report's time limit is spent. Parameters: `report_id`, `level`, `state`, `category`; `ward` and `agency` or null.
+pub(crate) const REPORT_LIMIT_NEAR: Template = Template("report-limit-near.v1");
+/// To officers: a report's time limit is missed. Parameters as [`REPORT_LIMIT_NEAR`].
+pub(crate) const REPORT_LIMIT_MISSED: Template = Template("report-limit-missed.v1");
+/// To whoever leads: a report's time limit is far exceeded. Parameters as [`REPORT_LIMIT_NEAR`].
+pub(crate) const REPORT_LIMIT_EXCEEDED: Template = Template("report-limit-exceeded.v1");
 /// A PIN was set. Parameters: `way` (`first`, `changed`, `reset`), `hours` until it proves something.
 pub(crate) const PIN_CHANGED: Template = Template("pin-changed.v1");
 /// Somebody signed in on a device that is new to the citizen. Parameters: `device_id`.
@@ -144,138 +152,6 @@ impl Part {
         }
     }
 }
-
-struct Source {
-    name: &'static str,
-    part: Part,
-    vi: &'static str,
-    en: &'static str,
-}
-
-macro_rules! source {
-    ($name:literal, $part:ident, $file:literal) => {
-        Source {
-            name: $name,
-            part: Part::$part,
-            vi: include_str!(concat!("../templates/vi/", $name, ".", $file, ".txt")),
-            en: include_str!(concat!("../templates/en/", $name, ".", $file, ".txt")),
-        }
-    };
-}
-
-const SOURCES: &[Source] = &[
-    source!("otp.v1", Sms, "sms"),
-    source!("fee-notice.v1", Title, "title"),
-    source!("fee-notice.v1", Body, "body"),
-    source!("export-ready.v1", Title, "title"),
-    source!("export-ready.v1", Body, "body"),
-    source!("export-ready.v1", Sms, "sms"),
-    source!("tier-changed.v1", Title, "title"),
-    source!("tier-changed.v1", Body, "body"),
-    source!("tier-changed.v1", Sms, "sms"),
-    source!("pin-changed.v1", Title, "title"),
-    source!("pin-changed.v1", Body, "body"),
-    source!("pin-changed.v1", Sms, "sms"),
-    source!("device-added.v1", Title, "title"),
-    source!("device-added.v1", Body, "body"),
-    source!("device-added.v1", Sms, "sms"),
-    source!("vneid-linked.v1", Title, "title"),
-    source!("vneid-linked.v1", Body, "body"),
-    source!("vneid-linked.v1", Sms, "sms"),
-    source!("bill-found.v1", Title, "title"),
-    source!("bill-found.v1", Body, "body"),
-    source!("bill-due.v1", Title, "title"),
-    source!("bill-due.v1", Body, "body"),
-    source!("bill-payment-unclear.v1", Title, "title"),
-    source!("bill-payment-unclear.v1", Body, "body"),
-    source!("top-up-unclear.v1", Title, "title"),
-    source!("top-up-unclear.v1", Body, "body"),
-    source!("report-accepted.v1", Title, "title"),
-    source!("report-accepted.v1", Body, "body"),
-    source!("report-returned.v1", Title, "title"),
-    source!("report-returned.v1", Body, "body"),
-    source!("report-extended.v1", Title, "title"),
-    source!("report-extended.v1", Body, "body"),
-    source!("report-reopened.v1", Title, "title"),
-    source!("report-reopened.v1", Body, "body"),
-    source!("report-rated.v1", Title, "title"),
-    source!("report-rated.v1", Body, "body"),
-    source!("report-closed.v1", Title, "title"),
-    source!("report-closed.v1", Body, "body"),
-    source!("news.v1", Title, "title"),
-    source!("news.v1", Body, "body"),
-    source!("closing-asked.v1", Title, "title"),
-    source!("closing-asked.v1", Body, "body"),
-    source!("closing-asked.v1", Sms, "sms"),
-    source!("closing-agreed.v1", Title, "title"),
-    source!("closing-agreed.v1", Body, "body"),
-    source!("closing-agreed.v1", Sms, "sms"),
-    source!("closing-refused.v1", Title, "title"),
-    source!("closing-refused.v1", Body, "body"),
-    source!("closing-refused.v1", Sms, "sms"),
-    source!("closing-taken-back.v1", Title, "title"),
-    source!("closing-taken-back.v1", Body, "body"),
-    source!("closing-taken-back.v1", Sms, "sms"),
-    source!("closing-last.v1", Title, "title"),
-    source!("closing-last.v1", Body, "body"),
-    source!("closing-last.v1", Sms, "sms"),
-    source!("delegation-began.v1", Title, "title"),
-    source!("delegation-began.v1", Body, "body"),
-    source!("delegation-began.v1", Sms, "sms"),
-    source!("delegation-ended.v1", Title, "title"),
-    source!("delegation-ended.v1", Body, "body"),
-    source!("delegation-ended.v1", Sms, "sms"),
-    source!("delegation-expired.v1", Title, "title"),
-    source!("delegation-expired.v1", Body, "body"),
-    source!("delegation-expired.v1", Sms, "sms"),
-    source!("dependent-registered.v1", Title, "title"),
-    source!("dependent-registered.v1", Body, "body"),
-    source!("dependent-registered.v1", Sms, "sms"),
-    source!("phone-attached.v1", Title, "title"),
-    source!("phone-attached.v1", Body, "body"),
-    source!("phone-attached.v1", Sms, "sms"),
-    source!("payment-acted.v1", Title, "title"),
-    source!("payment-acted.v1", Body, "body"),
-    source!("digest.v1", Title, "title"),
-    source!("digest.v1", Body, "body"),
-    source!("alert-released.v1", Title, "title"),
-    source!("alert-released.v1", Body, "body"),
-    source!("alert-released.v1", Sms, "sms"),
-    source!("alert-updated.v1", Title, "title"),
-    source!("alert-updated.v1", Body, "body"),
-    source!("alert-updated.v1", Sms, "sms"),
-    source!("alert-cancelled.v1", Title, "title"),
-    source!("alert-cancelled.v1", Body, "body"),
-    source!("alert-cancelled.v1", Sms, "sms"),
-    source!("bill-paid.v1", Title, "title"),
-    source!("bill-paid.v1", Body, "body"),
-    source!("bill-payment-failed.v1", Title, "title"),
-    source!("bill-payment-failed.v1", Body, "body"),
-    source!("payment-sent.v1", Title, "title"),
-    source!("payment-sent.v1", Body, "body"),
-    source!("payment-received.v1", Title, "title"),
-    source!("payment-received.v1", Body, "body"),
-    source!("payment-refunded.v1", Title, "title"),
-    source!("payment-refunded.v1", Body, "body"),
-    source!("report-received.v1", Title, "title"),
-    source!("report-received.v1", Body, "body"),
-    source!("report-asked.v1", Title, "title"),
-    source!("report-asked.v1", Body, "body"),
-    source!("report-distributed.v1", Title, "title"),
-    source!("report-distributed.v1", Body, "body"),
-    source!("report-rejected.v1", Title, "title"),
-    source!("report-rejected.v1", Body, "body"),
-    source!("report-merged.v1", Title, "title"),
-    source!("report-merged.v1", Body, "body"),
-    source!("report-published.v1", Title, "title"),
-    source!("report-published.v1", Body, "body"),
-    source!("report-lapsed.v1", Title, "title"),
-    source!("report-lapsed.v1", Body, "body"),
-    source!("top-up-completed.v1", Title, "title"),
-    source!("top-up-completed.v1", Body, "body"),
-    source!("top-up-failed.v1", Title, "title"),
-    source!("top-up-failed.v1", Body, "body"),
-];
 
 /// Why a text can't be made.
 #[derive(Debug, thiserror::Error)]

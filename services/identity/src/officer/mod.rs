@@ -45,6 +45,8 @@ use crate::revocation;
 const MAX_ROLES: i64 = 16;
 /// Grants read at a time.
 pub const PAGE: i64 = 200;
+/// The most officers who are found at a time.
+const MAX_ON_DUTY: i64 = 1_000;
 
 /// A role that a person holds or held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -306,6 +308,32 @@ impl Identity {
 
     pub(crate) fn behest_of(&self, by: CitizenId, origin: Origin, reason: &Reason) -> Behest {
         Behest { actor: Actor::Citizen(by), source: self.source(origin), reason: reason.to_string() }
+    }
+}
+
+/// Somebody who acts for an agency, or at the operations centre.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OnDuty {
+    pub(crate) user_id: CitizenId,
+    pub(crate) role: RoleKind,
+    /// How many steps above the agency in question theirs stands.
+    pub(crate) above: usize,
+}
+
+impl Identity {
+    /// Who acts for an agency in a ward now, those of the agencies above it too, and who works at the operations centre.
+    pub(crate) async fn on_duty(&self, agency: Option<&str>, ward: Option<&str>) -> Result<Vec<OnDuty>, Error> {
+        let agencies: Vec<String> = match agency {
+            Some(agency) if self.organisations.get(agency).is_none() => vec![agency.to_owned()],
+            Some(agency) => self.organisations.upwards(agency).map(|one| one.code.clone()).collect(),
+            None => Vec::new(),
+        };
+        let ward = ward.or_else(|| self.organisations.get(agency?)?.ward.as_deref());
+        let found = sql::on_duty(&self.pool, (&agencies, ward), (self.now(), MAX_ON_DUTY)).await?;
+        let steps = |role: &Role| agencies.iter().position(|code| role.agency() == Some(code)).unwrap_or(0);
+        let officer =
+            |(user_id, role): &(CitizenId, Role)| OnDuty { user_id: *user_id, role: role.kind(), above: steps(role) };
+        Ok(found.iter().map(officer).collect())
     }
 }
 

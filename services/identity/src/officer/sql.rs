@@ -165,3 +165,25 @@ pub(super) async fn list(
     .fetch_all(pool)
     .await
 }
+
+/// Who holds a role of the operations centre at a time, or one that counts in a ward of these agencies; at most `limit`, oldest grants first.
+pub(super) async fn on_duty(
+    pool: &PgPool,
+    (agencies, ward): (&[String], Option<&str>),
+    (at, limit): (DateTime<Utc>, i64),
+) -> Result<Vec<(CitizenId, Role)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT user_id, name FROM identity.role_grant
+        WHERE revoked_at IS NULL AND identity.counts_at(valid_from, valid_until, $3)
+            AND (role IN ('ioc.operator', 'ioc.lead') OR (agency = ANY ($1) AND (ward IS NULL OR ward = $2)))
+        ORDER BY id LIMIT $4",
+        agencies,
+        ward,
+        at,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    let role = |name: &str| name.parse().expect("CHECKs hold grants to the form of roles");
+    Ok(rows.into_iter().map(|row| (row.user_id.into(), role(&row.name))).collect())
+}

@@ -8,9 +8,10 @@ use platform::clock::Clock;
 use platform::rpc::require_peer;
 use proto::identity::v1::identity_service_server::{IdentityService, IdentityServiceServer};
 use proto::identity::v1::office_service_server::{OfficeService, OfficeServiceServer};
+use proto::identity::v1::officer_service_server::{OfficerService, OfficerServiceServer};
 use proto::identity::v1::{
-    FindCitizenRequest, FindCitizenResponse, GetContactRequest, GetContactResponse, RecordActRequest,
-    RecordActResponse, TakeOtpCodeRequest, TakeOtpCodeResponse,
+    FindCitizenRequest, FindCitizenResponse, FindOfficersRequest, FindOfficersResponse, GetContactRequest,
+    GetContactResponse, Officer, RecordActRequest, RecordActResponse, TakeOtpCodeRequest, TakeOtpCodeResponse,
 };
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -29,6 +30,8 @@ struct State {
     languages: HashMap<String, &'static str>,
     takes: usize,
     acts: Vec<RecordActRequest>,
+    /// By agency and ward.
+    officers: HashMap<(String, String), Vec<Officer>>,
     outage: bool,
 }
 
@@ -70,7 +73,18 @@ impl FakeIdentity {
     }
 
     pub(super) fn routes(&self) -> Routes {
-        Routes::new(IdentityServiceServer::new(self.clone())).add_service(OfficeServiceServer::new(self.clone()))
+        Routes::new(IdentityServiceServer::new(self.clone()))
+            .add_service(OfficeServiceServer::new(self.clone()))
+            .add_service(OfficerServiceServer::new(self.clone()))
+    }
+
+    /// Somebody new who acts for an agency in a ward, or at the operations centre.
+    pub(super) fn officer(&self, agency: &str, ward: &str, role: &str) -> Uuid {
+        let id = platform::id::new();
+        let officer = Officer { user_id: id.to_string(), role: role.to_owned(), above: 0 };
+        let mut state = self.state.lock().unwrap();
+        state.officers.entry((agency.to_owned(), ward.to_owned())).or_default().push(officer);
+        id
     }
 
     /// What was put on record.
@@ -130,5 +144,22 @@ impl OfficeService for FakeIdentity {
         }
         state.acts.push(request.into_inner());
         Ok(Response::new(RecordActResponse {}))
+    }
+}
+
+#[tonic::async_trait]
+impl OfficerService for FakeIdentity {
+    async fn find_officers(
+        &self,
+        request: Request<FindOfficersRequest>,
+    ) -> Result<Response<FindOfficersResponse>, Status> {
+        require_peer(&request, &["notifications"])?;
+        let state = self.state.lock().unwrap();
+        if state.outage {
+            return Err(Status::unavailable("away"));
+        }
+        let FindOfficersRequest { agency, ward_code } = request.into_inner();
+        let officers = state.officers.get(&(agency, ward_code)).cloned().unwrap_or_default();
+        Ok(Response::new(FindOfficersResponse { officers }))
     }
 }

@@ -7,6 +7,7 @@ mod citizen;
 mod courtesy;
 mod dependent;
 mod erasure;
+mod escalation;
 mod fan_out;
 mod flow;
 mod identity;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::message::Draft;
 
 /// The parameter that says that somebody else's account is meant.
-const REDIRECTED: &str = "about_dependent";
+pub(crate) const REDIRECTED: &str = "about_dependent";
 
 /// What an event says of who acts for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -114,7 +114,9 @@ fn texts_about_the_account_cost_one_part_also_when_they_go_to_a_guardian() {
     for (source, language) in texts.flat_map(|source| LANGUAGES.map(|language| (source, language))) {
         let template = Template::find(source.name).expect("its own name");
         for (index, way) in ["first", "changed", "reset"].into_iter().enumerate() {
-            for (side, to_guardian) in [("guardian", false), ("dependent", false), ("guardian", true), ("dependent", true)] {
+            for (side, to_guardian) in
+                [("guardian", false), ("dependent", false), ("guardian", true), ("dependent", true)]
+            {
                 let mut longest = parameters();
                 for (name, value) in [("way", json!(way)), ("side", json!(side)), ("left", json!(index == 0))] {
                     longest[name] = value;

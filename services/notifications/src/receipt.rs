@@ -1,15 +1,16 @@
-//! Receipts of text messages: what a gateway says after it took one.
+//! Receipts: what proves that somebody has a message.
 //!
-//! A message is `delivered` when its gateway took it; whether a phone has it is said by the receipt, which is the better proof: the reach
-//! of a warning counts a text message that came to no phone as failed.
+//! A message is `delivered` when its gateway took it, or when it lies in the inbox: that says nothing of a phone that is switched off.
+//! A receipt does: the gateway's word that a text message came to a phone, an app's word that it has a message, and that it was opened.
+//! A warning reaches by receipts alone (`alert::tell`, `alert::reach`), and climbs where there is none (`alert::climb`).
 //!
 //! Invariants:
 //! - Receipts may come twice, late and in any order: the newest word of the gateway stands, and once a phone has a message it has it.
-//! - A receipt is believed only when it is signed with the gateway's secret, within minutes.
+//! - A gateway's receipt is believed only when it is signed with the gateway's secret, within minutes; an app's, by the citizen's token.
 
 use chrono::{DateTime, Utc};
 use platform::config::Secret;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use url::Url;
 use uuid::Uuid;
 
@@ -85,6 +86,25 @@ pub(crate) async fn keep(
         message
     );
     if known.fetch_one(connection).await? { Ok(false) } else { Err(Error::NotFound) }
+}
+
+/// Keeps that an app of a citizen has a message, once; gives since when.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is no such message of this citizen that goes to an app.
+pub(crate) async fn keep_received(
+    pool: &PgPool,
+    (user, message): (Uuid, Uuid),
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, Error> {
+    let received_at = sqlx::query_scalar!(
+        r#"UPDATE notifications.message SET received_at = coalesce(received_at, $3)
+           WHERE id = $2 AND recipient = $1 AND channel <> 'sms' RETURNING received_at AS "received_at!""#,
+        user,
+        message,
+        now
+    );
+    received_at.fetch_optional(pool).await?.ok_or(Error::NotFound)
 }
 
 #[cfg(test)]

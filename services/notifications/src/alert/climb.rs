@@ -1,7 +1,8 @@
-//! The ladder of a warning: who has neither got it on a phone nor read it in the app in time gets it by text message.
+//! The ladder of a warning: of whom there is no word in time that they have it gets it by text message.
 //!
 //! In the app and by push first (see `fan_out`); [`AFTER`] the release a job looks at everybody who was warned, in order of their ids, and
-//! makes a text message for each whom nothing has reached yet. Severe and extreme warnings climb, and the ends of such; others are not
+//! makes a text message for each of whom there is no receipt yet: neither an app's nor that it was opened (see `receipt`). That a push
+//! gateway took it is none: it takes messages for phones that are off or have no network, as in a flood. Severe and extreme warnings climb, and the ends of such; others are not
 //! worth waking anybody for. What was tried and answered stands in `attempt`, as for every message.
 //!
 //! Invariants:
@@ -31,7 +32,7 @@ use crate::meter::Meter;
 pub(crate) const JOB_KIND: &str = "climb-alert";
 /// Warnings that climb at a time in one process.
 pub(crate) const WORKERS: usize = 2;
-/// How long a warning has to reach a phone or to be read.
+/// How long an app has to confirm a warning, or somebody to read it.
 pub(crate) const AFTER: TimeDelta = TimeDelta::minutes(2);
 /// How soon to look again while the fan-out still goes on.
 const AGAIN: TimeDelta = TimeDelta::seconds(15);
@@ -112,15 +113,14 @@ impl Climber {
     }
 }
 
-/// The next of those whom nothing has reached and who were sent no text message yet.
+/// The next of those of whom there is no receipt and who were sent no text message yet.
 async fn unreached(connection: &mut PgConnection, alert: AlertId, after: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         "SELECT DISTINCT user_id FROM notifications.alert_recipient
          WHERE alert_id = $1 AND user_id > $2 AND NOT EXISTS (
              SELECT FROM notifications.message LEFT JOIN notifications.inbox ON inbox.message_id = message.id
              WHERE message.event_id = $1 AND message.recipient = alert_recipient.user_id
-                 AND (message.channel = 'sms' OR (message.channel = 'push' AND message.state = 'delivered')
-                      OR inbox.read_at IS NOT NULL))
+                 AND (message.channel = 'sms' OR message.received_at IS NOT NULL OR inbox.read_at IS NOT NULL))
          ORDER BY user_id LIMIT $3",
         alert.uuid(),
         after,

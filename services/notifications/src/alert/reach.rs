@@ -19,7 +19,9 @@ use crate::lane::Channel;
 pub(crate) struct Deliveries {
     /// Made for it, whatever became of them.
     pub(crate) queued: i64,
-    /// Arrived, as far as the channel can tell.
+    /// Taken by a gateway, or lying in the inbox, with no word yet of whether anybody has them.
+    pub(crate) unconfirmed: i64,
+    /// With a receipt: the text message came to a phone, an app confirmed it, or it was opened.
     pub(crate) delivered: i64,
     /// Given up or not to be sent.
     pub(crate) failed: i64,
@@ -60,6 +62,7 @@ impl Deliveries {
     fn add(&mut self, state: &str, count: i64) {
         self.queued += count;
         match state {
+            "unconfirmed" => self.unconfirmed += count,
             "delivered" => self.delivered += count,
             "failed" | "suppressed" => self.failed += count,
             _ => {}
@@ -107,8 +110,11 @@ fn add(tallies: &mut ByChannel, channel: &str, state: &str, count: i64) {
 
 async fn total(connection: &mut PgConnection, alert: AlertId) -> Result<ByChannel, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT channel, CASE WHEN receipt.status = 'undelivered' THEN 'failed' ELSE state END AS "state!", count(*) AS "count!"
-           FROM notifications.message LEFT JOIN notifications.sms_receipt AS receipt ON receipt.message_id = message.id
+        r#"SELECT channel, CASE WHEN message.received_at IS NOT NULL OR inbox.read_at IS NOT NULL OR receipt.status = 'delivered' THEN 'delivered'
+                       WHEN receipt.status = 'undelivered' THEN 'failed'
+                       WHEN message.state = 'delivered' THEN 'unconfirmed' ELSE message.state END AS "state!", count(*) AS "count!"
+           FROM notifications.message LEFT JOIN notifications.inbox ON inbox.message_id = message.id
+               LEFT JOIN notifications.sms_receipt AS receipt ON receipt.message_id = message.id
            WHERE event_id = $1 GROUP BY 1, 2"#,
         alert.uuid()
     );
@@ -135,9 +141,12 @@ async fn count_wards(
 ) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT alert_recipient.ward_code, message.channel,
-                  CASE WHEN receipt.status = 'undelivered' THEN 'failed' ELSE message.state END AS "state!", count(*) AS "count!"
+                  CASE WHEN message.received_at IS NOT NULL OR inbox.read_at IS NOT NULL OR receipt.status = 'delivered' THEN 'delivered'
+                       WHEN receipt.status = 'undelivered' THEN 'failed'
+                       WHEN message.state = 'delivered' THEN 'unconfirmed' ELSE message.state END AS "state!", count(*) AS "count!"
            FROM notifications.alert_recipient JOIN notifications.message
                ON message.event_id = alert_recipient.alert_id AND message.recipient = alert_recipient.user_id
+               LEFT JOIN notifications.inbox ON inbox.message_id = message.id
                LEFT JOIN notifications.sms_receipt AS receipt ON receipt.message_id = message.id
            WHERE alert_recipient.alert_id = $1
            GROUP BY 1, 2, 3"#,

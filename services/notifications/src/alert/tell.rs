@@ -110,14 +110,14 @@ impl Teller {
     }
 }
 
-/// Recipients with a message that arrived on a phone, or that they read in the app.
+/// Recipients of whom there is a receipt (see `receipt`): a phone has it, or they read it in the app.
 async fn reached(connection: &mut PgConnection, alert: AlertId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT count(DISTINCT message.recipient) AS "count!"
            FROM notifications.message LEFT JOIN notifications.inbox ON inbox.message_id = message.id
-           WHERE message.event_id = $1 AND message.state = 'delivered'
-               AND (message.channel <> 'in-app' OR inbox.read_at IS NOT NULL)
-               AND NOT EXISTS (SELECT FROM notifications.sms_receipt AS receipt WHERE receipt.message_id = message.id AND receipt.status = 'undelivered')"#,
+               LEFT JOIN notifications.sms_receipt AS receipt ON receipt.message_id = message.id
+           WHERE message.event_id = $1
+               AND (message.received_at IS NOT NULL OR inbox.read_at IS NOT NULL OR receipt.status = 'delivered')"#,
         alert.uuid()
     )
     .fetch_one(connection)
@@ -130,9 +130,9 @@ async fn wards(connection: &mut PgConnection, alert: AlertId) -> Result<Vec<Ward
         r#"WITH reached AS (
                SELECT DISTINCT message.recipient
                FROM notifications.message LEFT JOIN notifications.inbox ON inbox.message_id = message.id
-               WHERE message.event_id = $1 AND message.state = 'delivered'
-                   AND (message.channel <> 'in-app' OR inbox.read_at IS NOT NULL)
-                   AND NOT EXISTS (SELECT FROM notifications.sms_receipt AS receipt WHERE receipt.message_id = message.id AND receipt.status = 'undelivered')
+                   LEFT JOIN notifications.sms_receipt AS receipt ON receipt.message_id = message.id
+               WHERE message.event_id = $1
+                   AND (message.received_at IS NOT NULL OR inbox.read_at IS NOT NULL OR receipt.status = 'delivered')
            )
            SELECT ward_code, count(*) AS "recipients!", count(reached.recipient) AS "reached!"
            FROM notifications.alert_recipient LEFT JOIN reached ON reached.recipient = alert_recipient.user_id

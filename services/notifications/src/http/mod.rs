@@ -2,7 +2,7 @@
 //!
 //! | routes | who may call |
 //! | --- | --- |
-//! | inbox, stream, preferences, devices, wards | a citizen, who sees their own things only; another's are not found |
+//! | inbox, stream, receipts of apps, preferences, devices, wards | a citizen, who sees their own things only; another's are not found |
 //! | alerts, news | officers of the operations centre: roles `ioc.operator` and `ioc.lead` |
 //! | receipts of text messages | the SMS gateway, by signature |
 //! | `/cap/v1` | anybody; documents in: partners by HTTP Basic, and operators |
@@ -70,6 +70,7 @@ pub(crate) fn router(state: Routes) -> ApiRouter {
         .routes(routes!(alert::reach))
         .routes(routes!(news::publish, news::list))
         .routes(routes!(receipt::take))
+        .routes(routes!(receipt::received))
         .routes(routes!(cap::feed))
         .routes(routes!(cap::document))
         .routes(routes!(cap::submit))

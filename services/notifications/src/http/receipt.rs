@@ -1,13 +1,18 @@
+//! What proves that somebody has a message.
+//!
 //! `POST /notifications/v1/sms-receipts`: an SMS gateway says what became of a text message. It proves itself by signature, not by token.
+//! `POST /notifications/v1/messages/{id}/received`: an app says that it has a message.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{OriginalUri, State};
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode};
+use platform::auth::Principal;
+use platform::http::{Json, Path};
 use platform::problem::{BODY_TOO_LARGE, INVALID_BODY, MALFORMED_JSON, Problem};
 use platform::signature::{SIGNATURE, Signed, TIMESTAMP, verify};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tracing::debug;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -73,4 +78,37 @@ pub(super) async fn take(
         routes.desk.meter.receipt(fate);
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Since when an app has a message.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct ReceivedBody {
+    /// The message.
+    id: Uuid,
+    /// When an app of the citizen first said so.
+    received_at: DateTime<Utc>,
+}
+
+/// An app says that the phone has a message, by the `message_id` that came with its push, or by the id that it has in the inbox. Only what
+/// was confirmed so, opened or received as text message counts as reached by a warning; a warning that nothing confirms goes out as text
+/// message. Doing it again changes nothing and answers the same, so no `Idempotency-Key` is needed.
+#[utoipa::path(
+    post,
+    path = "/notifications/v1/messages/{id}/received",
+    tag = "notifications",
+    operation_id = "confirmMessageReceived",
+    params(("id" = Uuid, Path, description = "The message.")),
+    responses(
+        (status = 200, description = "It is kept.", body = ReceivedBody),
+        (status = 404, description = "`not-found`: this citizen has no such message in the app or by push.")
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn received(
+    State(routes): State<Routes>,
+    principal: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Json<ReceivedBody>, Problem> {
+    let received_at = receipt::keep_received(&routes.pool, (principal.subject, id), routes.clock.now()).await?;
+    Ok(Json(ReceivedBody { id, received_at }))
 }

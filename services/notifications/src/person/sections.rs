@@ -10,7 +10,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         name: "messages",
         sql: "SELECT m.id::text, jsonb_build_object('id', m.id, 'lane', m.lane, 'channel', m.channel, 'template', m.template,
                 'parameters', m.parameters, 'state', m.state, 'reason', m.reason, 'created_at', m.created_at,
-                'settled_at', m.settled_at, 'read_at', i.read_at,
+                'settled_at', m.settled_at, 'received_at', m.received_at, 'read_at', i.read_at,
                 'receipt', (SELECT jsonb_build_object('status', r.status, 'reported_at', r.reported_at)
                     FROM notifications.sms_receipt r WHERE r.message_id = m.id),
                 'digest_at', (SELECT d.due_at FROM notifications.digest_item d WHERE d.message_id = m.id),

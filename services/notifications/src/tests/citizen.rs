@@ -114,6 +114,7 @@ async fn nothing_is_shown_without_a_token() {
     let routes = [
         (Method::GET, "/inbox".to_owned()),
         (Method::POST, format!("/inbox/{id}/read")),
+        (Method::POST, format!("/messages/{id}/received")),
         (Method::GET, "/stream".to_owned()),
         (Method::GET, "/preferences".to_owned()),
         (Method::PUT, "/preferences".to_owned()),

@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::alert::{Officer, draft_of};
+use super::alert::{Officer, code, draft_of};
 use super::{Town, ZONE, until};
 use crate::event::tests::{event, payment_of};
 use crate::lane::{Channel, Lane};
@@ -131,20 +131,28 @@ async fn news_come_together_once_at_the_hour_that_was_chosen() {
 }
 
 #[tokio::test]
-async fn a_warning_that_reached_nobody_in_time_climbs_to_a_text_message() {
+async fn a_warning_that_nobody_confirmed_in_time_climbs_to_a_text_message() {
     let town = Town::start().await;
     let role = town.role().await;
     let (one, two) = (Officer::with(&town, &role, &["ioc.operator"]), Officer::with(&town, &role, &["ioc.lead"]));
-    let [phone, reader, nobody] = [(); 3].map(|()| Officer::with(&town, &role, &[]));
-    for citizen in [&phone, &reader, &nobody] {
+    let [phone, off, reader, nobody] = [(); 4].map(|()| Officer::with(&town, &role, &[]));
+    for citizen in [&phone, &off, &reader, &nobody] {
         citizen.call(Method::PUT, "/wards", Some(&json!({ "codes": ["19774"] }))).await;
         town.identity.speaks(citizen.id, "vi");
     }
     town.device(phone.id, "phone").await;
+    town.device(off.id, "phone-that-is-off").await;
     let id = one.draft(&draft_of(&town, &["19774"])).await;
     two.release(&id).await;
     let pushed = "SELECT count(*) FROM notifications.message WHERE channel = 'push' AND state = 'delivered'";
-    until(async || (town.count(pushed).await == 1).then_some(())).await;
+    until(async || (town.count(pushed).await == 2).then_some(())).await;
+    let push = town.received("/push?token=phone").await.remove(0);
+    let confirm = format!("/messages/{}/received", push["data"]["message_id"].as_str().unwrap());
+    assert_eq!(code(&off.call(Method::POST, &confirm, None).await), (404, "not-found"), "another's");
+    let confirmed = phone.call(Method::POST, &confirm, None).await;
+    assert_eq!(confirmed.0, 200, "{confirmed:?}");
+    town.later(TimeDelta::seconds(1));
+    assert_eq!(phone.call(Method::POST, &confirm, None).await, confirmed, "said again it changes nothing");
     let (_, inbox) = until(async || {
         let inbox = reader.call(Method::GET, "/inbox", None).await;
         Some(inbox).filter(|(_, inbox)| inbox["items"].as_array().is_some_and(|items| !items.is_empty()))
@@ -159,8 +167,9 @@ async fn a_warning_that_reached_nobody_in_time_climbs_to_a_text_message() {
     );
     town.later(TimeDelta::minutes(3));
     let delivered = "SELECT count(*) FROM notifications.message WHERE channel = 'sms' AND state = 'delivered'";
-    until(async || (town.count(delivered).await == 1).then_some(())).await;
+    until(async || (town.count(delivered).await == 2).then_some(())).await;
     assert_eq!(town.message(nobody.id, "sms").await.0, "delivered");
+    assert_eq!(town.message(off.id, "sms").await.0, "delivered", "the push gateway took it for a phone that is off");
     until(async || {
         let open =
             town.count("SELECT count(*) FROM notifications.job WHERE kind = 'climb-alert' AND state <> 'done'").await;
@@ -169,9 +178,15 @@ async fn a_warning_that_reached_nobody_in_time_climbs_to_a_text_message() {
     .await;
     assert_eq!(
         town.count("SELECT count(*) FROM notifications.message WHERE channel = 'sms'").await,
-        1,
-        "the others had it"
+        2,
+        "the others have it"
     );
-    assert_eq!(role.metric("alert_climbs_total severity=\"severe\"").as_deref(), Some("1"));
+    assert_eq!(role.metric("alert_climbs_total severity=\"severe\"").as_deref(), Some("2"));
+    let text: String = sqlx::query_scalar("SELECT id::text FROM notifications.message WHERE channel = 'sms' LIMIT 1")
+        .fetch_one(&town.pool)
+        .await
+        .unwrap();
+    let by_hand = off.call(Method::POST, &format!("/messages/{text}/received"), None).await;
+    assert_eq!(code(&by_hand), (404, "not-found"), "no app has a text message");
     role.stop().await;
 }

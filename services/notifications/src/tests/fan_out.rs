@@ -119,13 +119,13 @@ async fn a_released_warning_reaches_its_wards_and_is_counted_by_ward() {
     two.release(&id).await;
     let counted = until(async || {
         let now = reach(&two, &id).await;
-        (now["complete"] == json!(true) && now["channels"]["push"]["delivered"] == json!(2)).then_some(now)
+        (now["complete"] == json!(true) && now["channels"]["push"]["unconfirmed"] == json!(2)).then_some(now)
     })
     .await;
     assert_eq!(counted["recipients"], 10);
-    assert_eq!(counted["channels"]["in-app"], json!({ "queued": 10, "delivered": 10, "failed": 0 }));
-    assert_eq!(counted["channels"]["push"], json!({ "queued": 2, "delivered": 2, "failed": 0 }));
-    assert_eq!(counted["channels"]["sms"], json!({ "queued": 0, "delivered": 0, "failed": 0 }));
+    assert_eq!(counted["channels"]["in-app"], json!({ "queued": 10, "unconfirmed": 10, "delivered": 0, "failed": 0 }));
+    assert_eq!(counted["channels"]["push"], json!({ "queued": 2, "unconfirmed": 2, "delivered": 0, "failed": 0 }));
+    assert_eq!(counted["channels"]["sms"], json!({ "queued": 0, "unconfirmed": 0, "delivered": 0, "failed": 0 }));
     let by_ward: Vec<_> =
         counted["wards"].as_array().unwrap().iter().map(|ward| (&ward["code"], &ward["recipients"])).collect();
     assert_eq!(by_ward, [(&json!("19753"), &json!(1)), (&json!("19774"), &json!(10))]);

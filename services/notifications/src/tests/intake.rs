@@ -244,7 +244,13 @@ async fn the_city_is_told_how_many_a_warning_reached() {
         .unwrap();
         data.map(|data| AlertReached::decode(data.as_slice()).unwrap())
     };
-    until(async || last().await.filter(|told| (told.recipients, told.reached, told.complete) == (2, 1, true))).await;
+    until(async || last().await.filter(|told| (told.recipients, told.reached, told.complete) == (2, 0, true))).await;
+    let push = until(async || town.received("/push?token=phone").await.into_iter().next()).await;
+    town.later(TimeDelta::minutes(1));
+    assert_eq!(town.settled(phone.id, "push").await.0, "delivered");
+    let confirm = format!("/messages/{}/received", push["data"]["message_id"].as_str().unwrap());
+    assert_eq!(phone.call(Method::POST, &confirm, None).await.0, 200);
+    until(async || last().await.filter(|told| told.reached == 1)).await;
     let (_, inbox) = reader.call(Method::GET, "/inbox", None).await;
     let message = inbox["items"][0]["id"].as_str().unwrap();
     reader.call(Method::POST, &format!("/inbox/{message}/read"), Some(&json!({}))).await;

@@ -90,8 +90,9 @@ fn body(token: &str, push: &Push<'_>) -> Value {
         "token": token,
         "notification": { "title": push.title, "body": push.body },
         "data": data,
-        // A message that is sent twice, after a lost answer, is shown once: it bears the same name again.
-        "android": { "priority": priority, "collapse_key": push.id, "notification": { "tag": push.id } },
+        // A message that is sent twice, after a lost answer, is shown once: it bears the same name again. No `collapse_key`: FCM keeps
+        // messages of four keys for a device that is off, and drops those of others.
+        "android": { "priority": priority, "notification": { "tag": push.id } },
         "apns": { "headers": { "apns-collapse-id": push.id } },
     }})
 }
@@ -146,7 +147,7 @@ mod tests {
         let push = Push { id: "0198-a", title: "T", body: "B", data: &[("lane", "payment".to_owned())], urgent: true };
         let message = &body("token", &push)["message"];
         assert_eq!(message["android"]["notification"]["tag"], "0198-a");
-        assert_eq!(message["android"]["collapse_key"], "0198-a");
+        assert_eq!(message["android"].get("collapse_key"), None, "a phone that was off gets more than four messages");
         assert_eq!(message["apns"]["headers"]["apns-collapse-id"], "0198-a");
         assert_eq!(message["android"]["priority"], "HIGH");
         assert_eq!(message["data"]["lane"], "payment");

@@ -90,7 +90,7 @@ pub async fn run(url: Option<Url>, data_dir: &Path, (scenario, day): (Scenario, 
     refusal::of_bad_input(&mut script, (&buyer, &seller), &shop).await?;
     bill::from_meter_to_receipt(&mut script, &buyer).await?;
     fee::from_notice_to_event(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;
-    guardian::pays_for_the_citizen(&mut script, &buyer, &shop).await?;
+    guardian::pays_for_the_citizen(&mut script, (&buyer, &pin), &shop).await?;
     operator::sees_it(&mut script, &world, before).await?;
     operator::at_the_wall(&mut script, &world, (payment, on_its_machine.then_some(data_dir))).await?;
     script.end();

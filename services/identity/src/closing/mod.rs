@@ -110,6 +110,7 @@ impl Identity {
         self.require_fresh(caller)?;
         let user = CitizenId::from(caller.subject);
         if self.citizen(user).await?.pin_set {
+            self.refuse_cooling_pin(user).await?;
             self.check_pin(user, pin.ok_or(Error::PinProofRequired)?).await?;
         }
         Ok(())

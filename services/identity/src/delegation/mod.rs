@@ -3,6 +3,8 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `rule` | what may be delegated, and where a delegation stands (pure) |
+//! | `admission` | who gives power over their own money proves that it is them |
+//! | `token` | the token by which a guardian acts |
 //! | `expiry` | both sides are told that its date has come |
 //! | `sql` | every statement |
 //!
@@ -10,16 +12,18 @@
 //! that number is not said: whoever proves it sees the proposal. The guardian then asks for a token that says both of them
 //! ([`platform::auth::ActingClaims`]); the wallet asks here what it allows each time, and counts by itself.
 //!
-//! Lock order: the citizen who proposes, delegation, revocation head, audit head, platform's outbox.
-//! Invariants: limits never change; nobody acts for themself; who acts for somebody gets no token for a third, and none for anything
+//! Lock order: the citizen who proposes or both who agree, by id, delegation, revocation head, audit head, platform's outbox.
+//! Invariants: limits never change; nobody acts for themself; the dependent's word is proved by their PIN on a device that is not new; who acts for somebody gets no token for a third, and none for anything
 //! but payments, because no other route takes the audience of that token.
 
+mod admission;
 mod expiry;
 mod rule;
 mod sql;
+mod token;
 
 use chrono::{DateTime, Utc};
-use platform::auth::{ACTING_AUDIENCE, Act, ActingClaims, Claims, Principal};
+use platform::auth::Principal;
 use platform::idempotency::{self, Claim, Key};
 use platform::outbox::{self, NewEvent};
 use platform::typed_id;
@@ -33,7 +37,7 @@ use crate::audit::{self, Action, Entry, Origin};
 use crate::citizen::{self, CitizenId};
 use crate::error::{DependentFault, Error};
 use crate::phone::Phone;
-use crate::session::access_token;
+use crate::pin::strength::Pin;
 use crate::{Identity, SCHEMA, dependent, revocation, session};
 
 /// Delegations and proposals of one citizen that have not ended, at most.
@@ -80,12 +84,8 @@ pub(crate) struct Proposal {
     /// The other's number.
     pub other: Phone,
     pub terms: Terms,
-}
-
-/// A token for a guardian.
-pub(crate) struct ActingToken {
-    pub access: String,
-    pub expires_in_s: u32,
+    /// The proposer's own PIN.
+    pub pin: Option<Pin>,
 }
 
 /// Whether whoever ends a delegation keeps their account.
@@ -149,11 +149,20 @@ impl Identity {
         let (now, by) = (self.now(), CitizenId::from(caller.subject));
         proposal.terms.check(now)?;
         let other = self.vault.phone_digest(proposal.other.e164());
+        // Keyed: a plain digest of a PIN and a telephone number is found by trying.
+        let key = &Key { fingerprint: self.vault.fingerprint(&key.fingerprint), ..key.clone() };
+        if proposal.side == Side::Dependent {
+            // Looked for before, and given up: what was answered is answered again without a proof.
+            let mut tx = platform::db::begin(&self.pool).await?;
+            if let Some(known) = replayed(&mut tx, key, now).await? {
+                return Ok((known, proposal.side));
+            }
+            drop(tx);
+            self.admit_power(caller, proposal.pin.as_ref()).await?;
+        }
         let mut tx = platform::db::begin(&self.pool).await?;
-        if let Claim::Replay(stored) = idempotency::claim(&mut tx, SCHEMA, key, now).await? {
-            let id: DelegationId =
-                serde_json::from_value(stored.body).map_err(|error| Error::Hashing(error.to_string()))?;
-            return Ok((sql::find(&mut tx, id).await?.ok_or(Error::NotFound)?, proposal.side));
+        if let Some(known) = replayed(&mut tx, key, now).await? {
+            return Ok((known, proposal.side));
         }
         citizen::lock(&mut tx, by).await?.ok_or(Error::NotFound)?;
         if sql::digest_of(&mut tx, by).await?.as_deref() == Some(other.as_slice()) {
@@ -194,11 +203,25 @@ impl Identity {
     pub(crate) async fn confirm_delegation(
         &self,
         caller: &Principal,
-        id: DelegationId,
+        (id, pin): (DelegationId, Option<&Pin>),
         origin: Origin,
     ) -> Result<(Delegation, Side), Error> {
         let by = CitizenId::from(caller.subject);
+        // Looked at before anything is locked: a PIN is hashed, and people are locked before their delegations.
+        let (known, side) = self.visible(by, id).await?;
+        let waits = known.state(self.now()) == State::Proposed && known.proposed_by != by.uuid();
+        if side == Side::Dependent && waits {
+            self.admit_power(caller, pin).await?;
+        }
+        let pair = match side {
+            Side::Guardian => (by.uuid(), known.proposed_by),
+            Side::Dependent => (known.proposed_by, by.uuid()),
+        };
         let mut tx = platform::db::begin(&self.pool).await?;
+        // Two confirmations between the same two people come one after the other, and each sees what the other did.
+        if waits && !sql::lock_pair(&mut tx, pair).await? {
+            return Err(Error::DelegationOver);
+        }
         let (known, side) = self.locked(&mut tx, by, id).await?;
         let now = self.now();
         match known.state(now) {
@@ -207,14 +230,12 @@ impl Identity {
             State::Proposed => return Err(Error::Forbidden),
             State::Expired | State::Ended => return Err(Error::DelegationOver),
         }
-        let pair = match side {
-            Side::Guardian => (by.uuid(), known.proposed_by),
-            Side::Dependent => (known.proposed_by, by.uuid()),
-        };
         // The newer one takes the place of the older.
         let mut revoked = Vec::new();
         if let Some(older) = sql::in_force(&mut tx, pair).await? {
             revoked = self.end_now(&mut tx, (older.into(), by), now).await?;
+            let replaced = Entry::of(by, Action::DelegationEnd, older, &self.source(origin)).because("replaced");
+            audit::append(&mut tx, &[replaced], now).await?;
         }
         sql::confirm(&mut tx, id, pair, now).await?;
         let began = DelegationBegan {
@@ -272,63 +293,6 @@ impl Identity {
         Ok(found.into_iter().filter_map(|one| one.side(citizen, &digest).map(|side| (one, side))).collect())
     }
 
-    /// A token by which a guardian acts, in the session that asks for it.
-    pub(crate) async fn acting_token(
-        &self,
-        caller: &Principal,
-        id: DelegationId,
-        origin: Origin,
-    ) -> Result<ActingToken, Error> {
-        let signer = self.signer().await?;
-        let guardian = CitizenId::from(caller.subject);
-        let mut tx = platform::db::begin(&self.pool).await?;
-        let (known, side) = self.locked(&mut tx, guardian, id).await?;
-        let now = self.now();
-        if known.state(now) != State::Active {
-            return Err(Error::DelegationOver);
-        }
-        let (Side::Guardian, Some(dependent)) = (side, known.dependent_id) else { return Err(Error::Forbidden) };
-        let issued_at = now.timestamp();
-        let life = i64::from(self.config.lifetimes.access_token_seconds);
-        let expires_at = (issued_at + life).min(known.valid_until.timestamp());
-        let claims = Claims {
-            iss: self.issuer.clone(),
-            sub: dependent,
-            aud: ACTING_AUDIENCE.to_owned(),
-            client_id: caller.client.clone(),
-            exp: expires_at,
-            iat: issued_at,
-            jti: platform::id::new(),
-            sid: caller.session,
-            auth_time: caller.authenticated_at.timestamp(),
-            acr: String::new(),
-            amr: Vec::new(),
-            scope: String::new(),
-            roles: Vec::new(),
-            role_epoch: 0,
-            agency: None,
-        };
-        let claims = ActingClaims { claims, act: Act { sub: guardian.uuid() }, delegation: id.uuid() };
-        let access = access_token::encode(&signer, &claims)?;
-        self.note(&mut tx, (guardian, Action::DelegationUse, id), origin, now).await?;
-        tx.commit().await?;
-        Ok(ActingToken { access, expires_in_s: u32::try_from(expires_at - issued_at).unwrap_or(0) })
-    }
-
-    /// What a guardian may do for somebody now.
-    pub(crate) async fn delegation_in_force(
-        &self,
-        id: DelegationId,
-        (guardian, dependent): (Uuid, Uuid),
-    ) -> Result<Delegation, Error> {
-        let found = sql::find(&mut *self.pool.acquire().await?, id).await?;
-        let now = self.now();
-        found
-            .filter(|one| one.state(now) == State::Active)
-            .filter(|one| (one.guardian_id, one.dependent_id) == (Some(guardian), Some(dependent)))
-            .ok_or(Error::NotFound)
-    }
-
     /// The tokens that must be refused and the word to the others, when somebody has left by [`leave`].
     pub(crate) async fn delegations_left(
         &self,
@@ -346,7 +310,16 @@ impl Identity {
         Ok((revoked, over.iter().map(|one| one.ended(by, Presence::Leaves)).collect()))
     }
 
-    /// A delegation of a citizen or proposed to them, locked; it does not exist for anybody else.
+    /// A delegation of a citizen or proposed to them; it does not exist for anybody else.
+    async fn visible(&self, citizen: CitizenId, id: DelegationId) -> Result<(Delegation, Side), Error> {
+        let mut conn = self.pool.acquire().await?;
+        let digest = sql::digest_of(&mut conn, citizen).await?.ok_or(Error::NotFound)?;
+        let known = sql::find(&mut conn, id).await?.ok_or(Error::NotFound)?;
+        let side = known.side(citizen, &digest).ok_or(Error::NotFound)?;
+        Ok((known, side))
+    }
+
+    /// The same, locked.
     async fn locked(
         &self,
         tx: &mut PgConnection,
@@ -380,4 +353,11 @@ impl Identity {
     ) -> Result<(), Error> {
         Ok(audit::append(tx, &[Entry::of(by, action, id, &self.source(origin))], now).await?)
     }
+}
+
+/// What a proposal of this key was answered with, if it was.
+async fn replayed(tx: &mut PgConnection, key: &Key, now: DateTime<Utc>) -> Result<Option<Delegation>, Error> {
+    let Claim::Replay(stored) = idempotency::claim(tx, SCHEMA, key, now).await? else { return Ok(None) };
+    let id: DelegationId = serde_json::from_value(stored.body).map_err(|error| Error::Hashing(error.to_string()))?;
+    sql::find(tx, id).await?.ok_or(Error::NotFound).map(Some)
 }

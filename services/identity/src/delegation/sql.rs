@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{Delegation, DelegationId, Terms};
 use crate::citizen::CitizenId;
+use crate::session::SessionId;
 
 /// The most that one list shows.
 const MAX_LISTED: i64 = 200;
@@ -16,6 +17,24 @@ pub(super) async fn digest_of(conn: &mut PgConnection, citizen: CitizenId) -> Re
         .fetch_optional(conn)
         .await
         .map(Option::flatten)
+}
+
+/// Since when the device of a session is there or has its key: the inner `None` for the one on which its citizen registered.
+pub(super) async fn device_since(
+    conn: &mut PgConnection,
+    citizen: CitizenId,
+    session: SessionId,
+) -> Result<Option<Option<DateTime<Utc>>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT CASE WHEN GREATEST(d.created_at, d.key_bound_at) > c.created_at THEN GREATEST(d.created_at, d.key_bound_at) END AS "since"
+        FROM identity.session AS s JOIN identity.device AS d ON d.citizen_id = s.citizen_id AND d.id = s.device_id
+            JOIN identity.citizen AS c ON c.id = s.citizen_id
+        WHERE s.id = $2 AND s.citizen_id = $1"#,
+        citizen.uuid(),
+        session.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// How many proposals and delegations of a citizen have not ended; those whose time is over do not count.
@@ -74,6 +93,21 @@ pub(super) async fn lock(conn: &mut PgConnection, id: DelegationId) -> Result<Op
     )
     .fetch_optional(conn)
     .await
+}
+
+/// Locks two people, by id; tells whether both are there.
+pub(super) async fn lock_pair(
+    conn: &mut PgConnection,
+    (guardian, dependent): (Uuid, Uuid),
+) -> Result<bool, sqlx::Error> {
+    let there = sqlx::query_scalar!(
+        "SELECT id FROM identity.citizen WHERE id IN ($1, $2) AND erased_at IS NULL ORDER BY id FOR NO KEY UPDATE",
+        guardian,
+        dependent,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(there.len() == 2)
 }
 
 /// A delegation as it is now.

@@ -134,12 +134,12 @@ pub const PIN_COOLING: Code = Code::new(
     "Mã PIN vừa được đặt lại nên chưa dùng để xác thực giao dịch",
     "The PIN was reset a short while ago and can't prove a transaction yet",
 );
-/// The key of a device or a passkey is new, and no PIN stood behind it.
+/// The key of a device or a passkey is new, and no PIN stood behind it; or the device itself is new, and power over money is given.
 pub const KEY_COOLING: Code = Code::new(
     "key-cooling",
     403,
-    "Khóa này vừa được thêm nên chưa dùng để xác thực giao dịch",
-    "This key was added a short while ago and can't prove a transaction yet",
+    "Thiết bị hoặc khóa này vừa được thêm nên chưa dùng để xác thực được",
+    "This device or key was added a short while ago and proves nothing yet",
 );
 /// The device of the session announced no key.
 pub const DEVICE_KEY_MISSING: Code =

@@ -103,8 +103,8 @@ fn text(code: &str, language: Language) -> &'static str {
     responses(
         (status = 202, description = "Services are being asked", body = ClosingView),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
-        (status = 403, description = "`session-not-fresh`, `pin-proof-required`, `pin-wrong`", content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-body`", content_type = "application/problem+json"),
+        (status = 403, description = "`session-not-fresh`, `pin-wrong`, `pin-cooling` with `cooling_until`", content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-body`, `pin-malformed`, `pin-proof-required`", content_type = "application/problem+json"),
         (status = 429, description = "`pin-delayed`", content_type = "application/problem+json"),
     )
 )]

@@ -7,7 +7,7 @@ use axum::response::Response;
 use chrono::{DateTime, SubsecRound as _, Utc};
 use http::StatusCode;
 use platform::auth::Principal;
-use platform::http::{IdempotentJson, Path};
+use platform::http::{IdempotentJson, Json, Path};
 use platform::idempotency::Key;
 use platform::problem::Problem;
 use serde::{Deserialize, Serialize};
@@ -15,11 +15,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::address::ClientAddress;
+use super::hidden::Hidden;
 use super::{App, origin, private};
 use crate::Identity;
 use crate::citizen;
 use crate::delegation::{Delegation, DelegationId, Kind, Proposal, Side, State as DelegationState, Terms};
 use crate::error::Error;
+use crate::pin::strength::Pin;
 
 /// The most that may be paid, in đồng.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
@@ -61,6 +63,24 @@ pub(super) struct DelegationRequest {
     limits: DelegationLimits,
     /// Until when, at most five years.
     until: DateTime<Utc>,
+    /// Your PIN, where you are the dependent: it is your money.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 6, max_length = 6)]
+    pin: Option<Hidden>,
+}
+
+/// The word of whoever a delegation was proposed to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DelegationConfirmation {
+    /// Your PIN, where you are the dependent: it is your money. A guardian sends none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 6, max_length = 6)]
+    pin: Option<Hidden>,
+}
+
+fn pin(text: Option<Hidden>) -> Result<Option<Pin>, Error> {
+    text.map(|text| Pin::parse(&text.0)).transpose().map_err(Error::from)
 }
 
 /// A delegation, as one side sees it.
@@ -147,6 +167,8 @@ pub(super) async fn list(State(identity): App, caller: Principal) -> Result<Resp
 /// Propose that I act for somebody, or somebody for me
 ///
 /// It waits seven days for the other's word. Its limits never change; a newer one between the same two people ends the older.
+/// Whoever is to be acted for gives power over their money: soon after signing in, with their PIN, and on a device that is theirs for
+/// `lifetimes.pin_cooling_seconds` (a day), or the one on which they registered.
 #[utoipa::path(
     post, path = "/identity/v1/me/delegations", tag = "identity", security(("bearer" = [])), request_body = DelegationRequest,
     params(("Idempotency-Key" = String, Header, description = "New for each proposal")),
@@ -154,8 +176,10 @@ pub(super) async fn list(State(identity): App, caller: Principal) -> Result<Resp
         (status = 201, description = "It waits for the other's word", body = DelegationView),
         (status = 400, description = "`idempotency-key-missing`, `malformed-json`", content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
-        (status = 409, description = "`delegations-too-many`", content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-body`, `phone-invalid`, `phone-not-mobile`, `phone-not-served`, `idempotency-key-reused`", content_type = "application/problem+json"),
+        (status = 403, description = "As the dependent: `session-not-fresh`, `pin-wrong`; `pin-cooling` and `key-cooling` (the device is new) with `cooling_until`", content_type = "application/problem+json"),
+        (status = 409, description = "`delegations-too-many`; as the dependent: `pin-not-set`", content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-body`, `pin-malformed`, `pin-proof-required` (as the dependent), `phone-invalid`, `phone-not-mobile`, `phone-not-served`, `idempotency-key-reused`", content_type = "application/problem+json"),
+        (status = 429, description = "`pin-delayed`", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn propose(
@@ -169,22 +193,28 @@ pub(super) async fn propose(
     kinds.dedup();
     let terms = Terms { kinds, maxima: body.limits.maxima(), until: body.until.trunc_subsecs(6) };
     let other = identity.numbering.parse(&body.phone).map_err(Error::from)?;
-    let proposal = Proposal { side: body.side, other, terms };
+    let proposal = Proposal { side: body.side, other, terms, pin: pin(body.pin)? };
     let key = Key { caller: caller.subject, operation: "delegation.propose", key, fingerprint };
     let made = identity.propose_delegation(&caller, &proposal, (origin(&caller, address), &key)).await?;
     Ok(private(StatusCode::CREATED, view(&identity, made, caller.subject).await?))
 }
 
 /// Confirm what was proposed to me
+///
+/// Whoever is to be acted for gives power over their money: soon after signing in, with their PIN, and on a device that is theirs for
+/// `lifetimes.pin_cooling_seconds` (a day), or the one on which they registered. A guardian sends `{}`.
 #[utoipa::path(
     post, path = "/identity/v1/me/delegations/{id}/confirmation", tag = "identity", security(("bearer" = [])),
+    request_body = DelegationConfirmation,
     params(("id" = Uuid, Path, description = "The delegation")),
     responses(
         (status = 200, description = "The guardian may act from now on", body = DelegationView),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
-        (status = 403, description = "`forbidden`: you proposed it yourself", content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: you proposed it yourself. As the dependent: `session-not-fresh`, `pin-wrong`; `pin-cooling` and `key-cooling` (the device is new) with `cooling_until`", content_type = "application/problem+json"),
         (status = 404, description = "`not-found`", content_type = "application/problem+json"),
-        (status = 409, description = "`delegation-over`", content_type = "application/problem+json"),
+        (status = 409, description = "`delegation-over`; as the dependent: `pin-not-set`", content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-body`, `pin-malformed`; as the dependent: `pin-proof-required`", content_type = "application/problem+json"),
+        (status = 429, description = "`pin-delayed`", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn confirm(
@@ -192,8 +222,10 @@ pub(super) async fn confirm(
     caller: Principal,
     ClientAddress(address): ClientAddress,
     Path(id): Path<DelegationId>,
+    Json(body): Json<DelegationConfirmation>,
 ) -> Result<Response, Problem> {
-    let confirmed = identity.confirm_delegation(&caller, id, origin(&caller, address)).await?;
+    let pin = pin(body.pin)?;
+    let confirmed = identity.confirm_delegation(&caller, (id, pin.as_ref()), origin(&caller, address)).await?;
     Ok(private(StatusCode::OK, view(&identity, confirmed, caller.subject).await?))
 }
 

@@ -12,8 +12,11 @@ use serde_json::json;
 
 use crate::SCHEMA;
 use crate::audit::Origin;
+use crate::challenge::Purpose;
 use crate::citizen::CitizenId;
 use crate::closing::{self, ClosingId, ErasureJob, LastWordJob};
+use crate::pin::Proof;
+use crate::pin::strength::Pin;
 use crate::testing::{Stage, eventually};
 use crate::tests::http::Answer;
 use crate::tests::step_up::Phone;
@@ -232,12 +235,13 @@ async fn who_leaves_acts_for_nobody_any_more_and_the_other_side_is_told() {
     for (side, number) in others {
         let body = json!({
             "side": side, "phone": number, "kinds": ["bill"], "until": stage.clock.now() + TimeDelta::days(30),
-            "limits": {"transaction": 200_000, "day": 500_000, "month": 2_000_000},
+            "limits": {"transaction": 200_000, "day": 500_000, "month": 2_000_000}, "pin": "502917",
         });
         let made = stage.call(Method::POST, path).token(&token).key(side).json(body).await;
         let other = Phone::new().sign_in(&stage, number).await;
         let id = made.text("id");
-        let confirmed = stage.call(Method::POST, &format!("{path}/{id}/confirmation")).token(&other).empty().await;
+        let word = stage.call(Method::POST, &format!("{path}/{id}/confirmation")).token(&other);
+        let confirmed = word.json(json!({ "pin": "502917" })).await;
         assert_eq!(confirmed.text("state"), "active", "{}", confirmed.body);
         ids.push((id, side));
     }
@@ -270,4 +274,23 @@ async fn who_leaves_acts_for_nobody_any_more_and_the_other_side_is_told() {
         let item = &list.body["items"][0];
         assert_eq!((item["id"].clone(), item["state"].clone()), (json!(id), json!("ended")), "{}", list.body);
     }
+}
+
+#[tokio::test]
+async fn a_pin_that_was_just_reset_closes_no_account() {
+    let stage = Stage::new().await;
+    let phone = Phone::new();
+    let token = phone.sign_in(&stage, NUMBER).await;
+    let caller = stage.principal(&token).await;
+    let (challenge, code) = stage.code(NUMBER, phone.id, Purpose::PinReset).await;
+    let pin = Pin::parse("271828").expect("six digits");
+    stage.identity.set_pin(&caller, &pin, Proof::Code(challenge, code), None).await.expect("reset");
+    let close = async |token: &str| {
+        stage.call(Method::POST, "/identity/v1/me/closing").token(token).json(json!({ "pin": "271828" })).await
+    };
+    let refused = close(&token).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::FORBIDDEN, "pin-cooling"));
+    assert_eq!(stage.count("closing").await, 0);
+    stage.clock.advance(TimeDelta::days(1));
+    assert_eq!(close(&phone.sign_in(&stage, NUMBER).await).await.status, StatusCode::ACCEPTED);
 }

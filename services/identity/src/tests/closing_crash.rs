@@ -80,12 +80,13 @@ async fn an_erasure_that_dies_anywhere_is_not_begun_and_then_done_once() {
     let elder = stage.principal(&token).await.subject;
     let body = serde_json::json!({
         "side": "dependent", "phone": MOTHER.0, "kinds": ["bill"], "until": stage.clock.now() + TimeDelta::days(30),
-        "limits": {"transaction": 200_000, "day": 500_000, "month": 2_000_000},
+        "limits": {"transaction": 200_000, "day": 500_000, "month": 2_000_000}, "pin": "502917",
     });
     let path = "/identity/v1/me/delegations";
     let made = stage.call(http::Method::POST, path).token(&token).key("one").json(body).await;
     let confirmation = format!("{path}/{}/confirmation", made.text("id"));
-    let confirmed = stage.call(http::Method::POST, &confirmation).token(&mother.tokens.access).empty().await;
+    let word = stage.call(http::Method::POST, &confirmation).token(&mother.tokens.access);
+    let confirmed = word.json(serde_json::json!({})).await;
     assert_eq!(confirmed.text("state"), "active", "{}", confirmed.body);
     let id = begun(&stage, &token).await;
     assert!(!agree(&stage, id).await);

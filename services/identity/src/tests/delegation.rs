@@ -15,10 +15,14 @@ use tonic::service::Routes;
 use uuid::Uuid;
 
 use super::http::Answer;
+use crate::challenge::Purpose;
 use crate::device::DeviceId;
 use crate::grpc;
+use crate::pin::Proof;
+use crate::pin::strength::Pin;
 use crate::session::Opened;
 use crate::testing::Stage;
+use crate::tests::step_up::Phone;
 use crate::tests::token::of_another_role;
 
 const PATH: &str = "/identity/v1/me/delegations";
@@ -26,15 +30,27 @@ const MOTHER: &str = "0912345671";
 const CHILD: &str = "0912345672";
 const STRANGER: &str = "0912345673";
 
+const PIN: &str = "502917";
+
+fn pin(text: &str) -> Pin {
+    Pin::parse(text).expect("six digits")
+}
+
+/// Somebody on a device that is new to them, with a PIN since they registered.
 async fn someone(stage: &Stage, phone: &str) -> Opened {
-    stage.sign_in(phone, DeviceId::generate()).await
+    let opened = stage.sign_in(phone, DeviceId::generate()).await;
+    if opened.new_citizen {
+        let caller = stage.principal(&opened.tokens.access).await;
+        stage.identity.set_pin(&caller, &pin(PIN), Proof::FreshSession, None).await.expect("set");
+    }
+    opened
 }
 
 fn terms(stage: &Stage, side: &str, phone: &str) -> Value {
     json!({
         "side": side, "phone": phone, "kinds": ["bill", "fee"],
         "limits": {"transaction": 200_000, "day": 500_000, "month": 2_000_000},
-        "until": stage.clock.now() + TimeDelta::days(30),
+        "until": stage.clock.now() + TimeDelta::days(30), "pin": (side == "dependent").then_some(PIN),
     })
 }
 
@@ -45,6 +61,14 @@ async fn propose(stage: &Stage, by: &Opened, body: Value) -> Answer {
 
 async fn call(stage: &Stage, by: &Opened, method: Method, rest: &str) -> Answer {
     stage.call(method, &format!("{PATH}{rest}")).token(&by.tokens.access).empty().await
+}
+
+async fn confirm_with(stage: &Stage, by: &Opened, id: &str, body: Value) -> Answer {
+    stage.call(Method::POST, &format!("{PATH}/{id}/confirmation")).token(&by.tokens.access).json(body).await
+}
+
+async fn confirm(stage: &Stage, by: &Opened, id: &str) -> Answer {
+    confirm_with(stage, by, id, json!({ "pin": PIN })).await
 }
 
 /// What somebody sees in their list: side and state.
@@ -60,7 +84,7 @@ async fn agreed(stage: &Stage, mother: &Opened, child: &Opened) -> String {
     let made = propose(stage, mother, terms(stage, "guardian", CHILD)).await;
     assert_eq!(made.status, 201, "{}", made.body);
     let id = made.text("id");
-    assert_eq!(call(stage, child, Method::POST, &format!("/{id}/confirmation")).await.text("state"), "active");
+    assert_eq!(confirm(stage, child, &id).await.text("state"), "active");
     id
 }
 
@@ -80,17 +104,18 @@ async fn two_words_begin_it_both_see_it_and_either_ends_it_everywhere() {
     assert_eq!((made.text("state"), made.body["mine"].clone()), ("proposed".to_owned(), json!(true)));
     assert_eq!(seen(&stage, &child).await, [("dependent".to_owned(), "proposed".to_owned())]);
     assert!(seen(&stage, &stranger).await.is_empty());
+    for (who, code) in [(&mother, "forbidden"), (&stranger, "not-found")] {
+        assert_eq!(confirm(&stage, who, &id).await.code(), code);
+    }
     for (who, method, rest, code) in [
-        (&mother, Method::POST, "/confirmation", "forbidden"),
         (&mother, Method::POST, "/tokens", "delegation-over"),
-        (&stranger, Method::POST, "/confirmation", "not-found"),
         (&stranger, Method::POST, "/tokens", "not-found"),
         (&stranger, Method::DELETE, "", "not-found"),
     ] {
         assert_eq!(call(&stage, who, method, &format!("/{id}{rest}")).await.code(), code, "{rest}");
     }
     for _ in 0..2 {
-        let confirmed = call(&stage, &child, Method::POST, &format!("/{id}/confirmation")).await;
+        let confirmed = confirm(&stage, &child, &id).await;
         assert_eq!((confirmed.status.as_u16(), confirmed.text("state")), (200, "active".to_owned()));
         assert_eq!(confirmed.text("other_id"), mother.citizen.id.to_string());
     }
@@ -115,7 +140,7 @@ async fn two_words_begin_it_both_see_it_and_either_ends_it_everywhere() {
     shutdown.begin();
     assert_eq!(seen(&stage, &mother).await, [("guardian".to_owned(), "ended".to_owned())]);
     assert_eq!(call(&stage, &mother, Method::POST, &format!("/{id}/tokens")).await.code(), "delegation-over");
-    assert_eq!(call(&stage, &child, Method::POST, &format!("/{id}/confirmation")).await.code(), "delegation-over");
+    assert_eq!(confirm(&stage, &child, &id).await.code(), "delegation-over");
     for (action, count) in [("propose", 1), ("confirm", 1), ("use", 1), ("end", 1)] {
         let records: i64 = sqlx::query_scalar("SELECT count(*) FROM identity.audit WHERE action = $1 AND object = $2")
             .bind(format!("delegation.{action}"))
@@ -134,7 +159,7 @@ async fn who_acts_for_somebody_opens_nothing_of_theirs_in_identity_and_hands_not
     let id = agreed(&stage, &mother, &child).await;
     let grandchild = someone(&stage, STRANGER).await;
     let below = propose(&stage, &child, terms(&stage, "guardian", STRANGER)).await.text("id");
-    assert_eq!(call(&stage, &grandchild, Method::POST, &format!("/{below}/confirmation")).await.status, 200);
+    assert_eq!(confirm(&stage, &grandchild, &below).await.status, 200);
     let acting = token(&stage, &mother, &id).await;
     for (method, path) in [
         (Method::GET, "/identity/v1/me".to_owned()),
@@ -253,4 +278,78 @@ async fn both_sides_are_told_once_when_the_date_has_come_and_not_when_one_ended_
     let mother = someone(&stage, MOTHER).await;
     assert_eq!(call(&stage, &mother, Method::DELETE, &format!("/{expired}")).await.status, 204);
     assert_eq!(stage.events::<DelegationEnded>().await.len(), 1, "what is over is not ended once more");
+}
+
+#[tokio::test]
+async fn whoever_took_a_number_over_gives_nobody_power_over_its_money() {
+    let stage = Stage::new().await;
+    let thief = someone(&stage, MOTHER).await;
+    someone(&stage, CHILD).await;
+    let id = propose(&stage, &thief, terms(&stage, "guardian", CHILD)).await.text("id");
+    stage.clock.advance(TimeDelta::seconds(1));
+    let device = DeviceId::generate();
+    let stolen = stage.sign_in(CHILD, device).await;
+    let refused = confirm(&stage, &stolen, &id).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (403, "key-cooling"), "the device is new");
+    assert!(refused.body["cooling_until"].is_string(), "{}", refused.body);
+    let own = || terms(&stage, "dependent", MOTHER);
+    assert_eq!(propose(&stage, &stolen, own()).await.code(), "key-cooling");
+    stage.clock.advance(TimeDelta::days(1));
+    let stale = stage.identity.refresh(&stolen.tokens.refresh, None).await.expect("refreshed");
+    let word = stage.call(Method::POST, &format!("{PATH}/{id}/confirmation")).token(&stale.access);
+    assert_eq!(word.json(json!({ "pin": PIN })).await.code(), "session-not-fresh");
+    let stolen = stage.sign_in(CHILD, device).await;
+    for (pin, code) in [(Value::Null, "pin-proof-required"), (json!("483920"), "pin-wrong")] {
+        assert_eq!(confirm_with(&stage, &stolen, &id, json!({ "pin": pin })).await.code(), code);
+        let mut body = own();
+        body["pin"] = pin;
+        assert_eq!(propose(&stage, &stolen, body).await.code(), code);
+    }
+    let (challenge, code) = stage.code(CHILD, device, Purpose::PinReset).await;
+    let caller = stage.principal(&stolen.tokens.access).await;
+    stage.identity.set_pin(&caller, &pin("271828"), Proof::Code(challenge, code), None).await.expect("reset");
+    let reset = json!({ "pin": "271828" });
+    assert_eq!(confirm_with(&stage, &stolen, &id, reset.clone()).await.code(), "pin-cooling");
+    assert_eq!(seen(&stage, &stolen).await, [("dependent".to_owned(), "proposed".to_owned())], "nothing has begun");
+    stage.clock.advance(TimeDelta::days(1));
+    let later = stage.sign_in(CHILD, device).await;
+    assert_eq!(confirm_with(&stage, &later, &id, reset).await.text("state"), "active", "their owner had a day to notice");
+}
+
+#[tokio::test]
+async fn who_has_no_pin_gives_no_power_and_a_device_with_another_key_is_new() {
+    let stage = Stage::new().await;
+    let mother = someone(&stage, MOTHER).await;
+    let id = propose(&stage, &mother, terms(&stage, "guardian", CHILD)).await.text("id");
+    let phone = Phone::new();
+    let child = stage.sign_in(CHILD, phone.id).await;
+    let without = confirm_with(&stage, &child, &id, json!({})).await;
+    assert_eq!((without.status.as_u16(), without.code()), (409, "pin-not-set"));
+    let caller = stage.principal(&child.tokens.access).await;
+    stage.identity.set_pin(&caller, &pin(PIN), Proof::FreshSession, None).await.expect("set");
+    stage.clock.advance(TimeDelta::seconds(1));
+    let token = phone.sign_in(&stage, CHILD).await;
+    let path = format!("{PATH}/{id}/confirmation");
+    let rebound = stage.call(Method::POST, &path).token(&token).json(json!({ "pin": PIN })).await;
+    assert_eq!(rebound.code(), "key-cooling");
+    // The guardian's word gives nobody power over their own money.
+    let by_child = propose(&stage, &mother, terms(&stage, "dependent", STRANGER)).await.text("id");
+    let guardian = stage.sign_in(STRANGER, DeviceId::generate()).await;
+    assert_eq!(confirm_with(&stage, &guardian, &by_child, json!({})).await.text("state"), "active");
+}
+
+#[tokio::test]
+async fn words_that_come_at_once_leave_one_delegation_and_each_end_is_on_record() {
+    let stage = Stage::new().await;
+    let (mother, child) = (someone(&stage, MOTHER).await, someone(&stage, CHILD).await);
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(propose(&stage, &child, terms(&stage, "dependent", MOTHER)).await.text("id"));
+    }
+    let words = ids.iter().map(|id| confirm_with(&stage, &mother, id, json!({})));
+    for word in futures::future::join_all(words).await {
+        assert_eq!(word.status, 200, "{}", word.body);
+    }
+    assert_eq!(stage.count("delegation WHERE confirmed_at IS NOT NULL AND ended_at IS NULL").await, 1);
+    assert_eq!(stage.count("audit WHERE action = 'delegation.end' AND reason = 'replaced'").await, 3);
 }

@@ -1,4 +1,4 @@
-//! A daughter pays for the citizen, with a token that says both of them, until the citizen ends it.
+//! A daughter pays for the citizen, who has confirmed it with their PIN, by a token that says both of them, until the citizen ends it.
 
 use anyhow::ensure;
 use chrono::{TimeDelta, Utc};
@@ -16,11 +16,15 @@ const LIMIT: u64 = 5_000;
 const DELEGATIONS: &str = "/identity/v1/me/delegations";
 
 /// Proposed by one, confirmed by the other, used within its limits, ended by either.
-pub(super) async fn pays_for_the_citizen(script: &mut Script, citizen: &Person, shop: &Shop) -> anyhow::Result<()> {
+pub(super) async fn pays_for_the_citizen(
+    script: &mut Script,
+    (citizen, pin): (&Person, &str),
+    shop: &Shop,
+) -> anyhow::Result<()> {
     script.chapter("A daughter pays for the citizen");
     let daughter = citizen.world.sign_up().await?;
     let id = script
-        .step("the daughter proposes it to the citizen's number, and the citizen confirms", async {
+        .step("the daughter proposes it to the citizen's number, and the citizen confirms with their PIN", async {
             let until = Utc::now() + TimeDelta::days(1);
             let body = json!({
                 "side": "guardian", "phone": citizen.phone, "kinds": ["merchant"], "until": until,
@@ -28,8 +32,10 @@ pub(super) async fn pays_for_the_citizen(script: &mut Script, citizen: &Person, 
             });
             let made = daughter.post(DELEGATIONS, &body).await?.expect(201)?;
             let id = text(&made, "/id")?.to_owned();
-            let confirmed =
-                citizen.post(&format!("{DELEGATIONS}/{id}/confirmation"), &Value::Null).await?.expect(200)?;
+            let confirmation = format!("{DELEGATIONS}/{id}/confirmation");
+            let without = citizen.post(&confirmation, &json!({})).await?;
+            ensure!(without.body["code"] == "pin-proof-required", "their money, their PIN: {without:?}");
+            let confirmed = citizen.post(&confirmation, &json!({ "pin": pin })).await?.expect(200)?;
             ensure!(confirmed["state"] == "active", "both have said so: {confirmed}");
             Ok((id, vec![confirmed.to_string()]))
         })

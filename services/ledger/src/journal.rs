@@ -2,13 +2,15 @@
 //!
 //! The sequence of a shard is its outbox: a reader that keeps the last sequence it took misses nothing and sees nothing twice.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::account::AccountId;
 use crate::money::{Currency, Money};
-use crate::sql::books::{self, JournalRecord};
+use crate::sql::books::{self, JournalRecord, PartyRecord};
 use crate::sql::row::Unreadable;
 use crate::transfer::TransferId;
 
@@ -31,33 +33,38 @@ pub struct JournalRow {
     /// The transfer.
     pub transfer: TransferId,
     /// The account that money left.
-    pub debit: Party,
+    pub debit: Side,
     /// The account that money reached.
-    pub credit: Party,
+    pub credit: Side,
     /// How much.
     pub amount: Money,
     /// The code of the transfer's kind.
     pub kind: i16,
-    /// The name of the transfer's kind.
-    pub kind_name: String,
     /// What it belongs to in the caller's world.
     pub reference: Uuid,
 }
 
 /// One side of a transfer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Party {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Side {
     /// The account.
     pub account: AccountId,
-    /// Whose account it is.
-    pub owner: Uuid,
-    /// The name of the account's kind.
-    pub kind_name: String,
     /// Its balance after the transfer.
     pub balance: Money,
 }
 
+/// Whose account it is and what it is for; neither ever changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// Whose account it is.
+    pub owner: Uuid,
+    /// The name of the account's kind.
+    pub kind_name: String,
+}
+
 /// The transfers of `shard` after `after_sequence`, oldest first, at most `limit` (and [`MAX_ROWS`]).
+///
+/// Reads the journal alone: to find each account beside it takes longer than all the rest. [`parties`] says whose they are.
 ///
 /// # Errors
 /// When the database can't be read.
@@ -65,6 +72,21 @@ pub async fn read(pool: &PgPool, shard: i16, after_sequence: i64, limit: u32) ->
     let limit = i64::from(limit.min(MAX_ROWS));
     let records = books::journal(pool, shard, after_sequence, limit).await?;
     records.into_iter().map(|record| Ok(record.try_into()?)).collect()
+}
+
+/// Whose accounts these are.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn parties(pool: &PgPool, accounts: &[AccountId]) -> Result<HashMap<AccountId, Party>, sqlx::Error> {
+    if accounts.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.uuid()).collect();
+    let records = books::parties(pool, &ids).await?;
+    let party =
+        |record: PartyRecord| (AccountId::from(record.id), Party { owner: record.owner, kind_name: record.kind_name });
+    Ok(records.into_iter().map(party).collect())
 }
 
 /// The sequence of the last transfer of `shard`; 0 when there is none.
@@ -87,21 +109,10 @@ impl TryFrom<JournalRecord> for JournalRow {
             block: record.block,
             posted_at: record.posted_at,
             transfer: record.id.into(),
-            debit: Party {
-                account: record.debit.into(),
-                owner: record.debit_owner,
-                kind_name: record.debit_kind,
-                balance: money(record.debit_balance),
-            },
-            credit: Party {
-                account: record.credit.into(),
-                owner: record.credit_owner,
-                kind_name: record.credit_kind,
-                balance: money(record.credit_balance),
-            },
+            debit: Side { account: record.debit.into(), balance: money(record.debit_balance) },
+            credit: Side { account: record.credit.into(), balance: money(record.credit_balance) },
             amount: money(record.amount),
             kind: record.kind,
-            kind_name: record.kind_name,
             reference: record.reference,
         })
     }

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use ledger::journal::{self, JournalRow};
+use ledger::AccountId;
+use ledger::journal::{self, JournalRow, Party, Side};
 use platform::outbox::{Backlog, Entry, Source, SourceError};
 use prost::{Message, Name};
 use proto::wallet::v1::{BillPaid, MerchantPaidOut, PaymentCompleted, RefundCompleted, TopUpCompleted};
@@ -65,7 +66,8 @@ impl Source for Journal {
         let spent = |row: &JournalRow| [PAYMENT.code, BILL.code, FEE.code].contains(&row.kind).then_some(row.reference);
         let acting =
             delegate::sql::actors_in(&mut connection, &rows.iter().filter_map(spent).collect::<Vec<_>>()).await?;
-        let told = Told { payments, refunds, banks, bills, acting };
+        let parties = journal::parties(&self.pool, &owned(&rows)).await?;
+        let told = Told { payments, refunds, banks, bills, acting, parties };
         rows.iter().map(|row| entry(row, &told).map_err(SourceError::from)).collect()
     }
 
@@ -102,6 +104,16 @@ fn ids(rows: &[JournalRow], kind: i16) -> Vec<Uuid> {
     rows.iter().filter(|row| row.kind == kind).map(|row| row.transfer.uuid()).collect()
 }
 
+/// Accounts whose owners only the ledger knows; a payment and a refund have rows that say who they are of.
+fn owned(rows: &[JournalRow]) -> Vec<AccountId> {
+    let owned = |row: &JournalRow| match row.kind {
+        kind if kind == PAYMENT.code || kind == REFUND.code => [None, None],
+        kind if kind == TOP_UP.code => [None, Some(row.credit.account)],
+        _ => [Some(row.debit.account), Some(row.credit.account)],
+    };
+    rows.iter().flat_map(owned).flatten().collect()
+}
+
 /// What transfers were for, by id.
 struct Told {
     payments: HashMap<Uuid, Payment>,
@@ -110,12 +122,18 @@ struct Told {
     bills: HashMap<Uuid, bill_payment::sql::Told>,
     /// Who paid for somebody, by the payment.
     acting: HashMap<Uuid, Uuid>,
+    /// Whose accounts they are, of transfers whose own rows don't say it.
+    parties: HashMap<AccountId, Party>,
 }
 
 impl Told {
     /// The guardian who made a payment, as events say it.
     fn acted_by(&self, row: &JournalRow) -> String {
         self.acting.get(&row.reference).map(Uuid::to_string).unwrap_or_default()
+    }
+
+    fn owner(&self, side: Side) -> Option<Uuid> {
+        self.parties.get(&side.account).map(|party| party.owner)
     }
 }
 
@@ -128,27 +146,31 @@ fn entry(row: &JournalRow, told: &Told) -> Result<Entry, Unexplained> {
         Ok(of(row, payment.payer_user_id, &completed))
     } else if row.kind == TOP_UP.code {
         let bank_code = told.banks.get(&id).ok_or_else(unexplained)?;
-        Ok(of(row, row.credit.owner, &top_up_completed(row, bank_code)))
+        let user = told.owner(row.credit).ok_or_else(unexplained)?;
+        Ok(of(row, user, &top_up_completed(row, user, bank_code)))
     } else if row.kind == REFUND.code {
         let refund = told.refunds.get(&id).ok_or_else(unexplained)?;
         let payment = told.payments.get(&refund.payment_id.uuid()).ok_or_else(unexplained)?;
         Ok(of(row, payment.payer_user_id, &refund_completed(row, payment, refund)))
     } else if row.kind == BILL.code || row.kind == FEE.code {
         let bill = told.bills.get(&id).ok_or_else(unexplained)?;
-        let paid = BillPaid { acted_by: told.acted_by(row), ..bill_paid(row, bill) };
-        Ok(of(row, row.debit.owner, &paid))
+        let user = told.owner(row.debit).ok_or_else(unexplained)?;
+        let paid = BillPaid { acted_by: told.acted_by(row), ..bill_paid(row, user, bill) };
+        Ok(of(row, user, &paid))
     } else if row.kind == PAYOUT.code {
-        Ok(of(row, row.credit.owner, &merchant_paid_out(row)))
+        let merchant = told.owner(row.debit).ok_or_else(unexplained)?;
+        let user = told.owner(row.credit).ok_or_else(unexplained)?;
+        Ok(of(row, user, &merchant_paid_out(row, merchant, user)))
     } else {
         Err(unexplained())
     }
 }
 
-fn bill_paid(row: &JournalRow, bill: &bill_payment::sql::Told) -> BillPaid {
+fn bill_paid(row: &JournalRow, user: Uuid, bill: &bill_payment::sql::Told) -> BillPaid {
     BillPaid {
         bill_payment_id: row.reference.to_string(),
         transfer_id: row.transfer.to_string(),
-        user_id: row.debit.owner.to_string(),
+        user_id: user.to_string(),
         bill_id: bill.bill_id.to_string(),
         biller_code: bill.biller_code.clone(),
         kind: bill.kind.name().to_owned(),
@@ -161,11 +183,11 @@ fn bill_paid(row: &JournalRow, bill: &bill_payment::sql::Told) -> BillPaid {
     }
 }
 
-fn merchant_paid_out(row: &JournalRow) -> MerchantPaidOut {
+fn merchant_paid_out(row: &JournalRow, merchant: Uuid, user: Uuid) -> MerchantPaidOut {
     MerchantPaidOut {
         transfer_id: row.transfer.to_string(),
-        merchant_id: row.debit.owner.to_string(),
-        user_id: row.credit.owner.to_string(),
+        merchant_id: merchant.to_string(),
+        user_id: user.to_string(),
         amount: Some(money(row.amount)),
         balance: Some(money(row.credit.balance)),
     }
@@ -199,11 +221,11 @@ fn payment_completed(row: &JournalRow, payment: &Payment) -> PaymentCompleted {
     }
 }
 
-fn top_up_completed(row: &JournalRow, bank_code: &str) -> TopUpCompleted {
+fn top_up_completed(row: &JournalRow, user: Uuid, bank_code: &str) -> TopUpCompleted {
     TopUpCompleted {
         top_up_id: row.reference.to_string(),
         transfer_id: row.transfer.to_string(),
-        user_id: row.credit.owner.to_string(),
+        user_id: user.to_string(),
         amount: Some(money(row.amount)),
         balance: Some(money(row.credit.balance)),
         bank_code: bank_code.to_owned(),
@@ -225,7 +247,7 @@ fn of<M: Message + Name>(row: &JournalRow, subject: Uuid, message: &M) -> Entry 
 #[cfg(test)]
 mod tests {
     use chrono::Utc;
-    use ledger::journal::{JournalRow, Party};
+    use ledger::journal::{JournalRow, Side};
     use ledger::money::Money;
     use ledger::{AccountId, TransferId, TransferKind};
     use uuid::Uuid;
@@ -237,23 +259,17 @@ mod tests {
     use crate::city::BillerKind;
 
     fn booked_as(kind: TransferKind) -> JournalRow {
-        let party = || Party {
-            account: AccountId::generate(),
-            owner: Uuid::now_v7(),
-            kind_name: String::new(),
-            balance: Money::zero(CURRENCY),
-        };
+        let side = || Side { account: AccountId::generate(), balance: Money::zero(CURRENCY) };
         JournalRow {
             shard: 1,
             sequence: 1,
             block: 1,
             posted_at: Utc::now(),
             transfer: TransferId::from(Uuid::now_v7()),
-            debit: party(),
-            credit: party(),
+            debit: side(),
+            credit: side(),
             amount: Money::from_minor(120_000, CURRENCY),
             kind: kind.code,
-            kind_name: kind.name.to_owned(),
             reference: Uuid::now_v7(),
         }
     }
@@ -268,7 +284,7 @@ mod tests {
             biller_reference: None,
         };
         let said = [FEE, BILL].map(|kind| {
-            let event = bill_paid(&booked_as(kind), &fee);
+            let event = bill_paid(&booked_as(kind), Uuid::now_v7(), &fee);
             (event.kind, event.booked_as)
         });
         let pair = |booked_as: &str| ("fee".to_owned(), booked_as.to_owned());

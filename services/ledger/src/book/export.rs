@@ -2,11 +2,14 @@
 //!
 //! Amounts keep the ledger's sign: what an account receives is above zero, what leaves it below; so that hledger's balances are the ledger's.
 
+use std::collections::HashMap;
+
 use chrono::FixedOffset;
 use sqlx::PgPool;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use crate::journal::{self, JournalRow, MAX_ROWS};
+use crate::account::AccountId;
+use crate::journal::{self, JournalRow, MAX_ROWS, Party, Side};
 use crate::sql::books;
 
 /// The format of an export.
@@ -53,8 +56,7 @@ pub async fn write(pool: &PgPool, export: Export, out: &mut (impl AsyncWrite + U
             page.retain(|row| row.sequence <= last);
             let Some(end) = page.last() else { break };
             after = end.sequence;
-            let mut text = String::new();
-            page.iter().for_each(|row| add(&mut text, row, export));
+            let text = told(&page, &Names::of(pool, shard, &page).await?, export);
             out.write_all(text.as_bytes()).await?;
             written += page.len() as u64;
         }
@@ -74,15 +76,40 @@ fn header(format: Format) -> &'static str {
     }
 }
 
-fn add(text: &mut String, row: &JournalRow, export: Export) {
-    let entry = match export.format {
-        Format::Hledger => hledger(row, export.zone),
-        Format::Csv => csv(row, export.zone),
-    };
-    text.push_str(&entry);
+/// What accounts and transfers of a page are called.
+struct Names {
+    kinds: HashMap<i16, String>,
+    parties: HashMap<AccountId, Party>,
 }
 
-fn hledger(row: &JournalRow, zone: FixedOffset) -> String {
+impl Names {
+    async fn of(pool: &PgPool, shard: i16, page: &[JournalRow]) -> Result<Self, sqlx::Error> {
+        let mut accounts: Vec<AccountId> =
+            page.iter().flat_map(|row| [row.debit.account, row.credit.account]).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        let kinds = books::transfer_kinds(pool, shard).await?.into_iter().collect();
+        Ok(Self { kinds, parties: journal::parties(pool, &accounts).await? })
+    }
+
+    fn kind(&self, row: &JournalRow) -> &str {
+        self.kinds.get(&row.kind).map_or("", String::as_str)
+    }
+
+    fn account(&self, side: &Side) -> &str {
+        self.parties.get(&side.account).map_or("", |party| &party.kind_name)
+    }
+}
+
+fn told(page: &[JournalRow], names: &Names, export: Export) -> String {
+    let told = |row| match export.format {
+        Format::Hledger => hledger(row, names, export.zone),
+        Format::Csv => csv(row, names, export.zone),
+    };
+    page.iter().map(told).collect()
+}
+
+fn hledger(row: &JournalRow, names: &Names, zone: FixedOffset) -> String {
     let at = row.posted_at.with_timezone(&zone);
     let (debit, credit) = (&row.debit, &row.credit);
     format!(
@@ -91,32 +118,32 @@ fn hledger(row: &JournalRow, zone: FixedOffset) -> String {
         date = at.format("%Y-%m-%d"),
         shard = row.shard,
         sequence = row.sequence,
-        kind = row.kind_name,
+        kind = names.kind(row),
         transfer = row.transfer,
         reference = row.reference,
         block = row.block,
         posted = at.to_rfc3339(),
-        debit_kind = debit.kind_name,
+        debit_kind = names.account(debit),
         debit_account = debit.account,
         amount = row.amount,
         debit_balance = debit.balance,
-        credit_kind = credit.kind_name,
+        credit_kind = names.account(credit),
         credit_account = credit.account,
         credit_balance = credit.balance,
     )
 }
 
 /// Every field is digits, letters and plain signs, so that none needs quotes.
-fn csv(row: &JournalRow, zone: FixedOffset) -> String {
+fn csv(row: &JournalRow, names: &Names, zone: FixedOffset) -> String {
     let fields = [
         row.sequence.to_string(),
         row.posted_at.with_timezone(&zone).to_rfc3339(),
         row.block.to_string(),
         row.transfer.to_string(),
-        row.kind_name.clone(),
-        row.debit.kind_name.clone(),
+        names.kind(row).to_owned(),
+        names.account(&row.debit).to_owned(),
         row.debit.account.to_string(),
-        row.credit.kind_name.clone(),
+        names.account(&row.credit).to_owned(),
         row.credit.account.to_string(),
         row.amount.amount().to_string(),
         row.amount.currency().to_string(),

@@ -115,7 +115,7 @@ pub(crate) async fn sequence_at(pool: &PgPool, shard: i16, at: DateTime<Utc>) ->
     Ok(sequence.unwrap_or(0))
 }
 
-/// A transfer with the names and owners that readers of the journal want.
+/// A transfer as readers of the journal want it.
 pub(crate) struct JournalRecord {
     pub(crate) shard: i16,
     pub(crate) sequence: i64,
@@ -123,15 +123,10 @@ pub(crate) struct JournalRecord {
     pub(crate) posted_at: DateTime<Utc>,
     pub(crate) id: Uuid,
     pub(crate) debit: Uuid,
-    pub(crate) debit_owner: Uuid,
-    pub(crate) debit_kind: String,
     pub(crate) credit: Uuid,
-    pub(crate) credit_owner: Uuid,
-    pub(crate) credit_kind: String,
     pub(crate) amount: i64,
     pub(crate) currency: i16,
     pub(crate) kind: i16,
-    pub(crate) kind_name: String,
     pub(crate) reference: Uuid,
     pub(crate) debit_balance: i64,
     pub(crate) credit_balance: i64,
@@ -146,28 +141,45 @@ pub(crate) async fn journal(
 ) -> Result<Vec<JournalRecord>, sqlx::Error> {
     sqlx::query_as!(
         JournalRecord,
-        r#"SELECT t.shard, t.sequence, t.block, t.posted_at, t.id, t.debit, d.owner AS debit_owner, dk.name AS debit_kind,
-                  t.credit, c.owner AS credit_owner, ck.name AS credit_kind, t.amount, t.currency, t.kind, k.name AS kind_name,
-                  t.reference, t.debit_balance, t.credit_balance
-           FROM (
-               SELECT shard, sequence, block, posted_at, id, debit, credit, amount, currency, kind, reference, debit_balance, credit_balance
-               FROM ledger.transfer
-               WHERE shard = $1 AND sequence > $2
-               ORDER BY sequence
-               LIMIT $3
-           ) AS t
-           JOIN ledger.account AS d ON d.id = t.debit
-           JOIN ledger.account AS c ON c.id = t.credit
-           JOIN ledger.account_kind AS dk ON dk.shard = t.shard AND dk.code = d.kind
-           JOIN ledger.account_kind AS ck ON ck.shard = t.shard AND ck.code = c.kind
-           JOIN ledger.transfer_kind AS k ON k.shard = t.shard AND k.code = t.kind
-           ORDER BY t.sequence"#,
+        "SELECT shard, sequence, block, posted_at, id, debit, credit, amount, currency, kind, reference, debit_balance, credit_balance
+         FROM ledger.transfer
+         WHERE shard = $1 AND sequence > $2
+         ORDER BY sequence
+         LIMIT $3",
         shard,
         after,
         limit,
     )
     .fetch_all(pool)
     .await
+}
+
+/// Whose an account is.
+pub(crate) struct PartyRecord {
+    pub(crate) id: Uuid,
+    pub(crate) owner: Uuid,
+    pub(crate) kind_name: String,
+}
+
+/// Whose accounts these are.
+pub(crate) async fn parties(pool: &PgPool, accounts: &[Uuid]) -> Result<Vec<PartyRecord>, sqlx::Error> {
+    sqlx::query_as!(
+        PartyRecord,
+        "SELECT a.id, a.owner, k.name AS kind_name
+         FROM ledger.account AS a
+         JOIN ledger.account_kind AS k ON k.shard = a.shard AND k.code = a.kind
+         WHERE a.id = ANY ($1)",
+        accounts,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// The names of a shard's kinds of transfers, by their codes.
+pub(crate) async fn transfer_kinds(pool: &PgPool, shard: i16) -> Result<Vec<(i16, String)>, sqlx::Error> {
+    let rows =
+        sqlx::query!("SELECT code, name FROM ledger.transfer_kind WHERE shard = $1", shard).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|row| (row.code, row.name)).collect())
 }
 
 /// One side of a transfer, as an account's statement shows it.

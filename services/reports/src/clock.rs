@@ -5,7 +5,7 @@
 //!
 //! Invariant: [`WorkingTime::after`] is the earliest moment by which [`WorkingTime::between`] has grown by the length asked for.
 
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, TimeZone as _, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,20 @@ impl WorkingTime {
             date = next(date);
         }
         from + TimeDelta::days(i64::from(MAX_DAYS))
+    }
+
+    /// A day of the city, from its first moment until before that of the next.
+    pub fn whole(&self, date: NaiveDate) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        let begins = |date: NaiveDate| {
+            let midnight = date.and_time(NaiveTime::MIN);
+            self.zone.from_local_datetime(&midnight).earliest().map(|moment| moment.to_utc())
+        };
+        Some((begins(date)?, begins(date.succ_opt()?)?))
+    }
+
+    /// The first moment of the city's day that a moment is in.
+    pub fn day_of(&self, moment: DateTime<Utc>) -> DateTime<Utc> {
+        self.whole(self.date(moment)).map_or(moment, |(begins, _)| begins)
     }
 
     fn date(&self, moment: DateTime<Utc>) -> NaiveDate {

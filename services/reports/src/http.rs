@@ -8,6 +8,7 @@ mod citizen;
 mod map;
 mod photo;
 mod place;
+mod queue;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -53,7 +54,7 @@ pub(crate) fn router(reports: App) -> ApiRouter {
         .routes(routes!(report::submit, report::list))
         .routes(routes!(report::show))
         .routes(routes!(report::timeline))
-        .routes(routes!(report::queue))
+        .routes(routes!(queue::queue))
         .routes(routes!(citizen::answer))
         .routes(routes!(citizen::rate))
         .routes(routes!(citizen::reopen))

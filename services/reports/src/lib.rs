@@ -13,7 +13,7 @@
 //! | `photo`, `picture`, `store` | photos: written down; cleaned (pure); where they are kept |
 //! | `arrival` | photos on their way, and what is left of those that never came |
 //! | `redact`, `text` | numbers of persons taken out of texts; parsed texts (pure) |
-//! | `list`, `statistics` | reading |
+//! | `list`, `queue`, `statistics` | reading: by everyone, by officers, counted |
 //! | `officer` | who acts for the operations centre or an agency, by the roles of their token (pure) |
 //! | [`appointment`] | who was appointed here before identity gave the roles |
 //! | `person` | what is sealed under a reporter's own key |
@@ -47,6 +47,7 @@ mod officer;
 mod person;
 mod photo;
 mod picture;
+mod queue;
 mod redact;
 mod report;
 mod statistics;

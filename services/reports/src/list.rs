@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::lifecycle::Case;
-use crate::officer::Post;
 
 /// The most features of one map.
 pub(crate) const MAX_FEATURES: i64 = 2_000;
@@ -144,41 +143,6 @@ pub(crate) async fn mine(
         user,
         before,
         limit + 1
-    )
-    .fetch_all(connection)
-    .await
-}
-
-/// Reports that have not ended, the most urgent first: all of them, or those that some agencies lead or help, each in its ward if
-/// it names one.
-pub(crate) async fn queue(
-    connection: &mut PgConnection,
-    posts: Option<&[Post]>,
-    state: Option<&str>,
-    after: Option<(DateTime<Utc>, Uuid)>,
-    limit: i64,
-) -> Result<Vec<Item>, sqlx::Error> {
-    let (due, id) = after.unzip();
-    let agencies: Option<Vec<String>> = posts.map(|posts| posts.iter().map(|post| post.agency.clone()).collect());
-    let wards: Vec<Option<String>> = posts.unwrap_or_default().iter().map(|post| post.ward.clone()).collect();
-    sqlx::query_as!(
-        Item,
-        "SELECT id, category, lane, public_body AS text, lat, lon, ward_code, state, version, round, lead_agency, due_at, first_due_at,
-             created_at, updated_at
-         FROM reports.report
-         WHERE state NOT IN ('rejected', 'duplicate', 'published', 'closed')
-             AND ($1::text[] IS NULL OR EXISTS (
-                 SELECT FROM unnest($1, $6::text[]) AS post (agency, ward)
-                 WHERE (post.agency = lead_agency OR post.agency = ANY (co_agencies)) AND (post.ward IS NULL OR post.ward = ward_code)))
-             AND ($2::text IS NULL OR state = $2)
-             AND ($3::timestamptz IS NULL OR (due_at, id) > ($3, $4))
-         ORDER BY due_at, id LIMIT $5",
-        agencies.as_deref(),
-        state,
-        due,
-        id,
-        limit + 1,
-        &wards as &[Option<String>],
     )
     .fetch_all(connection)
     .await

@@ -13,21 +13,27 @@ use super::overview::FRESH;
 /// The longest query that is passed on, in bytes.
 const MAX_QUERY: usize = 1_024;
 
-/// The officers' queue of field reports, as `GET /reports/v1/queue` answers it to the same person: that an officer's cookie of the
-/// wall opens it too.
+/// The officers' queue of field reports, and what happened to them, as `GET /reports/v1/queue` answers it to the same person: that an
+/// officer's cookie of the wall opens it too.
 #[utoipa::path(
     get,
     operation_id = "getWallQueue",
     path = "/ioc/v1/queue",
     tag = "ioc",
     params(
-        ("agency" = Option<String>, Query, description = "Only this agency"),
         ("state" = Option<String>, Query, description = "Only this state"),
+        ("agency" = Option<String>, Query, description = "Only what this agency leads or helps"),
+        ("lead_agency" = Option<String>, Query, description = "Only what this agency leads; with `happened`, led at that time"),
+        ("ward" = Option<String>, Query, description = "Only this ward; `none` for reports whose ward is not known"),
+        ("overdue" = Option<bool>, Query, description = "`true`: only those whose office has run out of time"),
+        ("happened" = Option<String>, Query, description = "In place of what has not ended: reports to which this happened (`submitted`, `breach`, `result`, `rating`), the newest first"),
+        ("outcome" = Option<String>, Query, description = "With `happened`: only what ended so, as `reports.today` of the overview has it"),
+        ("day" = Option<String>, Query, description = "With `happened`: only what happened on this day of the city"),
         ("limit" = Option<u16>, Query, description = "Items wanted, 1 to 200; 50 when absent"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses(
-        (status = 200, description = "A page, the most urgent first", body = serde_json::Value),
+        (status = 200, description = "A page, the most urgent first; of what happened the newest first", body = serde_json::Value),
         (status = 400, description = "`invalid-query`", content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
         (status = 403, description = "`forbidden`", content_type = "application/problem+json"),

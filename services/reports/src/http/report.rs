@@ -1,10 +1,9 @@
-//! Reports: sent, listed, shown, with their history; the officers' queue.
+//! Reports: sent, listed, shown, with their history.
 
 use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 use platform::auth::Principal;
 use platform::http::{IdempotentJson, Json, Language, Path, Query};
 use platform::idempotency::{Answer, Key};
@@ -20,7 +19,7 @@ use super::{App, Attempt, CREATED, Work, key, officer, once, visible};
 use crate::error::Error;
 use crate::lifecycle::{Channel, State as ReportState};
 use crate::list::{Filter, Item};
-use crate::officer::{Office, Post};
+use crate::officer::Office;
 use crate::report::{NewReport, Position, Sender, file};
 use crate::text::Text;
 use crate::{history, list, person, photo};
@@ -232,57 +231,4 @@ pub(super) async fn timeline(
     let (_, viewer) = visible(&reports, &mut connection, principal.as_ref(), id).await?;
     let (entries, holds) = history::read(&mut connection, id).await?;
     Ok(Json(Timeline::new(entries, holds, &viewer)))
-}
-
-/// Which part of the queue.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct QueueQuery {
-    /// Only this state.
-    state: Option<ReportState>,
-    /// Only this agency: any for the operations centre, one of their own for officers of agencies.
-    agency: Option<String>,
-    /// Items wanted, 1 to 200; 50 when absent.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<u16>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-/// For officers: what has not ended, the most urgent first. The operations centre sees all, an agency what it or one below it leads
-/// or helps, and whoever has a role in one ward what lies there.
-#[utoipa::path(
-    get,
-    path = "/reports/v1/queue",
-    tag = "reports",
-    operation_id = "getReportQueue",
-    params(QueueQuery),
-    responses((status = 200, body = Page<Item>), (status = 403, description = "forbidden")),
-    security(("bearer" = []))
-)]
-pub(super) async fn queue(
-    State(reports): State<App>,
-    principal: Principal,
-    Query(query): Query<QueueQuery>,
-) -> Result<Json<Page<Item>>, Problem> {
-    let page = PageQuery { limit: query.limit, cursor: query.cursor };
-    let (limit, after) = (page.limit()?, page.after::<(DateTime<Utc>, Uuid)>()?);
-    let posts = posts(officer(&reports, &principal)?, query.agency)?;
-    let mut connection = reports.pool.acquire().await?;
-    let state = query.state.map(ReportState::name);
-    let items = list::queue(&mut connection, posts.as_deref(), state, after, limit).await?;
-    Ok(Json(Page::from_rows(items, limit, |item| (item.due_at, item.id))))
-}
-
-/// Whose reports are listed; `None` for all.
-fn posts(office: Office, asked: Option<String>) -> Result<Option<Vec<Post>>, Error> {
-    match (office, asked) {
-        (Office::Centre(_), asked) => Ok(asked.map(|agency| vec![Post { agency, ward: None }])),
-        (Office::Agencies(own), None) => Ok(Some(own)),
-        (Office::Agencies(own), Some(asked)) => {
-            let own: Vec<Post> = own.into_iter().filter(|post| post.agency == asked).collect();
-            if own.is_empty() { Err(Error::Forbidden) } else { Ok(Some(own)) }
-        }
-    }
 }

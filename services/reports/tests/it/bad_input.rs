@@ -97,6 +97,15 @@ async fn an_agency_sees_its_own_queue_only() {
 }
 
 #[tokio::test]
+async fn a_queue_is_asked_for_sensibly() {
+    let stage = Stage::new().await;
+    for query in ["overdue=1", "outcome=late", "day=2026-11-23", "happened=born", "happened=breach&overdue=true"] {
+        let refused = stage.get(Some(stage.ioc), &format!("/reports/v1/queue?{query}")).await.refused(400);
+        assert_eq!(refused, "invalid-query", "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_transition_takes_exactly_its_fields() {
     let stage = Stage::new().await;
     let report = stage.report(Uuid::now_v7()).await;

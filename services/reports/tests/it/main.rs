@@ -10,5 +10,6 @@ mod journey;
 mod limit;
 mod person;
 mod photo;
+mod queue;
 mod s3;
 mod stage;

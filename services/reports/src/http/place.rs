@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use chrono::{DateTime, TimeDelta, Utc};
+use platform::auth::Principal;
 use platform::http::{Json, Language, Query};
 use platform::problem::{INVALID_QUERY, Problem};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ const NEAR_M: f64 = 200.0;
 const RECENT: TimeDelta = TimeDelta::days(30);
 /// The most possible duplicates that are shown.
 const MAX_DUPLICATES: usize = 10;
+/// The side of the square in which a report is told to lie that nobody has looked at, in degrees: some 50 m.
+const SQUARE: f64 = 0.000_5;
 /// Metres in a degree of latitude.
 const METRES_PER_DEGREE: f64 = 111_320.0;
 
@@ -103,12 +106,14 @@ pub(crate) struct DuplicateQuery {
 /// A report that may tell the same.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Possible {
-    id: Uuid,
-    /// How far away it lies, in whole metres.
+    /// Absent until the operations centre has looked at it: it tells when the report was sent.
+    id: Option<Uuid>,
+    /// How far away it lies, in whole metres; until the operations centre has looked at it, how far the middle of its square does.
     distance_m: u32,
     state: String,
     /// What was reported; absent until the operations centre has looked at it.
     text: Option<String>,
+    /// When it was sent; until the operations centre has looked at it, the beginning of that day.
     created_at: DateTime<Utc>,
 }
 
@@ -119,7 +124,8 @@ pub(super) struct Possibles {
     items: Vec<Possible>,
 }
 
-/// What was reported near a point: same category, at most 200 m away, at most 30 days ago.
+/// What was reported near a point: same category, at most 200 m away, at most 30 days ago. Of what the operations centre has not looked at
+/// yet, whoever is signed in is told that it is there: its day and a square of some 50 m; others nothing.
 #[utoipa::path(
     get,
     path = "/reports/v1/duplicates",
@@ -130,6 +136,7 @@ pub(super) struct Possibles {
 )]
 pub(super) async fn duplicates(
     State(reports): State<App>,
+    principal: Option<Principal>,
     Query(query): Query<DuplicateQuery>,
 ) -> Result<Json<Possibles>, Problem> {
     let DuplicateQuery { category, lat, lon } = query;
@@ -137,25 +144,28 @@ pub(super) async fn duplicates(
         return Err(Error::CategoryUnknown.into());
     }
     reports.city.ward_at(lon, lat).ok_or(Error::OutsideCity)?;
-    let (dy, dx) = (NEAR_M / METRES_PER_DEGREE, NEAR_M / METRES_PER_DEGREE / lat.to_radians().cos());
+    // A square's middle may be near where the report itself is not.
+    let reach = NEAR_M + SQUARE * METRES_PER_DEGREE;
+    let (dy, dx) = (reach / METRES_PER_DEGREE, reach / METRES_PER_DEGREE / lat.to_radians().cos());
     let bounds = Bounds { west: lon - dx, south: lat - dy, east: lon + dx, north: lat + dy };
     let mut connection = reports.pool.acquire().await?;
     let near = list::near(&mut connection, &category, bounds, reports.now() - RECENT).await?;
-    let distance = |row: &list::Near| {
-        let (y, x) =
-            ((row.lat - lat) * METRES_PER_DEGREE, (row.lon - lon) * METRES_PER_DEGREE * lat.to_radians().cos());
-        y.hypot(x)
-    };
-    let mut found: Vec<_> = near.into_iter().map(|row| (distance(&row), row)).filter(|(m, _)| *m <= NEAR_M).collect();
+    let told = near.into_iter().filter(|row| row.text.is_some() || principal.is_some());
+    let mut found: Vec<_> = told.map(|row| possible(&reports, row, (lat, lon))).filter(|(m, _)| *m <= NEAR_M).collect();
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let items = found.into_iter().take(MAX_DUPLICATES).map(|(metres, row)| Possible {
-        id: row.id,
-        distance_m: metres.round() as u32,
-        state: row.state,
-        text: row.text,
-        created_at: row.created_at,
-    });
-    Ok(Json(Possibles { items: items.collect() }))
+    Ok(Json(Possibles { items: found.into_iter().take(MAX_DUPLICATES).map(|(_, possible)| possible).collect() }))
+}
+
+/// What is told of a report, and how far it is said to be from a point. Of one that is not public neither the distance nor the time may
+/// lead to it, however often and from wherever it is asked: so both are of its square and its day, never rounded afterwards.
+fn possible(reports: &App, row: list::Near, (lat, lon): (f64, f64)) -> (f64, Possible) {
+    let is_public = row.text.is_some();
+    let at = |degrees: f64| if is_public { degrees } else { ((degrees / SQUARE).floor() + 0.5) * SQUARE };
+    let (y, x) = (at(row.lat) - lat, (at(row.lon) - lon) * lat.to_radians().cos());
+    let metres = y.hypot(x) * METRES_PER_DEGREE;
+    let created_at = if is_public { row.created_at } else { reports.time.day_of(row.created_at) };
+    let id = is_public.then_some(row.id);
+    (metres, Possible { id, distance_m: metres.round() as u32, state: row.state, text: row.text, created_at })
 }
 
 /// A box from `west,south,east,north`.

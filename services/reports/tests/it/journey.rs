@@ -81,23 +81,47 @@ async fn a_dissatisfied_reporter_has_it_looked_at_again_twice() {
 #[tokio::test]
 async fn what_lies_near_and_the_map_are_found() {
     let stage = Stage::new().await;
-    let report = stage.report(Uuid::now_v7()).await;
+    let (citizen, report) = (Uuid::now_v7(), stage.report(Uuid::now_v7()).await);
     let (lat, lon) = PLACE;
     let near = format!("/reports/v1/duplicates?category=HT&lat={}&lon={lon}", lat + 0.0009);
-    let found = stage.get(None, &near).await.expect(200);
-    assert_eq!(found["items"][0]["id"], json!(report));
-    assert_eq!(found["items"][0]["distance_m"], 100);
+    let found = stage.get(Some(citizen), &near).await.expect(200);
+    assert_eq!(found["items"][0]["state"], "received");
     assert_eq!(found["items"][0]["text"], Value::Null, "nobody has looked at it yet");
     let far = format!("/reports/v1/duplicates?category=HT&lat={}&lon={lon}", lat + 0.003);
-    assert_eq!(stage.get(None, &far).await.expect(200)["items"], json!([]));
+    assert_eq!(stage.get(Some(citizen), &far).await.expect(200)["items"], json!([]));
     let map = "/reports/v1/map.geojson?bbox=107.5,16.4,107.7,16.5";
     assert_eq!(stage.get(None, map).await.expect(200)["features"], json!([]));
     stage.in_progress(&report).await;
+    let found = stage.get(None, &near).await.expect(200);
+    assert_eq!((&found["items"][0]["id"], &found["items"][0]["distance_m"]), (&json!(report), &json!(100)));
     let features = stage.get(None, map).await.expect(200);
     assert_eq!(features["features"][0]["geometry"]["coordinates"], json!([lon, lat]));
     let place = stage.get(None, &format!("/reports/v1/locate?lat={lat}&lon={lon}")).await.expect(200);
     assert_eq!(place["ward"]["code"], "19789");
     assert_eq!(stage.get(None, "/reports/v1/locate?lat=21.03&lon=105.85").await.refused(422), "outside-city");
+}
+
+#[tokio::test]
+async fn what_nobody_has_verified_is_not_found_by_its_neighbours() {
+    let stage = Stage::new().await;
+    let report = stage.report(Uuid::now_v7()).await;
+    let (lat, lon) = PLACE;
+    let mut elsewhere = road("Ổ gà khác");
+    elsewhere["position"] = json!({"lat": lat + 0.0002, "lon": lon + 0.0003});
+    stage.post(Uuid::now_v7(), "/reports/v1/reports", &elsewhere).await.expect(201);
+    let path = |metres: f64| format!("/reports/v1/duplicates?category=HT&lat={}&lon={lon}", lat + metres / 111_320.0);
+    assert_eq!(stage.get(None, &path(0.0)).await.expect(200)["items"], json!([]), "without a token");
+    let citizen = Uuid::now_v7();
+    for metres in [-180.0, -90.0, -1.0, 0.0, 22.0, 60.0, 150.0] {
+        let found = stage.get(Some(citizen), &path(metres)).await.expect(200);
+        let [one, other] = [&found["items"][0], &found["items"][1]];
+        assert_eq!(one, other, "two places of one square look alike from everywhere");
+        assert_eq!((&one["id"], &one["text"]), (&json!(null), &json!(null)), "its id would tell when it was sent");
+        assert!(one["created_at"].as_str().is_some_and(|at| at.ends_with("T17:00:00Z")), "a day of the city: {one}");
+    }
+    stage.in_progress(&report).await;
+    let found = stage.get(None, &path(100.0)).await.expect(200);
+    assert_eq!((&found["items"][0]["id"], &found["items"][0]["distance_m"]), (&json!(report), &json!(100)));
 }
 
 #[tokio::test]

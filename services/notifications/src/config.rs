@@ -88,8 +88,12 @@ pub struct PushConfig {
     pub url: Url,
     /// The project.
     pub project: String,
-    /// The bearer token.
-    pub token: Secret,
+    /// The bearer token of a gateway that takes one for good. Either this or `service_account`.
+    #[serde(default)]
+    pub token: Option<Secret>,
+    /// A service account's key file in Google's JSON: tokens that live an hour are asked for at its `token_uri`, as FCM demands.
+    #[serde(default)]
+    pub service_account: Option<Secret>,
     /// How long one attempt may take, in milliseconds.
     #[serde(default = "timeout_ms")]
     pub timeout_ms: u64,

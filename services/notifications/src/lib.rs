@@ -77,6 +77,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
+use platform::clock::Clock;
 use platform::dataset::Fault;
 use platform::db::Schema;
 use platform::events::Consumer;
@@ -165,7 +166,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         meter: meter.clone(),
         identity: grpc::Identity::new(deps.identity.clone()),
         sms: sms_gateway(config.sms, receipts.as_ref())?,
-        push: push_gateway(config.push)?,
+        push: push_gateway(config.push, &clock)?,
         persons: persons.clone(),
     });
     let hub = inbox::Hub::default();
@@ -312,11 +313,12 @@ fn sms_gateway(
     Ok(Arc::new(gateway))
 }
 
-fn push_gateway(config: Option<PushConfig>) -> Result<Arc<dyn gateway::PushGateway>, BuildError> {
+fn push_gateway(config: Option<PushConfig>, clock: &Clock) -> Result<Arc<dyn gateway::PushGateway>, BuildError> {
     let Some(config) = config else {
         warn!("no push gateway is configured; push messages will be suppressed");
         return Ok(Arc::new(gateway::NotConfigured));
     };
-    let gateway = gateway::FcmGateway::try_new(config).map_err(|error| BuildError::gateway("push", error))?;
+    let gateway =
+        gateway::FcmGateway::try_new(config, clock.clone()).map_err(|error| BuildError::gateway("push", error))?;
     Ok(Arc::new(gateway))
 }

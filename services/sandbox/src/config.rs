@@ -1,9 +1,12 @@
 //! Credentials that the sandbox shares with those who integrate with it.
 
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use platform::config::Secret;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::biller::Billers;
 
@@ -129,6 +132,50 @@ pub struct PushConfig {
     pub project: String,
     /// The bearer token of that project.
     pub token: Secret,
+    /// Who else sends messages of that project, by tokens that live an hour.
+    #[serde(default)]
+    pub account: Option<ServiceAccount>,
+}
+
+/// A service account in Google's manner.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceAccount {
+    /// What it is called.
+    pub email: String,
+    /// What its key is called.
+    pub key_id: String,
+    /// The key, PKCS #8 in base64.
+    pub private_key: Secret,
+}
+
+impl ServiceAccount {
+    fn generate() -> Self {
+        let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("the system makes keys");
+        let der: Pkcs8V1Der<'_> = pair.as_der().expect("a key has a form");
+        Self {
+            email: format!("{PARTNER}@sandbox.example"),
+            key_id: hex::encode(rand::random::<[u8; 20]>()),
+            private_key: Secret::new(STANDARD.encode(der.as_ref())),
+        }
+    }
+}
+
+impl PushConfig {
+    /// The key file of the service account for a sandbox at `base`, if there is one.
+    pub fn account_file(&self, base: &str) -> Option<Secret> {
+        let ServiceAccount { email, key_id, private_key } = self.account.as_ref()?;
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", private_key.expose());
+        let file = json!({
+            "type": "service_account",
+            "project_id": self.project,
+            "private_key_id": key_id,
+            "private_key": pem,
+            "client_email": email,
+            "token_uri": format!("{}{}", base.trim_end_matches('/'), crate::push_token::PATH),
+        });
+        Some(Secret::new(file.to_string()))
+    }
 }
 
 impl Config {
@@ -145,10 +192,17 @@ impl Config {
             billers: Billers::default(),
             agency: AgencyConfig::generate(),
             sms: SmsConfig { token: random_secret() },
-            push: PushConfig { project: "trangtien-sandbox".to_owned(), token: random_secret() },
+            push: PushConfig { project: "trangtien-sandbox".to_owned(), token: random_secret(), account: None },
             ekyc: EkycConfig::generate(),
             vneid: VneidConfig::generate(),
         }
+    }
+
+    /// The same with a service account at the push gateway, whose key takes up to a second to make.
+    #[must_use]
+    pub fn with_service_account(mut self) -> Self {
+        self.push.account = Some(ServiceAccount::generate());
+        self
     }
 }
 

@@ -31,6 +31,11 @@ const OFFERS: &[(&str, &str)] = &[
     ("POST /gateways/sms/v1/messages", "bearer: {to, text, reference, receipt_url?}; 202 {message_id}"),
     ("GET /sms?to=&limit=", "text messages received, newest first"),
     ("POST /gateways/fcm/v1/projects/{project}/messages:send", "bearer: a push message in FCM's HTTP v1 form"),
+    (
+        "POST /gateways/fcm/token",
+        "form: grant_type, assertion (RFC 7523); a token of the push gateway that lives an hour",
+    ),
+    ("GET, DELETE /push/tokens", "how many of these were given; take all back"),
     ("GET /push?token=&limit=", "push messages received, newest first"),
     (
         "POST /gateways/ekyc/v1/verifications",

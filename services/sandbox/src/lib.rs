@@ -33,6 +33,7 @@ mod index;
 mod journal;
 mod money;
 mod push;
+mod push_token;
 mod refusal;
 mod ring;
 mod signature;
@@ -49,7 +50,9 @@ use tokio::task::JoinSet;
 
 pub use bank::{CLOSED_ACCOUNT, OPENING_BALANCE, POOR_ACCOUNT, RICH_ACCOUNTS};
 pub use biller::{Billers, check_city};
-pub use config::{AgencyConfig, BankConfig, BillerConfig, Config, EkycConfig, PushConfig, SmsConfig, VneidConfig};
+pub use config::{
+    AgencyConfig, BankConfig, BillerConfig, Config, EkycConfig, PushConfig, ServiceAccount, SmsConfig, VneidConfig,
+};
 pub use push::DEAD_TOKEN_PREFIX;
 pub use signature::{MAX_AGE, PARTNER_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 

@@ -1,6 +1,7 @@
 //! A push gateway in the form of FCM's HTTP v1 interface (`projects.messages.send`).
 //!
 //! Invariant: it keeps the newest [`MAX_MESSAGES`] messages.
+//! Whoever sends bears the project's token, or one that the service account was given (see `push_token`).
 //! A token that begins with [`DEAD_TOKEN_PREFIX`] belongs to an app that was removed: 404 `UNREGISTERED`.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::fault;
+use crate::push_token::{self, Tokens};
 use crate::refusal::{Refusal, parse};
 use crate::ring::Ring;
 use crate::signature::has_bearer;
@@ -34,6 +36,7 @@ const MAX_TOKEN: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct PushGateway {
     messages: Ring<Push>,
+    pub(crate) tokens: Tokens,
 }
 
 /// One message as it arrived.
@@ -48,7 +51,7 @@ struct Push {
 
 impl PushGateway {
     pub(crate) fn new() -> Self {
-        Self { messages: Ring::new(MAX_MESSAGES) }
+        Self { messages: Ring::new(MAX_MESSAGES), tokens: Tokens::default() }
     }
 
     fn newest_to(&self, token: Option<&str>, limit: usize) -> Vec<Push> {
@@ -63,6 +66,7 @@ pub(crate) fn routes() -> Router<World> {
         .route("/gateways/fcm/v1/projects/{project}/{method}", post(send))
         .route("/push", get(list))
         .route("/push/faults", fault::routes(World::push_faults))
+        .merge(push_token::routes())
 }
 
 #[derive(Deserialize)]
@@ -141,7 +145,8 @@ async fn send(
         let message = "Requested entity was not found.";
         return Err(FcmError::new(StatusCode::NOT_FOUND, "NOT_FOUND", "UNSPECIFIED_ERROR", message));
     }
-    if !has_bearer(&headers, config.token.expose()) {
+    let now = world.clock().now();
+    if !has_bearer(&headers, config.token.expose()) && !world.push().tokens.admit(&headers, now) {
         let message = "Request had invalid authentication credentials.";
         return Err(FcmError::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", "UNSPECIFIED_ERROR", message));
     }

@@ -282,7 +282,7 @@ impl Secrets {
             persons: Persons::default(),
             sensors: Secret::new(generate_secret()),
             wall: Some(wall()),
-            sandbox: sandbox::Config::generate(),
+            sandbox: sandbox::Config::generate().with_service_account(),
         }
     }
 }

@@ -5,13 +5,15 @@
 
 use async_trait::async_trait;
 use http::{HeaderMap, StatusCode};
+use platform::clock::Clock;
+use platform::config::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{
-    Breaker, DEFAULT_RETRY_AFTER, GatewayError, Push, PushGateway, Reference, client, guarded, read_answer, reference,
-    retry_after,
+    Bearer, BearerError, Breaker, DEFAULT_RETRY_AFTER, GatewayError, Push, PushGateway, Reference, client, guarded,
+    read_answer, reference, retry_after,
 };
 use crate::config::PushConfig;
 
@@ -19,7 +21,7 @@ use crate::config::PushConfig;
 pub(crate) struct FcmGateway {
     client: reqwest::Client,
     url: Url,
-    token: platform::config::Secret,
+    bearer: Bearer,
     breaker: Breaker,
 }
 
@@ -32,6 +34,9 @@ pub(crate) enum FcmSetupError {
     /// The HTTP client can't be made.
     #[error(transparent)]
     Client(#[from] reqwest::Error),
+    /// There is nothing to show the gateway.
+    #[error(transparent)]
+    Bearer(#[from] BearerError),
 }
 
 #[derive(Deserialize)]
@@ -58,8 +63,9 @@ struct Detail {
 
 impl FcmGateway {
     /// A gateway as configured.
-    pub(crate) fn try_new(config: PushConfig) -> Result<Self, FcmSetupError> {
+    pub(crate) fn try_new(config: PushConfig, clock: Clock) -> Result<Self, FcmSetupError> {
         let client = client(config.timeout_ms)?;
+        let bearer = Bearer::try_new(&config, client.clone(), clock)?;
         let mut url = config.url;
         url.path_segments_mut().map_err(|()| FcmSetupError::Url)?.pop_if_empty().extend([
             "v1",
@@ -67,11 +73,22 @@ impl FcmGateway {
             &config.project,
             "messages:send",
         ]);
-        Ok(Self { client, url, token: config.token, breaker: Breaker::default() })
+        Ok(Self { client, url, bearer, breaker: Breaker::default() })
     }
 
+    /// Posts with what there is to show; once more with another token when that is refused, for it may end before its time.
     async fn post(&self, token: &str, push: &Push<'_>) -> Result<Reference, GatewayError> {
-        let request = self.client.post(self.url.clone()).bearer_auth(self.token.expose()).json(&body(token, push));
+        let shown = self.bearer.show().await?;
+        match self.post_with(&shown, token, push).await {
+            Err(GatewayError::Unavailable(status)) if status == "401" && self.bearer.refused(&shown).await => {
+                self.post_with(&self.bearer.show().await?, token, push).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn post_with(&self, shown: &Secret, token: &str, push: &Push<'_>) -> Result<Reference, GatewayError> {
+        let request = self.client.post(self.url.clone()).bearer_auth(shown.expose()).json(&body(token, push));
         let response = request.send().await.map_err(|error| GatewayError::of_transport(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         if !status.is_success() {
@@ -159,12 +176,31 @@ mod tests {
             let config = PushConfig {
                 url: base.parse().expect("a URL"),
                 project: "p".to_owned(),
-                token: platform::config::Secret::new("t"),
+                token: Some(Secret::new("t")),
+                service_account: None,
                 timeout_ms: 1,
             };
-            let url = FcmGateway::try_new(config).expect("a gateway").url;
+            let url = FcmGateway::try_new(config, Clock::system()).expect("a gateway").url;
             let path = url.path().strip_prefix("/a").unwrap_or(url.path());
             assert_eq!(path, "/v1/projects/p/messages:send");
+        }
+    }
+
+    #[test]
+    fn it_is_shown_either_a_token_or_tokens_of_an_account() {
+        let made = |token: Option<&str>, account: Option<&str>| {
+            let config = PushConfig {
+                url: "https://fcm.example".parse().expect("a URL"),
+                project: "p".to_owned(),
+                token: token.map(Secret::new),
+                service_account: account.map(Secret::new),
+                timeout_ms: 1,
+            };
+            FcmGateway::try_new(config, Clock::system()).map(|_| ())
+        };
+        made(Some("t"), None).expect("a token");
+        for (token, account) in [(None, None), (Some("t"), Some("{}")), (None, Some("{}")), (None, Some("key"))] {
+            assert!(matches!(made(token, account), Err(FcmSetupError::Bearer(_))), "{token:?} {account:?}");
         }
     }
 }

@@ -6,6 +6,7 @@
 //! cost another SMS.
 //! Invariant: no text, phone number or token of a message is logged or put into an error.
 
+mod bearer;
 mod breaker;
 mod fcm;
 mod sms;
@@ -16,6 +17,8 @@ use async_trait::async_trait;
 use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
+use bearer::Bearer;
+pub(crate) use bearer::BearerError;
 pub(crate) use breaker::Breaker;
 pub(crate) use fcm::FcmGateway;
 pub(crate) use sms::HttpSmsGateway;
@@ -198,6 +201,7 @@ impl PushGateway for NotConfigured {
 
 #[cfg(test)]
 mod tests {
+    use platform::clock::Clock;
     use platform::config::Secret;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
@@ -227,8 +231,8 @@ mod tests {
         let (token, timeout_ms) = (Secret::new("t"), 300);
         let sms = SmsConfig { url: url.clone(), token: token.clone(), timeout_ms, receipts: None };
         let sms = HttpSmsGateway::try_new(sms, None).expect("a gateway");
-        let push = PushConfig { url, project: "p".to_owned(), token, timeout_ms };
-        let push = FcmGateway::try_new(push).expect("a gateway");
+        let push = PushConfig { url, project: "p".to_owned(), token: Some(token), service_account: None, timeout_ms };
+        let push = FcmGateway::try_new(push, Clock::system()).expect("a gateway");
         let message = Push { id: "m", title: "", body: "", data: &[], urgent: true };
         [sms.send(&Sms { to: "+84901234567", text: "x", reference: "r" }).await, push.send("token", &message).await]
     }

@@ -16,6 +16,7 @@ mod ladder;
 mod lanes;
 mod news;
 mod person;
+mod push_token;
 mod receipt;
 mod send;
 mod stream;
@@ -112,7 +113,8 @@ impl Town {
             push: Some(PushConfig {
                 url: format!("{sandbox_url}/gateways/fcm").parse().unwrap(),
                 project: outside.push.project,
-                token: Secret::new(outside.push.token.expose()),
+                token: Some(Secret::new(outside.push.token.expose())),
+                service_account: None,
                 timeout_ms: 1_000,
             }),
             persons: PersonConfig { encryption: Secret::new("7c".repeat(32)), ..PersonConfig::default() },

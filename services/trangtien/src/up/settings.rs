@@ -88,7 +88,9 @@ pub(super) fn of_city(public: &Bound, secrets: &Secrets, sandbox: &Sandbox) -> a
     config.notifications.push = Some(notifications::PushConfig {
         url: outside("/gateways/fcm/")?,
         project: push.project.clone(),
-        token: push.token.clone(),
+        // A folder from before there were service accounts has a token alone.
+        token: push.account.is_none().then(|| push.token.clone()),
+        service_account: push.account_file(&sandbox.url()),
         timeout_ms: GATEWAY_TIMEOUT_MS,
     });
     let gauges = ioc::config::SensorClient {

@@ -297,9 +297,13 @@ async fn arrives(script: &mut Script, (cast, station): (&Cast, &str), warning: &
             })
             .await?;
             ensure!(message["lane"] == "emergency", "its lane: {message}");
-            let path = format!("/notifications/v1/inbox/{}/read", text(&message, "/id")?);
-            citizen.post(&path, &json!({})).await?.expect(200)?;
-            Ok(((), vec![format!("{}: {}", message["title"], message["body"])]))
+            // What the wall counts: the app says that it has it, and the citizen opens it.
+            let id = text(&message, "/id")?;
+            let received = format!("/notifications/v1/messages/{id}/received");
+            let received = citizen.post(&received, &json!({})).await?.expect(200)?;
+            let read = citizen.post(&format!("/notifications/v1/inbox/{id}/read"), &json!({})).await?.expect(200)?;
+            let seen = format!("received {}, read {}", received["received_at"], read["read_at"]);
+            Ok(((), vec![format!("{}: {}", message["title"], message["body"]), seen]))
         })
         .await?;
     script

@@ -5,6 +5,7 @@
 mod books;
 mod checkpoint;
 mod clock;
+mod crash;
 mod expiry;
 mod faults;
 mod fence;

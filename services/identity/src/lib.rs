@@ -237,17 +237,24 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     })
 }
 
-/// Lets the next signing keys take over at once, for operators.
+/// Lets the next signing keys take over, for operators.
 ///
 /// # Errors
-/// When a setting is wrong or the database does not answer.
-pub async fn rotate_keys(mut config: Config, deps: Deps, act: &OperatorAct) -> Result<(), platform::problem::Problem> {
+/// When a setting is wrong or the database does not answer; when clients may not know the next keys yet, and nobody forces it.
+pub async fn rotate_keys(
+    mut config: Config,
+    deps: Deps,
+    (act, urgency): (&OperatorAct, Urgency),
+) -> Result<(), platform::problem::Problem> {
     // No number is read here, so that the city's folder need not be at hand: any region will do.
     config.region.get_or_insert_with(|| "VN".to_owned());
     let identity = Identity::try_new(config, &deps.context)
         .map_err(|error| platform::problem::Problem::new(platform::problem::INTERNAL).source(error))?;
-    identity.rotate_keys(Urgency::Now, &act.behest()).await?;
-    Ok(())
+    if identity.rotate_keys(urgency, &act.behest()).await? {
+        Ok(())
+    } else {
+        Err(platform::problem::Problem::new(key::NEXT_KEYS_NEW))
+    }
 }
 
 /// The way to the outside verifier of citizen numbers.

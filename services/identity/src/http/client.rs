@@ -299,7 +299,7 @@ pub(super) async fn renew(
 
 /// Disable a client for ever
 ///
-/// It gets no token any more; its own are refused everywhere within five seconds, and citizens' expire within ten minutes.
+/// It gets no token any more; its own and those that it holds of citizens are refused everywhere within five seconds.
 #[utoipa::path(
     delete, path = "/identity/v1/clients/{client_id}", tag = "identity", security(("bearer" = [])),
     params(("client_id" = Uuid, Path, description = "The client")),

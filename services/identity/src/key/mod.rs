@@ -2,7 +2,8 @@
 //!
 //! Which one signs access tokens is a setting (`access_token_algorithm`); both are published.
 //! A key is published as `next` before it signs, signs while `active`, and stays published while `retired` until no token
-//! of its can be alive; then it is removed. Rotation moves all of them one place on, in one transaction under one lock,
+//! of its can be alive; its public half is kept, unpublished, for as long as the longest session after that, because clients show
+//! ID tokens as hints that have long expired; then it is removed. Rotation moves all of them one place on, in one transaction under one lock,
 //! so that any number of replicas rotate once. A retired key's private half is destroyed at once.
 //! Each replica signs with the ring it has read last ([`RELOAD`]); the overlap covers those that are behind.
 
@@ -18,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::EncodingKey;
+use platform::problem::Code;
 use platform::task::Task;
 use sqlx::{PgConnection, PgPool};
 use tracing::{info, warn};
@@ -43,6 +45,13 @@ const OVERLAP: TimeDelta = TimeDelta::seconds(60);
 /// Keys shown to operators.
 const MAX_LISTED: i64 = 100;
 const PRIVATE_KEY: &str = "signing_key.private_key";
+/// The next keys are not in every key set that clients keep.
+pub(crate) const NEXT_KEYS_NEW: Code = Code::new(
+    "signing-keys-new",
+    409,
+    "Khóa ký tiếp theo vừa được công bố, hãy đợi mười phút hoặc dùng --force",
+    "The next signing keys were published moments ago: wait ten minutes, or use --force",
+);
 
 /// The key that signs now.
 pub(crate) struct Signer {
@@ -58,8 +67,10 @@ pub(crate) struct Signer {
 pub enum Urgency {
     /// Only if the active key is old and the next one well known.
     WhenDue,
-    /// At once: an operator says so.
+    /// If the next key is well known: an operator says so.
     Now,
+    /// Whatever clients know: an operator says so, because a key is in wrong hands.
+    Forced,
 }
 
 /// A signing key, as operators see it.
@@ -69,7 +80,7 @@ pub struct KeyStatus {
     pub kid: String,
     /// `EdDSA` or `RS256`.
     pub algorithm: String,
-    /// `next`, `active` or `retired`; each is in the key set.
+    /// `next`, `active` or `retired`; a retired one is in the key set until `remove_at`, and kept longer for hints.
     pub state: String,
     /// Since when it is in the key set.
     pub created_at: DateTime<Utc>,
@@ -117,6 +128,18 @@ pub(crate) async fn jwks(pool: &PgPool, now: DateTime<Utc>) -> Result<serde_json
     let jwk = |key: &sql::Published| Algorithm::stored(&key.algorithm)?.jwk(&key.kid, &key.public_key);
     let keys: Vec<serde_json::Value> = published.iter().filter_map(jwk).collect();
     Ok(serde_json::json!({ "keys": keys }))
+}
+
+/// The public key of an id, though it may have left the key set: for what proves nothing any more but says whom a client means.
+pub(crate) async fn public_key(
+    pool: &PgPool,
+    kid: &str,
+) -> Result<Option<(Algorithm, serde_json::Value)>, sqlx::Error> {
+    let found = sql::find(pool, kid).await?;
+    Ok(found.and_then(|key| {
+        let algorithm = Algorithm::stored(&key.algorithm)?;
+        Some((algorithm, algorithm.jwk(&key.kid, &key.public_key)?))
+    }))
 }
 
 impl Identity {
@@ -222,13 +245,16 @@ impl Identity {
 
     async fn may_rotate(&self, conn: &mut PgConnection, algorithm: Algorithm, urgency: Urgency) -> Result<bool, Error> {
         let Some(active) = sql::active(&mut *conn, algorithm).await? else { return Ok(false) };
-        if urgency == Urgency::Now {
-            return Ok(true);
-        }
         let now = self.now();
         let age = now - active.activated_at.unwrap_or(active.created_at);
-        let known = sql::next(conn, algorithm).await?.is_some_and(|next| now - next.created_at >= PUBLISHED_AHEAD);
-        Ok(known && age >= Lifetimes::span(self.config.lifetimes.signing_key_seconds))
+        // Clients have it when they may have read the key set for the last time before; and no key set was without the first pair.
+        let is_known = |next: Row| now - next.created_at >= PUBLISHED_AHEAD || next.created_at <= active.created_at;
+        let known = sql::next(conn, algorithm).await?.is_some_and(is_known);
+        Ok(match urgency {
+            Urgency::WhenDue => known && age >= Lifetimes::span(self.config.lifetimes.signing_key_seconds),
+            Urgency::Now => known,
+            Urgency::Forced => true,
+        })
     }
 
     /// Publishes a key as the next one, its private half sealed.
@@ -275,11 +301,12 @@ impl Identity {
         self.remove_keys().await
     }
 
-    /// Removes retired keys that no living token was signed with.
+    /// Removes retired keys that no token was signed with whose session may be alive.
     pub(crate) async fn remove_keys(&self) -> Result<(), Error> {
-        let now = self.now();
+        let (now, lifetimes) = (self.now(), &self.config.lifetimes);
+        let longest = lifetimes.session_seconds.max(lifetimes.browser_session_seconds);
         let mut tx = platform::db::begin(&self.pool).await?;
-        let removed = sql::remove_over(&mut tx, now).await?;
+        let removed = sql::remove_over(&mut tx, now - Lifetimes::span(longest)).await?;
         let behest = Behest::of_process(&self.instance, "expired");
         let entries: Vec<Entry> = removed.iter().map(|kid| Entry::at(&behest, Action::KeyRemove, kid)).collect();
         audit::append(&mut tx, &entries, now).await?;

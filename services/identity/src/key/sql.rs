@@ -119,11 +119,18 @@ pub(super) async fn published(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<P
     .await
 }
 
-/// Removes keys that are over; gives their ids.
-pub(super) async fn remove_over(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<String>, sqlx::Error> {
+/// A key that is kept, whether it is published or not.
+pub(super) async fn find(pool: &PgPool, kid: &str) -> Result<Option<Published>, sqlx::Error> {
+    sqlx::query_as!(Published, "SELECT kid, algorithm, public_key FROM identity.signing_key WHERE kid = $1", kid)
+        .fetch_optional(pool)
+        .await
+}
+
+/// Removes keys that left the key set until a time; gives their ids.
+pub(super) async fn remove_over(conn: &mut PgConnection, until: DateTime<Utc>) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar!(
         "DELETE FROM identity.signing_key WHERE state = 'retired' AND remove_at <= $1 RETURNING kid",
-        now
+        until
     )
     .fetch_all(conn)
     .await

@@ -40,7 +40,12 @@ pub(crate) struct Page {
     pub redirect_uri: String,
     /// What the client believes the telephone number to be.
     pub login_hint: Option<String>,
+    /// Whether the client wishes for VNeID before all else, and this city is connected to it.
+    pub prefers_vneid: bool,
 }
+
+/// A sign-in that a browser has: when it was, and how.
+type SignedIn<'a> = (DateTime<Utc>, &'a str);
 
 /// What the citizen says to a consent page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,18 +65,21 @@ enum Need {
 }
 
 /// Decides what a request needs, begun at one time, in a browser where somebody signed in at another. Pure.
+///
+/// A way to sign in is a wish (OpenID Connect Core, section 3.1.2.1): it is offered once, and whatever came of it is told the client.
 fn decide(
     request: &AuthorisationRequest,
-    signed_in_at: Option<DateTime<Utc>>,
+    signed_in: Option<SignedIn<'_>>,
     consented: &Scopes,
     word: Word,
     begun_at: DateTime<Utc>,
 ) -> Result<Need, Fault> {
-    let recent = |at: &DateTime<Utc>| {
+    let good = |(at, acr): &SignedIn<'_>| {
         let by_prompt = !request.prompt.login || *at >= begun_at;
-        by_prompt && request.max_age_s.is_none_or(|age| *at + Lifetimes::span(age) >= begun_at)
+        let by_wish = request.prompt.none || *at >= begun_at || !request.wishes_more_than(acr);
+        by_prompt && by_wish && request.max_age_s.is_none_or(|age| *at + Lifetimes::span(age) >= begun_at)
     };
-    if signed_in_at.filter(recent).is_none() {
+    if signed_in.filter(good).is_none() {
         if request.prompt.none {
             return Err(Fault::new(FaultKind::LoginRequired, "nobody is signed in, or not recently enough"));
         }
@@ -108,23 +116,31 @@ impl Identity {
         };
         // Any program can be where such a client is (RFC 8252, section 8.6): the citizen says each time that it is the one they mean.
         request.prompt.consent |= client.access == Access::Public && !redirect_uri.starts_with("https:");
-        let browser = self.hinted(browser, &request, &client).await?;
+        if self.vneid_page_redirect().is_none() {
+            request.acr_values.clear();
+        }
+        let browser = match self.hinted(browser, &request, (&client, ticket.begun_at)).await? {
+            Ok(browser) => browser,
+            Err(fault) => return Ok(Step::Back(self.back(redirect_uri, state, &refusal(fault)))),
+        };
         let consented = match browser {
             Some(session) => self.consented(session.citizen, &client).await?,
             None => Scopes::default(),
         };
         let word = if client.is_first_party() { Word::Agreed } else { word };
+        let prefers_vneid = request.prefers_vneid();
         let page = || Page {
             client: Client::clone(&client),
             redirect_uri: redirect_uri.to_owned(),
             login_hint: params.one("login_hint").ok().flatten().map(str::to_owned),
+            prefers_vneid,
         };
         if word == Word::Refused {
             let fault = Fault::new(FaultKind::AccessDenied, "the citizen did not agree");
             return Ok(Step::Back(self.back(redirect_uri, state, &refusal(fault))));
         }
-        let signed_in_at = browser.map(|session| session.authenticated_at);
-        match decide(&request, signed_in_at, &consented, word, ticket.begun_at) {
+        let signed_in = browser.map(|session| (session.authenticated_at, session.acr.as_str()));
+        match decide(&request, signed_in, &consented, word, ticket.begun_at) {
             Err(fault) => Ok(Step::Back(self.back(redirect_uri, state, &refusal(fault)))),
             Ok(Need::SignIn) => Ok(Step::SignIn(page())),
             Ok(Need::Consent) => Ok(Step::Consent(page(), request.scopes)),
@@ -142,18 +158,29 @@ impl Identity {
         }
     }
 
-    /// The browser's session, unless the client means somebody else.
+    /// The browser's session, unless the client means somebody else (OpenID Connect Core, section 3.1.2.1).
+    ///
+    /// Only whom the hint means gets a code. A hint that means nobody is a fault and not left out: the client would take whoever is
+    /// there for whom it asked. When somebody else has signed in for this request, the client is told, and no page comes again.
     async fn hinted<'a>(
         &self,
         browser: Option<&'a Session>,
         request: &AuthorisationRequest,
-        client: &Client,
-    ) -> Result<Option<&'a Session>, Error> {
-        let (Some(session), Some(text)) = (browser, &request.id_token_hint) else { return Ok(browser) };
-        let subject = self.subject(session.citizen, client.sector.as_deref());
-        let hint = self.hint(text).await?;
-        let meant = hint.is_some_and(|hint| hint.sub == subject && hint.aud == client.id.to_string());
-        Ok(browser.filter(|_| meant))
+        (client, begun_at): (&Client, DateTime<Utc>),
+    ) -> Result<Result<Option<&'a Session>, Fault>, Error> {
+        let Some(text) = &request.id_token_hint else { return Ok(Ok(browser)) };
+        let hint = self.hint(text).await?.filter(|hint| hint.aud == client.id.to_string());
+        let Some(hint) = hint else {
+            return Ok(Err(Fault::request("id_token_hint is no ID token of this client that is remembered")));
+        };
+        let subject = |session: &&Session| self.subject(session.citizen, client.sector.as_deref());
+        Ok(match browser {
+            Some(session) if subject(&session) == hint.sub => Ok(browser),
+            Some(session) if session.authenticated_at >= begun_at => {
+                Err(Fault::new(FaultKind::LoginRequired, "somebody else than id_token_hint means has signed in"))
+            }
+            _ => Ok(None),
+        })
     }
 
     fn authorisation(
@@ -212,6 +239,7 @@ mod tests {
             challenge: [0; 32],
             prompt,
             max_age_s,
+            acr_values: Vec::new(),
             id_token_hint: None,
         }
     }
@@ -221,8 +249,9 @@ mod tests {
         let begun = DateTime::UNIX_EPOCH + TimeDelta::hours(9);
         let ago = |seconds| Some(begun - TimeDelta::seconds(seconds));
         let all = Scopes::parse("openid phone profile");
-        let need = |prompt: Prompt, max_age, at| {
-            decide(&request(prompt, max_age), at, &all, Word::Unsaid, begun).map_err(|fault| fault.kind)
+        let need = |prompt: Prompt, max_age, at: Option<DateTime<Utc>>| {
+            let signed_in = at.map(|at| (at, ACR_VALUES[0]));
+            decide(&request(prompt, max_age), signed_in, &all, Word::Unsaid, begun).map_err(|fault| fault.kind)
         };
         let (plain, login) = (Prompt::default(), Prompt { login: true, ..Prompt::default() });
         let none = Prompt { none: true, ..Prompt::default() };
@@ -240,10 +269,30 @@ mod tests {
     }
 
     #[test]
+    fn a_wish_for_another_sign_in_is_offered_once_and_never_demanded() {
+        let begun = DateTime::UNIX_EPOCH + TimeDelta::hours(9);
+        let all = Scopes::parse("openid phone");
+        let [code, vneid] = ACR_VALUES;
+        let need = |none, wish: &str, at, acr| {
+            let acr_values = vec![wish.to_owned()];
+            let request = AuthorisationRequest { acr_values, ..request(Prompt { none, ..Prompt::default() }, None) };
+            decide(&request, Some((at, acr)), &all, Word::Unsaid, begun).map_err(|fault| fault.kind)
+        };
+        let before = begun - TimeDelta::seconds(1);
+        assert_eq!(need(false, vneid, before, code), Ok(Need::SignIn));
+        assert_eq!(need(false, vneid, begun, code), Ok(Need::Nothing), "offered, and the citizen chose a code");
+        assert_eq!(need(true, vneid, before, code), Ok(Need::Nothing), "no page may be shown");
+        assert_eq!(need(false, vneid, before, vneid), Ok(Need::Nothing));
+        assert_eq!(need(false, code, before, vneid), Ok(Need::Nothing));
+        assert_eq!(need(false, "gold", before, code), Ok(Need::Nothing));
+    }
+
+    #[test]
     fn a_consent_is_asked_for_when_it_lacks_something_or_the_client_wishes() {
         let now = DateTime::UNIX_EPOCH;
         let need = |prompt, consented: &str, word| {
-            decide(&request(prompt, None), Some(now), &Scopes::parse(consented), word, now).map_err(|fault| fault.kind)
+            decide(&request(prompt, None), Some((now, ACR_VALUES[0])), &Scopes::parse(consented), word, now)
+                .map_err(|fault| fault.kind)
         };
         let (plain, asked) = (Prompt::default(), Prompt { consent: true, ..Prompt::default() });
         assert_eq!(need(plain, "openid", Word::Unsaid), Ok(Need::Consent));

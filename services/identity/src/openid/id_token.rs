@@ -96,21 +96,17 @@ impl Identity {
         self.config.lifetimes.access_token_seconds
     }
 
-    /// What an ID token of ours says, though it may have expired; nothing for any other text.
+    /// What an ID token of ours says, though it may have expired and its key left the key set; nothing for any other text.
     pub(crate) async fn hint(&self, text: &str) -> Result<Option<Hint>, Error> {
         let Some(header) = (text.len() <= MAX_HINT).then(|| jsonwebtoken::decode_header(text).ok()).flatten() else {
             return Ok(None);
         };
         let (Some(kid), Some(TYP)) = (header.kid.as_deref(), header.typ.as_deref()) else { return Ok(None) };
-        let set = key::jwks(&self.pool, self.now()).await?;
-        let set: jsonwebtoken::jwk::JwkSet = serde_json::from_value(set).map_err(|_| Error::NoSigningKey)?;
-        let Some(jwk) = set.find(kid) else { return Ok(None) };
-        let known = Algorithm::ALL.into_iter().map(Algorithm::of_header);
-        let own =
-            known.filter(|own| jwk.common.key_algorithm.is_some_and(|named| named.to_string() == format!("{own:?}")));
-        let Some(algorithm) = own.into_iter().find(|own| *own == header.alg) else { return Ok(None) };
-        let Ok(key) = jsonwebtoken::DecodingKey::from_jwk(jwk) else { return Ok(None) };
-        let mut validation = Validation::new(algorithm);
+        let found = key::public_key(&self.pool, kid).await?;
+        let Some((algorithm, jwk)) = found.filter(|(own, _)| own.of_header() == header.alg) else { return Ok(None) };
+        let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(jwk).map_err(|_| Error::NoSigningKey)?;
+        let Ok(key) = jsonwebtoken::DecodingKey::from_jwk(&jwk) else { return Ok(None) };
+        let mut validation = Validation::new(algorithm.of_header());
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.set_issuer(&[&self.issuer]);

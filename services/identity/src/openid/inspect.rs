@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 
-use chrono::{DateTime, Utc};
 use platform::auth::{AuthError, Claims, TOKEN_AUDIENCE};
 use platform::outbox;
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use super::fault::{Failure, Fault, FaultKind};
 use super::id_token::Hint;
 use super::scope::{Scope, Scopes};
 use super::sql;
-use crate::audit::{self, Action, Entry, Origin};
+use crate::audit::{self, Action, Actor, Behest, Entry, Origin};
 use crate::citizen::CitizenId;
 use crate::error::Error;
 use crate::session::{self, BROWSER, EndReason, RefreshToken, Session, SessionId};
@@ -66,7 +65,7 @@ impl Identity {
         let (id, own) = match self.access_claims(token).await? {
             Some(claims) if claims.is_of_client() => {
                 own(client, &claims.client_id)?;
-                return Ok(self.cut_off(claims.sid.into(), self.now()).await?);
+                return Ok(self.cut_off(client, claims.sid.into(), address).await?);
             }
             Some(claims) => (claims.sid.into(), claims.client_id),
             None => match self.held(token).await? {
@@ -91,11 +90,23 @@ impl Identity {
         Ok(())
     }
 
-    /// Refuses a client's own token from now on.
-    async fn cut_off(&self, id: SessionId, now: DateTime<Utc>) -> Result<(), Error> {
+    /// Refuses a client's own token from now on; nothing happens when it is refused already.
+    async fn cut_off(&self, client: &Client, id: SessionId, address: Option<IpAddr>) -> Result<(), Error> {
+        let now = self.now();
         let forget_at = revocation::forget_at(&self.config.lifetimes, now);
         let mut tx = platform::db::begin(&self.pool).await?;
+        // Under the head's lock, so that two at once give one revocation.
+        revocation::take_positions(&mut tx, 0).await?;
+        if sql::is_revoked(&mut tx, id).await? {
+            return Ok(());
+        }
         let revoked = session::revoke(&mut tx, &[id], forget_at, now).await?;
+        let behest = Behest {
+            actor: Actor::Service(format!("client {}", client.id)),
+            source: self.source(Origin { address, session: None, device: None }),
+            reason: EndReason::TokenRevoked.as_str().to_owned(),
+        };
+        audit::append(&mut tx, &[Entry::at(&behest, Action::SessionEnd, id)], now).await?;
         tx.commit().await?;
         self.forget_now(&revoked);
         Ok(())

@@ -6,12 +6,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use platform::http::Language;
 
-use super::client::{Client, Grant};
+use super::authorise::ACR_VALUES;
+use super::client::{Access, Client, Grant};
 use super::fault::{Fault, FaultKind};
 use super::params::Params;
 use super::scope::Scopes;
+use crate::session::ACR_VNEID;
 use crate::vault::DIGEST_BYTES;
 
+/// Where a program on the citizen's own machine waits: literals only, a name could lead elsewhere.
+const LOOPBACK: [&str; 2] = ["http://127.0.0.1", "http://[::1]"];
 /// The longest `state` and `nonce`, in bytes.
 const MAX_TEXT: usize = 2_048;
 
@@ -35,13 +39,49 @@ pub(crate) struct AuthorisationRequest {
     pub challenge: [u8; DIGEST_BYTES],
     pub prompt: Prompt,
     pub max_age_s: Option<u32>,
+    /// How the client wishes its citizen to have signed in, the dearest first.
+    pub acr_values: Vec<String>,
     pub id_token_hint: Option<String>,
 }
 
-/// The redirect URI, if it is one of the client's to the letter.
+impl AuthorisationRequest {
+    /// Whether the client wishes for VNeID before all that a sign-in here reaches.
+    pub(crate) fn prefers_vneid(&self) -> bool {
+        self.acr_values.iter().find(|acr| ACR_VALUES.contains(&acr.as_str())).is_some_and(|acr| acr == ACR_VNEID)
+    }
+
+    /// Whether another sign-in could give what the client wishes, and this one did not.
+    pub(crate) fn wishes_more_than(&self, acr: &str) -> bool {
+        let named = |one: &str| self.acr_values.iter().any(|acr| acr == one);
+        named(ACR_VNEID) && !named(acr)
+    }
+}
+
+/// The redirect URI, if it is one of the client's: to the letter, but for the port of a program on the citizen's own machine, which the
+/// system gives it when it starts (RFC 8252, section 7.3; RFC 9700, section 4.1.3).
 pub(crate) fn redirect_uri<'a>(params: &'a Params, client: &Client) -> Option<&'a str> {
     let uri = params.one("redirect_uri").ok().flatten()?;
-    client.redirect_uris.iter().any(|own| own == uri).then_some(uri)
+    let same = |own: &String| own == uri || (client.access == Access::Public && are_one_loopback(own, uri));
+    client.redirect_uris.iter().any(same).then_some(uri)
+}
+
+/// Whether two URIs are of one loopback address and differ in the port at most.
+fn are_one_loopback(one: &str, other: &str) -> bool {
+    LOOPBACK.iter().any(|place| {
+        let rest = |uri: &str| uri.strip_prefix(place).and_then(without_port).map(str::to_owned);
+        rest(one).is_some_and(|one| rest(other) == Some(one))
+    })
+}
+
+/// What follows the port, or where one could be; nothing where something else follows.
+fn without_port(rest: &str) -> Option<&str> {
+    let Some(port) = rest.strip_prefix(':') else {
+        return (rest.is_empty() || rest.starts_with(['/', '?'])).then_some(rest);
+    };
+    let digits = port.bytes().take_while(u8::is_ascii_digit).count();
+    let (port, rest) = port.split_at(digits);
+    let is_port = !port.starts_with('0') && port.parse::<u16>().is_ok();
+    (is_port && (rest.is_empty() || rest.starts_with(['/', '?']))).then_some(rest)
 }
 
 /// The language that the client prefers for its citizen.
@@ -99,6 +139,7 @@ pub(crate) fn check(params: &Params, client: &Client, redirect_uri: &str) -> Res
         challenge: challenge(params)?,
         prompt: prompt(params.one("prompt")?.unwrap_or_default())?,
         max_age_s,
+        acr_values: params.one("acr_values")?.unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect(),
         id_token_hint: params.one("id_token_hint")?.map(str::to_owned),
     })
 }
@@ -149,6 +190,8 @@ mod tests {
         assert_eq!((request.scopes.to_string().as_str(), request.nonce.as_deref()), ("openid profile", Some("n")));
         assert_eq!((request.max_age_s, request.prompt), (Some(60), Prompt { none: false, login: true, consent: true }));
         assert_eq!(request.challenge[..2], [0x13, 0xd3]);
+        assert_eq!(request.acr_values, ["x"]);
+        assert!(!request.prefers_vneid() && !request.wishes_more_than("urn:trangtien:acr:otp"));
     }
 
     #[test]
@@ -181,13 +224,59 @@ mod tests {
         assert_eq!(kind("unknown=y", "request_uri=urn:x"), FaultKind::RequestUriNotSupported);
     }
 
+    fn is_of(client: &Client, uri: &str) -> bool {
+        let query = super::super::params::with_params("", &[("redirect_uri", uri)]);
+        redirect_uri(&Params::parse(&query.as_bytes()[1..]).expect("a query"), client).is_some()
+    }
+
+    #[test]
+    fn a_wish_for_vneid_is_one_among_others() {
+        let of = |values: &str| checked(&GOOD.replace("acr_values=x", &format!("acr_values={values}"))).expect("good");
+        let (code, vneid) = (crate::session::ACR_CODE, ACR_VNEID);
+        let said = |values: &str| (of(values).prefers_vneid(), of(values).wishes_more_than(code));
+        assert_eq!(said(vneid), (true, true));
+        assert_eq!(said(&format!("gold+{vneid}+{code}")), (true, false));
+        assert_eq!(said(&format!("{code}+{vneid}")), (false, false));
+        assert_eq!(said("gold"), (false, false));
+        assert!(!of(code).wishes_more_than(vneid), "what is more is never asked away");
+    }
+
+    #[test]
+    fn a_program_on_the_citizens_machine_takes_the_port_that_it_gets() {
+        let uris = ["http://127.0.0.1:3000/cb", "http://[::1]/cb?x=1", "http://localhost:3000/cb"];
+        let client = Client { redirect_uris: uris.map(str::to_owned).to_vec(), ..client() };
+        for good in [
+            "http://127.0.0.1:3000/cb",
+            "http://127.0.0.1:49152/cb",
+            "http://127.0.0.1/cb",
+            "http://[::1]:65535/cb?x=1",
+            "http://localhost:3000/cb",
+        ] {
+            assert!(is_of(&client, good), "{good}");
+        }
+        for bad in [
+            "http://127.0.0.1:49152/other",
+            "http://127.0.0.1:49152",
+            "http://127.0.0.1:/cb",
+            "http://127.0.0.1:0/cb",
+            "http://127.0.0.1:65536/cb",
+            "http://127.0.0.1:1@evil.example/cb",
+            "http://127.0.0.1.evil.example/cb",
+            "http://127.0.0.1:49152/cb?x=1",
+            "https://127.0.0.1:49152/cb",
+            "http://[::1]:1/cb",
+            "http://localhost:3001/cb",
+        ] {
+            assert!(!is_of(&client, bad), "{bad}");
+        }
+        let secret = Client { access: Access::Confidential, ..client };
+        assert!(!is_of(&secret, "http://127.0.0.1:49152/cb") && is_of(&secret, "http://127.0.0.1:3000/cb"));
+    }
+
     #[test]
     fn a_redirect_uri_is_the_clients_to_the_letter() {
         let client = client();
-        let is = |uri: &str| {
-            let query = super::super::params::with_params("", &[("redirect_uri", uri)]);
-            redirect_uri(&Params::parse(&query.as_bytes()[1..]).expect("a query"), &client).is_some()
-        };
+        let is = |uri: &str| is_of(&client, uri);
         assert!(is("https://app.example/cb"));
         for other in [
             "https://app.example/cb/",

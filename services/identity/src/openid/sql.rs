@@ -47,7 +47,8 @@ pub(super) async fn insert_code(
 }
 
 /// Uses a code up, if it is the client's, alive and unused, and the citizen still lets the client have what it stands for: the
-/// whole decision in one statement. The consent is locked first, so that whoever takes it back sees what the code gave.
+/// whole decision in one statement. Client and consent are locked first, so that whoever disables the one or takes back the other sees
+/// what the code gave.
 pub(super) async fn redeem(
     conn: &mut PgConnection,
     (digest, client): (&[u8], &Client),
@@ -56,9 +57,9 @@ pub(super) async fn redeem(
     let row = sqlx::query!(
         "UPDATE identity.authorisation SET redeemed_at = $3
         WHERE code_digest = $1 AND client_id = $2 AND redeemed_at IS NULL AND expires_at > $3
+            AND EXISTS (SELECT FROM identity.client AS k WHERE k.id = $2 AND k.disabled_at IS NULL FOR SHARE)
             AND ($4 OR EXISTS (SELECT FROM identity.consent AS c WHERE c.citizen_id = authorisation.citizen_id
                 AND c.client_id = $2 AND c.scopes @> string_to_array(authorisation.scope, ' ') FOR SHARE))
-            AND EXISTS (SELECT FROM identity.client AS k WHERE k.id = $2 AND k.disabled_at IS NULL)
         RETURNING citizen_id, device_id, browser_session, redirect_uri, scope, nonce, challenge, acr, amr, authenticated_at, ends_at",
         digest,
         client.id.uuid(),
@@ -81,6 +82,16 @@ pub(super) async fn redeem(
         authenticated_at: row.authenticated_at,
         ends_at: row.ends_at,
     }))
+}
+
+/// Whether the tokens of a session, or a client's own token, are refused already.
+pub(super) async fn is_revoked(conn: &mut PgConnection, id: SessionId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM identity.revocation WHERE session_id = $1) AS "revoked!""#,
+        id.uuid()
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Remembers what a code gave.

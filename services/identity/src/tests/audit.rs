@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::pin::Proof;
 use crate::pin::strength::Pin;
 use crate::session::Opening;
-use crate::testing::{Stage, opening};
+use crate::testing::{Stage, config, opening};
 use crate::{SCHEMA, Urgency};
 
 const PHONE: &str = "0912345678";
@@ -241,7 +241,10 @@ async fn the_first_broken_record_is_named() {
 
 #[tokio::test]
 async fn operators_and_processes_are_found_by_who_what_and_when() {
-    let stage = Stage::new().await;
+    let mut config = config();
+    // So that a retired key goes within the hour.
+    (config.lifetimes.session_seconds, config.lifetimes.browser_session_seconds) = (600, 600);
+    let stage = Stage::with(config).await;
     stage.sign_in(PHONE, DeviceId::generate()).await;
     stage.clock.advance(TimeDelta::hours(1));
     let mut tx = platform::db::begin(&stage.identity.pool).await.expect("begun");

@@ -84,6 +84,20 @@ async fn a_key_rotates_by_age_once_its_successor_is_well_known() {
 }
 
 #[tokio::test]
+async fn a_key_that_clients_may_not_know_yet_takes_over_only_by_force() {
+    let stage = Stage::new().await;
+    let rotate = async |urgency| stage.identity.rotate_keys(urgency, &behest()).await.expect("looked");
+    assert!(rotate(Urgency::Now).await, "the first two were published together");
+    assert!(!rotate(Urgency::Now).await, "the next one is not in the key sets that clients keep");
+    stage.clock.advance(TimeDelta::seconds(599));
+    assert!(!rotate(Urgency::Now).await);
+    stage.clock.advance(TimeDelta::seconds(1));
+    assert!(rotate(Urgency::Now).await);
+    assert!(rotate(Urgency::Forced).await);
+    assert_eq!(stage.count("audit WHERE action = 'key.rotate'").await, 3);
+}
+
+#[tokio::test]
 async fn keys_survive_a_restart_but_not_another_secret() {
     let stage = Stage::new().await;
     let kid = stage.identity.signer().await.expect("a key").kid.clone();

@@ -31,3 +31,4 @@ mod token;
 mod vneid;
 mod vneid_forged;
 mod vneid_sign_in;
+mod vneid_wish;

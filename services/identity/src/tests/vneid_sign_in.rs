@@ -19,15 +19,15 @@ use crate::testing::eventually;
 const BEGIN: &str = "/identity/v1/vneid";
 const LINK: &str = "/identity/v1/me/vneid";
 const RETURNS: &str = "/identity/v1/vneid/returns";
-const NUMBER: &str = "046199012345";
+pub(super) const NUMBER: &str = "046199012345";
 const STRANGER: &str = "046199054321";
-const PHONE: &str = "0912345678";
+pub(super) const PHONE: &str = "0912345678";
 /// What the app keeps.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 impl Scene {
     /// A citizen who has linked their account, on a device of theirs.
-    async fn linked_citizen(&self) -> DeviceId {
+    pub(super) async fn linked_citizen(&self) -> DeviceId {
         self.known(NUMBER, "one").await;
         self.known(STRANGER, "two").await;
         let device = DeviceId::generate();
@@ -280,7 +280,7 @@ async fn known_browser(scene: &Scene, place: &str) -> Browser {
 }
 
 /// Presses the button, and follows the page to VNeID.
-async fn pressed(scene: &Scene, browser: &mut Browser, place: &str) -> Url {
+pub(super) async fn pressed(scene: &Scene, browser: &mut Browser, place: &str) -> Url {
     let page = browser.get(&scene.stage, place).await;
     assert!(page.text.contains("Sign in with VNeID"), "{}", page.text);
     let onward =
@@ -298,7 +298,7 @@ async fn pressed(scene: &Scene, browser: &mut Browser, place: &str) -> Url {
 }
 
 /// Where a browser is sent to, at the pages.
-fn local(back: &Url) -> String {
+pub(super) fn local(back: &Url) -> String {
     assert!(back.as_str().starts_with("https://hue.example.org/oauth2/vneid?"), "{back}");
     format!("{}?{}", back.path(), back.query().unwrap_or_default())
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use chrono::{DateTime, SecondsFormat, Utc};
+use identity::Urgency;
 use identity::audit::Action;
 
 use super::Why;
@@ -18,11 +19,15 @@ pub enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Lets the next signing keys take over at once; the old ones stay published until no token of theirs can be alive.
+    /// Lets the next signing keys take over at once; the old ones stay published until no token of theirs can be alive. Refused within
+    /// ten minutes of the last time, when clients that keep the key set may not know the next keys yet.
     Rotate {
         /// Which city.
         #[command(flatten)]
         place: Place,
+        /// Whatever clients know: for a key that is in wrong hands. Clients may refuse new tokens until they read the key set again.
+        #[arg(long)]
+        force: bool,
         /// Why.
         #[command(flatten)]
         why: Why,
@@ -33,7 +38,9 @@ pub enum Command {
 pub(super) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::List { place } => list(&place).await,
-        Command::Rotate { place, why } => rotate(&place, &why).await,
+        Command::Rotate { place, force, why } => {
+            rotate(&place, &why, if force { Urgency::Forced } else { Urgency::Now }).await
+        }
     }
 }
 
@@ -57,12 +64,12 @@ async fn list(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn rotate(place: &Place, why: &Why) -> anyhow::Result<()> {
+async fn rotate(place: &Place, why: &Why, urgency: Urgency) -> anyhow::Result<()> {
     let config = place.config()?;
     let (settings, context) = (config.identity.clone(), run::context(config, Role::Identity)?);
     let by = why.by();
     let act = by.act(Action::KeyRotate, String::new(), None);
-    identity::rotate_keys(settings, identity::Deps { context }, &act)
+    identity::rotate_keys(settings, identity::Deps { context }, (&act, urgency))
         .await
         .map_err(|problem| anyhow::anyhow!("{problem:?}"))
         .context("the keys can't be rotated")?;

@@ -27,12 +27,12 @@ pub(super) const MAX_QUERY: usize = 8_192;
 /// A page for people in a browser (RFC 6749, OpenID Connect Core): sign-in by one-time code, consent, and back to
 /// `redirect_uri` with `code`, `state` and `iss` (RFC 9207), or `error`. PKCE by `S256` is needed of every client.
 /// Unknown parameters are ignored. A request of an unknown client or to a redirect URI that is not the client's to the letter
-/// is answered by a page, never by a redirect.
+/// is answered by a page, never by a redirect; of a public client's `http` URI on `127.0.0.1` or `[::1]` the port may be any.
 #[utoipa::path(
     get, path = "/oauth2/authorize", tag = "openid",
     params(
         ("client_id" = Option<String>, Query, description = "The client; needed"),
-        ("redirect_uri" = Option<String>, Query, description = "One of the client's, to the letter; needed"),
+        ("redirect_uri" = Option<String>, Query, description = "One of the client's, to the letter but for a loopback port; needed"),
         ("response_type" = Option<String>, Query, description = "`code`; needed"),
         ("scope" = Option<String>, Query, description = "`openid profile phone tier offline_access`: unknown ones are ignored"),
         ("code_challenge" = Option<String>, Query, description = "base64url of the SHA-256 of the verifier; needed"),
@@ -41,9 +41,9 @@ pub(super) const MAX_QUERY: usize = 8_192;
         ("nonce" = Option<String>, Query, description = "Stands in the ID token"),
         ("prompt" = Option<String>, Query, description = "`none`, or any of `login consent select_account`"),
         ("max_age" = Option<String>, Query, description = "Seconds since the sign-in, at most"),
-        ("acr_values" = Option<String>, Query, description = "Wishes; the ID token says what was reached"),
+        ("acr_values" = Option<String>, Query, description = "Wishes, the dearest first: the page offers VNeID first, also to who is signed in otherwise; the ID token says what was reached"),
         ("ui_locales" = Option<String>, Query, description = "`vi` or `en`"),
-        ("id_token_hint" = Option<String>, Query, description = "An earlier ID token: whom the client means"),
+        ("id_token_hint" = Option<String>, Query, description = "An earlier ID token of the client, which may have expired: whom it means. Nobody else gets a code (`login_required`); what is no such token is `invalid_request`"),
         ("login_hint" = Option<String>, Query, description = "A telephone number to begin with"),
     ),
     responses(

@@ -1,4 +1,4 @@
-//! `GET /.well-known/openid-configuration`
+//! `GET /.well-known/openid-configuration`, `GET /.well-known/oauth-authorization-server`: one document at both places.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -7,6 +7,7 @@ use platform::http::Json;
 use serde_json::json;
 
 use super::super::App;
+use crate::Identity;
 use crate::openid::authorise::ACR_VALUES;
 use crate::openid::client::Grant;
 use crate::openid::scope::Scope;
@@ -16,12 +17,27 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// Show what the OpenID provider offers
 ///
-/// OpenID Connect Discovery 1.0 and RFC 8414.
+/// OpenID Connect Discovery 1.0.
 #[utoipa::path(
     get, path = "/.well-known/openid-configuration", tag = "openid",
     responses((status = 200, description = "The provider's metadata", body = serde_json::Value))
 )]
 pub(in super::super) async fn show(State(identity): App) -> Response {
+    document(&identity)
+}
+
+/// Show what the authorisation server offers
+///
+/// RFC 8414: the same document, where clients of OAuth look for it.
+#[utoipa::path(
+    get, path = "/.well-known/oauth-authorization-server", tag = "openid",
+    responses((status = 200, description = "The server's metadata", body = serde_json::Value))
+)]
+pub(in super::super) async fn show_to_oauth(State(identity): App) -> Response {
+    document(&identity)
+}
+
+fn document(identity: &Identity) -> Response {
     let issuer = &identity.issuer;
     let at = |path: &str| format!("{issuer}{path}");
     let secret = ["client_secret_basic", "client_secret_post"];

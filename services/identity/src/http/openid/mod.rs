@@ -46,6 +46,7 @@ const PREFLIGHT: [(HeaderName, &str); 4] = [
 pub(super) fn router() -> ApiRouter<Arc<Identity>> {
     ApiRouter::<Arc<Identity>>::new()
         .routes(routes!(discovery::show))
+        .routes(routes!(discovery::show_to_oauth))
         .routes(routes!(authorize::by_query, authorize::by_form))
         .routes(routes!(sign_in::step))
         .routes(routes!(vneid::come_back))

@@ -73,6 +73,7 @@ struct View<'a> {
     phone: &'a str,
     host: Option<String>,
     vneid: bool,
+    vneid_first: bool,
     scopes: Vec<&'static str>,
     fault: Option<&'a str>,
 }
@@ -101,6 +102,7 @@ pub(super) fn show(
         phone,
         host: place(&asked.redirect_uri).1,
         vneid: matches!(face, Face::Phone { vneid: true, .. }),
+        vneid_first: matches!(face, Face::Phone { vneid: true, .. }) && asked.prefers_vneid,
         scopes: scopes.into_iter().flat_map(Scopes::iter).map(|scope| text::scope(scope, language)).collect(),
         fault,
         action: "/oauth2/sign-in",
@@ -143,8 +145,13 @@ fn frame<'a>(language: Language) -> View<'a> {
 }
 
 /// Where the browser may go after a form, as a source of the policy, and the host that people know.
+///
+/// A policy has no way to write an IPv6 address (Content Security Policy Level 3, section 2.3.1): the scheme stands for it.
 fn place(uri: &str) -> (String, Option<String>) {
     match Url::parse(uri) {
+        Ok(uri) if matches!(uri.host(), Some(url::Host::Ipv6(_))) => {
+            (format!("{}:", uri.scheme()), uri.host_str().map(str::to_owned))
+        }
         Ok(uri) if matches!(uri.scheme(), "http" | "https") => {
             (uri.origin().ascii_serialization(), uri.host_str().map(str::to_owned))
         }
@@ -185,6 +192,7 @@ mod tests {
     fn a_policy_names_an_origin_or_a_scheme() {
         assert_eq!(place("https://a.example:8443/cb?x").0, "https://a.example:8443");
         assert_eq!(place("http://127.0.0.1:3000/cb").0, "http://127.0.0.1:3000");
+        assert_eq!(place("http://[::1]:3000/cb"), ("http:".to_owned(), Some("[::1]".to_owned())));
         for uri in ["vn.hue.app:/cb", "vn.hue.app://callback"] {
             assert_eq!(place(uri), ("vn.hue.app:".to_owned(), None), "{uri}");
         }

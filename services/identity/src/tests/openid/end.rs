@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{App, Browser, PHONE, claims, encode, program, send, with_token};
 use crate::audit::Origin;
 use crate::citizen::CitizenId;
-use crate::testing::Stage;
+use crate::testing::{Stage, eventually};
 
 const END: &str = "/oauth2/end-session";
 
@@ -156,6 +156,31 @@ async fn what_is_taken_from_a_client_is_taken_from_what_it_holds() {
     assert_eq!(stage.count("session WHERE end_reason = 'client-disabled'").await, 1);
     assert_eq!(stage.events::<SessionRevoked>().await.len(), revoked + 1);
     assert_eq!(stage.count("audit WHERE action = 'session.end' AND reason = 'client-disabled'").await, 1);
+}
+
+#[tokio::test]
+async fn a_code_gives_nothing_that_the_end_of_its_client_does_not_see() {
+    let stage = Stage::new().await;
+    let app = stage.register(json!({})).await;
+    let code = Browser::default().code(&stage, &app.ask(&[])).await;
+    let mut held = platform::db::begin(&stage.admin()).await.expect("a transaction");
+    sqlx::query("UPDATE identity.client SET disabled_at = $1")
+        .bind(stage.identity.now())
+        .execute(&mut *held)
+        .await
+        .expect("disabled");
+    let disabling = async {
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("the exchange waits for the client's row", async || {
+            sqlx::query_scalar::<_, i64>(waits).fetch_one(&stage.admin()).await.expect("a query") > 0
+        })
+        .await;
+        held.commit().await.expect("disabled");
+    };
+    let (answer, ()) = tokio::join!(app.exchange(&stage, &code), disabling);
+    assert_eq!(answer.error().1, "invalid_grant", "{}", answer.text);
+    assert_eq!(stage.count("session WHERE client NOT IN ('app', 'browser')").await, 0);
 }
 
 #[tokio::test]

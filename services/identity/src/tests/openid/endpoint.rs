@@ -238,6 +238,23 @@ async fn a_client_gets_a_token_for_itself_with_scopes_that_it_was_granted() {
     assert_eq!(app.post(&stage, "/oauth2/revoke", &[("token", access)]).await.status, StatusCode::OK);
     assert_eq!(app.introspect(&stage, access).await["active"], false);
     assert_eq!(stage.context.verifier.verify(access).await, Err(AuthError::Revoked));
+    assert_eq!(stage.count("audit WHERE action = 'session.end' AND reason = 'token-revoked'").await, 1);
+}
+
+#[tokio::test]
+async fn a_client_gives_its_own_token_back_to_all_replicas_at_once() {
+    let stage = Stage::new().await;
+    let app = stage.register(agency()).await;
+    let fields = [("grant_type", "client_credentials"), ("scope", "fees:write")];
+    let given = app.post(&stage, "/oauth2/token", &fields).await.json();
+    let access = text(&given, "access_token");
+    let replicas = [stage.identity.clone(), stage.replica(), stage.replica()];
+    let client = stage.identity.client(&app.id).await.expect("read").expect("registered");
+    let back = replicas.iter().map(|replica| replica.revoke_token(&client, access, None));
+    let done = futures::future::join_all(back).await;
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+    assert_eq!(stage.count("revocation").await, 1);
+    assert_eq!(stage.count("audit WHERE action = 'session.end' AND reason = 'token-revoked'").await, 1);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod end;
 mod endpoint;
 mod page;
 mod registry;
+mod wish;
 
 use std::collections::BTreeMap;
 

@@ -63,7 +63,7 @@ pub(super) struct PinAnswer {
         (status = 403, description = "`pin-wrong`, `session-not-fresh`", content_type = "application/problem+json"),
         (status = 409, description = "`pin-not-set`, `pin-changed`, `otp-used`", content_type = "application/problem+json"),
         (status = 422, description = "`pin-weak`, `pin-malformed`, `pin-proof-required`, `otp-wrong`, `otp-expired`, `otp-exhausted`, `otp-unknown`, `invalid-body`", content_type = "application/problem+json"),
-        (status = 429, description = "`pin-delayed`, `pin-too-many`: wait before the next try", content_type = "application/problem+json"),
+        (status = 429, description = "`pin-delayed`, `pin-too-many`, `otp-tries-too-many`: wait before the next try", content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn set(

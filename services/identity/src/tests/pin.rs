@@ -178,6 +178,34 @@ async fn a_citizen_sets_only_so_many_pins() {
 }
 
 #[tokio::test]
+async fn guesses_at_codes_for_a_new_pin_are_capped_by_address() {
+    let mut config = config();
+    config.caps.answers = Cap { burst: 2, refill_seconds: 600 };
+    let stage = Stage::with(config).await;
+    let device = DeviceId::generate();
+    let caller = signed_in(&stage, device).await;
+    let reset = async |proof: (ChallengeId, crate::challenge::Code), address: &str| {
+        let address = Some(address.parse().expect("an address"));
+        stage.identity.set_pin(&caller, &pin("502917"), Proof::Code(proof.0, proof.1), address).await
+    };
+    let (here, there) = ("203.0.113.9", "203.0.113.10");
+    for _ in 0..3 {
+        let (challenge, code) = stage.code(PHONE, device, Purpose::PinReset).await;
+        reset((challenge, code.clone()), here).await.expect("right, so no guess");
+        assert!(matches!(reset((challenge, code.clone()), here).await, Err(Error::CodeUsed)));
+        assert!(matches!(reset((ChallengeId::generate(), code), here).await, Err(Error::ChallengeUnknown)));
+    }
+    for _ in 0..2 {
+        let (challenge, code) = stage.code(PHONE, device, Purpose::PinReset).await;
+        assert!(matches!(reset((challenge, wrong(&code)), here).await, Err(Error::CodeWrong { .. })));
+    }
+    let (challenge, code) = stage.code(PHONE, device, Purpose::PinReset).await;
+    let capped = reset((challenge, code.clone()), here).await;
+    assert!(matches!(capped, Err(Error::AnswersCapped { .. })), "not looked at, though it is right: {capped:?}");
+    reset((challenge, code), there).await.expect("another address");
+}
+
+#[tokio::test]
 async fn many_checks_at_once_wait_their_turn_and_token_checks_do_not() {
     let stage = Stage::new().await;
     let mut citizens = Vec::new();

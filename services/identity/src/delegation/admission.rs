@@ -17,9 +17,9 @@ impl Identity {
     pub(super) async fn admit_power(&self, caller: &Principal, pin: Option<&Pin>) -> Result<(), Error> {
         let (citizen, session) = (caller.subject.into(), caller.session.into());
         let device = sql::device_since(&mut *self.pool.acquire().await?, citizen, session).await?;
-        let until = device.ok_or(Error::NotFound)?.map(|since| {
-            since + Lifetimes::span(self.config.lifetimes.pin_cooling_seconds)
-        });
+        let until = device
+            .ok_or(Error::NotFound)?
+            .map(|since| since + Lifetimes::span(self.config.lifetimes.pin_cooling_seconds));
         if let Some(until) = until.filter(|until| *until > self.now()) {
             return Err(Error::KeyCooling { until });
         }

@@ -313,7 +313,11 @@ async fn whoever_took_a_number_over_gives_nobody_power_over_its_money() {
     assert_eq!(seen(&stage, &stolen).await, [("dependent".to_owned(), "proposed".to_owned())], "nothing has begun");
     stage.clock.advance(TimeDelta::days(1));
     let later = stage.sign_in(CHILD, device).await;
-    assert_eq!(confirm_with(&stage, &later, &id, reset).await.text("state"), "active", "their owner had a day to notice");
+    assert_eq!(
+        confirm_with(&stage, &later, &id, reset).await.text("state"),
+        "active",
+        "their owner had a day to notice"
+    );
 }
 
 #[tokio::test]

@@ -7,11 +7,12 @@ use platform::metrics::Metrics;
 use prometheus::IntGaugeVec;
 use tracing::warn;
 
-use crate::metrics::{Exposition, Family, Kind, Part, Series, Value, merge, parse};
+use crate::metrics::{Exposition, Family, Part, READY, READY_HELP, merge, parse};
 use crate::role::RoleStatus;
 
 /// Says of each role in each process whether its metrics are in this answer.
 const UP: &str = "trangtien_up";
+const UP_HELP: &str = "Whether the metrics of a role in a process are part of this answer.";
 
 /// Gathers and joins.
 pub(crate) struct Gatherer {
@@ -59,12 +60,12 @@ impl Gatherer {
     }
 }
 
+/// Which roles' metrics are here; and of those that are not, that they are not ready either.
 fn add_up(whole: &mut Exposition, up: BTreeMap<(String, String), bool>) {
-    let samples = up.into_iter().map(|((service, instance), up)| {
-        let labels = BTreeMap::from([("service".to_owned(), service), ("instance".to_owned(), instance)]);
-        let series = Series { labels, name: UP.to_owned(), bound: None };
-        (series, Value { text: if up { "1" } else { "0" }.to_owned(), timestamp_ms: None })
-    });
-    let help = Some("Whether the metrics of a role in a process are part of this answer.".to_owned());
-    whole.families.insert(UP.to_owned(), Family { kind: Kind::Gauge, help, samples: samples.collect() });
+    let away = up.iter().filter(|(_, up)| !**up).map(|(key, _)| (key.clone(), false));
+    let away = Family::fact(READY, READY_HELP, away);
+    let ready =
+        whole.families.entry(READY.to_owned()).or_insert_with(|| Family { samples: BTreeMap::new(), ..away.clone() });
+    ready.samples.extend(away.samples);
+    whole.families.insert(UP.to_owned(), Family::fact(UP, UP_HELP, up));
 }

@@ -24,6 +24,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use ioc::metrics::{Part, merge as join, parse};
 use platform::http::HttpSettings;
 use platform::problem::{BODY_TOO_LARGE, INVALID_BODY, Problem, TIMEOUT, UNAVAILABLE};
 use platform::task::Shutdown;
@@ -292,12 +293,15 @@ impl Front for Gateway {
         }
         let asked = self.0.upstreams.keys().map(|role| async { (*role, self.ask(*role, "/metrics").await) });
         let mut text = String::from(UP_HEAD);
-        let mut samples = String::new();
+        let mut parts = Vec::new();
         for (role, said) in futures::future::join_all(asked).await {
-            text.push_str(&format!("trangtien_up{{service=\"{role}\"}} {}\n", u8::from(said.is_ok())));
-            samples.push_str(&said.map(|said| String::from_utf8_lossy(&said).into_owned()).unwrap_or_default());
+            let said = said.ok().and_then(|said| parse(&String::from_utf8_lossy(&said)).ok());
+            text.push_str(&format!("trangtien_up{{service=\"{role}\"}} {}\n", u8::from(said.is_some())));
+            let service = role.name().to_owned();
+            parts.extend(said.map(|exposition| Part { instance: service.clone(), service, exposition }));
         }
-        Ok(text + &samples)
+        // What several roles tell, as whether they are ready, is one family.
+        Ok(text + &join(parts).0.write())
     }
 
     fn public_url(&self) -> &Url {
@@ -392,7 +396,7 @@ mod tests {
     async fn a_role_that_is_away_hides_no_other_ones_metrics() {
         let gateway = gateway().await;
         let text = gateway.metrics(None).await.expect("those that answer");
-        assert!(text.contains("wallet_samples 7"), "{text}");
+        assert!(text.contains("wallet_samples{instance=\"wallet\",service=\"wallet\"} 7"), "{text}");
         for line in ["trangtien_up{service=\"wallet\"} 1", "trangtien_up{service=\"identity\"} 0"] {
             assert!(text.lines().any(|said| said == line), "{text}");
         }

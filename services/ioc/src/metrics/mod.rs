@@ -17,6 +17,11 @@ pub use parse::{ParseError, parse};
 /// The content type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The family that says of each role in each process whether it can serve: what `/readyz` says.
+pub const READY: &str = "trangtien_ready";
+/// What [`READY`] says of itself.
+pub const READY_HELP: &str = "Whether a role in a process can serve, as its /readyz says.";
+
 /// Families by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exposition {
@@ -141,6 +146,16 @@ impl Exposition {
 }
 
 impl Family {
+    /// A gauge of one fact: 1 or 0 for each role (`service`) in each process (`instance`).
+    pub fn fact(name: &str, help: &str, said: impl IntoIterator<Item = ((String, String), bool)>) -> Self {
+        let samples = said.into_iter().map(|((service, instance), is_so)| {
+            let labels = BTreeMap::from([("service".to_owned(), service), ("instance".to_owned(), instance)]);
+            let text = if is_so { "1" } else { "0" };
+            (Series { labels, name: name.to_owned(), bound: None }, Value { text: text.to_owned(), timestamp_ms: None })
+        });
+        Self { kind: Kind::Gauge, help: Some(help.to_owned()), samples: samples.collect() }
+    }
+
     fn write(&self, name: &str, text: &mut String) {
         let wrote = (|| {
             if let Some(help) = &self.help {

@@ -1,19 +1,24 @@
 //! The shared metrics endpoint: every role of every process, also the one that is missing.
 
-use ioc::metrics::{Exposition, parse};
+use std::collections::BTreeMap;
+
+use ioc::metrics::{Exposition, Family, READY, READY_HELP, parse};
 use ioc::peers::{Discover, Peer};
 use platform::metrics::Metrics;
 use platform::task::Shutdown;
 
 use crate::stage::{Stage, open, serve};
 
-async fn peer(metrics: Metrics, ready: bool, shutdown: &Shutdown) -> String {
+/// A process that answers, ready or not, and says so in its metrics as well.
+async fn peer(metrics: Metrics, (service, instance, ready): (&str, &str, bool), shutdown: &Shutdown) -> String {
+    let family = Family::fact(READY, READY_HELP, [((service.to_owned(), instance.to_owned()), ready)]);
+    let said = Exposition { families: BTreeMap::from([(READY.to_owned(), family)]) }.write();
     let readyz = move || async move {
         let status = if ready { http::StatusCode::OK } else { http::StatusCode::SERVICE_UNAVAILABLE };
         (status, if ready { "ok" } else { "redis does not answer" })
     };
     let router = axum::Router::new()
-        .route("/metrics", axum::routing::get(move || async move { metrics.encode() }))
+        .route("/metrics", axum::routing::get(move || async move { metrics.encode() + &said }))
         .route("/readyz", axum::routing::get(readyz));
     serve(router, shutdown).await
 }
@@ -23,7 +28,11 @@ fn static_peer(service: &str, url: &str) -> Peer {
 }
 
 fn up(exposition: &Exposition, service: &str, instance: &str) -> Option<String> {
-    let samples = &exposition.families["trangtien_up"].samples;
+    fact(exposition, "trangtien_up", (service, instance))
+}
+
+fn fact(exposition: &Exposition, name: &str, (service, instance): (&str, &str)) -> Option<String> {
+    let samples = &exposition.families[name].samples;
     let found =
         samples.iter().find(|(series, _)| series.labels["service"] == service && series.labels["instance"] == instance);
     found.map(|(_, value)| value.text.clone())
@@ -39,8 +48,8 @@ async fn every_role_is_there_and_a_missing_one_shows_as_down() {
         metrics.histogram("wait_seconds", "Waiting.", &[], &[1.0]).with_label_values::<&str>(&[]).observe(0.5);
         metrics
     });
-    let wallet_url = peer(wallet, true, &shutdown).await;
-    let reports_url = peer(reports, false, &shutdown).await;
+    let wallet_url = peer(wallet, ("wallet", "w-1", true), &shutdown).await;
+    let reports_url = peer(reports, ("reports", "r-1", false), &shutdown).await;
     let by_name =
         Peer { discover: Discover::Dns, ..static_peer("reports", &reports_url.replace("127.0.0.1", "localhost")) };
     let peers = vec![
@@ -60,6 +69,10 @@ async fn every_role_is_there_and_a_missing_one_shows_as_down() {
     assert_eq!(up(&whole, "ioc", "c-1").as_deref(), Some("1"));
     assert_eq!(up(&whole, "identity", "127.0.0.1:1").as_deref(), Some("0"));
     assert_eq!(up(&whole, "notifications", "nobody.invalid:80").as_deref(), Some("0"));
+    let ready = |service, instance| fact(&whole, READY, (service, instance));
+    assert_eq!(ready("wallet", "w-1").as_deref(), Some("1"));
+    assert_eq!(ready("reports", "r-1").as_deref(), Some("0"), "it answers, and can serve nobody");
+    assert_eq!(ready("identity", "127.0.0.1:1").as_deref(), Some("0"), "what is down is not ready");
     let things = &whole.families["trangtien_wallet_things_total"];
     assert_eq!((things.kind, things.help.as_deref()), (ioc::metrics::Kind::Counter, Some("Things.")));
     assert!(text.contains(r#"trangtien_wallet_things_total{instance="w-1",kind="one",service="wallet"} 3"#), "{text}");

@@ -23,6 +23,9 @@ pub(crate) const STA_ENTITY_INVALID: Code =
 /// A query option of SensorThings is not understood.
 pub(crate) const STA_QUERY_INVALID: Code =
     Code::new("sta-query-invalid", 400, "Tham số truy vấn không hợp lệ", "The query option is not understood");
+/// A query option of SensorThings is one that is not there (18-088, section 9.3: 501).
+pub(crate) const STA_QUERY_UNSUPPORTED: Code =
+    Code::new("sta-query-unsupported", 501, "Chưa hỗ trợ tham số truy vấn này", "The query option is not supported");
 /// The levels of that station are another client's to send.
 pub(crate) const STATION_FORBIDDEN: Code =
     Code::new("station-forbidden", 403, "Trạm của đơn vị khác", "The station is another client's");
@@ -76,6 +79,9 @@ pub enum Error {
     /// A query option of SensorThings is not understood.
     #[error("query option {0} is not understood")]
     QueryInvalid(String),
+    /// A query option of SensorThings, or what it asks for, is not there.
+    #[error("query option {0} is not supported")]
+    QueryUnsupported(String),
     /// The levels of that station are another client's to send.
     #[error("the station is another client's")]
     StationForbidden,
@@ -111,6 +117,7 @@ impl Error {
             Self::NotFound => Some(NOT_FOUND),
             Self::EntityInvalid { .. } => Some(STA_ENTITY_INVALID),
             Self::QueryInvalid(_) => Some(STA_QUERY_INVALID),
+            Self::QueryUnsupported(_) => Some(STA_QUERY_UNSUPPORTED),
             Self::StationForbidden => Some(STATION_FORBIDDEN),
             Self::ExerciseOnly => Some(EXERCISE_ONLY),
             Self::ObservationConflicts => Some(OBSERVATION_CONFLICTS),
@@ -136,6 +143,7 @@ impl From<Error> for Problem {
                 .detail(format!("`{field}` không hợp lệ."), format!("`{field}` is not valid: {reason}."))
                 .with("field", field),
             Error::QueryInvalid(option) => Self::new(STA_QUERY_INVALID).with("option", option),
+            Error::QueryUnsupported(option) => Self::new(STA_QUERY_UNSUPPORTED).with("option", option),
             Error::TooManyThings(most) => Self::new(TOO_MANY_THINGS).with("most", most),
             Error::SignInAway => Self::new(SIGN_IN_AWAY).retry_after(2),
             Error::NotFound

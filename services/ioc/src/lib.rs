@@ -102,6 +102,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     config.sensor_clients.check(&stations)?;
     let clients = Arc::new(config.sensor_clients.clone());
     let meter = sensor::keep::SensorMeter::new(&metrics);
+    clients.reporting(&stations).for_each(|station| meter.expect(station));
 
     let comparer = books::Comparer::new(pool.clone(), clock.clone(), &metrics, wallet);
     let sources = board::Sources { roles: roles.clone(), books: comparer.watch(), stations: stations.clone() };

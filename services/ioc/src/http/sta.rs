@@ -93,9 +93,9 @@ pub(super) async fn root(State(desk): State<Desk>, _reader: Reader) -> Json<Valu
 
 /// A set of entities (`Things`, `Locations`, `Sensors`, `ObservedProperties`, `Datastreams`, `Observations`) or one (`Things(1)`).
 ///
-/// Options: `$top` (at most 1,000; 100 where `$expand` is given), `$skip`, `$orderby` (`phenomenonTime` of Observations, else `id`),
+/// Options: `$top` (a page has at most 1,000, and 100 where `$expand` is given; `@iot.nextLink` leads on), `$skip`, `$orderby` (`phenomenonTime` of Observations, else `id`),
 /// `$expand` of direct links but Observations, and for Observations `$filter` with comparisons of `phenomenonTime` and `result` joined
-/// by `and`. Whatever else is asked for is refused.
+/// by `and`. What else the standard has is answered 501.
 #[utoipa::path(
     get,
     operation_id = "getSensorEntities",
@@ -105,6 +105,7 @@ pub(super) async fn root(State(desk): State<Desk>, _reader: Reader) -> Json<Valu
     responses(
         (status = 200, description = "As OGC 18-088 shows them.", body = Object),
         (status = 400, description = "`sta-query-invalid`.", content_type = "application/problem+json"),
+        (status = 501, description = "`sta-query-unsupported`: an option of the standard that is not there.", content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`.", content_type = "application/problem+json"),
         (status = 404, description = "`not-found`.", content_type = "application/problem+json"),
     ),
@@ -132,6 +133,7 @@ pub(super) async fn get(
     responses(
         (status = 200, description = "As OGC 18-088 shows them.", body = Object),
         (status = 400, description = "`sta-query-invalid`.", content_type = "application/problem+json"),
+        (status = 501, description = "`sta-query-unsupported`: an option of the standard that is not there.", content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`.", content_type = "application/problem+json"),
         (status = 404, description = "`not-found`.", content_type = "application/problem+json"),
     ),

@@ -59,6 +59,15 @@ impl SensorClients {
         Ok(())
     }
 
+    /// The stations whose levels somebody is to send, exercises apart.
+    pub(crate) fn reporting<'a>(&self, stations: &'a Stations) -> impl Iterator<Item = &'a str> {
+        let sends = |code: &str| {
+            let meant = self.0.values().filter(|client| !client.exercise_only);
+            meant.flat_map(|client| &client.stations).any(|own| own == code || own == EVERY)
+        };
+        stations.0.keys().map(String::as_str).filter(move |code| sends(code))
+    }
+
     /// Refuses readings that are not a client's to send: of a station of another's, or meant ones of a client for exercises.
     pub(crate) fn require(&self, name: &str, station: Option<&str>, exercise: bool) -> Result<(), Error> {
         let Some(client) = self.0.get(name) else { return Err(Error::NotFound) };
@@ -99,6 +108,14 @@ mod tests {
         for station in [Some("phu-oc"), None] {
             assert!(matches!(all.require("one", station, false), Err(Error::ExerciseOnly)));
         }
+    }
+
+    #[test]
+    fn only_what_is_meant_is_expected_of_a_station() {
+        let stations = hue();
+        assert_eq!(clients(&["kim-long"], false).reporting(&stations).collect::<Vec<_>>(), ["kim-long"]);
+        assert_eq!(clients(&["*"], false).reporting(&stations).count(), stations.0.len());
+        assert_eq!(clients(&["*"], true).reporting(&stations).count(), 0);
     }
 
     #[test]

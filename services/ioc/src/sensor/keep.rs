@@ -45,10 +45,15 @@ impl SensorMeter {
             ),
             newest: metrics.gauge(
                 "station_newest_reading_timestamp_seconds",
-                "When the newest plausible reading of a station was measured, exercises apart, in Unix seconds.",
+                "When the newest plausible reading of a station was measured, exercises apart, in Unix seconds; 0 before the first one of a station that is to send some.",
                 &["station"],
             ),
         }
+    }
+
+    /// A station is to send readings: until its first one it is told of as silent since 1970, not left out.
+    pub(crate) fn expect(&self, station: &str) {
+        self.newest.with_label_values(&[station]).set(0);
     }
 
     /// A reading was kept.

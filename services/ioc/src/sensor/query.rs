@@ -1,6 +1,6 @@
 //! Paths and query options of SensorThings (18-088, sections 9.2 and 9.3), as far as they are understood here. Pure.
 //!
-//! What is not understood is refused: an option that is silently left out would give wrong data.
+//! What is not there is refused: an option that is silently left out would give wrong data.
 
 use chrono::{DateTime, Utc};
 
@@ -16,6 +16,8 @@ const DEFAULT_TOP: i64 = 100;
 const MAX_SKIP: i64 = 1_000_000;
 /// Entities of a page at most when others are shown inside them.
 const MAX_EXPANDED: i64 = 100;
+/// How a filter compares.
+const OPERATORS: [&str; 5] = ["ge", "gt", "le", "lt", "eq"];
 /// Comparisons of a filter at most.
 const MAX_COMPARISONS: usize = 8;
 
@@ -85,18 +87,24 @@ impl<T: PartialOrd + Copy> Interval<T> {
 /// The options of a request for a set, or for one entity.
 ///
 /// # Errors
-/// [`Error::QueryInvalid`] with the option that is not understood.
+/// [`Error::QueryUnsupported`] with the option of the standard's that is not there, or asks for what is not; [`Error::QueryInvalid`] with
+/// one that is malformed or none of the standard's.
 pub(crate) fn options(set: Set, pairs: &[(String, String)]) -> Result<Options, Error> {
     let mut options = Options { top: DEFAULT_TOP, ..Options::default() };
     for (name, value) in pairs {
-        let refused = || Error::QueryInvalid(name.clone());
+        let invalid = || Error::QueryInvalid(name.clone());
+        let unsupported = || Error::QueryUnsupported(name.clone());
         match name.as_str() {
-            "$top" => options.top = number(value, MAX_TOP).ok_or_else(refused)?,
-            "$skip" => options.skip = number(value, MAX_SKIP).ok_or_else(refused)?,
-            "$orderby" => options.descending = descending(set, value).ok_or_else(refused)?,
-            "$expand" => options.expand = expand(set, value).ok_or_else(refused)?,
-            "$filter" if set == Set::Observations => options.bounds = bounds(value).ok_or_else(refused)?,
-            _ => return Err(refused()),
+            // More than a page holds is asked for by its next link.
+            "$top" => options.top = number(value).ok_or_else(invalid)?.min(MAX_TOP),
+            "$skip" => options.skip = number(value).filter(|skip| *skip <= MAX_SKIP).ok_or_else(invalid)?,
+            "$orderby" => options.descending = descending(set, value).ok_or_else(unsupported)?,
+            "$expand" => options.expand = expand(set, value).ok_or_else(unsupported)?,
+            "$filter" if set == Set::Observations => {
+                options.bounds = bounds(value).ok_or_else(unsupported)?.ok_or_else(invalid)?;
+            }
+            "$filter" | "$select" | "$count" | "$resultFormat" => return Err(unsupported()),
+            _ => return Err(invalid()),
         }
     }
     if !options.expand.is_empty() {
@@ -105,8 +113,10 @@ pub(crate) fn options(set: Set, pairs: &[(String, String)]) -> Result<Options, E
     Ok(options)
 }
 
-fn number(text: &str, max: i64) -> Option<i64> {
-    text.parse().ok().filter(|number| (0..=max).contains(number))
+fn number(text: &str) -> Option<i64> {
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // One that is too large for a number is larger than any page.
+    is_plain.then(|| text.parse().unwrap_or(i64::MAX))
 }
 
 fn descending(set: Set, text: &str) -> Option<bool> {
@@ -128,25 +138,32 @@ fn expand(set: Set, text: &str) -> Option<Vec<&'static str>> {
     text.split(',').map(|name| allowed.iter().copied().find(|allowed| *allowed == name.trim())).collect()
 }
 
-fn bounds(text: &str) -> Option<Bounds> {
+/// `None` for a filter beyond comparisons that are joined by `and`; `Some(None)` for a comparison with no such time or number.
+fn bounds(text: &str) -> Option<Option<Bounds>> {
     let mut bounds = Bounds::default();
     let comparisons: Vec<&str> = text.split(" and ").collect();
     if comparisons.len() > MAX_COMPARISONS {
         return None;
     }
+    let mut is_whole = true;
     for comparison in comparisons {
         let words: Vec<&str> = comparison.split_whitespace().collect();
         let [name, operator, value] = words[..] else { return None };
-        match name {
+        OPERATORS.contains(&operator).then_some(())?;
+        let narrowed = match name {
             "phenomenonTime" => {
-                let time = value.trim_matches('\'').parse().ok().filter(|time| is_of_an_era(*time))?;
-                bounds.time.narrow(operator, time)?;
+                let time = value.trim_matches('\'').parse().ok().filter(|time| is_of_an_era(*time));
+                time.and_then(|time| bounds.time.narrow(operator, time))
             }
-            "result" => bounds.result.narrow(operator, value.parse().ok().filter(|value: &f64| value.is_finite())?)?,
+            "result" => {
+                let number = value.parse().ok().filter(|value: &f64| value.is_finite());
+                number.and_then(|number| bounds.result.narrow(operator, number))
+            }
             _ => return None,
-        }
+        };
+        is_whole &= narrowed.is_some();
     }
-    Some(bounds)
+    Some(is_whole.then_some(bounds))
 }
 
 #[cfg(test)]
@@ -179,17 +196,34 @@ mod tests {
         assert!(asked(of, "$orderby", "phenomenonTime desc").expect("understood").descending);
         assert_eq!(asked(Set::Things, "$expand", "Locations, Datastreams").expect("understood").expand.len(), 2);
         for (set, name, value) in [
-            (of, "$filter", "result gt 3 or result lt 1"),
             (of, "$filter", "result gt NaN"),
+            (of, "$filter", "phenomenonTime gt -9999-01-01T00:00:00Z"),
+            (of, "$top", "-1"),
+            (of, "$top", "many"),
+            (of, "$skip", "99999999"),
+            (of, "$colour", "red"),
+        ] {
+            assert!(matches!(asked(set, name, value), Err(Error::QueryInvalid(_))), "{name}={value}");
+        }
+        for (set, name, value) in [
+            (of, "$filter", "result gt 3 or result lt 1"),
+            (of, "$filter", "result ne 3"),
             (of, "$filter", "drop table"),
             (of, "$orderby", "result desc"),
-            (of, "$top", "1001"),
-            (of, "$top", "-1"),
             (of, "$select", "result"),
+            (of, "$count", "true"),
+            (of, "$resultFormat", "dataArray"),
             (Set::Things, "$filter", "name eq 'x'"),
             (Set::Datastreams, "$expand", "Observations"),
         ] {
-            assert!(matches!(asked(set, name, value), Err(Error::QueryInvalid(_))), "{name}={value}");
+            assert!(matches!(asked(set, name, value), Err(Error::QueryUnsupported(_))), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_page_holds_what_it_can_of_what_is_asked() {
+        for (asked_for, given) in [("0", 0), ("7", 7), ("1001", MAX_TOP), ("99999999999999999999", MAX_TOP)] {
+            assert_eq!(asked(Set::Observations, "$top", asked_for).expect("understood").top, given);
         }
     }
 }

@@ -172,18 +172,19 @@ impl Registry {
     pub(crate) fn root(&self) -> Value {
         let sets = Set::ALL.map(|set| json!({ "name": set.name(), "url": format!("{}{}", self.base, set.name()) }));
         let requirement = |name: &str| format!("http://www.opengis.net/spec/iot_sensing/1.1/req/{name}");
+        // Requirements that hold as a whole, and nothing of which only a part does: there are no HistoricalLocations and no
+        // FeaturesOfInterest, and no addresses of single properties; what is ordered, filtered and expanded by is a choice.
         let conformance = [
-            "datamodel",
-            "resource-path/resource-path-to-entities",
-            "create-update-delete/create-entity",
-            "create-update-delete/deep-insert",
+            "datamodel/thing/properties",
+            "datamodel/location/properties",
+            "datamodel/datastream/properties",
+            "datamodel/sensor/properties",
+            "datamodel/observed-property/properties",
+            "datamodel/observation/properties",
+            "request-data/status-code",
             "request-data/top",
             "request-data/skip",
             "request-data/pagination",
-            "request-data/orderby",
-            "request-data/filter",
-            "request-data/expand",
-            "data-array/data-array",
         ];
         json!({ "value": sets, "serverSettings": { "conformance": conformance.map(requirement) } })
     }

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::{Centre, LIMIT, Stage, Wall, open};
+use crate::stage::{Centre, LIMIT, Stage, Wall, open, until};
 
 const SECRET: &str = "a-secret-of-the-test";
 
@@ -89,6 +89,12 @@ async fn a_gateway_registers_a_gauge_and_reads_back_what_it_sent() {
     let stage = Stage::new().await;
     let centre = centre(&stage).await;
     let gateway = Gateway { centre: &centre, name: "gauges" };
+    let newest = |station: &str| {
+        let (text, label) = (centre.metrics.encode(), format!("station=\"{station}\""));
+        let line = text.lines().find(|line| line.contains("newest_reading_timestamp") && line.contains(&label));
+        line.and_then(|line| line.split(' ').next_back()?.parse::<f64>().ok())
+    };
+    assert_eq!(newest("kim-long"), Some(0.0), "silent from the beginning");
     let stream = gateway.gauge("kim-long", false).await;
     let now = stage.clock.now();
     for (minute, value) in [(0, 0.4), (10, 0.5), (20, 0.6)] {
@@ -118,7 +124,16 @@ async fn a_gateway_registers_a_gauge_and_reads_back_what_it_sent() {
     let expanded = gateway.get(&format!("/Things({})?$expand=Locations,Datastreams", thing["@iot.id"])).await;
     assert_eq!(expanded["Datastreams"][0]["unitOfMeasurement"]["symbol"], "m");
     assert_eq!(expanded["Locations"][0]["location"]["type"], "Point");
-    assert_eq!(gateway.get("").await["value"].as_array().map(Vec::len), Some(6));
+    let root = gateway.get("").await;
+    assert_eq!(root["value"].as_array().map(Vec::len), Some(6));
+    let claimed = root["serverSettings"]["conformance"].to_string();
+    assert!(
+        claimed.contains("req/request-data/top") && claimed.contains("req/datamodel/thing/properties"),
+        "{claimed}"
+    );
+    for partial in ["/datamodel\"", "resource-path", "create-entity", "deep-insert", "filter", "expand", "data-array"] {
+        assert!(!claimed.contains(partial), "{partial} does not hold as a whole: {claimed}");
+    }
 
     let rows = json!([[now - TimeDelta::minutes(5), 0.7], [now - TimeDelta::minutes(1), 0.8], [now, "wet"]]);
     let array = json!([
@@ -141,6 +156,8 @@ async fn a_gateway_registers_a_gauge_and_reads_back_what_it_sent() {
     let path = format!("/Datastreams({stream})/Observations?$filter=phenomenonTime%20gt%20-9999-01-01T00:00:00Z");
     assert_eq!(gateway.send(Method::GET, &path, None).await.0, 400, "no such year");
     assert!(told[1].as_str().is_some_and(|link| link.contains("Observations(")), "{told}");
+    until("the station has been heard", async || newest("kim-long").is_some_and(|at| at > 0.0)).await;
+    assert_eq!(newest("phu-oc"), Some(0.0));
     centre.stop().await;
 }
 
@@ -161,6 +178,8 @@ async fn strangers_post_nothing_and_nobody_adds_to_anothers_things() {
         assert_eq!((status, &answer["code"]), (400, &json!(code)), "{answer}");
     }
     let (status, refused) = gateway.send(Method::GET, "/Things?$select=name", None).await;
+    assert_eq!((status, &refused["code"]), (501, &json!("sta-query-unsupported")));
+    let (status, refused) = gateway.send(Method::GET, "/Things?$top=-1", None).await;
     assert_eq!((status, &refused["code"]), (400, &json!("sta-query-invalid")));
     let url = format!("{}/sta/v1.1/Things", centre.url);
     let client = reqwest::Client::new();
@@ -326,7 +345,7 @@ async fn a_gauge_that_was_set_anew_is_believed_after_three_readings() {
     assert_eq!(judged, ["good", "jump", "good", "jump", "jump", "good", "good"]);
     let alarms = centre.overview().await.alarms;
     assert_eq!(alarms.iter().map(|alarm| alarm.level).collect::<Vec<_>>(), [3], "and two of them warn");
-    crate::stage::until("the newest reading is measured", async || {
+    until("the newest reading is measured", async || {
         centre
             .metrics
             .encode()

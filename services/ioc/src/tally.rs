@@ -26,6 +26,11 @@ const UNKNOWN: &str = "unknown";
 const MOVEMENTS: [&str; 8] = ["payment", "top-up", "transfer", "withdrawal", "refund", "bill", "fee", "payout"];
 /// What events say of a fee of a public service.
 const FEE: &str = "fee";
+/// Refused payments of every kind, by reason.
+const REFUSAL: &str = "refusal";
+/// Reasons of refusals that are told apart.
+const REASONS: [&str; 6] =
+    ["insufficient-funds", "limit-day", "limit-month", "account-frozen", "account-closed", "step-up-required"];
 const LANES: [&str; 5] = ["emergency", "security", "payment", "service", "news"];
 const CHANNELS: [&str; 4] = ["in-app", "push", "sms", "email"];
 const OUTCOMES: [&str; 3] = ["delivered", "failed", "suppressed"];
@@ -113,19 +118,21 @@ struct Counted {
     count: i64,
     amount: i64,
     merchant: Option<String>,
-    /// The lane, of messages.
-    lane: Option<&'static str>,
+    /// As what it counts once more: a message by its lane, a refusal by its reason.
+    also: Option<(String, &'static str)>,
 }
 
 impl Counted {
     fn new(kind: impl Into<String>, outcome: &'static str) -> Self {
-        Self { kind: kind.into(), outcome, count: 1, amount: 0, merchant: None, lane: None }
+        Self { kind: kind.into(), outcome, count: 1, amount: 0, merchant: None, also: None }
     }
 
     /// Messages of one lane, channel and outcome.
     fn messages(lane: &str, channel: &str, outcome: &str, count: i64) -> Self {
         let kind = format!("message-{}", bounded(channel, &CHANNELS));
-        Self { lane: Some(bounded(lane, &LANES)), count, ..Self::new(kind, bounded(outcome, &OUTCOMES)) }
+        let outcome = bounded(outcome, &OUTCOMES);
+        let also = Some((format!("lane-{}", bounded(lane, &LANES)), outcome));
+        Self { also, count, ..Self::new(kind, outcome) }
     }
 
     fn money(mut self, amount: i64) -> Self {
@@ -155,10 +162,8 @@ impl Batch {
             self.payments.push(Payment { position: event.position, paid_at, merchant, amount: counted.amount });
         }
         let minute = minute_of(event)?;
-        // A message counts twice: by its channel, and by its lane.
-        let kinds = [Some(counted.kind), counted.lane.map(|lane| format!("lane-{lane}"))];
-        for kind in kinds.into_iter().flatten() {
-            let label = Label { kind, outcome: counted.outcome.to_owned() };
+        for (kind, outcome) in [Some((counted.kind, counted.outcome)), counted.also].into_iter().flatten() {
+            let label = Label { kind, outcome: outcome.to_owned() };
             self.minutes.entry((minute, label.clone())).or_default().add_all(counted.count, counted.amount)?;
             self.days.entry((city.day(event.time), label)).or_default().add_all(counted.count, counted.amount)?;
         }
@@ -214,7 +219,8 @@ fn count(event: &Event, currency: &str) -> Result<Option<Counted>, TallyError> {
     } else if is(PaymentRejected::full_name()) {
         let event = PaymentRejected::decode(event.data.clone())?;
         let amount = minor_units(event.amount, currency)?;
-        Counted::new(bounded(&event.kind, &MOVEMENTS), "rejected").money(amount)
+        let also = Some((REFUSAL.to_owned(), bounded(&event.code, &REASONS)));
+        Counted { also, ..Counted::new(bounded(&event.kind, &MOVEMENTS), "rejected").money(amount) }
     } else if is(SessionStarted::full_name()) {
         Counted::new("session", "started")
     } else if is(SessionRevoked::full_name()) {

@@ -143,7 +143,15 @@ fn words_of_other_services_stay_bounded() {
     let refusal = PaymentRejected { kind: "payment".to_owned(), amount, ..PaymentRejected::default() };
     batch.add("wallet", &hue(), &event(2, "2025-11-22T17:00:00Z", &refusal)).expect("counted");
     let labels: Vec<_> = batch.minutes.keys().map(|(_, label)| label.clone()).collect();
-    assert_eq!(labels, [label("lane-other", "other"), label("message-other", "other"), label("payment", "rejected")]);
+    assert_eq!(
+        labels,
+        [
+            label("lane-other", "other"),
+            label("message-other", "other"),
+            label("payment", "rejected"),
+            label("refusal", "other"),
+        ]
+    );
 }
 
 #[test]

@@ -21,6 +21,7 @@ use tracing::warn;
 
 use crate::city::City;
 use crate::error::Error;
+use crate::lag::Fresh;
 use crate::overview::{
     AlarmRow, Amount, BookTotal, Books, CitySummary, Delta, LastPayment, MinuteTally, Overview, Pulse, ReportFigures,
     Roles, Tally, WallEvent,
@@ -58,6 +59,8 @@ pub(crate) struct Frame {
 pub(crate) struct Sources {
     pub(crate) roles: Arc<dyn RoleStatus>,
     pub(crate) books: watch::Receiver<Books>,
+    /// How fresh each stream's figures are.
+    pub(crate) streams: watch::Receiver<Fresh>,
     /// What the stations of alarms are called.
     pub(crate) stations: Arc<Stations>,
 }
@@ -196,7 +199,8 @@ impl Board {
                 .into_iter()
                 .map(|(kind, sum)| BookTotal { kind, count: sum.count, amount: money(sum.amount) })
                 .collect(),
-            books: self.sources.books.borrow().clone(),
+            books: self.sources.books.borrow().at(now),
+            streams: self.sources.streams.borrow().at(now),
             roles,
         };
         tx.commit().await?;
@@ -292,8 +296,13 @@ impl Board {
 
     fn pulse(&self) {
         let (now, day) = self.today();
-        let pulse =
-            Pulse { as_of: now, day, books: self.sources.books.borrow().clone(), roles: self.roles.borrow().clone() };
+        let pulse = Pulse {
+            as_of: now,
+            day,
+            books: self.sources.books.borrow().at(now),
+            streams: self.sources.streams.borrow().at(now),
+            roles: self.roles.borrow().clone(),
+        };
         self.send(frame(None, &WallEvent::Pulse(pulse)));
     }
 

@@ -43,6 +43,7 @@ pub(crate) struct Comparer {
     result: watch::Sender<Books>,
     /// The wallet's totals that are waited for, and since when.
     waiting: Option<(DateTime<Utc>, Totals)>,
+    began: DateTime<Utc>,
     difference: IntGaugeVec,
     position: IntGaugeVec,
     behind: IntGaugeVec,
@@ -53,6 +54,7 @@ impl Comparer {
     pub(crate) fn new(pool: PgPool, clock: Clock, metrics: &Metrics, wallet: Channel) -> Self {
         Self {
             pool,
+            began: clock.now(),
             clock,
             wallet: WalletBooks::new(wallet),
             result: watch::Sender::new(Books::default()),
@@ -65,7 +67,7 @@ impl Comparer {
             position: metrics.gauge("books_position", "Journal position: included here, newest in the wallet.", &["of"]),
             behind: metrics.gauge(
                 "books_behind_seconds",
-                "For how long something that the wallet had has been missing here.",
+                "For how long something that the wallet had has been missing here, or the books could not be compared.",
                 &[],
             ),
             state: metrics.gauge("books_state", "1 for the state of the comparison, 0 for the others.", &["state"]),
@@ -96,8 +98,7 @@ impl Comparer {
             };
             if let Err(reason) = compared {
                 debug!(error = %reason, "books not compared");
-                self.result.send_modify(|books| books.state = BooksState::Unknown);
-                self.show(BooksState::Unknown);
+                self.fail();
             }
         }
     }
@@ -144,6 +145,18 @@ impl Comparer {
             tx.commit().await?;
         }
         Ok(reached - position == sql::MAX_FOLDED)
+    }
+
+    /// Nothing is known of the books, and for how long already.
+    fn fail(&self) {
+        let mut behind = 0;
+        self.result.send_modify(|books| {
+            let since = books.checked_at.unwrap_or(self.began);
+            behind = books.behind_seconds.max((self.clock.now() - since).num_seconds());
+            (books.state, books.behind_seconds) = (BooksState::Unknown, behind);
+        });
+        self.behind.with_label_values::<&str>(&[]).set(behind);
+        self.show(BooksState::Unknown);
     }
 
     /// Something that the wallet had that long ago is not here yet: the sum has stopped at a position before the newest.

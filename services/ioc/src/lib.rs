@@ -10,6 +10,7 @@
 //! | `consume` | the streams of the other services into the tallies, in the consumer's transaction |
 //! | `sql` | every statement |
 //! | `board` | what changed, at most four times a second, to every wall of this process |
+//! | `lag` | how far the figures trail the streams that they are counted from |
 //! | `books` | the comparison with the wallet's totals at one journal position |
 //! | `metrics` | the Prometheus text format: read strictly, joined, written. Pure |
 //! | `expose` | the shared metrics endpoint's text |
@@ -44,6 +45,7 @@ mod error;
 mod expose;
 mod grpc;
 mod http;
+mod lag;
 mod report;
 mod sensor;
 mod sign_in;
@@ -105,7 +107,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     clients.reporting(&stations).for_each(|station| meter.expect(station));
 
     let comparer = books::Comparer::new(pool.clone(), clock.clone(), &metrics, wallet);
-    let sources = board::Sources { roles: roles.clone(), books: comparer.watch(), stations: stations.clone() };
+    let lookout = lag::Lookout::new(&context, &metrics, consume::STREAMS.into_iter().chain([report::REPORTS]));
+    let sources = board::Sources {
+        roles: roles.clone(),
+        books: comparer.watch(),
+        streams: lookout.watch(),
+        stations: stations.clone(),
+    };
     let board = Arc::new(board::Board::new((pool, clock, &metrics), city.clone(), sources, config.max_walls));
     let gatherer = Arc::new(expose::Gatherer::new(roles, &metrics));
     let (pool, clock) = (context.pool.clone(), context.clock.clone());
@@ -154,6 +162,10 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             Ok(())
         }),
     ];
+    tasks.push(Task::new("lag", move |shutdown| async move {
+        lookout.run(shutdown).await;
+        Ok(())
+    }));
     tasks.push(meter.task(pool, clock));
     tasks.extend(sign_in.iter().map(|sign_in| sign_in.sessions.task()));
     let door = http::door::Door::new(sign_in, &context.public_url);

@@ -3,7 +3,7 @@
 //! Changes carry whole rows, never differences: applying one twice, or one that overlaps the picture, changes nothing.
 //! Nothing here names a citizen.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,6 +11,9 @@ use crate::city::Name;
 use crate::role::RoleHealth;
 use crate::sensor::AlarmId;
 use crate::sensor::alarm::State as AlarmState;
+
+/// The books are compared every two seconds; a comparison that takes longer than this failed.
+const LONGEST_COMPARISON: TimeDelta = TimeDelta::seconds(6);
 
 /// An exact amount of money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -26,8 +29,8 @@ pub struct Amount {
 /// How often a kind of thing ended in a way, and for how much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tally {
-    /// Of money `payment`, `bill`, `fee` (of a public service), `top-up`, `refund`, `payout` (to the owner of a shop that closed); `session`, `otp`, `citizen`, `message-push` and the like by channel, `lane-emergency` and the like by lane; by
-    /// minute also `report`.
+    /// Of money `payment`, `bill`, `fee` (of a public service), `top-up`, `refund`, `payout` (to the owner of a shop that closed); `session`, `otp`, `citizen`, `message-push` and the like by channel, `lane-emergency` and the like by lane; `refusal`
+    /// of a payment, by the code of its reason; by minute also `report`.
     pub kind: String,
     /// `completed`, `rejected`, `failed`, `started`, `delivered`, `suppressed`, …; of `report` `submitted`, `breach`, `result`, `rating`.
     pub outcome: String,
@@ -93,10 +96,30 @@ pub struct Books {
     pub position: i64,
     /// The wallet's position that is compared next, or was last.
     pub newest: i64,
-    /// For how many seconds something that the wallet had has been missing here.
+    /// For how many seconds something that the wallet had has been missing here, or the books could not be compared.
     pub behind_seconds: i64,
     /// When the last comparison was made.
     pub checked_at: Option<DateTime<Utc>>,
+}
+
+impl Books {
+    /// The comparison as it stands now: one that does not come anew grows old.
+    #[must_use]
+    pub fn at(&self, now: DateTime<Utc>) -> Self {
+        let silent = self.checked_at.map(|checked| now - checked).filter(|silent| *silent > LONGEST_COMPARISON);
+        let behind_seconds = silent.map_or(0, |silent| silent.num_seconds()).max(self.behind_seconds);
+        Self { behind_seconds, ..self.clone() }
+    }
+}
+
+/// How far the figures trail a stream that they are counted from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StreamLag {
+    /// `journal`, `wallet`, `identity`, `notifications` or `reports`.
+    #[schema(example = "reports")]
+    pub stream: String,
+    /// For how many seconds something that the stream had has not been counted, or nobody could tell; 2 or less is usual.
+    pub behind_seconds: i64,
 }
 
 /// One kind of transfer in the books.
@@ -307,6 +330,8 @@ pub struct Overview {
     pub book_totals: Vec<BookTotal>,
     /// The comparison with the wallet's books.
     pub books: Books,
+    /// How fresh each stream's figures are.
+    pub streams: Vec<StreamLag>,
     /// Every role of every process.
     pub roles: Vec<RoleHealth>,
 }
@@ -343,6 +368,8 @@ pub struct Pulse {
     pub day: NaiveDate,
     /// The comparison with the wallet's books.
     pub books: Books,
+    /// How fresh each stream's figures are.
+    pub streams: Vec<StreamLag>,
     /// Every role of every process.
     pub roles: Vec<RoleHealth>,
 }

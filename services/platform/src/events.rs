@@ -146,7 +146,7 @@ pub(crate) fn partition_of(subject: Uuid) -> usize {
 }
 
 /// The key of one partition of a stream in Redis; all keys of a stream share one hash tag.
-pub(crate) fn stream_key(stream: &str, partition: usize) -> String {
+pub fn stream_key(stream: &str, partition: usize) -> String {
     format!("trangtien:{{{stream}}}:{partition}")
 }
 

@@ -5,7 +5,7 @@ use proto::identity::v1::SessionStarted;
 use proto::money::v1::Money;
 use proto::wallet::v1::{BillPaid, MerchantPaidOut, PaymentCompleted, PaymentRejected, RefundCompleted};
 
-use crate::stage::{LIMIT, Stage, open};
+use crate::stage::{LIMIT, Stage, open, partition};
 
 fn tally<'a>(tallies: &'a [Tally], kind: &str, outcome: &str) -> (i64, &'a str) {
     let found = tallies.iter().find(|tally| tally.kind == kind && tally.outcome == outcome);
@@ -30,7 +30,8 @@ async fn a_replay_of_everything_changes_nothing() {
         };
     }
     let amount = Some(Money { minor_units: 9, currency: "VND".to_owned() });
-    let refused = PaymentRejected { kind: "payment".to_owned(), amount, ..PaymentRejected::default() };
+    let code = "insufficient-funds".to_owned();
+    let refused = PaymentRejected { kind: "payment".to_owned(), amount, code, ..PaymentRejected::default() };
     stage.publish("wallet", 1, platform::id::new(), &refused).await;
     stage.publish("identity", 5, platform::id::new(), &SessionStarted::default()).await;
 
@@ -45,6 +46,7 @@ async fn a_replay_of_everything_changes_nothing() {
     assert_eq!(tally(&first.today, "payment", "completed").0, 40);
     assert_eq!(tally(&first.today, "top-up", "completed").0, 20);
     assert_eq!(tally(&first.today, "payment", "rejected"), (1, "9"));
+    assert_eq!(tally(&first.today, "refusal", "insufficient-funds"), (1, "9"), "and by its reason");
     assert_eq!(tally(&first.totals, "session", "started"), (1, "0"));
     let sum: i64 = ["payment", "top-up"]
         .iter()
@@ -105,7 +107,8 @@ async fn books_wait_for_a_gap_and_a_forged_entry_shows() {
     centre.overview_when("the books are equal", equal).await;
     // The wallet has an entry whose event is late. It may be asked before it has the one after, and is not asked again while it waits.
     let late = stage.wallet.post("payment", 77_000);
-    let after = stage.pay(platform::id::new(), 10_000).await;
+    let subject = platform::id::new();
+    let after = stage.pay(subject, 10_000).await;
     let behind = centre
         .overview_when("the later entry waits", |overview| {
             included(overview, "journal") == after
@@ -134,7 +137,10 @@ async fn books_wait_for_a_gap_and_a_forged_entry_shows() {
     let amount = Some(Money { minor_units: 77_000, currency: "VND".to_owned() });
     let message =
         PaymentCompleted { merchant_name: "Chợ Đông Ba".to_owned(), amount, ..PaymentCompleted::default() };
-    stage.publish("journal", late, platform::id::new(), &message).await;
+    // A partition is in order: what is late is in another one than what came before it.
+    let mut elsewhere = std::iter::repeat_with(platform::id::new);
+    let other = elsewhere.find(|other| partition(*other) != partition(subject)).expect("there are sixteen partitions");
+    stage.publish("journal", late, other, &message).await;
     let whole = |overview: &Overview| overview.books.position == after && overview.books.behind_seconds == 0;
     let closed = centre.overview_when("the gap is closed", whole).await;
     assert_eq!(closed.books.state, BooksState::Equal);

@@ -1,6 +1,7 @@
 //! The operations centre over its public side: HTTP, server-sent events, streams, the wallet's totals.
 
 mod counting;
+mod lag;
 mod metrics;
 mod pages;
 mod provider;

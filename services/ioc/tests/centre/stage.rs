@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -147,14 +148,12 @@ impl Stage {
         message: &M,
     ) {
         let event = Event {
-            id: platform::id::new(),
             source: stream.to_owned(),
             position,
             kind: M::full_name(),
-            subject,
             time: self.clock.now(),
-            traceparent: None,
             data: message.encode_to_vec().into(),
+            ..about(subject)
         };
         let key = format!("trangtien:{{{stream}}}:{}", event.partition());
         let mut connection = self.link().manager().expect("a link");
@@ -224,6 +223,25 @@ impl Drop for Centre {
     }
 }
 
+/// The partition of all events about somebody or something.
+pub(crate) fn partition(subject: Uuid) -> usize {
+    about(subject).partition()
+}
+
+/// An event that says nothing.
+fn about(subject: Uuid) -> Event {
+    Event {
+        id: platform::id::new(),
+        source: String::new(),
+        position: 0,
+        kind: String::new(),
+        subject,
+        time: DateTime::UNIX_EPOCH,
+        traceparent: None,
+        data: Vec::new().into(),
+    }
+}
+
 /// Serves a router on a free port of loopback.
 pub(crate) async fn serve(router: axum::Router, shutdown: &Shutdown) -> String {
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
@@ -234,13 +252,18 @@ pub(crate) async fn serve(router: axum::Router, shutdown: &Shutdown) -> String {
 
 /// The wallet's books: kinds and amounts, positions from 1.
 #[derive(Clone, Default)]
-pub(crate) struct Wallet(Arc<Mutex<Vec<(&'static str, i64)>>>);
+pub(crate) struct Wallet(Arc<Mutex<Vec<(&'static str, i64)>>>, Arc<AtomicBool>);
 
 impl Wallet {
     pub(crate) fn post(&self, kind: &'static str, amount: i64) -> i64 {
         let mut entries = self.0.lock().expect("not poisoned");
         entries.push((kind, amount));
         i64::try_from(entries.len()).expect("few")
+    }
+
+    /// Answers nobody any more, or again.
+    pub(crate) fn go_away(&self, is_away: bool) {
+        self.1.store(is_away, Ordering::SeqCst);
     }
 
     /// Changes the past.
@@ -253,6 +276,9 @@ impl Wallet {
 impl WalletService for Wallet {
     async fn get_totals(&self, request: Request<GetTotalsRequest>) -> Result<Response<GetTotalsResponse>, Status> {
         platform::rpc::require_peer(&request, &["ioc"])?;
+        if self.1.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("the wallet is away"));
+        }
         let entries = self.0.lock().expect("not poisoned");
         let newest = i64::try_from(entries.len()).expect("few");
         let position = if request.get_ref().position == 0 { newest } else { request.get_ref().position };

@@ -158,8 +158,9 @@ pub(crate) fn sweep_task(reports: Arc<Reports>) -> Task {
 
 /// Ends what began before a time, until nothing is left of it.
 async fn sweep(reports: &Reports, before: DateTime<Utc>) -> Result<(), Error> {
-    while forget_kept(reports, before).await? > 0 {}
     loop {
+        // Also what somebody was still writing down when it was looked at, and was waited for.
+        while forget_kept(reports, before).await? > 0 {}
         let photos = sqlx::query_scalar!(
             "SELECT photo_id FROM reports.arrival
              WHERE begun_at < $1 AND NOT EXISTS (SELECT FROM reports.attachment WHERE id = photo_id)

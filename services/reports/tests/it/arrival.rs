@@ -143,6 +143,10 @@ async fn an_upload_that_outlasts_its_time_is_not_written_down() {
             scene.stage.clock.advance(LONG);
             if stop == Stop::BeforeTheRow {
                 scene.comes_to((0, 0, 0)).await;
+            } else {
+                let waiting = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+                    AND query LIKE 'SELECT photo_id FROM reports.arrival WHERE photo_id%'";
+                eventually("it is looked at", async || scene.stage.count(waiting).await > 0).await;
             }
             held.rollback().await.expect("a rollback");
         };

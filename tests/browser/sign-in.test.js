@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
+import { isAccessible } from './accessible.js';
 import { openBrowser, openPage, picture } from './browser.js';
 import { City, newPhone } from './city.js';
 import { WORDS, makeOperator, typeNumberAndCode } from './operator.js';
@@ -21,19 +22,6 @@ async function anew(options) {
 }
 
 const path = (page) => new URL(page.url()).pathname;
-
-/** What a page for people owes those who can't see it or use no mouse. */
-async function isAccessible(page, language) {
-  assert.equal(await page.locator('html').getAttribute('lang'), language);
-  assert.equal(await page.getByRole('main').count(), 1, 'one main landmark');
-  assert.equal(await page.getByRole('heading', { level: 1 }).count(), 1, 'one heading');
-  assert.ok((await page.title()).length > 'Tràng Tiền'.length + 3, await page.title());
-  assert.equal(await page.locator('script').count(), 0, 'no script');
-  const tree = await (await page.context().newCDPSession(page)).send('Accessibility.getFullAXTree');
-  const shown = tree.nodes.filter((node) => !node.ignored && ['textbox', 'button', 'link'].includes(node.role?.value));
-  assert.ok(shown.length > 0, 'something to do');
-  for (const node of shown) assert.ok(node.name?.value, `a ${node.role.value} without a name`);
-}
 
 test('an operator signs in by phone, is let in once they hold a role, and signs out', async () => {
   for (const language of ['en', 'vi']) {

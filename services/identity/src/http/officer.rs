@@ -111,7 +111,7 @@ pub(super) async fn list(
 ///
 /// Admins give all roles, leads of the operations centre `ioc.operator`, heads of an agency `agency.officer` of it and of all
 /// below it and `agency.head` of those below. A role of an agency counts in all below it, and with `:WARD` only in that ward.
-/// Nobody gives a role to themself.
+/// Nobody gives a role to themself, or to somebody who is closing their account.
 /// The officer's tokens say it from their next refresh on, and none of them outlives it. Asked for again, nothing changes; with
 /// another `from` or `until`, the role ends and is given anew.
 #[utoipa::path(
@@ -126,8 +126,8 @@ pub(super) async fn list(
         (status = 201, description = "It is held now", body = Grant),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
         (status = 403, description = "`forbidden`: it is not yours to give; `own-role`: nobody gives one to themself", content_type = "application/problem+json"),
-        (status = 404, description = "`not-found`: no such person", content_type = "application/problem+json"),
-        (status = 409, description = "`roles-too-many`", content_type = "application/problem+json"),
+        (status = 404, description = "`not-found`: no such person, or none any more", content_type = "application/problem+json"),
+        (status = 409, description = "`roles-too-many`, `person-leaves`", content_type = "application/problem+json"),
         (status = 422, description = "`role-unknown`, `role-scope-invalid`, `agency-unknown`, `ward-unknown`, `invalid-body`", content_type = "application/problem+json"),
     )
 )]

@@ -14,7 +14,7 @@
 //!
 //! Lock order: both citizens of a change by id, revocation head, audit head.
 //! Invariants: a person holds a role once; every change has its record in the same transaction; what is asked for twice is done
-//! once; nobody gives a role to themself.
+//! once; nobody gives a role to themself, or to somebody whose account is closed or on its way there.
 
 mod role;
 mod rule;
@@ -24,7 +24,7 @@ mod term;
 use chrono::{DateTime, SubsecRound as _, Utc};
 use platform::auth::Revoked;
 use platform::clock::Clock;
-use platform::problem::Problem;
+use platform::problem::{Code, Problem};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
@@ -43,6 +43,9 @@ use crate::revocation;
 
 /// The most roles that one person holds: tokens carry them all.
 const MAX_ROLES: i64 = 16;
+/// Who is on their way out gets no role.
+const PERSON_LEAVES: Code =
+    Code::new("person-leaves", 409, "Người này đang đóng tài khoản của mình", "This person is closing their account");
 /// Grants read at a time.
 pub const PAGE: i64 = 200;
 /// The most officers who are found at a time.
@@ -176,6 +179,10 @@ impl Change<'_> {
         self.admit(&mut tx, now).await?;
         if self.by == Some(self.person()) {
             return Err(Error::OwnRole);
+        }
+        // Who leaves has given their roles back, and a closing asks for that once: at its beginning.
+        if !sql::stays(&mut tx, self.person()).await?.ok_or(Error::NotFound)? {
+            return Err(Problem::new(PERSON_LEAVES).into());
         }
         if let Some(place) = role.place() {
             self.desk.organisations.check(place)?;

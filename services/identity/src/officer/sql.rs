@@ -15,6 +15,18 @@ pub(super) async fn lock_people(conn: &mut PgConnection, people: &[Uuid]) -> Res
         .await
 }
 
+/// Whether a person, under their lock, is here to stay; nothing when they are erased or never were.
+pub(super) async fn stays(conn: &mut PgConnection, person: CitizenId) -> Result<Option<bool>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT NOT EXISTS (SELECT FROM identity.closing AS l
+            WHERE l.citizen_id = c.id AND l.state IN ('asked', 'cooling', 'erasing')) AS "stays!"
+        FROM identity.citizen AS c WHERE c.id = $1 AND c.erased_at IS NULL"#,
+        person.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// The roles of a person that count at a time.
 pub(super) async fn held(
     conn: &mut PgConnection,

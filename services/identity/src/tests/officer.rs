@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use http::{Method, StatusCode};
 use platform::auth::AuthError;
+use platform::problem::Problem;
 use serde_json::{Value, json};
 
 use crate::Identity;
@@ -17,6 +18,8 @@ use crate::error::Error;
 use crate::officer::{self, Appointment, Desk, Filter, Term};
 use crate::session::Opened;
 use crate::testing::Stage;
+use crate::tests::closing::{agree, begun, erasure};
+use crate::tests::step_up::Phone;
 use crate::tests::token::of_another_role;
 
 fn appointment(person: CitizenId, role: &str) -> Appointment {
@@ -282,4 +285,25 @@ async fn roles_are_listed_given_and_taken_over_http() {
     let stale = list(token, &format!("user_id={}", person.citizen.id)).await;
     assert_eq!((stale.status, stale.text("reason")), (StatusCode::UNAUTHORIZED, "roles-changed".to_owned()));
     assert_eq!(names(&list(admin_token, "state=ended").await.body), ["ioc.operator"]);
+}
+
+#[tokio::test]
+async fn who_leaves_or_has_left_is_given_no_role() {
+    let stage = Stage::new().await;
+    let admin = officer(&stage, "0987654321", "admin").await;
+    let token = Phone::new().sign_in(&stage, "0912345678").await;
+    let person = CitizenId::from(stage.principal(&token).await.subject);
+    let code = |given: Result<bool, Problem>| given.map_err(|problem| problem.code().to_owned());
+    let give = async || code(give(&stage.identity, admin, person, "ioc.operator").await.map_err(Problem::from));
+    let closing = begun(&stage, &token).await;
+    assert_eq!(give().await, Err("person-leaves".to_owned()));
+    agree(&stage, closing).await;
+    assert_eq!(give().await, Err("person-leaves".to_owned()));
+    stage.clock.advance(TimeDelta::days(2));
+    erasure(&stage, "closing WHERE state = 'erasing'").await;
+    assert_eq!(give().await, Err("not-found".to_owned()));
+    let (role, act) = (appointment(person, "admin"), act(Action::RoleGrant));
+    let by_hand = officer::grant_as_operator(desk(&stage), &role, &act).await;
+    assert_eq!(code(by_hand), Err("not-found".to_owned()));
+    assert_eq!(stage.count("role_grant").await, 1, "the admin's own");
 }

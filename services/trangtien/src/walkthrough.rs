@@ -1,8 +1,10 @@
 //! `trangtien walkthrough`: the main job of the city, done by its people over public HTTP only, each step printed with what came back.
 //!
 //! A citizen signs in by phone and sets a PIN; a merchant opens a shop; the citizen tops up from a bank and pays by scanning;
-//! both see it; the citizen pays electricity bills and an agency's fee; a daughter pays for the citizen; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
-//! or missing end right; the citizen proves who they are, and one payment by PIN, and signs in by VNeID; bad input is refused in words; an operator signs in at the wall by browser and sees it all, in figures that agree with the books.
+//! both see it; a citizen reports a hole in the road, which officers have mended; callbacks of the bank that are late, doubled
+//! or missing end right; the citizen proves who they are, and one payment by PIN, and signs in by VNeID; bad input is refused in words;
+//! the citizen pays electricity bills and an agency's fee; a daughter pays for the citizen, and the citizen for a child without a
+//! telephone; an operator signs in at the wall by browser and sees it all, in figures that agree with the books.
 //! What phones receive is read from the sandbox.
 //!
 //! `--scenario flood` plays the flood night instead (see `flood`).
@@ -11,6 +13,7 @@
 
 mod bill;
 mod browser;
+mod child;
 mod citizen;
 mod fee;
 mod flood;
@@ -89,8 +92,10 @@ pub async fn run(url: Option<Url>, data_dir: &Path, (scenario, day): (Scenario, 
     vneid::signs_in(&mut script, (&buyer, &pin), &number).await?;
     refusal::of_bad_input(&mut script, (&buyer, &seller), &shop).await?;
     bill::from_meter_to_receipt(&mut script, &buyer).await?;
-    fee::from_notice_to_event(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;
+    let program = fee::from_notice_to_event(&mut script, &buyer, on_its_machine.then_some(data_dir)).await?;
     guardian::pays_for_the_citizen(&mut script, (&buyer, &pin), &shop).await?;
+    let machine = program.map(|program| (data_dir, program));
+    child::without_a_telephone(&mut script, (&buyer, &pin, &number), &shop, machine).await?;
     operator::sees_it(&mut script, &world, before).await?;
     operator::at_the_wall(&mut script, &world, (payment, on_its_machine.then_some(data_dir))).await?;
     script.end();

@@ -31,6 +31,7 @@ async fn the_flood_night_holds_with_one_process_per_role() -> Result<()> {
 async fn walk(city: City) -> Result<()> {
     let text = told(&city, &[]).await?;
     ensure!(text.contains("the citizen rates it"), "officers take part: {text}");
+    ensure!(text.contains("the child takes it back"), "a child without a telephone is cared for: {text}");
     city.finish().await
 }
 

@@ -68,13 +68,7 @@ async fn linked(person: &Person) -> anyhow::Result<(Vec<Value>, Vec<String>)> {
 /// Pays a bill; says what came of it.
 pub(super) async fn pay(person: &Person, bill: &Value, cost: u64) -> anyhow::Result<String> {
     let before = person.balance().await?;
-    let accepted = person.post(&path(bill)?, &json!({ "amount": bill["amount"] })).await?.expect(202)?;
-    let seen = format!("/wallet/v1/bill-payments/{}", text(&accepted, "/id")?);
-    let payment = eventually("the payment's end", || async {
-        let payment = person.get(&seen).await?.expect(200)?;
-        Ok(matches!(text(&payment, "/state")?, "paid" | "failed").then_some(payment))
-    })
-    .await?;
+    let payment = settled(person, bill).await?;
     let after = person.balance().await?;
     ensure!(payment["state"] == "paid" && after + cost == before, "{payment}; from {before} to {after}");
     let transaction = text(&payment, "/transaction_id")?;
@@ -82,6 +76,17 @@ pub(super) async fn pay(person: &Person, bill: &Value, cost: u64) -> anyhow::Res
     ensure!(text(&receipt, "/transfer/id")? == transaction, "the receipt is of another: {receipt}");
     let reference = text(&payment, "/biller_reference")?;
     Ok(format!("paid; balance {}; the biller's reference {reference}; the receipt proves its block", dong(after)))
+}
+
+/// Pays a bill and waits for the payment's end.
+pub(super) async fn settled(person: &Person, bill: &Value) -> anyhow::Result<Value> {
+    let accepted = person.post(&path(bill)?, &json!({ "amount": bill["amount"] })).await?.expect(202)?;
+    let seen = format!("/wallet/v1/bill-payments/{}", text(&accepted, "/id")?);
+    eventually("the payment's end", || async {
+        let payment = person.get(&seen).await?.expect(200)?;
+        Ok(matches!(text(&payment, "/state")?, "paid" | "failed").then_some(payment))
+    })
+    .await
 }
 
 fn path(bill: &Value) -> anyhow::Result<String> {

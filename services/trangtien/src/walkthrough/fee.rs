@@ -21,19 +21,19 @@ use crate::up::settings::SANDBOX_AGENCY;
 
 /// A procedure of the portal, and what it costs when it is filed online.
 const PROCEDURE: &str = "1.000005";
-const FEE: u64 = 120_000;
+pub(super) const FEE: u64 = 120_000;
 
-/// From the agency's program to the agency's books.
+/// From the agency's program to the agency's books; gives the program's token, where the city is on this machine.
 pub(super) async fn from_notice_to_event(
     script: &mut Script,
     person: &Person,
     data_dir: Option<&Path>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<String>> {
     script.chapter("A fee of a public service");
     let Some(data_dir) = data_dir else {
         script
             .note("An agency's program is registered by an admin who is made on the city's own machine (--data-dir).");
-        return Ok(());
+        return Ok(None);
     };
     let world = &person.world;
     let token = script
@@ -42,11 +42,7 @@ pub(super) async fn from_notice_to_event(
     let reference = format!("H57-{}", Uuid::new_v4().simple());
     let notice = script
         .step(&format!("the agency asks for {}", dong(FEE)), async {
-            let due_on = Utc::now().date_naive() + Days::new(10);
-            let body = json!({
-                "reference": reference, "procedure": PROCEDURE, "channel": "online", "amount": money(FEE),
-                "due_on": due_on, "payer": { "phone": person.phone },
-            });
+            let body = notice_to(&person.phone, &reference);
             let issued = issue(world, &token, &body).await?;
             ensure!(issue(world, &token, &body).await?["id"] == issued["id"], "one reference is one notice");
             Ok((issued.clone(), vec![issued.to_string()]))
@@ -74,7 +70,8 @@ pub(super) async fn from_notice_to_event(
             ensure!(!heard.to_string().contains(&user.to_string()), "it names the citizen: {heard}");
             Ok(((), vec![heard["event"].to_string()]))
         })
-        .await
+        .await?;
+    Ok(Some(token))
 }
 
 /// A program of the agency, registered by an admin: its access token.
@@ -97,7 +94,17 @@ async fn program(world: &World, data_dir: &Path) -> anyhow::Result<(String, Vec<
     Ok((token, vec![format!("client {id} of {SANDBOX_AGENCY}, scope {}", tokens["scope"])]))
 }
 
-async fn issue(world: &World, token: &str, body: &Value) -> anyhow::Result<Value> {
+/// The fee, of whoever has a number.
+pub(super) fn notice_to(phone: &str, reference: &str) -> Value {
+    let due_on = Utc::now().date_naive() + Days::new(10);
+    json!({
+        "reference": reference, "procedure": PROCEDURE, "channel": "online", "amount": money(FEE),
+        "due_on": due_on, "payer": { "phone": phone },
+    })
+}
+
+/// Asks for a fee, as the agency's program.
+pub(super) async fn issue(world: &World, token: &str, body: &Value) -> anyhow::Result<Value> {
     let request = world.request(Method::POST, "/wallet/v1/fee-notices")?.bearer_auth(token);
     let answer = request.header("idempotency-key", Uuid::new_v4().to_string()).json(body).send().await?;
     ensure!(answer.status() == 201, "refused: {}", answer.text().await?);

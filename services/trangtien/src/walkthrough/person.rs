@@ -131,12 +131,16 @@ impl World {
     /// # Errors
     /// When the city refuses.
     pub async fn ask_for_code(&self) -> anyhow::Result<Challenge> {
-        let phone = Self::new_phone();
-        let device = Uuid::new_v4();
-        let body = json!({ "phone": phone, "purpose": "sign-in", "device_id": device });
+        self.ask_code_for((&Self::new_phone(), Uuid::new_v4()), "sign-in").await
+    }
+
+    /// Asks on a device for a one-time code for a phone number.
+    pub(super) async fn ask_code_for(&self, (phone, device): (&str, Uuid), purpose: &str) -> anyhow::Result<Challenge> {
+        let earlier = items(&self.outside(&sms_to(phone)).await?).len();
+        let body = json!({ "phone": phone, "purpose": purpose, "device_id": device });
         let answer = self.post("/identity/v1/otp", &body).await?.expect(202)?;
         let id = super::text(&answer, "/challenge_id")?.to_owned();
-        Ok(Challenge { phone, device, id, answer })
+        Ok(Challenge { phone: phone.to_owned(), device, id, answer, earlier })
     }
 
     /// Waits for the SMS of a challenge; gives its text and the code in it.
@@ -144,11 +148,12 @@ impl World {
     /// # Errors
     /// When none comes.
     pub async fn read_sms(&self, challenge: &Challenge) -> anyhow::Result<(String, String)> {
-        let path = format!("/sms?to={}", challenge.phone.replace('+', "%2B"));
         eventually("the SMS", || async {
-            let messages = self.outside(&path).await?;
-            let message = items(&messages).first().and_then(|message| message["text"].as_str()).map(str::to_owned);
-            Ok(message.and_then(|text| code_in(&text).map(|code| (text, code))))
+            let messages = self.outside(&sms_to(&challenge.phone)).await?;
+            // The newest come first.
+            let new = items(&messages).iter().rev().skip(challenge.earlier);
+            let mut texts = new.filter_map(|message| message["text"].as_str());
+            Ok(texts.find_map(|text| code_in(text).map(|code| (text.to_owned(), code))))
         })
         .await
     }
@@ -163,7 +168,8 @@ impl World {
         let answer = self.post("/identity/v1/sessions", &body).await?.expect(201)?;
         let token = super::text(&answer, "/access_token")?.to_owned();
         let refresh = super::text(&answer, "/refresh_token")?.to_owned();
-        Ok((Person { world: self.clone(), phone: challenge.phone.clone(), token, refresh }, answer))
+        let (phone, device) = (challenge.phone.clone(), challenge.device);
+        Ok((Person { world: self.clone(), phone, device, token, refresh }, answer))
     }
 }
 
@@ -178,6 +184,8 @@ pub struct Challenge {
     pub id: String,
     /// What the city said.
     pub answer: Value,
+    /// How many messages had come to the number before.
+    earlier: usize,
 }
 
 /// Somebody who is signed in.
@@ -187,6 +195,8 @@ pub struct Person {
     pub world: World,
     /// Their number, E.164.
     pub phone: String,
+    /// The device that they signed in on.
+    pub(super) device: Uuid,
     token: String,
     refresh: String,
 }
@@ -206,7 +216,12 @@ impl Person {
         let answer = self.world.post("/identity/v1/sessions/refresh", &body).await?.expect(200)?;
         let token = super::text(&answer, "/access_token")?.to_owned();
         let refresh = super::text(&answer, "/refresh_token")?.to_owned();
-        Ok(Self { world: self.world.clone(), phone: self.phone.clone(), token, refresh })
+        Ok(Self { token, refresh, ..self.clone() })
+    }
+
+    /// The same app with another token, such as one by which they act for somebody.
+    pub(super) fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
     }
 
     /// Their id.
@@ -325,6 +340,11 @@ pub(super) async fn send(request: RequestBuilder) -> anyhow::Result<Answer> {
         text => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
     };
     Ok(Answer { status, body })
+}
+
+/// Where the sandbox tells of the text messages to a number.
+fn sms_to(phone: &str) -> String {
+    format!("/sms?to={}", phone.replace('+', "%2B"))
 }
 
 /// The first run of exactly six digits.

@@ -17,7 +17,7 @@ use crate::admin;
 use crate::database::Place;
 
 /// A place in the middle of the city, and what is wrong there.
-const PLACE: (f64, f64) = (16.454_228, 107.583_011);
+pub(super) const PLACE: (f64, f64) = (16.454_228, 107.583_011);
 const WORDS: &str = "Ổ gà sâu trước cổng trường, xe máy dễ ngã";
 const DONE: &str = "Đã vá mặt đường";
 /// What an agency shows as evidence: a picture of 8 × 8 pixels.

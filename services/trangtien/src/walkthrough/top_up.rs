@@ -60,7 +60,7 @@ pub(super) async fn with_faults(script: &mut Script, person: &Person) -> anyhow:
 }
 
 /// Opens an account with money at the bank that the sandbox plays.
-async fn open_account(person: &Person) -> anyhow::Result<String> {
+pub(super) async fn open_account(person: &Person) -> anyhow::Result<String> {
     let account = format!("{:010}", rand::random_range(0..10_000_000_000_u64));
     person.world.steer("/bank/v1/accounts", &json!({ "account": account, "balance": money(2 * TOP_UP) })).await?;
     Ok(account)
@@ -71,14 +71,15 @@ async fn at_bank(person: &Person, account: &str) -> anyhow::Result<u64> {
     Ok(text(&seen, "/balance/amount")?.parse()?)
 }
 
-async fn ask(person: &Person, account: &str, amount: u64) -> anyhow::Result<(String, serde_json::Value)> {
+/// Asks for money from an account there; gives the id of the top-up.
+pub(super) async fn ask(person: &Person, account: &str, amount: u64) -> anyhow::Result<(String, serde_json::Value)> {
     let body = json!({ "bank_code": SANDBOX_BANK, "account": account, "amount": money(amount) });
     let answer = person.post("/wallet/v1/top-ups", &body).await?.expect(202)?;
     Ok((text(&answer, "/id")?.to_owned(), answer))
 }
 
 /// Waits for an end; gives its name.
-async fn until_ended(person: &Person, id: &str) -> anyhow::Result<String> {
+pub(super) async fn until_ended(person: &Person, id: &str) -> anyhow::Result<String> {
     eventually("the top-up's end", || async {
         let seen = person.get(&format!("/wallet/v1/top-ups/{id}")).await?.expect(200)?;
         let state = text(&seen, "/state")?.to_owned();

@@ -1,5 +1,6 @@
 // A running city as its people reach it: public HTTP, and the sandbox that received their text messages.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { randomInt, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -8,8 +9,8 @@ import { promisify } from 'node:util';
 const WAIT_MS = 20_000;
 
 /** Asks until `found` gives something; never waits a fixed time. */
-export async function until(what, found) {
-  const end = Date.now() + WAIT_MS;
+export async function until(what, found, longestMs = WAIT_MS) {
+  const end = Date.now() + longestMs;
   for (;;) {
     const result = await found();
     if (result) return result;
@@ -19,11 +20,11 @@ export async function until(what, found) {
 }
 
 /** What an operator of the city runs on its machine. */
-const ROOT = new URL('../../', import.meta.url).pathname;
-const PROGRAM = process.env.PROGRAM ?? join(ROOT, 'target/debug/trangtien');
+export const ROOT = new URL('../../', import.meta.url).pathname;
+export const PROGRAM = process.env.PROGRAM ?? join(ROOT, 'target/debug/trangtien');
 const run = promisify(execFile);
 /** Variables of ours would be settings to it. */
-const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TRANGTIEN_')));
+export const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TRANGTIEN_')));
 
 /** A new mobile number of the city's country. */
 export function newPhone() {
@@ -35,10 +36,11 @@ export function dong(amount) {
 }
 
 export class City {
-  constructor(url, sandbox, folder) {
+  constructor(url, sandbox, folder, database) {
     this.url = url;
     this.sandbox = sandbox;
     this.folder = folder;
+    this.database = database;
   }
 
   /** The city of TRANGTIEN_URL, or of the run.json that TRANGTIEN_RUN names; the sandbox's address stands there too. */
@@ -48,7 +50,7 @@ export class City {
     const url = (process.env.TRANGTIEN_URL ?? told.http)?.replace(/\/$/, '');
     const sandbox = (process.env.TRANGTIEN_SANDBOX ?? told.sandbox)?.replace(/\/$/, '');
     if (!url || !sandbox) throw new Error('no city: start one by `trangtien up`, or set TRANGTIEN_URL and TRANGTIEN_RUN');
-    return new City(url, sandbox, dirname(file));
+    return new City(url, sandbox, dirname(file), told.database_url);
   }
 
   /** A gauge of an exercise at a station: gives what sends its readings. The secret lies in the city's data folder. */
@@ -107,6 +109,18 @@ export class City {
       const answer = await fetch(`${this.sandbox}/sms?to=${encodeURIComponent(phone)}`);
       return /\b\d{6}\b/.exec(JSON.stringify(await answer.json()))?.[0];
     });
+  }
+
+  /** Keeps every consumer of the centre from counting anything more until the returned function is called; everything can be read. */
+  async holdTheCount() {
+    const held = spawn('psql', ['--no-psqlrc', '--quiet', '--tuples-only', this.database], { stdio: ['pipe', 'pipe', 'inherit'] });
+    held.stdin.write("BEGIN; SELECT 'held' FROM ioc.board FOR UPDATE;\n");
+    const [said] = await once(held.stdout, 'data');
+    if (!String(said).includes('held')) throw new Error(`the board is not held: ${said}`);
+    return async () => {
+      held.stdin.end('ROLLBACK;\n');
+      await once(held, 'exit');
+    };
   }
 
   /** Gives somebody a role, as it is done on the city's machine. */

@@ -50,6 +50,23 @@ async function openWall(origin, query = '') {
   return page;
 }
 
+/** Opens what a number leads to and finds a report there, or finds that it is not there; then closes the list. */
+async function isListed(page, number, report) {
+  await number.press('Enter');
+  const list = page.getByRole('dialog');
+  const [found, more] = [list.locator(`[data-list="queue"] [data-report="${report.id}"]`), list.locator('[data-more]:enabled')];
+  await list.locator('[data-list="queue"] li, [data-empty]').first().waitFor();
+  while ((await found.count()) === 0 && (await list.locator('[data-more]').count()) > 0) {
+    const shown = await list.locator('[data-report]').count();
+    await more.click();
+    await until('more are listed', async () => (await list.locator('[data-report]').count()) > shown);
+  }
+  const is = (await found.count()) > 0;
+  await list.getByRole('button', { name: 'Close' }).click();
+  assert.equal(await page.getByRole('dialog').count(), 0);
+  return is;
+}
+
 test('a payment shows within seconds: rate, money, list; and the books agree', async () => {
   const page = await openWall(city.url, '?lang=en&theme=dark');
   const before = BigInt(await figure(page, 'money-moved'));
@@ -81,7 +98,7 @@ test('a refused payment lowers the success rate and moves no money', async () =>
   assert.deepEqual(page.faults, []);
 });
 
-test('a report shows within seconds: open, received, today, on the map and in its ward; and its number leads to a list', async () => {
+test('a report shows within seconds: open, received, today, on the map and in its ward; and its numbers lead to it', async () => {
   const page = await openWall(city.url, '?lang=en&theme=dark');
   await page.locator('canvas[data-map="40"]').waitFor();
   const names = ['open-reports', 'reports-received', 'submitted-today'];
@@ -89,7 +106,7 @@ test('a report shows within seconds: open, received, today, on the map and in it
   const ward = page.locator('[data-ward="19753"]');
   const inWard = async () => ((await ward.count()) ? Number(await ward.getAttribute('data-open')) : 0);
   const [before, wardBefore] = [await figures(), await inWard()];
-  await citizen.report('TT', { lat: 16.479631, lon: 107.574292 });
+  const report = await citizen.report('TT', { lat: 16.479631, lon: 107.574292 });
   await until('the figures move', async () => (await figures()).every((value, index) => value > before[index]));
   await until('the ward has one more', async () => (await inWard()) > wardBefore);
   for (const reducedMotion of ['no-preference', 'reduce']) {
@@ -107,11 +124,13 @@ test('a report shows within seconds: open, received, today, on the map and in it
   });
   await picture(page, 'wall-reports');
 
-  await page.locator('button[data-state="received"]').click();
-  const list = page.getByRole('dialog', { name: 'Received' });
-  await list.locator('[data-list="reports"]').waitFor();
-  await list.getByRole('button', { name: 'Close' }).click();
-  assert.equal(await page.getByRole('dialog').count(), 0);
+  for (const number of ['button[data-state="received"]', '[data-ask="open"]', '[data-ask="submitted"]', '[data-ward="19753"] button']) {
+    // What nobody has verified yet is in no public list.
+    assert.ok(await isListed(page, page.locator(number), report), `${number} leads to the report that it counts`);
+  }
+  for (const number of ['button[data-state="verifying"]', '[data-ask="overdue"]', '[data-ask="breaches"]']) {
+    assert.ok(!(await isListed(page, page.locator(number), report)), `${number} does not count it`);
+  }
   await page.getByRole('button', { name: 'Tiếng Việt' }).click();
   assert.match(await page.locator('body').innerText(), /Mới nhận/);
   assert.deepEqual(page.faults, []);
@@ -162,9 +181,10 @@ test('an agency leads to the officers’ queue, by the operator’s cookie', asy
   await operator.post(`/reports/v1/reports/${report.id}/transitions`, distribution);
   await page.locator('[data-agency="HEPCO"] button').click();
   await page.getByRole('dialog').locator('[data-queue="HEPCO"]').first().click();
-  const list = page.getByRole('dialog');
-  await list.locator('ol[data-list="queue"] li').first().waitFor();
-  await list.getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('dialog').locator('ol[data-list="queue"] li').first().waitFor();
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  assert.ok(await isListed(page, page.locator('button[data-state="distributed"]'), report));
+  assert.ok(!(await isListed(page, page.locator('button[data-state="received"]'), report)), 'it has moved on');
   assert.deepEqual(page.faults, []);
   await page.close();
 });
@@ -182,7 +202,7 @@ test('every number leads to what it is made of, in both languages, dark and ligh
     for (let index = 0; index < count; index += 1) {
       await asked.nth(index).click();
       const dialog = page.getByRole('dialog');
-      await dialog.locator('[data-list]').waitFor();
+      await dialog.locator('[data-list], [data-empty]').waitFor();
       await dialog.getByRole('button', { name: close }).click();
       assert.equal(await page.getByRole('dialog').count(), 0);
     }
@@ -208,6 +228,24 @@ test('nothing on the wall names the payer, and everything fits one screen', asyn
   assert.match(await page.locator('body').innerText(), /Operations centre/);
   await picture(page, 'wall-light');
   assert.deepEqual(page.faults, []);
+});
+
+test('figures that are not counted any more go stale, though the line lives; then they go on', async () => {
+  const page = await openWall(city.url, '?lang=en&theme=dark');
+  const before = BigInt(await figure(page, 'money-moved'));
+  const release = await city.holdTheCount();
+  try {
+    await citizen.pay(till, 3_000);
+    await page.locator('[data-badge="stale"]').waitFor();
+    assert.match(await page.locator('[data-badge]').innerText(), /Figures \d+ s behind/);
+    assert.equal(BigInt(await figure(page, 'money-moved')), before);
+  } finally {
+    await release();
+  }
+  await until('what was missed is counted', async () => BigInt(await figure(page, 'money-moved')) === before + 3_000n);
+  await page.locator('[data-badge="live"]').waitFor();
+  assert.deepEqual(page.faults, []);
+  await page.close();
 });
 
 test('a silent line makes the figures stale; the wall resumes with what it missed', async () => {

@@ -15,6 +15,7 @@ export type Directory = components['schemas']['Directory'];
 export type ReportItem = components['schemas']['Page_Item']['items'][number];
 export type AlarmRow = components['schemas']['AlarmRow'];
 export type WarningRow = components['schemas']['WarningRow'];
+export type StreamLag = components['schemas']['StreamLag'];
 export type Books = components['schemas']['Books'];
 
 /** Paths whose GET answers JSON and needs no parameter. */
@@ -46,15 +47,14 @@ export async function read<P extends Readable>(path: P): Promise<Answer<P>> {
   return (await ask(path)) as Answer<P>;
 }
 
-/** The newest public reports of a state or a ward. */
-export async function list(filter: { state?: string; ward?: string }): Promise<components['schemas']['Page_Item']> {
-  const query = new URLSearchParams(filter);
-  return (await ask(`/reports/v1/reports?${query}`)) as components['schemas']['Page_Item'];
-}
+/** Which reports of the officers' queue: of those that have not ended, or of those to which something happened. */
+export type QueueFilter = Omit<NonNullable<paths['/ioc/v1/queue']['get']['parameters']['query']>, 'limit' | 'cursor'>;
 
-/** The officers' queue of an agency, the most urgent first. */
-export async function queue(agency: string): Promise<components['schemas']['Page_Item']> {
-  return (await ask(`/ioc/v1/queue?${new URLSearchParams({ agency })}`)) as components['schemas']['Page_Item'];
+/** Reports that have not ended, the most urgent first; or those to which something happened, the newest first. */
+export async function queue(filter: QueueFilter, cursor?: string): Promise<components['schemas']['Page_Item']> {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries({ ...filter, cursor })) if (value !== undefined && value !== null) query.set(name, String(value));
+  return (await ask(`/ioc/v1/queue?${query}`)) as components['schemas']['Page_Item'];
 }
 
 /** Who looks at the wall. */

@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/.well-known/oauth-authorization-server": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what the authorisation server offers
+         * @description RFC 8414: the same document, where clients of OAuth look for it.
+         */
+        get: operations["show_to_oauth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/openid-configuration": {
         parameters: {
             query?: never;
@@ -33,7 +53,7 @@ export interface paths {
         };
         /**
          * Show what the OpenID provider offers
-         * @description OpenID Connect Discovery 1.0 and RFC 8414.
+         * @description OpenID Connect Discovery 1.0.
          */
         get: operations["show"];
         put?: never;
@@ -169,7 +189,7 @@ export interface paths {
         post?: never;
         /**
          * Disable a client for ever
-         * @description It gets no token any more; its own are refused everywhere within five seconds, and citizens' expire within ten minutes.
+         * @description It gets no token any more; its own and those that it holds of citizens are refused everywhere within five seconds.
          */
         delete: operations["disable"];
         options?: never;
@@ -371,6 +391,8 @@ export interface paths {
         /**
          * Propose that I act for somebody, or somebody for me
          * @description It waits seven days for the other's word. Its limits never change; a newer one between the same two people ends the older.
+         *     Whoever is to be acted for gives power over their money: soon after signing in, with their PIN, and on a device that is theirs for
+         *     `lifetimes.pin_cooling_seconds` (a day), or the one on which they registered.
          */
         post: operations["propose"];
         delete?: never;
@@ -408,7 +430,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Confirm what was proposed to me */
+        /**
+         * Confirm what was proposed to me
+         * @description Whoever is to be acted for gives power over their money: soon after signing in, with their PIN, and on a device that is theirs for
+         *     `lifetimes.pin_cooling_seconds` (a day), or the one on which they registered. A guardian sends `{}`.
+         */
         post: operations["confirm"];
         delete?: never;
         options?: never;
@@ -830,7 +856,7 @@ export interface paths {
          * Give a role
          * @description Admins give all roles, leads of the operations centre `ioc.operator`, heads of an agency `agency.officer` of it and of all
          *     below it and `agency.head` of those below. A role of an agency counts in all below it, and with `:WARD` only in that ward.
-         *     Nobody gives a role to themself.
+         *     Nobody gives a role to themself, or to somebody who is closing their account.
          *     The officer's tokens say it from their next refresh on, and none of them outlives it. Asked for again, nothing changes; with
          *     another `from` or `until`, the role ends and is given anew.
          */
@@ -1246,8 +1272,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The officers' queue of field reports, as `GET /reports/v1/queue` answers it to the same person: that an officer's cookie of the
-         *     wall opens it too. */
+        /** The officers' queue of field reports, and what happened to them, as `GET /reports/v1/queue` answers it to the same person: that an
+         *     officer's cookie of the wall opens it too. */
         get: operations["getWallQueue"];
         put?: never;
         post?: never;
@@ -1527,6 +1553,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/notifications/v1/messages/{id}/received": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** An app says that the phone has a message, by the `message_id` that came with its push, or by the id that it has in the inbox. Only what
+         *     was confirmed so, opened or received as text message counts as reached by a warning; a warning that nothing confirms goes out as text
+         *     message. Doing it again changes nothing and answers the same, so no `Idempotency-Key` is needed. */
+        post: operations["confirmMessageReceived"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/notifications/v1/news": {
         parameters: {
             query?: never;
@@ -1635,7 +1680,7 @@ export interface paths {
          * @description A page for people in a browser (RFC 6749, OpenID Connect Core): sign-in by one-time code, consent, and back to
          *     `redirect_uri` with `code`, `state` and `iss` (RFC 9207), or `error`. PKCE by `S256` is needed of every client.
          *     Unknown parameters are ignored. A request of an unknown client or to a redirect URI that is not the client's to the letter
-         *     is answered by a page, never by a redirect.
+         *     is answered by a page, never by a redirect; of a public client's `http` URI on `127.0.0.1` or `[::1]` the port may be any.
          */
         get: operations["by_query"];
         put?: never;
@@ -1847,7 +1892,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What was reported near a point: same category, at most 200 m away, at most 30 days ago. */
+        /** What was reported near a point: same category, at most 200 m away, at most 30 days ago. Of what the operations centre has not looked at
+         *     yet, whoever is signed in is told that it is there: its day and a square of some 50 m; others nothing. */
         get: operations["findPossibleDuplicates"];
         put?: never;
         post?: never;
@@ -1898,8 +1944,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** For officers: what has not ended, the most urgent first. The operations centre sees all, an agency what it or one below it leads
-         *     or helps, and whoever has a role in one ward what lies there. */
+        /** For officers: what has not ended, the most urgent first; with `happened`, what the operations centre counts, report by report. The
+         *     operations centre sees all, an agency what it or one below it leads or helps, and whoever has a role in one ward what lies there. */
         get: operations["getReportQueue"];
         put?: never;
         post?: never;
@@ -2113,9 +2159,9 @@ export interface paths {
         };
         /**
          * A set of entities (`Things`, `Locations`, `Sensors`, `ObservedProperties`, `Datastreams`, `Observations`) or one (`Things(1)`).
-         * @description Options: `$top` (at most 1,000; 100 where `$expand` is given), `$skip`, `$orderby` (`phenomenonTime` of Observations, else `id`),
+         * @description Options: `$top` (a page has at most 1,000, and 100 where `$expand` is given; `@iot.nextLink` leads on), `$skip`, `$orderby` (`phenomenonTime` of Observations, else `id`),
          *     `$expand` of direct links but Observations, and for Observations `$filter` with comparisons of `phenomenonTime` and `result` joined
-         *     by `and`. Whatever else is asked for is refused.
+         *     by `and`. What else the standard has is answered 501.
          */
         get: operations["getSensorEntities"];
         put?: never;
@@ -3295,7 +3341,7 @@ export interface components {
         Books: {
             /**
              * Format: int64
-             * @description For how many seconds something that the wallet had has been missing here.
+             * @description For how many seconds something that the wallet had has been missing here, or the books could not be compared.
              */
             behind_seconds: number;
             /**
@@ -3733,6 +3779,11 @@ export interface components {
             /** @description `account` or `card`. */
             service: string;
         };
+        /** @description The word of whoever a delegation was proposed to. */
+        DelegationConfirmation: {
+            /** @description Your PIN, where you are the dependent: it is your money. A guardian sends none. */
+            pin?: string | null;
+        };
         /**
          * Format: uuid
          * @description A delegation.
@@ -3774,6 +3825,8 @@ export interface components {
              * @example 0912345678
              */
             phone: string;
+            /** @description Your PIN, where you are the dependent: it is your money. */
+            pin?: string | null;
             /** @description On which side you are. */
             side: components["schemas"]["DelegationSide"];
             /**
@@ -3822,7 +3875,7 @@ export interface components {
         Deliveries: {
             /**
              * Format: int64
-             * @description Arrived, as far as the channel can tell.
+             * @description With a receipt: the text message came to a phone, an app confirmed it, or it was opened.
              */
             delivered: number;
             /**
@@ -3835,6 +3888,11 @@ export interface components {
              * @description Made for it, whatever became of them.
              */
             queued: number;
+            /**
+             * Format: int64
+             * @description Taken by a gateway, or lying in the inbox, with no word yet of whether anybody has them.
+             */
+            unconfirmed: number;
         };
         /** @description Rows that changed: each replaces the one before it. */
         Delta: {
@@ -4932,6 +4990,8 @@ export interface components {
             roles: components["schemas"]["RoleHealth"][];
             /** @description What the numbers include. */
             sources: components["schemas"]["SourcePosition"][];
+            /** @description How fresh each stream's figures are. */
+            streams: components["schemas"]["StreamLag"][];
             /** @description Sums of the day. */
             today: components["schemas"]["Tally"][];
             /** @description Sums since the beginning. */
@@ -5875,15 +5935,21 @@ export interface components {
         };
         /** @description A report that may tell the same. */
         Possible: {
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it was sent; until the operations centre has looked at it, the beginning of that day.
+             */
             created_at: string;
             /**
              * Format: int32
-             * @description How far away it lies, in whole metres.
+             * @description How far away it lies, in whole metres; until the operations centre has looked at it, how far the middle of its square does.
              */
             distance_m: number;
-            /** Format: uuid */
-            id: string;
+            /**
+             * Format: uuid
+             * @description Absent until the operations centre has looked at it: it tells when the report was sent.
+             */
+            id?: string | null;
             state: string;
             /** @description What was reported; absent until the operations centre has looked at it. */
             text?: string | null;
@@ -6035,6 +6101,8 @@ export interface components {
             day: string;
             /** @description Every role of every process. */
             roles: components["schemas"]["RoleHealth"][];
+            /** @description How fresh each stream's figures are. */
+            streams: components["schemas"]["StreamLag"][];
         };
         /**
          * @description What a one-time code is for.
@@ -6216,6 +6284,19 @@ export interface components {
              * @description The shard.
              */
             shard: number;
+        };
+        /** @description Since when an app has a message. */
+        ReceivedBody: {
+            /**
+             * Format: uuid
+             * @description The message.
+             */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When an app of the citizen first said so.
+             */
+            received_at: string;
         };
         /** @description What we have made of it. */
         Recorded: {
@@ -6626,11 +6707,11 @@ export interface components {
             /** @description How much. */
             amount: components["schemas"]["StepUpAmount"];
             /**
-             * @description What the money is moved for: `payment`, `bill`, `fee`, `top-up`, …
+             * @description What the money is moved for: `payment`, `bill`, `fee`, `top-up`, …; `delegated-payment` and so on with somebody else's money.
              * @example payment
              */
             kind: string;
-            /** @description The `Idempotency-Key` that the transaction will be asked for with. */
+            /** @description The `Idempotency-Key` that the transaction will be asked for with; with somebody else's money the delegation's id and a colon stand before it. */
             nonce: string;
             /**
              * @description Who gets it: the till of a payment, the bill or the fee, the bank and account of a top-up.
@@ -6651,6 +6732,19 @@ export interface components {
             id: components["schemas"]["StoreId"];
             merchant_id: components["schemas"]["MerchantId"];
             name: string;
+        };
+        /** @description How far the figures trail a stream that they are counted from. */
+        StreamLag: {
+            /**
+             * Format: int64
+             * @description For how many seconds something that the stream had has not been counted, or nobody could tell; 2 or less is usual.
+             */
+            behind_seconds: number;
+            /**
+             * @description `journal`, `wallet`, `identity`, `notifications` or `reports`.
+             * @example reports
+             */
+            stream: string;
         };
         /**
          * Format: uuid
@@ -6679,8 +6773,8 @@ export interface components {
              * @description How often.
              */
             count: number;
-            /** @description Of money `payment`, `bill`, `fee` (of a public service), `top-up`, `refund`, `payout` (to the owner of a shop that closed); `session`, `otp`, `citizen`, `message-push` and the like by channel, `lane-emergency` and the like by lane; by
-             *     minute also `report`. */
+            /** @description Of money `payment`, `bill`, `fee` (of a public service), `top-up`, `refund`, `payout` (to the owner of a shop that closed); `session`, `otp`, `citizen`, `message-push` and the like by channel, `lane-emergency` and the like by lane; `refusal`
+             *     of a payment, by the code of its reason; by minute also `report`. */
             kind: string;
             /** @description `completed`, `rejected`, `failed`, `started`, `delivered`, `suppressed`, …; of `report` `submitted`, `breach`, `result`, `rating`. */
             outcome: string;
@@ -7111,6 +7205,35 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description The key set */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_to_oauth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The server's metadata */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -8418,7 +8541,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `session-not-fresh`, `pin-proof-required`, `pin-wrong` */
+            /** @description `session-not-fresh`, `pin-wrong`, `pin-cooling` with `cooling_until` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8427,7 +8550,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid-body` */
+            /** @description `invalid-body`, `pin-malformed`, `pin-proof-required` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8682,7 +8805,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `delegations-too-many` */
+            /** @description As the dependent: `session-not-fresh`, `pin-wrong`; `pin-cooling` and `key-cooling` (the device is new) with `cooling_until` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `delegations-too-many`; as the dependent: `pin-not-set` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8691,8 +8823,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `invalid-body`, `phone-invalid`, `phone-not-mobile`, `phone-not-served`, `idempotency-key-reused` */
+            /** @description `invalid-body`, `pin-malformed`, `pin-proof-required` (as the dependent), `phone-invalid`, `phone-not-mobile`, `phone-not-served`, `idempotency-key-reused` */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `pin-delayed` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8778,7 +8919,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DelegationConfirmation"];
+            };
+        };
         responses: {
             /** @description The guardian may act from now on */
             200: {
@@ -8798,7 +8943,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden`: you proposed it yourself */
+            /** @description `forbidden`: you proposed it yourself. As the dependent: `session-not-fresh`, `pin-wrong`; `pin-cooling` and `key-cooling` (the device is new) with `cooling_until` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8816,8 +8961,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `delegation-over` */
+            /** @description `delegation-over`; as the dependent: `pin-not-set` */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid-body`, `pin-malformed`; as the dependent: `pin-proof-required` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `pin-delayed` */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10082,7 +10245,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `pin-delayed`, `pin-too-many`: wait before the next try */
+            /** @description `pin-delayed`, `pin-too-many`, `otp-tries-too-many`: wait before the next try */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -10438,7 +10601,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not-found`: no such person */
+            /** @description `not-found`: no such person, or none any more */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10447,7 +10610,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `roles-too-many` */
+            /** @description `roles-too-many`, `person-leaves` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11725,10 +11888,22 @@ export interface operations {
     getWallQueue: {
         parameters: {
             query?: {
-                /** @description Only this agency */
-                agency?: string;
                 /** @description Only this state */
                 state?: string;
+                /** @description Only what this agency leads or helps */
+                agency?: string;
+                /** @description Only what this agency leads; with `happened`, led at that time */
+                lead_agency?: string;
+                /** @description Only this ward; `none` for reports whose ward is not known */
+                ward?: string;
+                /** @description `true`: only those whose office has run out of time */
+                overdue?: boolean;
+                /** @description In place of what has not ended: reports to which this happened (`submitted`, `breach`, `result`, `rating`), the newest first */
+                happened?: string;
+                /** @description With `happened`: only what ended so, as `reports.today` of the overview has it */
+                outcome?: string;
+                /** @description With `happened`: only what happened on this day of the city */
+                day?: string;
                 /** @description Items wanted, 1 to 200; 50 when absent */
                 limit?: number;
                 /** @description `next_cursor` of the page before */
@@ -11740,7 +11915,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page, the most urgent first */
+            /** @description A page, the most urgent first; of what happened the newest first */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -12684,6 +12859,47 @@ export interface operations {
             };
         };
     };
+    confirmMessageReceived: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The message. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is kept. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceivedBody"];
+                };
+            };
+            /** @description `not-found`: this citizen has no such message in the app or by push. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listNews: {
         parameters: {
             query?: {
@@ -13084,7 +13300,7 @@ export interface operations {
             query?: {
                 /** @description The client; needed */
                 client_id?: string;
-                /** @description One of the client's, to the letter; needed */
+                /** @description One of the client's, to the letter but for a loopback port; needed */
                 redirect_uri?: string;
                 /** @description `code`; needed */
                 response_type?: string;
@@ -13102,11 +13318,11 @@ export interface operations {
                 prompt?: string;
                 /** @description Seconds since the sign-in, at most */
                 max_age?: string;
-                /** @description Wishes; the ID token says what was reached */
+                /** @description Wishes, the dearest first: the page offers VNeID first, also to who is signed in otherwise; the ID token says what was reached */
                 acr_values?: string;
                 /** @description `vi` or `en` */
                 ui_locales?: string;
-                /** @description An earlier ID token: whom the client means */
+                /** @description An earlier ID token of the client, which may have expired: whom it means. Nobody else gets a code (`login_required`); what is no such token is `invalid_request` */
                 id_token_hint?: string;
                 /** @description A telephone number to begin with */
                 login_hint?: string;
@@ -13908,8 +14124,21 @@ export interface operations {
             query?: {
                 /** @description Only this state. */
                 state?: components["schemas"]["ReportState"];
-                /** @description Only this agency: any for the operations centre, one of their own for officers of agencies. */
+                /** @description Only what this agency leads or helps: any for the operations centre, one of their own for officers of agencies. */
                 agency?: string;
+                /** @description Only what this agency leads; with `happened`, led at that time. */
+                lead_agency?: string;
+                /** @description Only this ward; `none` for reports whose ward is not known. */
+                ward?: string;
+                /** @description `true`: only those whose office has run out of time. */
+                overdue?: boolean;
+                /** @description In place of what has not ended: reports to which this happened, ended ones too, the newest first. */
+                happened?: "submitted" | "breach" | "result" | "rating";
+                /** @description With `happened`: only what ended so. Of a `breach` the state whose limit it was; of a `result` `first`, `extended` or `late`; of a
+                 *     `rating` `satisfied`, `acceptable`, `dissatisfied` or `none`. */
+                outcome?: string;
+                /** @description With `happened`: only what happened on this day of the city. */
+                day?: string;
                 /** @description Items wanted, 1 to 200; 50 when absent. */
                 limit?: number;
                 /** @description `next_cursor` of the page before. */
@@ -13927,6 +14156,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Item"];
+                };
+            };
+            /** @description invalid-query */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description forbidden */
@@ -14628,6 +14866,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `sta-query-unsupported`: an option of the standard that is not there. */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Any other refusal or failure, by its `code`. */
             default: {
                 headers: {
@@ -14763,6 +15010,15 @@ export interface operations {
             };
             /** @description `not-found`. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `sta-query-unsupported`: an option of the standard that is not there. */
+            501: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,6 +1,6 @@
 // What the wall knows: the server's last snapshot with every change since.
 // Changes carry whole rows, never differences, so that applying one twice changes nothing.
-import type { Books, CityName, Delta, LastPayment, MinuteTally, Overview, Pulse, RoleHealth, Tally } from '../api/client';
+import type { Books, CityName, Delta, LastPayment, MinuteTally, Overview, Pulse, RoleHealth, StreamLag, Tally } from '../api/client';
 import { Reports } from './reports.svelte';
 import { follow, type Message } from './stream';
 import { Watch } from './watch.svelte';
@@ -11,8 +11,8 @@ const KEPT_PAYMENTS = 12;
 const TICK_MS = 250;
 /** No word for this long: the figures are shown as stale. The server speaks every two seconds. */
 const STALE_AFTER_MS = 6_000;
-/** The figures may trail the wallet's own books for this long before that is shown. */
-const BEHIND_AFTER_S = 10;
+/** The figures may trail what they are counted from for this long before that is shown. */
+export const BEHIND_AFTER_S = 10;
 
 /** Every kind of movement of money, in the order in which the wall tells of them. */
 export const MOVEMENTS = ['payment', 'bill', 'fee', 'top-up', 'transfer', 'withdrawal', 'refund', 'payout'] as const;
@@ -44,16 +44,18 @@ export class Board {
   city = $state.raw<CityName | null>(null);
   roles = $state.raw<readonly RoleHealth[]>([]);
   books = $state.raw<Books | null>(null);
+  streams = $state.raw<readonly StreamLag[]>([]);
   payments = $state.raw<readonly LastPayment[]>([]);
   readonly reports = new Reports();
   readonly watch = new Watch();
   loaded = $state(false);
   /** The newest payment of the last whole picture; later ones arrived before the viewer's eyes. */
   opened = $state(0);
+  /** The city's day. */
+  day = $state('');
   /** The server's clock, in milliseconds. */
   now = $state(Date.now());
 
-  #day = '';
   #today = $state.raw<ReadonlyMap<string, Tally>>(new Map());
   #minutes = $state.raw<ReadonlyMap<string, MinuteTally>>(new Map());
   #ahead = 0;
@@ -62,7 +64,9 @@ export class Board {
   /** How long nothing was heard, once that is too long; else 0. */
   readonly silent = $derived(this.now - this.#heard > STALE_AFTER_MS ? this.now - this.#heard : 0);
   /** Seconds that the figures trail the wallet's books, once that is too long; else 0. */
-  readonly behind = $derived((this.books?.behind_seconds ?? 0) > BEHIND_AFTER_S ? (this.books?.behind_seconds ?? 0) : 0);
+  readonly booksBehind = $derived(late(this.books?.behind_seconds ?? 0));
+  /** Seconds that the figures trail whatever they are counted from, once that is too long; else 0. */
+  readonly behind = $derived(Math.max(this.booksBehind, ...this.streams.map((lag) => late(lag.behind_seconds))));
 
   readonly bars = $derived(this.#bars(Math.floor(this.now / MINUTE_MS)));
   /** What citizens paid, to whomever, in the sliding last 60 seconds: this minute's, and the share of the last one's that the window still covers. */
@@ -157,12 +161,13 @@ export class Board {
     this.#turn(pulse.day);
     this.roles = pulse.roles;
     this.books = pulse.books;
+    this.streams = pulse.streams;
   }
 
   /** A new day begins empty. */
   #turn(day: string): void {
-    if (day === this.#day) return;
-    this.#day = day;
+    if (day === this.day) return;
+    this.day = day;
     this.#today = new Map();
     this.reports.turn();
   }
@@ -197,6 +202,11 @@ export class Board {
   #amount(kinds: readonly string[]): bigint {
     return kinds.reduce((sum, kind) => sum + BigInt(this.#today.get(key(kind, 'completed'))?.amount.amount ?? 0), 0n);
   }
+}
+
+/** Seconds that are too long; else 0. */
+function late(seconds: number): number {
+  return seconds > BEHIND_AFTER_S ? seconds : 0;
 }
 
 function key(kind: string, outcome: string): string {

@@ -1,16 +1,18 @@
 // The rows behind each number of the wall, as tables: built from what the wall knows, so that they move with it.
-// Nothing here names a citizen. Where the whole list is the officers', a row leads to their queue.
+// Nothing here names a citizen. Counts of reports lead on to the reports themselves.
+import type { QueueFilter } from '../api/client';
 import type { Language } from '../shell/language.svelte';
 import { hourMinute, percent, whole } from '../shell/format';
 import type { Text } from '../shell/text';
-import { MOVEMENTS, type Board } from './board.svelte';
+import { BEHIND_AFTER_S, MOVEMENTS, type Board } from './board.svelte';
 import type { Places } from './places.svelte';
+import type { Wanted } from './Rows.svelte';
 
 export interface Cell {
   readonly text: string;
   readonly href?: string;
-  /** Leads to the officers' queue of this agency. */
-  readonly agency?: string;
+  /** Leads to these reports. */
+  readonly leads?: Wanted;
   readonly bad?: boolean;
   /** A number, written to the right. */
   readonly count?: boolean;
@@ -25,7 +27,7 @@ export interface Sheet {
 
 /** A number that was asked about. */
 export type Topic =
-  | { readonly of: 'minutes' | 'money' | 'overdue' | 'breaches' | 'submitted' | 'satisfaction' | 'messages' | 'alarms' | 'warnings' | 'health' }
+  | { readonly of: 'minutes' | 'money' | 'satisfaction' | 'messages' | 'alarms' | 'warnings' | 'health' }
   | { readonly of: 'agency'; readonly code: string };
 
 export const LANES = ['emergency', 'security', 'payment', 'service', 'news'] as const;
@@ -39,6 +41,8 @@ interface View {
 }
 
 const say = (text: string): Cell => ({ text });
+/** What is counted, leading to the reports that are. */
+const leading = (text: string, filter: QueueFilter): Cell => ({ text, leads: { title: text, filter } });
 
 export function sheet(topic: Topic, view: View): Sheet {
   switch (topic.of) {
@@ -46,12 +50,6 @@ export function sheet(topic: Topic, view: View): Sheet {
       return minutes(view);
     case 'money':
       return money(view);
-    case 'overdue':
-      return overdue(view);
-    case 'breaches':
-      return breaches(view);
-    case 'submitted':
-      return submitted(view);
     case 'satisfaction':
       return satisfaction(view);
     case 'messages':
@@ -89,11 +87,12 @@ function minutes(view: View): Sheet {
   };
 }
 
-/** Everything that moves money or tries to, by kind and how it ended; and what the headline sums up. */
+/** Everything that moves money or tries to, by kind and how it ended; what the headline sums up; and why payments were refused. */
 function money(view: View): Sheet {
   const { board, text, language } = view;
   const rows = MOVEMENTS.flatMap((kind) => board.tallies.filter((tally) => tally.kind === kind));
   const completed = rows.filter((tally) => tally.outcome === 'completed').reduce((sum, tally) => sum + tally.count, 0);
+  const refused = board.tallies.filter((tally) => tally.kind === 'refusal').sort((a, b) => b.count - a.count);
   const amount = (value: bigint): Cell => ({ text: `${whole(value, language)} ₫`, count: true });
   return {
     title: text.moneyMoved,
@@ -107,53 +106,13 @@ function money(view: View): Sheet {
         amount(BigInt(tally.amount.amount)),
       ]),
       [say(text.moneyInAll), say(text.outcomes['completed'] ?? ''), number(view, completed), amount(board.moved)],
-    ],
-  };
-}
-
-function overdue(view: View): Sheet {
-  const { board, places, text, language } = view;
-  return {
-    title: text.columnOverdue,
-    note: text.queueNote,
-    head: [text.columnAgency, text.columnOpen, text.columnOverdue],
-    rows: board.reports.agencies
-      .filter((row) => row.overdue > 0)
-      .map((row) => [
-        { text: places.name(row.agency, language), agency: row.agency },
-        number(view, row.open),
-        number(view, row.overdue, true),
+      ...refused.map((tally) => [
+        say(text.refusals),
+        say(text.reasons[tally.outcome] ?? tally.outcome),
+        number(view, tally.count, true),
+        amount(BigInt(tally.amount.amount)),
       ]),
-  };
-}
-
-function breaches(view: View): Sheet {
-  const { board, places, text, language } = view;
-  return {
-    title: text.breachesListed,
-    note: text.queueNote,
-    head: [text.columnAgency, text.columnState, text.columnCount],
-    rows: board.reports.happened('breach', 'today').map((row) => [
-      row.agency ? { text: places.name(row.agency, language), agency: row.agency } : say(text.wallTitle),
-      say(text.states[row.outcome] ?? row.outcome),
-      number(view, row.count, true),
-    ]),
-  };
-}
-
-function submitted(view: View): Sheet {
-  const { board, places, text, language } = view;
-  const wards = new Map<string, number>();
-  for (const row of board.reports.happened('submitted', 'today')) wards.set(row.ward, (wards.get(row.ward) ?? 0) + row.count);
-  const rows = [...wards].sort((a, b) => b[1] - a[1]);
-  return {
-    title: text.submittedListed,
-    note: text.reportsListNote,
-    head: [text.columnWard, text.columnCount],
-    rows: rows.map(([ward, count]) => [
-      ward ? { text: places.name(ward, language), href: `/reports/v1/reports?ward=${encodeURIComponent(ward)}` } : say(text.wardUnknown),
-      number(view, count),
-    ]),
+    ],
   };
 }
 
@@ -167,7 +126,7 @@ function satisfaction(view: View): Sheet {
     head: [text.columnAgency, text.columnRating, text.columnCount],
     rows: rows.map((row) => [
       say(places.name(row.agency, language)),
-      say(text.ratings[row.outcome] ?? row.outcome),
+      leading(text.ratings[row.outcome] ?? row.outcome, { happened: 'rating', outcome: row.outcome, lead_agency: row.agency }),
       number(view, row.count, row.outcome === 'dissatisfied'),
     ]),
   };
@@ -237,17 +196,23 @@ function warnings(view: View): Sheet {
   };
 }
 
+/** How every role of every process is, and below how far the figures trail what they are counted from. */
 function health({ board, text }: View): Sheet {
+  const behind = (seconds: number): Cell => ({ text: text.seconds(seconds), bad: seconds > BEHIND_AFTER_S });
+  const sources = [{ stream: text.roleBooks, behind_seconds: board.books?.behind_seconds ?? 0 }, ...board.streams];
   return {
     title: text.rolesTitle,
     note: text.healthNote(board.books?.position ?? 0),
     head: [text.columnRole, text.columnInstance, text.columnState, text.columnDetail],
-    rows: board.roles.map((role) => [
-      { text: role.service, href: `/${role.service}/readyz` },
-      say(role.instance),
-      { text: role.ready ? text.ready : role.up ? text.notReady : text.down, bad: !role.ready },
-      say(role.detail ?? ''),
-    ]),
+    rows: [
+      ...board.roles.map((role) => [
+        { text: role.service, href: `/${role.service}/readyz` },
+        say(role.instance),
+        { text: role.ready ? text.ready : role.up ? text.notReady : text.down, bad: !role.ready },
+        say(role.detail ?? ''),
+      ]),
+      ...sources.map((source) => [say(text.figuresOf(source.stream)), say(''), behind(source.behind_seconds), say(text.behindNote)]),
+    ],
   };
 }
 
@@ -263,11 +228,17 @@ function agency(view: View, code: string): Sheet {
     note: text.queueNote,
     head: [text.columnWhat, text.columnCount],
     rows: [
-      [{ text: text.columnOpen, agency: code }, number(view, row?.open ?? 0)],
-      [{ text: text.columnOverdue, agency: code }, number(view, row?.overdue ?? 0, true)],
-      [say(text.breachesListed), number(view, sum(late), true)],
-      ...results.map((result) => [say(text.results[result.outcome] ?? result.outcome), number(view, result.count, result.outcome === 'late')]),
-      ...ratings.map((rating) => [say(text.ratings[rating.outcome] ?? rating.outcome), number(view, rating.count)]),
+      [leading(text.columnOpen, { lead_agency: code }), number(view, row?.open ?? 0)],
+      [leading(text.columnOverdue, { lead_agency: code, overdue: true }), number(view, row?.overdue ?? 0, true)],
+      [leading(text.breachesListed, { happened: 'breach', day: board.day, lead_agency: code }), number(view, sum(late), true)],
+      ...results.map((result) => [
+        leading(text.results[result.outcome] ?? result.outcome, { happened: 'result', outcome: result.outcome, lead_agency: code }),
+        number(view, result.count, result.outcome === 'late'),
+      ]),
+      ...ratings.map((rating) => [
+        leading(text.ratings[rating.outcome] ?? rating.outcome, { happened: 'rating', outcome: rating.outcome, lead_agency: code }),
+        number(view, rating.count),
+      ]),
     ],
   };
 }

@@ -4,13 +4,15 @@ import type { ReportFigures, ReportTally } from '../api/client';
 /** States in which a report has not ended, in the order of its way. */
 export const OPEN = ['received', 'verifying', 'needs-info', 'distributed', 'in-progress', 'result-submitted'] as const;
 
+export type OpenState = (typeof OPEN)[number];
+
 export interface Standing {
   readonly open: number;
   readonly overdue: number;
 }
 
 export interface StateRow extends Standing {
-  readonly state: string;
+  readonly state: OpenState;
 }
 
 export interface AgencyRow extends Standing {

@@ -222,6 +222,8 @@ test('nothing on the wall names the payer, and everything fits one screen', asyn
   assert.doesNotMatch(text, /\+84|\b09\d{8}\b|[0-9a-f]{8}-[0-9a-f]{4}/);
   assert.match(text, /Trung tâm điều hành/);
   assert.match(text, /Thành phố Huế/);
+  const lines = await page.locator('.hour .legend li').evaluateAll((items) => new Set(items.map((item) => item.offsetTop)).size);
+  assert.equal(lines, 1, "the chart's legend stands in one line");
   const [high, wide] = await page.evaluate(() => [document.documentElement.scrollHeight, document.documentElement.scrollWidth]);
   assert.ok(high <= 1080 && wide <= 1920, `${wide} × ${high}`);
   await page.getByRole('button', { name: 'English' }).click();

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use chrono::TimeDelta;
 use platform::http::Language;
+use platform::problem::Code;
 
 use super::*;
 

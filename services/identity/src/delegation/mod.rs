@@ -157,7 +157,7 @@ impl Identity {
             if let Some(known) = replayed(&mut tx, key, now).await? {
                 return Ok((known, proposal.side));
             }
-            drop(tx);
+            tx.rollback().await?;
             self.admit_power(caller, proposal.pin.as_ref()).await?;
         }
         let mut tx = platform::db::begin(&self.pool).await?;

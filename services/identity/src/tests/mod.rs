@@ -12,6 +12,7 @@ mod dependent;
 mod dependent_leave;
 mod device;
 mod ekyc;
+mod erasure;
 mod export;
 mod grpc;
 mod guess;

@@ -177,6 +177,8 @@ impl Board {
     async fn read_overview(&self) -> Result<(Head, Overview), Error> {
         let roles = self.roles().await.roles;
         let (now, day) = self.today();
+        // Before what is read: a comparison that is told of is one of positions that the totals include.
+        let books = self.sources.books.borrow().at(now);
         let mut tx = sql::snapshot(&self.pool).await?;
         let head = sql::head(&mut tx).await?;
         let money = |amount| self.amount(amount);
@@ -199,7 +201,7 @@ impl Board {
                 .into_iter()
                 .map(|(kind, sum)| BookTotal { kind, count: sum.count, amount: money(sum.amount) })
                 .collect(),
-            books: self.sources.books.borrow().at(now),
+            books,
             streams: self.sources.streams.borrow().at(now),
             roles,
         };

@@ -30,6 +30,9 @@ pub struct Payer {
     bills: Vec<Value>,
     balance: u64,
     payments: usize,
+    top_ups: usize,
+    /// The payments of bills, with what the citizen read of them in the end.
+    settled: Vec<(String, String)>,
 }
 
 impl Payer {
@@ -51,9 +54,10 @@ impl Payer {
         let link = json!({"biller_code": "PCHUE", "customer_code": customer_code});
         citizen.insist("/wallet/v1/bill-subscriptions", &link).await?.expect(201)?;
         let account = citizen.bank_account(100 * FUNDS).await?;
-        let (name, payments) = (name.to_owned(), 0);
+        let (name, payments, top_ups) = (name.to_owned(), 0, 0);
+        let (bills, settled) = (Vec::new(), Vec::new());
         let mut payer =
-            Self { citizen, name, customer_code, account, phone_token, bills: Vec::new(), balance: 0, payments };
+            Self { citizen, name, customer_code, account, phone_token, bills, balance: 0, payments, top_ups, settled };
         payer.fetch(city, FUNDS).await?;
         payer.bills = eventually("the bills", || async {
             let bills = payer.citizen.get("/wallet/v1/bills?state=open").await?.expect(200)?;
@@ -66,11 +70,8 @@ impl Payer {
 
     /// Everything that tells who this is, and that nobody else has to know.
     pub fn private(&self) -> Vec<String> {
-        let local = self.citizen.phone.replacen("+84", "0", 1);
-        let parts =
-            [&self.name, &self.citizen.phone[1..], &local, &self.account, &self.customer_code, &self.phone_token];
-        let parts = parts.map(|part: &str| part.to_owned());
-        parts.into_iter().chain([self.citizen.token.clone(), self.citizen.refresh_token.clone()]).collect()
+        let parts = [&self.name, &self.account, &self.customer_code, &self.phone_token].map(String::clone);
+        parts.into_iter().chain(self.citizen.private()).collect()
     }
 
     /// Pays in the shop, mostly; else goes to the bank or pays a bill.
@@ -103,6 +104,7 @@ impl Payer {
         let state = self.citizen.top_up_ended(asked["id"].as_str().context("id")?).await?;
         ensure!(state == "completed", "top-up ended as {state}");
         self.balance += amount;
+        self.top_ups += 1;
         Ok(())
     }
 
@@ -111,7 +113,8 @@ impl Payer {
         let Some(bill) = self.bills.pop() else { return Ok(()) };
         let path = format!("/wallet/v1/bills/{}/payments", bill["id"].as_str().context("id")?);
         let asked = self.citizen.insist(&path, &json!({"amount": bill["amount"]})).await?.expect(202)?;
-        let path = format!("/wallet/v1/bill-payments/{}", asked["id"].as_str().context("id")?);
+        let id = asked["id"].as_str().context("id")?.to_owned();
+        let path = format!("/wallet/v1/bill-payments/{id}");
         let state = eventually("the payment of the bill to end", || async {
             let state = self.citizen.get(&path).await?.expect(200)?["state"].as_str().unwrap_or_default().to_owned();
             Ok(matches!(state.as_str(), "paid" | "failed").then_some(state))
@@ -120,20 +123,40 @@ impl Payer {
         if state == "paid" {
             self.balance -= bill["amount"]["amount"].as_str().context("amount")?.parse::<u64>()?;
         }
+        self.settled.push((id, state));
         Ok(())
     }
 
-    /// Charged is what was bought and no more, and each payment was told once. Nothing moves meanwhile.
+    /// A bill was charged exactly when the biller has it as paid; and it was told.
+    async fn bills_are_as_the_biller_has_them(&self) -> Result<()> {
+        let statement = self.citizen.visitor.outside("/billers/PCHUE/statement").await?;
+        let items = statement["items"].as_array().context("items")?;
+        for (id, state) in &self.settled {
+            let recorded = items.iter().any(|item| item["request_id"] == **id && item["status"] == "succeeded");
+            ensure!(recorded == (state == "paid"), "bill payment {id} is {state}, recorded by the biller: {recorded}");
+        }
+        // Nothing but a fault that lasts for half an hour lets one fail.
+        let paid = self.settled.iter().filter(|(_, state)| state == "paid").count();
+        ensure!(2 * paid >= self.settled.len(), "{paid} of {} bills could be paid", self.settled.len());
+        Ok(())
+    }
+
+    /// Charged is what was bought and no more, and each movement was told once. Nothing moves meanwhile.
     ///
     /// # Errors
     /// Names what differs.
     pub async fn all_is_right(&self, shop_name: &str) -> Result<()> {
         let (balance, expected) = (self.citizen.balance().await?, self.balance);
         ensure!(balance == expected, "a balance of {balance} should be {expected}");
-        let inbox = self.citizen.get("/notifications/v1/inbox?limit=200").await?.expect(200)?;
-        let items = inbox["items"].as_array().context("items")?;
-        let told = items.iter().filter(|item| item.to_string().contains(shop_name)).count();
-        ensure!(told == self.payments, "{told} messages about {} payments", self.payments);
+        self.bills_are_as_the_biller_has_them().await?;
+        let items = told_once(&self.citizen).await?;
+        let paid = self.settled.iter().filter(|(_, state)| state == "paid").count();
+        for (kind, expected) in
+            [("payment-sent", self.payments), ("top-up-completed", self.top_ups), ("bill-paid", paid)]
+        {
+            let told = items.iter().filter(|item| item["kind"] == kind).count();
+            ensure!(told == expected, "{told} messages {kind}, which happened {expected} times");
+        }
         // A push that is sent again, after an answer that got lost, bears the same name; a phone shows it once.
         let pushes = self.citizen.visitor.outside(&format!("/push?token={}&limit=1000", self.phone_token)).await?;
         let pushes = pushes.as_array().or_else(|| pushes["items"].as_array()).context("pushes")?;
@@ -147,4 +170,20 @@ impl Payer {
         ensure!(codes.len() == 1, "{} SMS for one code", codes.len());
         Ok(())
     }
+}
+
+/// Everything in somebody's inbox. Nothing stands there twice, but that a report may come to the same state again.
+///
+/// # Errors
+/// Names what does.
+pub async fn told_once(citizen: &Citizen) -> Result<Vec<Value>> {
+    let inbox = citizen.get("/notifications/v1/inbox?limit=200").await?.expect(200)?;
+    let items = inbox["items"].as_array().context("items")?.clone();
+    ensure!(inbox["next_cursor"].is_null(), "more than a page of messages");
+    let mut seen = BTreeSet::new();
+    let of_report = |item: &&Value| item["kind"].as_str().is_some_and(|kind| kind.starts_with("report-"));
+    for item in items.iter().filter(|item| !of_report(item)) {
+        ensure!(seen.insert(format!("{} {}", item["kind"], item["data"])), "told twice: {item}");
+    }
+    Ok(items)
 }

@@ -170,7 +170,8 @@ async fn ask(redis: &RedisLink, stream: &str) -> Result<Look, redis::RedisError>
         let known: StreamInfoStreamReply = redis::from_redis_value(next())?;
         let groups: StreamInfoGroupsReply = redis::from_redis_value(next())?;
         let pending: StreamPendingReply = redis::from_redis_value(next())?;
-        *newest = position(&known.last_generated_id);
+        // Not the last id ever given: what was trimmed before a new group came is missing nowhere.
+        *newest = if known.length == 0 { 0 } else { position(&known.last_entry.id) };
         let delivered = groups.groups.iter().find(|group| group.name == SCHEMA.name());
         let delivered = delivered.map_or(0, |group| position(&group.last_delivered_id));
         *taken = match pending {

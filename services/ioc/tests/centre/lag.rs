@@ -1,5 +1,7 @@
 //! Figures that trail what happened say so: a consumer that is stuck, books that can't be compared.
 
+use std::time::{Duration, Instant};
+
 use ioc::overview::{BooksState, Overview, Pulse};
 use proto::identity::v1::SessionStarted;
 use proto::reports::v1::ReportSubmitted;
@@ -44,6 +46,22 @@ async fn a_stream_whose_events_are_not_taken_in_grows_old_and_is_fresh_again() {
     holding.rollback().await.expect("released");
     centre
         .overview_when("the report is in", |overview| !overview.reports.today.is_empty() && all_fresh(overview))
+        .await;
+    centre.stop().await;
+}
+
+/// A centre that begins later than what is kept goes back has missed nothing that it could have.
+#[tokio::test]
+async fn a_stream_that_was_trimmed_before_the_centre_began_is_fresh() {
+    let stage = Stage::new().await;
+    stage.publish("identity", 1, platform::id::new(), &SessionStarted::default()).await;
+    stage.trim("identity").await;
+    let centre = stage.centre("a", open()).await;
+    let begun = Instant::now();
+    centre
+        .overview_when("its figures don't age with the centre", |overview| {
+            begun.elapsed() > Duration::from_secs(LATE_S.unsigned_abs()) && behind(overview, "identity") < LATE_S
+        })
         .await;
     centre.stop().await;
 }

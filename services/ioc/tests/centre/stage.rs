@@ -169,6 +169,17 @@ impl Stage {
         added.expect("added");
     }
 
+    /// Takes everything out of a stream, as the relay does with what is too old.
+    pub(crate) async fn trim(&self, stream: &str) {
+        let mut connection = self.link().manager().expect("a link");
+        for partition in 0..platform::events::PARTITIONS {
+            let key = format!("trangtien:{{{stream}}}:{partition}");
+            let trimmed: Result<i64, _> =
+                redis::cmd("XTRIM").arg(key).arg("MAXLEN").arg(0).query_async(&mut connection).await;
+            trimmed.expect("trimmed");
+        }
+    }
+
     /// Makes Redis deliver everything of a stream again, as after a lost acknowledgement.
     pub(crate) async fn deliver_again(&self, stream: &str) {
         let mut connection = self.link().manager().expect("a link");

@@ -51,6 +51,11 @@ impl Lane {
         Self::ALL.into_iter().find(|lane| lane.name() == name)
     }
 
+    /// Whether a phone is woken for a push message of this lane at once.
+    pub const fn is_urgent(self) -> bool {
+        matches!(self, Self::Emergency | Self::Security | Self::Payment)
+    }
+
     /// Whether a citizen may switch channels of this lane off.
     pub const fn may_be_muted(self) -> bool {
         !matches!(self, Self::Emergency | Self::Security)

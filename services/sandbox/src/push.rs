@@ -2,6 +2,7 @@
 //!
 //! Invariant: it keeps the newest [`MAX_MESSAGES`] messages.
 //! Whoever sends bears the project's token, or one that the service account was given (see `push_token`).
+//! Data are strings under names that FCM leaves to apps, and what goes to a phone is at most [`MAX_PAYLOAD`] bytes: 400 `INVALID_ARGUMENT`.
 //! A token that begins with [`DEAD_TOKEN_PREFIX`] belongs to an app that was removed: 404 `UNREGISTERED`.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fault;
 use crate::push_token::{self, Tokens};
@@ -31,6 +32,8 @@ const MAX_MESSAGES: usize = 20_000;
 const MAX_LIST: usize = 1_000;
 /// Bytes of a token at most.
 const MAX_TOKEN: usize = 4_096;
+/// Bytes of what goes to a phone at most.
+const MAX_PAYLOAD: usize = 4_096;
 
 /// What the gateway received.
 #[derive(Debug)]
@@ -45,7 +48,12 @@ struct Push {
     name: String,
     token: String,
     notification: Option<Notification>,
+    /// What an app on Android gets.
     data: BTreeMap<String, String>,
+    /// How soon Android wakes the app.
+    priority: Option<Priority>,
+    /// What iOS shows.
+    alert: Option<Notification>,
     received_at: DateTime<Utc>,
 }
 
@@ -84,12 +92,67 @@ struct Message {
     notification: Option<Notification>,
     #[serde(default)]
     data: BTreeMap<String, String>,
+    #[serde(default)]
+    android: Android,
+    #[serde(default)]
+    apns: Apns,
+}
+
+#[derive(Default, Deserialize)]
+struct Android {
+    priority: Option<Priority>,
+    /// Takes the place of the message's.
+    data: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Priority {
+    Normal,
+    High,
+}
+
+#[derive(Default, Deserialize)]
+struct Apns {
+    /// What APNs gets beside the data.
+    #[serde(default)]
+    payload: Value,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Notification {
     title: Option<String>,
     body: Option<String>,
+}
+
+impl Message {
+    /// Whether FCM would take it to a phone of either kind.
+    fn check(&self) -> Result<(), FcmError> {
+        let android = self.android.data.as_ref().unwrap_or(&self.data);
+        let reserved = |name: &&String| {
+            ["from", "message_type"].contains(&name.as_str()) || name.starts_with("google") || name.starts_with("gcm")
+        };
+        if let Some(name) = self.data.keys().chain(android.keys()).find(reserved) {
+            return Err(FcmError::invalid(format!("Invalid data payload key: {name}")));
+        }
+        let size =
+            |data: &BTreeMap<String, String>| data.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let shown = self.notification.as_ref().map_or(0, |shown| text(&shown.title) + text(&shown.body));
+        let payload = match &self.apns.payload {
+            Value::Null => 0,
+            payload => payload.to_string().len(),
+        };
+        if size(android) + shown > MAX_PAYLOAD || size(&self.data) + shown + payload > MAX_PAYLOAD {
+            return Err(FcmError::invalid("Message is too big"));
+        }
+        Ok(())
+    }
+
+    /// What iOS shows.
+    fn alert(&self) -> Option<Notification> {
+        Notification::deserialize(&self.apns.payload["aps"]["alert"]).ok()
+    }
 }
 
 /// An error in FCM's form.
@@ -160,11 +223,13 @@ async fn send(
         let message = "Requested entity was not found.";
         return Err(FcmError::new(StatusCode::NOT_FOUND, "NOT_FOUND", "UNREGISTERED", message));
     }
+    message.check()?;
     let name = format!("projects/{project}/messages/{:032x}", rand::random::<u128>());
     if !validate_only {
-        let Message { token, notification, data } = message;
-        let received_at = world.clock().now();
-        world.push().messages.push(Push { name: name.clone(), token, notification, data, received_at });
+        let (name, alert, received_at) = (name.clone(), message.alert(), world.clock().now());
+        let Message { token, notification, data, android, .. } = message;
+        let (data, priority) = (android.data.unwrap_or(data), android.priority);
+        world.push().messages.push(Push { name, token, notification, data, priority, alert, received_at });
     }
     course.after_effect().await?;
     Ok(axum::Json(json!({ "name": name })).into_response())

@@ -329,17 +329,40 @@ async fn push_messages_speak_fcm() {
     let push = |to: &str| {
         json!({ "message": {
             "token": to,
-            "notification": { "title": "Chào", "body": "Huế" },
             "data": { "kind": "test" },
-            "android": { "priority": "HIGH" },
+            "android": { "priority": "HIGH", "data": { "kind": "test", "title": "Chào", "body": "Huế" } },
+            "apns": { "payload": { "aps": { "alert": { "title": "Chào", "body": "Huế" } } } },
         }})
     };
     let (status, sent) = town.bearer(&path, &token, push("phone-1")).await;
     assert_eq!(status, StatusCode::OK);
     assert!(sent["name"].as_str().unwrap().starts_with("projects/"));
     let (_, list) = town.get("/push?token=phone-1").await;
-    assert_eq!(list[0]["notification"]["title"], "Chào");
-    assert_eq!(list[0]["data"]["kind"], "test");
+    assert_eq!(
+        list[0]["data"],
+        json!({ "kind": "test", "title": "Chào", "body": "Huế" }),
+        "as an app on Android gets it"
+    );
+    assert_eq!((&list[0]["priority"], &list[0]["alert"]["body"]), (&json!("HIGH"), &json!("Huế")));
+    let long = "x".repeat(2_100);
+    for (field, wrong) in [
+        ("data", json!({ "from": "us" })),
+        ("data", json!({ "gcm.x": "y" })),
+        ("data", json!({ "count": 1 })),
+        ("data", json!({ "body": "x".repeat(4_100) })),
+        ("android", json!({ "priority": "SOON" })),
+        ("android", json!({ "data": { "google.a": "b" } })),
+        ("apns", json!({ "payload": { "aps": { "alert": { "title": long, "body": long } } } })),
+    ] {
+        let mut message = push("phone-1");
+        message["message"][field] = wrong;
+        let (status, refused) = town.bearer(&path, &token, message.clone()).await;
+        assert_eq!(
+            (status, &refused["error"]["status"]),
+            (StatusCode::BAD_REQUEST, &json!("INVALID_ARGUMENT")),
+            "{message}"
+        );
+    }
 
     let (status, dead) = town.bearer(&path, &token, push("dead-1")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);

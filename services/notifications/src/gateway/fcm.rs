@@ -99,18 +99,26 @@ impl FcmGateway {
     }
 }
 
+/// Nothing but data for Android, which wakes the app, also in the background: it shows the message and confirms it. FCM would show a
+/// `notification` by itself without asking the app, and keep only the newest for a phone that is off. iOS shows an alert by itself, after
+/// an extension of the app has seen it.
+///
+/// The text is in the data of Android alone, which replace those for all: FCM takes 4096 bytes for a phone, and the alert has it already.
 fn body(token: &str, push: &Push<'_>) -> Value {
     let data: Map<_, _> =
         push.data.iter().map(|(name, value)| ((*name).to_owned(), Value::String(value.clone()))).collect();
+    let mut android = data.clone();
+    android.extend([("title".to_owned(), json!(push.title)), ("body".to_owned(), json!(push.body))]);
     let priority = if push.urgent { "HIGH" } else { "NORMAL" };
     json!({ "message": {
         "token": token,
-        "notification": { "title": push.title, "body": push.body },
         "data": data,
-        // A message that is sent twice, after a lost answer, is shown once: it bears the same name again. No `collapse_key`: FCM keeps
-        // messages of four keys for a device that is off, and drops those of others.
-        "android": { "priority": priority, "notification": { "tag": push.id } },
-        "apns": { "headers": { "apns-collapse-id": push.id } },
+        "android": { "priority": priority, "data": android },
+        "apns": {
+            // A message that is sent twice, after a lost answer, is shown once: it bears the same name again.
+            "headers": { "apns-collapse-id": push.id, "apns-priority": "10", "apns-push-type": "alert" },
+            "payload": { "aps": { "alert": { "title": push.title, "body": push.body }, "mutable-content": 1 } },
+        },
     }})
 }
 
@@ -138,6 +146,7 @@ impl PushGateway for FcmGateway {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lane::Lane;
 
     fn error(status: u16, code: &str) -> GatewayError {
         let failure = json!({ "error": { "status": "X", "details": [
@@ -160,14 +169,26 @@ mod tests {
     }
 
     #[test]
-    fn a_message_sent_twice_replaces_itself() {
-        let push = Push { id: "0198-a", title: "T", body: "B", data: &[("lane", "payment".to_owned())], urgent: true };
-        let message = &body("token", &push)["message"];
-        assert_eq!(message["android"]["notification"]["tag"], "0198-a");
-        assert_eq!(message["android"].get("collapse_key"), None, "a phone that was off gets more than four messages");
-        assert_eq!(message["apns"]["headers"]["apns-collapse-id"], "0198-a");
-        assert_eq!(message["android"]["priority"], "HIGH");
-        assert_eq!(message["data"]["lane"], "payment");
+    fn each_lanes_message_wakes_the_app_and_is_shown_by_it() {
+        let priorities = ["HIGH", "HIGH", "HIGH", "NORMAL", "NORMAL"];
+        for (lane, priority) in Lane::ALL.into_iter().zip(priorities) {
+            let data = [("message_id", "0198-a".to_owned()), ("lane", lane.name().to_owned())];
+            let push = Push { id: "0198-a", title: "T", body: "B", data: &data, urgent: lane.is_urgent() };
+            // Nothing else: a `notification` anywhere, or a key to collapse by, makes FCM show it without the app and keep few.
+            let expected = json!({ "message": {
+                "token": "token",
+                "data": { "message_id": "0198-a", "lane": lane.name() },
+                "android": {
+                    "priority": priority,
+                    "data": { "message_id": "0198-a", "lane": lane.name(), "title": "T", "body": "B" },
+                },
+                "apns": {
+                    "headers": { "apns-collapse-id": "0198-a", "apns-priority": "10", "apns-push-type": "alert" },
+                    "payload": { "aps": { "alert": { "title": "T", "body": "B" }, "mutable-content": 1 } },
+                },
+            }});
+            assert_eq!(body("token", &push), expected, "{}", lane.name());
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Attempt, Outgoing, RunError, Sender, Verdict};
 use crate::device::{self, Target};
 use crate::gateway::{GatewayError, Push};
-use crate::lane::{Channel, Lane};
+use crate::lane::Channel;
 use crate::message::State;
 use crate::preference_sql;
 
@@ -25,7 +25,7 @@ impl Sender {
             ("lane", message.lane.name().to_owned()),
             ("kind", message.template.kind().to_owned()),
         ];
-        let urgent = matches!(message.lane, Lane::Emergency | Lane::Security | Lane::Payment);
+        let urgent = message.lane.is_urgent();
         let push = Push { id: &id, title: &text.title, body: &text.body, data: &data, urgent };
         let attempts = join_all(targets.iter().map(|target| self.push_to(target, &push))).await;
         self.record(message.id, &attempts).await?;

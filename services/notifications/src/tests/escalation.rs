@@ -75,7 +75,7 @@ async fn each_level_is_told_to_its_officers_once() {
     assert_eq!(told(&town, "report-limit-exceeded.v1", "in-app").await, BTreeSet::from([lead]));
     let pushed = until(async || town.received("/push?token=phone").await.into_iter().next()).await;
     assert_eq!(
-        pushed["notification"]["body"],
+        pushed["data"]["body"],
         "Phản ánh về Chiếu sáng công cộng (Phường Kim Long) đã dùng 80% thời hạn xử lý của Công ty CP Môi trường và Công trình Đô thị Huế."
     );
     shutdown.begin();

@@ -196,8 +196,10 @@ async fn a_payment_reaches_both_sides_and_a_dead_token_is_removed() {
     assert_eq!(town.message(owner, "in-app").await, ended("delivered", None));
     let received = town.received("/push?token=phone-1").await;
     assert_eq!(received.len(), 1);
-    assert_eq!(received[0]["notification"]["title"], "Payment made");
-    assert_eq!(received[0]["notification"]["body"], "You paid 25.000 ₫ to Cà phê Muối. Balance: 175.000 ₫.");
+    assert_eq!(received[0]["data"]["title"], "Payment made");
+    assert_eq!(received[0]["data"]["body"], "You paid 25.000 ₫ to Cà phê Muối. Balance: 175.000 ₫.");
+    assert_eq!(received[0]["notification"], serde_json::Value::Null, "the app is woken, and shows it");
+    assert_eq!(received[0]["alert"]["title"], "Payment made", "iOS shows it by itself");
     assert_eq!(received[0]["data"]["kind"], "payment-sent");
     assert_eq!(town.count("SELECT count(*) FROM notifications.device").await, 1);
 }

@@ -2,8 +2,10 @@
 //!
 //! In the app and by push first (see `fan_out`); [`AFTER`] the release a job looks at everybody who was warned, in order of their ids, and
 //! makes a text message for each of whom there is no receipt yet: neither an app's nor that it was opened (see `receipt`). That a push
-//! gateway took it is none: it takes messages for phones that are off or have no network, as in a flood. Severe and extreme warnings climb, and the ends of such; others are not
-//! worth waking anybody for. What was tried and answered stands in `attempt`, as for every message.
+//! gateway took it is none: it takes messages for phones that are off or have no network, as in a flood. But an app that is to confirm
+//! has [`AFTER`] from then: whose push message still waits, or was taken less long ago, is looked at again, until it is [`LONGEST`] old.
+//! Severe and extreme warnings climb, and the ends of such; others are not worth waking anybody for. What was tried and answered stands in
+//! `attempt`, as for every message.
 //!
 //! Invariants:
 //! - Nobody gets a warning by text message twice: messages are unique by alert, citizen, channel and template.
@@ -34,7 +36,9 @@ pub(crate) const JOB_KIND: &str = "climb-alert";
 pub(crate) const WORKERS: usize = 2;
 /// How long an app has to confirm a warning, or somebody to read it.
 pub(crate) const AFTER: TimeDelta = TimeDelta::minutes(2);
-/// How soon to look again while the fan-out still goes on.
+/// How old a push message may be and still be waited for.
+const LONGEST: TimeDelta = TimeDelta::minutes(10);
+/// How soon to look again while the fan-out still goes on, or push messages are waited for.
 const AGAIN: TimeDelta = TimeDelta::seconds(15);
 
 /// Makes the text messages.
@@ -57,8 +61,8 @@ impl JobHandler for Climber {
     async fn run(&self, job: &Job) -> Outcome {
         let Ok(id) = job.key.parse::<Uuid>() else { return Outcome::Dead("unreadable".to_owned()) };
         match self.climb(AlertId::from(id)).await {
-            Ok(true) => Outcome::Done,
-            Ok(false) => Outcome::RetryAt(self.clock.now() + AGAIN, "fan-out".to_owned()),
+            Ok(None) => Outcome::Done,
+            Ok(Some(awaited)) => Outcome::RetryAt(self.clock.now() + AGAIN, awaited.to_owned()),
             Err(Error::Unreadable(_)) => Outcome::Dead("unreadable".to_owned()),
             Err(error) => {
                 warn!(alert.id = %id, %error, "alert did not climb");
@@ -69,9 +73,9 @@ impl JobHandler for Climber {
 }
 
 impl Climber {
-    /// Makes all text messages that are due; `false` while the fan-out has not ended.
-    pub(crate) async fn climb(&self, alert: AlertId) -> Result<bool, Error> {
-        let (mut after, mut all) = (Uuid::nil(), 0_usize);
+    /// Makes all text messages that are due; gives what is still waited for, if anything.
+    pub(crate) async fn climb(&self, alert: AlertId) -> Result<Option<&'static str>, Error> {
+        let (mut after, mut all, mut awaited) = (Uuid::nil(), 0_usize, None);
         loop {
             let mut transaction = platform::db::begin(&self.pool).await?;
             let now = self.clock.now();
@@ -83,16 +87,16 @@ impl Climber {
                 State::Released.name(),
                 now
             );
-            let Some(row) = row.fetch_optional(&mut *transaction).await? else { return Ok(true) };
+            let Some(row) = row.fetch_optional(&mut *transaction).await? else { return Ok(None) };
             if !row.complete {
-                return Ok(false);
+                return Ok(Some("fan-out"));
             }
             let content: Content = serde_json::from_value(row.content).map_err(|_| Error::Unreadable(alert))?;
             let kind = Kind::from_name(&row.kind).ok_or(Error::Unreadable(alert))?;
-            let unreached = unreached(&mut transaction, alert, after).await?;
-            let Some(last) = unreached.last().copied() else {
-                info!(alert.id = %alert, recipients = all, "alert has climbed");
-                return Ok(true);
+            let unreached = unreached(&mut transaction, alert, (after, now)).await?;
+            let Some((last, _)) = unreached.last().copied() else {
+                info!(alert.id = %alert, recipients = all, awaited, "alert has climbed");
+                return Ok(awaited);
             };
             let parameters = parameters_of(alert, &row.identifier, &content);
             let draft = |recipient: &Uuid| Draft {
@@ -103,7 +107,9 @@ impl Climber {
                 template: template_of(kind),
                 parameters: parameters.clone(),
             };
-            let drafts: Vec<Draft> = unreached.iter().map(draft).collect();
+            let (later, due): (Vec<_>, Vec<_>) = unreached.into_iter().partition(|(_, may_come)| *may_come);
+            awaited = awaited.or_else(|| (!later.is_empty()).then_some("push"));
+            let drafts: Vec<Draft> = due.iter().map(|(recipient, _)| draft(recipient)).collect();
             let made = message::enqueue(&mut transaction, &drafts, (now, self.zone)).await?;
             transaction.commit().await?;
             made.iter().for_each(|each| self.meter.made(each));
@@ -113,19 +119,29 @@ impl Climber {
     }
 }
 
-/// The next of those of whom there is no receipt and who were sent no text message yet.
-async fn unreached(connection: &mut PgConnection, alert: AlertId, after: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT DISTINCT user_id FROM notifications.alert_recipient
+/// The next of those of whom there is no receipt and who were sent no text message yet, each with whether an app may yet confirm a push.
+async fn unreached(
+    connection: &mut PgConnection,
+    alert: AlertId,
+    (after, now): (Uuid, DateTime<Utc>),
+) -> Result<Vec<(Uuid, bool)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT DISTINCT user_id, EXISTS (
+             SELECT FROM notifications.message
+             WHERE message.event_id = $1 AND message.recipient = alert_recipient.user_id AND message.channel = 'push'
+                 AND message.created_at > $4
+                 AND (message.state = 'waiting' OR message.state = 'delivered' AND message.settled_at > $5)) AS "may_come!"
+         FROM notifications.alert_recipient
          WHERE alert_id = $1 AND user_id > $2 AND NOT EXISTS (
              SELECT FROM notifications.message LEFT JOIN notifications.inbox ON inbox.message_id = message.id
              WHERE message.event_id = $1 AND message.recipient = alert_recipient.user_id
                  AND (message.channel = 'sms' OR message.received_at IS NOT NULL OR inbox.read_at IS NOT NULL))
-         ORDER BY user_id LIMIT $3",
+         ORDER BY user_id LIMIT $3"#,
         alert.uuid(),
         after,
-        BATCH
-    )
-    .fetch_all(connection)
-    .await
+        BATCH,
+        now - LONGEST,
+        now - AFTER
+    );
+    Ok(rows.fetch_all(connection).await?.into_iter().map(|row| (row.user_id, row.may_come)).collect())
 }

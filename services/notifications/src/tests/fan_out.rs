@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::alert::{Officer, draft_of};
 use super::{Role, Town, until};
 use crate::alert::AlertId;
+use crate::alert::climb::{AFTER, Climber};
 use crate::alert::desk::{Desk, Wanted};
 use crate::alert::fan_out::AlertFanOut;
 use crate::alert::tests::flood;
@@ -329,4 +330,28 @@ async fn thousands_are_queued_in_seconds_and_the_first_leave_at_once() {
     );
     // Far more than it takes: what is wanted is that it does not grow with the square of the number.
     assert!(all < Duration::from_secs(60), "{all:?}");
+}
+
+#[tokio::test]
+async fn who_may_yet_confirm_a_push_message_gets_no_text_message_beside_it() {
+    let town = Town::start().await;
+    people(&town, "19774", 10).await;
+    let alert = released(&town, &["19774"]).await;
+    // The fan-out takes longer than a warning waits before it climbs.
+    town.later(AFTER * 2);
+    finish(&fan_out(&town, 10), alert).await;
+    let meter = Meter::new(&Metrics::new("notifications", "climber"));
+    let climber = Climber { pool: town.pool.clone(), clock: town.clock.clone(), meter, zone: super::ZONE };
+    let texts = "SELECT count(*) FROM notifications.message WHERE channel = 'sms'";
+    let climbed = async || (climber.climb(alert).await.unwrap(), town.count(texts).await);
+    assert_eq!(climbed().await, (Some("push"), 8), "who has no device is waited for no longer");
+    let taken = "UPDATE notifications.message SET state = 'delivered', settled_at = $1
+                 WHERE id = (SELECT id FROM notifications.message WHERE channel = 'push' AND state = 'waiting' LIMIT 1)";
+    sqlx::query(taken).bind(town.clock.now()).execute(&town.pool).await.unwrap();
+    assert_eq!(climbed().await, (Some("push"), 8), "one is taken just now, one still waits");
+    town.later(AFTER);
+    assert_eq!(climbed().await, (Some("push"), 9), "the gateway took it two minutes ago, and no app confirmed it");
+    town.later(TimeDelta::minutes(8));
+    assert_eq!(climbed().await, (None, 10), "it waits for too long");
+    assert_eq!(climbed().await, (None, 10), "nobody twice");
 }

@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - Nobody is told of one escalation twice: messages are unique by event, officer, channel and template.
-//! - What happened more than [`LONGEST`] ago is not told: the stream keeps days, and a consumer that is new reads all of them.
+//! - What happened more than [`LONGEST`] ago is not told: the stream keeps days, and a consumer that is new reads all of them. As long
+//!   identity is waited for, however often it was asked.
 //! - Somebody is told as long as the city has an officer: whom nobody stands for in an agency goes to the operations centre.
 //!
 //! Locks: those of `message`.
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use platform::clock::Clock;
 use platform::events::{Event, HandleError, Handler};
 use platform::job::{Job, JobHandler, NewJob, Outcome};
@@ -42,6 +43,8 @@ pub(crate) const JOB_KIND: &str = "tell-escalation";
 pub(crate) const WORKERS: usize = 2;
 /// How old an escalation may be and still be told.
 const LONGEST: TimeDelta = TimeDelta::hours(24);
+/// How soon identity is asked again when it is away.
+const AGAIN: TimeDelta = TimeDelta::minutes(1);
 /// From this share on a limit is missed, in percent.
 const MISSED: u32 = 100;
 /// From this share on whoever leads is told.
@@ -64,6 +67,7 @@ pub(crate) struct Teller {
 /// What a job is about: the event, without what nobody is told.
 #[derive(Debug, Serialize, Deserialize)]
 struct Escalation {
+    at: DateTime<Utc>,
     report_id: Uuid,
     level: u32,
     state: String,
@@ -80,7 +84,7 @@ impl Handler for Planner {
             let Some(read) = event.decode::<ReportEscalated>() else { continue };
             let ReportEscalated { report_id, level, state, agency, category, ward_code } = read?;
             let report_id = report_id.parse().map_err(|_| HandleError::poison("an id is not a UUID"))?;
-            let escalation = Escalation { report_id, level, state, agency, category, ward_code };
+            let escalation = Escalation { at: event.time, report_id, level, state, agency, category, ward_code };
             jobs.push(NewJob::new(JOB_KIND, event.id.to_string(), now).payload(json!(escalation)));
         }
         platform::job::schedule_all(transaction, SCHEMA, now, &jobs).await?;
@@ -96,7 +100,7 @@ impl JobHandler for Teller {
         };
         let officers = match self.identity.officers(&escalation.agency, &escalation.ward_code).await {
             Ok(officers) => officers,
-            Err(NoAnswer::Away) => return Outcome::Retry("identity-unavailable".to_owned()),
+            Err(NoAnswer::Away) => return self.wait(&escalation),
             Err(NoAnswer::Gone) => return Outcome::Dead("identity-refuses".to_owned()),
         };
         let told = audience(escalation.level, !escalation.agency.is_empty(), &officers);
@@ -114,6 +118,12 @@ impl JobHandler for Teller {
 }
 
 impl Teller {
+    /// Identity is away: later, while anybody still wants to hear of it.
+    fn wait(&self, escalation: &Escalation) -> Outcome {
+        let (now, reason) = (self.clock.now(), "identity-unavailable".to_owned());
+        if now - escalation.at > LONGEST { Outcome::Dead(reason) } else { Outcome::RetryAt(now + AGAIN, reason) }
+    }
+
     async fn tell(&self, event: Uuid, escalation: &Escalation, told: &BTreeSet<Uuid>) -> Result<(), sqlx::Error> {
         let (template, parameters) = (template_of(escalation.level), self.parameters(escalation));
         let draft = |recipient: &Uuid, channel| Draft {
@@ -134,7 +144,7 @@ impl Teller {
     }
 
     fn parameters(&self, escalation: &Escalation) -> Value {
-        let Escalation { report_id, level, state, agency, category, ward_code } = escalation;
+        let Escalation { at: _, report_id, level, state, agency, category, ward_code } = escalation;
         json!({
             "report_id": report_id,
             "level": level,

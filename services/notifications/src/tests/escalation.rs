@@ -46,6 +46,14 @@ async fn all_told(town: &Town, jobs: i64) {
     until(async || (town.count(done).await == jobs).then_some(())).await;
 }
 
+/// Waits until identity was asked at least that often in vain, which counts as no failure.
+async fn waits(town: &Town, asked: i64) {
+    let often = "SELECT max(attempts) FROM notifications.job WHERE kind = 'tell-escalation' AND state = 'due'
+                 AND failures = 0 AND reason = 'identity-unavailable'";
+    let often = async || sqlx::query_scalar::<_, Option<i32>>(often).fetch_one(&town.pool).await.unwrap();
+    until(async || often().await.filter(|times| i64::from(*times) >= asked)).await;
+}
+
 #[tokio::test]
 async fn each_level_is_told_to_its_officers_once() {
     let redis = scratch::redis().await.unwrap();
@@ -95,8 +103,9 @@ async fn an_escalation_waits_for_identity_comes_twice_and_is_not_told_after_a_da
         (Event { time: town.clock.now(), ..missed }, Event { time: town.clock.now() - TimeDelta::hours(25), ..old });
     plan(&town, &[missed.clone(), old]).await;
     assert_eq!(town.count("SELECT count(*) FROM notifications.job WHERE kind = 'tell-escalation'").await, 1);
-    let tried = "SELECT count(*) FROM notifications.job WHERE kind = 'tell-escalation' AND failures > 0";
-    until(async || (town.count(tried).await == 1).then_some(())).await;
+    waits(&town, 1).await;
+    town.later(TimeDelta::hours(23));
+    waits(&town, 2).await;
     assert_eq!(town.count("SELECT count(*) FROM notifications.message").await, 0);
     town.identity.outage(false);
     town.later(TimeDelta::minutes(20));
@@ -108,5 +117,20 @@ async fn an_escalation_waits_for_identity_comes_twice_and_is_not_told_after_a_da
     sqlx::query(again).bind(town.clock.now()).execute(&town.database.admin_pool()).await.unwrap();
     all_told(&town, 1).await;
     assert_eq!(told(&town, "report-limit-exceeded.v1", "in-app").await, BTreeSet::from([lead]));
+    role.stop().await;
+}
+
+#[tokio::test]
+async fn an_identity_that_is_away_is_asked_for_a_day() {
+    let town = Town::start().await;
+    town.identity.outage(true);
+    let role = town.role().await;
+    let missed = Event { time: town.clock.now(), ..event(Uuid::now_v7(), &escalated(150, "HEPCO")) };
+    plan(&town, &[missed]).await;
+    waits(&town, 1).await;
+    town.later(TimeDelta::hours(25));
+    let dead = "SELECT count(*) FROM notifications.job WHERE kind = 'tell-escalation' AND state = 'dead'
+                AND reason = 'identity-unavailable'";
+    until(async || (town.count(dead).await == 1).then_some(())).await;
     role.stop().await;
 }

@@ -97,12 +97,22 @@ pub(crate) async fn keep_received(
     (user, message): (Uuid, Uuid),
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>, Error> {
-    let received_at = sqlx::query_scalar!(
-        r#"UPDATE notifications.message SET received_at = coalesce(received_at, $3)
-           WHERE id = $2 AND recipient = $1 AND channel <> 'sms' RETURNING received_at AS "received_at!""#,
+    let first = sqlx::query_scalar!(
+        r#"UPDATE notifications.message SET received_at = $3
+           WHERE id = $2 AND recipient = $1 AND channel <> 'sms' AND received_at IS NULL RETURNING received_at AS "received_at!""#,
         user,
         message,
         now
+    );
+    if let Some(received_at) = first.fetch_optional(pool).await? {
+        return Ok(received_at);
+    }
+    // Said before, or no such message.
+    let received_at = sqlx::query_scalar!(
+        r#"SELECT received_at AS "received_at!" FROM notifications.message
+           WHERE id = $2 AND recipient = $1 AND channel <> 'sms' AND received_at IS NOT NULL"#,
+        user,
+        message
     );
     received_at.fetch_optional(pool).await?.ok_or(Error::NotFound)
 }

@@ -152,7 +152,10 @@ async fn a_warning_that_nobody_confirmed_in_time_climbs_to_a_text_message() {
     let confirmed = phone.call(Method::POST, &confirm, None).await;
     assert_eq!(confirmed.0, 200, "{confirmed:?}");
     town.later(TimeDelta::seconds(1));
+    let version = "SELECT xmin::text::bigint FROM notifications.message WHERE received_at IS NOT NULL";
+    let before = town.count(version).await;
     assert_eq!(phone.call(Method::POST, &confirm, None).await, confirmed, "said again it changes nothing");
+    assert_eq!(town.count(version).await, before, "nor is it written again");
     let (_, inbox) = until(async || {
         let inbox = reader.call(Method::GET, "/inbox", None).await;
         Some(inbox).filter(|(_, inbox)| inbox["items"].as_array().is_some_and(|items| !items.is_empty()))

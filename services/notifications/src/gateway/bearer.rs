@@ -5,6 +5,7 @@
 //!
 //! Invariants:
 //! - One caller at a time asks for a token; the others wait for its answer, good or bad, and so no longer than one deadline.
+//! - A gateway that goes on refusing whatever it is shown has a token asked for once in [`AGAIN`], not for each message.
 //! - A token is used until [`EARLY`] before its end; when no new one can be had then, until its end.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -28,7 +29,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ASSERTION_LIFE: TimeDelta = TimeDelta::hours(1);
 /// How long before its end a token is replaced.
 const EARLY: TimeDelta = TimeDelta::minutes(5);
-/// How soon to ask again when no new token could be had and the old one still lives.
+/// How soon to ask again when no new token could be had and the old one still lives, or when the gateway refuses a new one.
 const AGAIN: TimeDelta = TimeDelta::seconds(30);
 /// How long nobody asks when no token could be had at all.
 const PAUSE: TimeDelta = TimeDelta::seconds(1);
@@ -87,6 +88,7 @@ struct Held {
 
 struct Token {
     value: Secret,
+    given_at: DateTime<Utc>,
     replace_at: DateTime<Utc>,
     ends_at: DateTime<Utc>,
 }
@@ -115,14 +117,12 @@ impl Bearer {
         }
     }
 
-    /// Lets go of what the gateway refused; whether there may be something better to show.
+    /// Lets go of what the gateway refused, unless it is new; whether there may be something better to show.
     pub(super) async fn refused(&self, shown: &Secret) -> bool {
-        let Self::Minted(minter) = self else { return false };
-        let mut held = minter.held.lock().await;
-        if held.token.as_ref().is_some_and(|token| token.value.expose() == shown.expose()) {
-            held.token = None;
+        match self {
+            Self::Fixed(_) => false,
+            Self::Minted(minter) => minter.refused(shown).await,
         }
-        true
     }
 }
 
@@ -163,6 +163,20 @@ impl Minter {
         }
     }
 
+    async fn refused(&self, shown: &Secret) -> bool {
+        let mut held = self.held.lock().await;
+        match &held.token {
+            Some(token) if token.value.expose() == shown.expose() => {
+                if self.clock.now() < token.given_at + AGAIN {
+                    return false;
+                }
+                held.token = None;
+            }
+            _ => {}
+        }
+        true
+    }
+
     async fn ask(&self, now: DateTime<Utc>) -> Result<Token, GatewayError> {
         let claims = json!({
             "iss": self.email,
@@ -183,7 +197,7 @@ impl Minter {
         let answer: Answer = read_answer(response).await.ok_or_else(no_token)?;
         let life = TimeDelta::seconds(answer.expires_in.clamp(0, MAX_LIFE_S));
         let replace_at = now + (life - EARLY).max(life / 2);
-        Ok(Token { value: Secret::new(answer.access_token), replace_at, ends_at: now + life })
+        Ok(Token { value: Secret::new(answer.access_token), given_at: now, replace_at, ends_at: now + life })
     }
 }
 
@@ -195,15 +209,34 @@ fn no_token() -> GatewayError {
 mod tests {
     use super::*;
 
+    /// Nobody listens where its tokens are.
+    fn minter(clock: &Clock) -> Minter {
+        let file = sandbox::Config::generate().with_service_account().push.account_file("http://127.0.0.1:1");
+        Minter::try_new(&file.expect("an account"), reqwest::Client::new(), clock.clone()).expect("a key")
+    }
+
+    #[tokio::test]
+    async fn a_new_token_that_is_refused_is_kept_for_a_while() {
+        let clock = Clock::test();
+        let minter = minter(&clock);
+        let now = clock.now();
+        let new = Token { value: Secret::new("new"), given_at: now, replace_at: now + EARLY, ends_at: now + EARLY * 2 };
+        minter.held.lock().await.token = Some(new);
+        assert!(!minter.refused(&Secret::new("new")).await, "another would be refused too");
+        assert_eq!(minter.token().await.expect("it is kept").expose(), "new");
+        assert!(minter.refused(&Secret::new("old")).await, "there is a newer one already");
+        assert_eq!(minter.token().await.expect("it is kept").expose(), "new");
+        clock.advance(AGAIN);
+        assert!(minter.refused(&Secret::new("new")).await);
+        assert!(minter.held.lock().await.token.is_none(), "the gateway may have taken it back");
+    }
+
     #[tokio::test]
     async fn an_old_token_is_shown_to_its_end_while_no_new_one_can_be_had() {
         let clock = Clock::test();
-        // Nobody listens there.
-        let file = sandbox::Config::generate().with_service_account().push.account_file("http://127.0.0.1:1");
-        let file = file.expect("an account");
-        let minter = Minter::try_new(&file, reqwest::Client::new(), clock.clone()).expect("a key");
+        let minter = minter(&clock);
         let now = clock.now();
-        let old = Token { value: Secret::new("old"), replace_at: now, ends_at: now + EARLY };
+        let old = Token { value: Secret::new("old"), given_at: now, replace_at: now, ends_at: now + EARLY };
         minter.held.lock().await.token = Some(old);
         assert_eq!(minter.token().await.expect("it still lives").expose(), "old");
         let again = minter.held.lock().await.token.as_ref().map(|token| token.replace_at);

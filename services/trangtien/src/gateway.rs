@@ -295,7 +295,13 @@ impl Front for Gateway {
         let mut text = String::from(UP_HEAD);
         let mut parts = Vec::new();
         for (role, said) in futures::future::join_all(asked).await {
-            let said = said.ok().and_then(|said| parse(&String::from_utf8_lossy(&said)).ok());
+            let said = said.ok().and_then(|said| match parse(&String::from_utf8_lossy(&said)) {
+                Ok(said) => Some(said),
+                Err(error) => {
+                    tracing::warn!(%role, %error, "metrics of a role can't be read");
+                    None
+                }
+            });
             text.push_str(&format!("trangtien_up{{service=\"{role}\"}} {}\n", u8::from(said.is_some())));
             let service = role.name().to_owned();
             parts.extend(said.map(|exposition| Part { instance: service.clone(), service, exposition }));

@@ -50,6 +50,7 @@ impl Source for Journal {
     async fn read(&self, after: i64, limit: i64) -> Result<Vec<Entry>, SourceError> {
         let limit = u32::try_from(limit).unwrap_or(journal::MAX_ROWS);
         let rows = journal::read(&self.pool, self.shard, after, limit).await?;
+        let parties = journal::parties(&self.pool, &owned(&rows)).await?;
         let mut connection = self.pool.acquire().await?;
         let payments = payment::sql::find_all(&mut connection, &ids(&rows, PAYMENT.code)).await?;
         let mut payments: HashMap<Uuid, Payment> =
@@ -66,7 +67,6 @@ impl Source for Journal {
         let spent = |row: &JournalRow| [PAYMENT.code, BILL.code, FEE.code].contains(&row.kind).then_some(row.reference);
         let acting =
             delegate::sql::actors_in(&mut connection, &rows.iter().filter_map(spent).collect::<Vec<_>>()).await?;
-        let parties = journal::parties(&self.pool, &owned(&rows)).await?;
         let told = Told { payments, refunds, banks, bills, acting, parties };
         rows.iter().map(|row| entry(row, &told).map_err(SourceError::from)).collect()
     }

@@ -17,6 +17,8 @@ use crate::session::Session;
 const TYP: &str = "JWT";
 /// The longest hint looked at, in bytes.
 const MAX_HINT: usize = 4_096;
+/// The longest name of a key, in bytes.
+const MAX_KID: usize = 64;
 
 /// What an ID token says beside the session's own.
 #[derive(Clone, Copy)]
@@ -102,6 +104,10 @@ impl Identity {
             return Ok(None);
         };
         let (Some(kid), Some(TYP)) = (header.kid.as_deref(), header.typ.as_deref()) else { return Ok(None) };
+        // Nobody has checked the header yet: what could be no name of a key is looked up nowhere.
+        if kid.len() > MAX_KID || !kid.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(None);
+        }
         let found = key::public_key(&self.pool, kid).await?;
         let Some((algorithm, jwk)) = found.filter(|(own, _)| own.of_header() == header.alg) else { return Ok(None) };
         let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(jwk).map_err(|_| Error::NoSigningKey)?;

@@ -1,5 +1,7 @@
 //! What clients wish for at the authorisation endpoint: whom, and where to. How they wish somebody to sign in is in `vneid_sign_in`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -73,7 +75,12 @@ async fn only_whom_a_hint_means_gets_a_code_and_no_page_comes_again_without_end(
     let elsewhere = stage.register(json!({})).await;
     let foreign = id_token(&stage, &elsewhere, &mut Browser::default()).await;
     let forged = format!("{}x", hint);
-    for unread in ["x", "a.b.c", &foreign, &forged] {
+    let named = |kid: &str| {
+        let header = json!({"alg": "RS256", "typ": "JWT", "kid": kid}).to_string();
+        format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header))
+    };
+    let (nul, long) = (named("\0"), named(&"k".repeat(1_000)));
+    for unread in ["x", "a.b.c", &foreign, &forged, &nul, &long] {
         for prompt in ["", "none"] {
             let back = other.get(&stage, &app.ask(&[("id_token_hint", unread), ("prompt", prompt)])).await.back();
             assert_eq!(back["error"], "invalid_request", "{unread}");

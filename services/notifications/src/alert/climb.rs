@@ -126,17 +126,19 @@ async fn unreached(
     (after, now): (Uuid, DateTime<Utc>),
 ) -> Result<Vec<(Uuid, bool)>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT DISTINCT user_id, EXISTS (
-             SELECT FROM notifications.message
-             WHERE message.event_id = $1 AND message.recipient = alert_recipient.user_id AND message.channel = 'push'
-                 AND message.created_at > $4
-                 AND (message.state = 'waiting' OR message.state = 'delivered' AND message.settled_at > $5)) AS "may_come!"
-         FROM notifications.alert_recipient
-         WHERE alert_id = $1 AND user_id > $2 AND NOT EXISTS (
-             SELECT FROM notifications.message LEFT JOIN notifications.inbox ON inbox.message_id = message.id
-             WHERE message.event_id = $1 AND message.recipient = alert_recipient.user_id
-                 AND (message.channel = 'sms' OR message.received_at IS NOT NULL OR inbox.read_at IS NOT NULL))
-         ORDER BY user_id LIMIT $3"#,
+        r#"WITH unreached AS MATERIALIZED (
+               SELECT DISTINCT user_id FROM notifications.alert_recipient
+               WHERE alert_id = $1 AND user_id > $2 AND NOT EXISTS (
+                   SELECT FROM notifications.message LEFT JOIN notifications.inbox ON inbox.message_id = message.id
+                   WHERE message.event_id = $1 AND message.recipient = alert_recipient.user_id
+                       AND (message.channel = 'sms' OR message.received_at IS NOT NULL OR inbox.read_at IS NOT NULL))
+               ORDER BY user_id LIMIT $3
+           )
+           SELECT user_id, EXISTS (
+               SELECT FROM notifications.message
+               WHERE event_id = $1 AND recipient = user_id AND channel = 'push' AND created_at > $4
+                   AND (state = 'waiting' OR state = 'delivered' AND settled_at > $5)) AS "may_come!"
+           FROM unreached ORDER BY user_id"#,
         alert.uuid(),
         after,
         BATCH,

@@ -110,6 +110,10 @@ fn body(token: &str, push: &Push<'_>) -> Value {
     let mut android = data.clone();
     android.extend([("title".to_owned(), json!(push.title)), ("body".to_owned(), json!(push.body))]);
     let priority = if push.urgent { "HIGH" } else { "NORMAL" };
+    let mut aps = json!({ "alert": { "title": push.title, "body": push.body }, "mutable-content": 1 });
+    if push.urgent {
+        aps["sound"] = json!("default");
+    }
     json!({ "message": {
         "token": token,
         "data": data,
@@ -117,7 +121,7 @@ fn body(token: &str, push: &Push<'_>) -> Value {
         "apns": {
             // A message that is sent twice, after a lost answer, is shown once: it bears the same name again.
             "headers": { "apns-collapse-id": push.id, "apns-priority": "10", "apns-push-type": "alert" },
-            "payload": { "aps": { "alert": { "title": push.title, "body": push.body }, "mutable-content": 1 } },
+            "payload": { "aps": aps },
         },
     }})
 }
@@ -174,6 +178,10 @@ mod tests {
         for (lane, priority) in Lane::ALL.into_iter().zip(priorities) {
             let data = [("message_id", "0198-a".to_owned()), ("lane", lane.name().to_owned())];
             let push = Push { id: "0198-a", title: "T", body: "B", data: &data, urgent: lane.is_urgent() };
+            let mut aps = json!({ "alert": { "title": "T", "body": "B" }, "mutable-content": 1 });
+            if lane.is_urgent() {
+                aps["sound"] = json!("default");
+            }
             // Nothing else: a `notification` anywhere, or a key to collapse by, makes FCM show it without the app and keep few.
             let expected = json!({ "message": {
                 "token": "token",
@@ -184,7 +192,7 @@ mod tests {
                 },
                 "apns": {
                     "headers": { "apns-collapse-id": "0198-a", "apns-priority": "10", "apns-push-type": "alert" },
-                    "payload": { "aps": { "alert": { "title": "T", "body": "B" }, "mutable-content": 1 } },
+                    "payload": { "aps": aps },
                 },
             }});
             assert_eq!(body("token", &push), expected, "{}", lane.name());

@@ -143,7 +143,9 @@ async fn keys_rotate_and_supervisors_are_appointed_on_record() {
     let city = City::new().await;
     let person = city.citizen().await;
     city.works(&["keys", "rotate"]).await;
-    city.works(&["keys", "rotate", "--reason", "yearly"]).await;
+    let early = city.fails(&["keys", "rotate"]).await;
+    assert!(early.contains("wait ten minutes, or use --force (signing-keys-new)"), "{early}");
+    city.works(&["keys", "rotate", "--force", "--reason", "yearly"]).await;
     city.works(&["appoint-supervisor", &person, "--reason", "first of the city"]).await;
     let found = city.works(&["audit", "search", "--subject", &person]).await;
     assert!(found.contains("role.grant") && found.ends_with("1 records\n"), "{found}");

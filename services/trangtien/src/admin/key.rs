@@ -71,7 +71,7 @@ async fn rotate(place: &Place, why: &Why, urgency: Urgency) -> anyhow::Result<()
     let act = by.act(Action::KeyRotate, String::new(), None);
     identity::rotate_keys(settings, identity::Deps { context }, (&act, urgency))
         .await
-        .map_err(|problem| anyhow::anyhow!("{problem:?}"))
+        .map_err(|problem| anyhow::anyhow!("{problem}"))
         .context("the keys can't be rotated")?;
     tracing::info!(operator = by.operator, "signing keys rotated");
     println!("the next keys sign now; tokens of the old ones stay valid");

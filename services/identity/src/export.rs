@@ -5,12 +5,15 @@
 
 use platform::auth::Principal;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::Identity;
 use crate::audit::{self, Action, Entry, Origin};
-use crate::citizen::CitizenId;
+use crate::citizen::{Citizen, CitizenId};
 use crate::config::Lifetimes;
 use crate::error::Error;
+use crate::name::StoredName;
+use crate::vault::{Place, Sealer};
+use crate::{Identity, device, passkey};
 
 /// The most items of one list.
 const MAX_ITEMS: i64 = 2_000;
@@ -32,7 +35,7 @@ impl Identity {
         let entry = Entry::of(id, Action::DataExport, "", &self.source(origin));
         let mut tx = platform::db::begin(&self.pool).await?;
         audit::append(&mut tx, &[entry], now).await?;
-        let lists = self.lists(&mut tx, id).await?;
+        let lists = self.lists(&mut tx, &citizen).await?;
         tx.commit().await?;
         Ok(json!({
             "exported_at": now,
@@ -46,18 +49,20 @@ impl Identity {
         }))
     }
 
-    /// What stands about a citizen in tables of its own, open as it is.
-    async fn lists(&self, tx: &mut sqlx::PgConnection, id: CitizenId) -> Result<Value, Error> {
+    /// What stands about a citizen in tables of its own, open.
+    async fn lists(&self, tx: &mut sqlx::PgConnection, citizen: &Citizen) -> Result<Value, Error> {
         let row = sqlx::query!(
             r#"SELECT
-            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', d.id, 'name', d.name, 'created_at', d.created_at,
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', d.id, 'name', d.name,
+                'name_sealed', encode(d.name_sealed, 'hex'), 'created_at', d.created_at,
                 'last_seen_at', d.last_seen_at, 'has_public_key', d.public_key IS NOT NULL) ORDER BY d.last_seen_at DESC), '[]')
                 FROM identity.device d WHERE d.citizen_id = $1) AS "devices!",
             (SELECT coalesce(jsonb_agg(jsonb_build_object('id', s.id, 'device_id', s.device_id, 'client', s.client, 'scope', s.scope,
                 'authenticated_at', s.authenticated_at, 'ended_at', s.ended_at, 'end_reason', s.end_reason)), '[]')
                 FROM (SELECT id, device_id, client, scope, authenticated_at, ended_at, end_reason FROM identity.session
                     WHERE citizen_id = $1 ORDER BY authenticated_at DESC LIMIT $2) s) AS "sessions!",
-            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', p.id, 'name', p.name, 'created_at', p.created_at,
+            (SELECT coalesce(jsonb_agg(jsonb_build_object('id', p.id, 'name', p.name,
+                'name_sealed', encode(p.name_sealed, 'hex'), 'created_at', p.created_at,
                 'last_used_at', p.last_used_at)), '[]')
                 FROM identity.passkey p WHERE p.citizen_id = $1) AS "passkeys!",
             (SELECT jsonb_build_object('set_at', p.set_at, 'cooling_until', p.cooling_until)
@@ -95,15 +100,28 @@ impl Identity {
                 'object', a.object, 'channel', a.channel, 'session_id', a.session_id, 'device_id', a.device_id, 'reason', a.reason)), '[]')
                 FROM (SELECT recorded_at, actor_kind, action, object, channel, session_id, device_id, reason FROM identity.audit
                     WHERE subject = $1 ORDER BY position DESC LIMIT $2) a) AS "audit!""#,
-            id.uuid(),
+            citizen.id.uuid(),
             MAX_ITEMS,
         )
         .fetch_one(tx)
         .await?;
         Ok(json!({
-            "devices": row.devices, "sessions": row.sessions, "passkeys": row.passkeys, "pin": row.pin, "ekyc_requests": row.ekyc,
+            "devices": with_names(row.devices, &citizen.key, device::NAME)?, "sessions": row.sessions,
+            "passkeys": with_names(row.passkeys, &citizen.key, passkey::NAME)?, "pin": row.pin, "ekyc_requests": row.ekyc,
             "vneid_linked_at": row.vneid_linked_at, "consents": row.consents, "roles": row.roles,
             "delegations": row.delegations, "dependents": row.dependents, "closings": row.closings, "audit": row.audit,
         }))
     }
+}
+
+/// Opens the names of a list whose rows hold them sealed, in hexadecimal, or plain from before.
+fn with_names(mut list: Value, key: &Sealer, column: &'static str) -> Result<Value, Error> {
+    for item in list.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        let sealed = item.remove("name_sealed").and_then(|text| hex::decode(text.as_str()?).ok());
+        let plain = item["name"].as_str().map(str::to_owned);
+        let row: Option<Uuid> = item["id"].as_str().and_then(|id| id.parse().ok());
+        let place = Place::new(column, row.expect("a list's rows have ids"));
+        item.insert("name".to_owned(), StoredName { plain, sealed }.open(key, place)?.into());
+    }
+    Ok(list)
 }

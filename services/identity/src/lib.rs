@@ -8,6 +8,7 @@
 //! | `challenge` | one-time codes: asked for, taken once by notifications, answered; `challenge::rule` is pure |
 //! | `caps` | how many codes may be asked for: buckets in Redis, one script |
 //! | `citizen`, `device` | people and what they sign in on |
+//! | `name` | what citizens call their devices and passkeys, sealed |
 //! | `session` | refresh rotation (`session::rule`, pure), access tokens, ends of sessions |
 //! | `organisation` | the city's agencies in a tree; `organisation::tree` is pure |
 //! | `officer` | roles given and taken; `officer::role`, `term` and `rule` are pure |
@@ -53,6 +54,7 @@ mod grpc;
 mod http;
 mod key;
 mod meter;
+mod name;
 pub mod officer;
 mod openid;
 pub mod organisation;
@@ -228,6 +230,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         tasks: vec![
             identity.key_task(),
             identity.prune_task(),
+            identity.name_task(),
             Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
             jobs.into_task(),
             idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),

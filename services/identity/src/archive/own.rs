@@ -14,7 +14,7 @@ use tracing::warn;
 use super::{ArchiveId, Piece, sql};
 use crate::citizen::{self, CitizenId};
 use crate::error::Error;
-use crate::{Identity, SCHEMA};
+use crate::{Identity, SCHEMA, device, passkey};
 
 /// The kind of the job; its key is the archive's id.
 pub(crate) const JOB: &str = "archive";
@@ -61,11 +61,11 @@ pub(crate) const SECTIONS: &[Section] = &[
     },
     Section {
         name: "devices",
-        sql: "SELECT d.id::text, jsonb_build_object('id', d.id, 'name', d.name, 'created_at', d.created_at,
+        sql: "SELECT d.id::text, jsonb_build_object('id', d.id, 'name', encode(d.name_sealed, 'hex'), 'name_unsealed', d.name, 'created_at', d.created_at,
                 'last_seen_at', d.last_seen_at, 'has_public_key', d.public_key IS NOT NULL, 'key_bound_at', d.key_bound_at,
                 'key_confirmed_at', d.key_confirmed_at)
             FROM identity.device d WHERE d.citizen_id = $1 AND ($2::text IS NULL OR d.id::text > $2) ORDER BY 1 LIMIT $3",
-        sealed: &[],
+        sealed: &[("name", device::NAME)],
     },
     Section {
         name: "sessions",
@@ -77,10 +77,10 @@ pub(crate) const SECTIONS: &[Section] = &[
     },
     Section {
         name: "passkeys",
-        sql: "SELECT p.id::text, jsonb_build_object('id', p.id, 'name', p.name, 'created_at', p.created_at,
+        sql: "SELECT p.id::text, jsonb_build_object('id', p.id, 'name', encode(p.name_sealed, 'hex'), 'name_unsealed', p.name, 'created_at', p.created_at,
                 'last_used_at', p.last_used_at, 'cooling_until', p.cooling_until)
             FROM identity.passkey p WHERE p.citizen_id = $1 AND ($2::text IS NULL OR p.id::text > $2) ORDER BY 1 LIMIT $3",
-        sealed: &[],
+        sealed: &[("name", passkey::NAME)],
     },
     Section {
         name: "passkey_challenges",

@@ -4,6 +4,8 @@
 
 mod sql;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use platform::http::Language;
 use platform::typed_id;
@@ -28,6 +30,11 @@ const MAX_NAME: usize = 80;
 const DATA_KEY: &str = "citizen.data_key";
 const PHONE: &str = "citizen.phone";
 const DISPLAY_NAME: &str = "citizen.display_name";
+
+/// Where a citizen's own key is kept, sealed by the configuration's.
+pub(crate) fn data_key(citizen: CitizenId) -> Place {
+    Place::new(DATA_KEY, citizen)
+}
 
 /// How far a citizen has proved who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +79,8 @@ pub(crate) struct Citizen {
     pub version: i64,
     pub pin_set: bool,
     pub created_at: DateTime<Utc>,
+    /// Their own key.
+    pub key: Arc<Sealer>,
 }
 
 /// A citizen as it is stored.
@@ -177,6 +186,7 @@ impl Row {
             version: self.version,
             pin_set: self.pin_set,
             created_at: self.created_at,
+            key: Arc::new(key),
         })
     }
 
@@ -187,7 +197,7 @@ impl Row {
 
     /// The person's own key.
     pub(crate) fn key(&self, vault: &Vault) -> Result<Sealer, Error> {
-        Ok(vault.personal_key(Place::new(DATA_KEY, self.id), &self.data_key)?)
+        Ok(vault.personal_key(data_key(self.id), &self.data_key)?)
     }
 }
 
@@ -203,10 +213,10 @@ impl Identity {
             return Ok((row.open(self)?, false));
         }
         let id = CitizenId::generate();
-        let (sealer, data_key) = self.vault.new_personal_key(Place::new(DATA_KEY, id));
+        let (sealer, sealed_key) = self.vault.new_personal_key(data_key(id));
         let row = Row {
             id,
-            data_key,
+            data_key: sealed_key,
             phone: Some(sealer.seal(Place::new(PHONE, id), proved.phone.e164().as_bytes())),
             display_name: None,
             language: proved.language.tag().to_owned(),
@@ -230,10 +240,10 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<(CitizenId, Sealer), Error> {
         let id = CitizenId::generate();
-        let (sealer, data_key) = self.vault.new_personal_key(Place::new(DATA_KEY, id));
+        let (sealer, sealed_key) = self.vault.new_personal_key(data_key(id));
         let row = Row {
             id,
-            data_key,
+            data_key: sealed_key,
             phone: None,
             display_name: Some(sealer.seal(Place::new(DISPLAY_NAME, id), name.0.as_bytes())),
             language: language.tag().to_owned(),

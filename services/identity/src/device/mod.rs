@@ -11,18 +11,22 @@ use platform::typed_id;
 use sqlx::PgConnection;
 
 pub(crate) use public_key::parse as parse_public_key;
-pub(crate) use sql::{confirm_key, is_known, key};
+pub(crate) use sql::{confirm_key, is_known, key, plain_names, seal_names};
 
 use crate::Identity;
 use crate::audit::{Action, Entry, Origin};
-use crate::citizen::CitizenId;
+use crate::citizen::{self, Citizen, CitizenId};
 use crate::error::Error;
+use crate::name::StoredName;
 use crate::session::SessionId;
+use crate::vault::Place;
 
 /// The most devices a citizen has.
 pub(crate) const MAX_DEVICES: i64 = 20;
 /// The longest name of a device, in characters.
 const MAX_NAME: usize = 64;
+/// The column that names are sealed for.
+pub(crate) const NAME: &str = "device.name";
 
 typed_id! {
     /// A device, as its app names it.
@@ -50,6 +54,16 @@ pub(crate) struct Device {
     pub last_seen_at: DateTime<Utc>,
     /// The live session on it.
     pub session: Option<SessionId>,
+}
+
+/// A device as it is stored.
+struct Row {
+    id: DeviceId,
+    name: StoredName,
+    has_key: bool,
+    created_at: DateTime<Utc>,
+    last_seen_at: DateTime<Utc>,
+    session: Option<SessionId>,
 }
 
 /// A name of 1 to 64 characters without control characters.
@@ -81,23 +95,38 @@ impl DeviceName {
 /// A device that gets a key, or another one, is new: who has the number and knows a device's id has not the device.
 pub(crate) async fn remember(
     tx: &mut PgConnection,
-    citizen: CitizenId,
+    citizen: &Citizen,
     device: &Announcement,
     now: DateTime<Utc>,
 ) -> Result<(bool, Vec<DeviceId>), Error> {
-    let before = key(tx, citizen, device.id).await?.map(|key| key.spki);
+    let name = citizen.key.seal(Place::new(NAME, device.id), device.name.as_str().as_bytes());
+    let before = key(tx, citizen.id, device.id).await?.map(|key| key.spki);
     let rebound = device.public_key.is_some() && before != device.public_key;
-    if sql::touch(tx, citizen, device, now).await? {
+    if sql::touch(tx, citizen.id, (device, &name), now).await? {
         return Ok((rebound, Vec::new()));
     }
-    sql::insert(tx, citizen, device, now).await?;
-    Ok((true, sql::delete_beyond(tx, citizen, device.id, MAX_DEVICES - 1).await?))
+    sql::insert(tx, citizen.id, (device, &name), now).await?;
+    Ok((true, sql::delete_beyond(tx, citizen.id, device.id, MAX_DEVICES - 1).await?))
 }
 
 impl Identity {
     /// A citizen's devices, the one used last first.
     pub(crate) async fn devices(&self, citizen: CitizenId) -> Result<Vec<Device>, Error> {
-        Ok(sql::list(&mut *self.pool.acquire().await?, citizen).await?)
+        let mut connection = self.pool.acquire().await?;
+        let row = citizen::find(&mut connection, citizen).await?.ok_or(Error::NotFound)?;
+        let key = row.key(&self.vault)?;
+        let rows = sql::list(&mut connection, citizen).await?;
+        let devices = rows.into_iter().map(|row| {
+            Ok(Device {
+                id: row.id,
+                name: row.name.open(&key, Place::new(NAME, row.id))?,
+                has_key: row.has_key,
+                created_at: row.created_at,
+                last_seen_at: row.last_seen_at,
+                session: row.session,
+            })
+        });
+        devices.collect()
     }
 
     /// Forgets a device and ends its session.
@@ -109,7 +138,7 @@ impl Identity {
     ) -> Result<(), Error> {
         let now = self.now();
         let mut tx = platform::db::begin(&self.pool).await?;
-        crate::citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
+        citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
         if !sql::delete(&mut tx, citizen, device).await? {
             return Err(Error::NotFound);
         }

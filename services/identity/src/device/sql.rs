@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Announcement, Device, DeviceId};
+use super::{Announcement, DeviceId, Row};
 use crate::citizen::CitizenId;
+use crate::name::{PlainName, SealedNames, StoredName};
 use crate::session::SessionId;
 use crate::vault::Digest;
 
@@ -74,18 +75,18 @@ pub(crate) async fn confirm_key(
 pub(super) async fn touch(
     conn: &mut PgConnection,
     citizen: CitizenId,
-    device: &Announcement,
+    (device, name): (&Announcement, &[u8]),
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let result = sqlx::query!(
-        "UPDATE identity.device SET name = $3, public_key = COALESCE($4, public_key), last_seen_at = $5,
+        "UPDATE identity.device SET name = NULL, name_sealed = $3, public_key = COALESCE($4, public_key), last_seen_at = $5,
             key_bound_at = CASE WHEN $4 <> COALESCE(public_key, '') THEN $5
                 WHEN public_key IS NOT NULL THEN COALESCE(key_bound_at, last_seen_at) END,
             key_confirmed_at = CASE WHEN $4 <> COALESCE(public_key, '') THEN NULL ELSE key_confirmed_at END
         WHERE citizen_id = $1 AND id = $2",
         citizen.uuid(),
         device.id.uuid(),
-        device.name.as_str(),
+        name,
         device.public_key.as_deref(),
         now,
     )
@@ -97,15 +98,15 @@ pub(super) async fn touch(
 pub(super) async fn insert(
     conn: &mut PgConnection,
     citizen: CitizenId,
-    device: &Announcement,
+    (device, name): (&Announcement, &[u8]),
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO identity.device (citizen_id, id, name, public_key, created_at, last_seen_at, key_bound_at)
+        "INSERT INTO identity.device (citizen_id, id, name_sealed, public_key, created_at, last_seen_at, key_bound_at)
         VALUES ($1, $2, $3, $4, $5, $5, CASE WHEN $4::bytea IS NOT NULL THEN $5::timestamptz END)",
         citizen.uuid(),
         device.id.uuid(),
-        device.name.as_str(),
+        name,
         device.public_key.as_deref(),
         now,
     )
@@ -142,9 +143,9 @@ pub(super) async fn delete(conn: &mut PgConnection, citizen: CitizenId, device: 
     Ok(result.rows_affected() == 1)
 }
 
-pub(super) async fn list(conn: &mut PgConnection, citizen: CitizenId) -> Result<Vec<Device>, sqlx::Error> {
+pub(super) async fn list(conn: &mut PgConnection, citizen: CitizenId) -> Result<Vec<Row>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT d.id, d.name, d.public_key IS NOT NULL AS "has_key!", d.created_at,
+        r#"SELECT d.id, d.name, d.name_sealed, d.public_key IS NOT NULL AS "has_key!", d.created_at,
             GREATEST(d.last_seen_at, s.rotated_at) AS "last_seen_at!", s.id AS "session?"
         FROM identity.device d
         LEFT JOIN identity.session s ON s.citizen_id = d.citizen_id AND s.device_id = d.id AND s.ended_at IS NULL AND s.client IN ('app', 'browser')
@@ -158,13 +159,42 @@ pub(super) async fn list(conn: &mut PgConnection, citizen: CitizenId) -> Result<
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Device {
+        .map(|row| Row {
             id: row.id.into(),
-            name: row.name,
+            name: StoredName { plain: row.name, sealed: row.name_sealed },
             has_key: row.has_key,
             created_at: row.created_at,
             last_seen_at: row.last_seen_at,
             session: row.session.map(Into::into),
         })
         .collect())
+}
+
+/// Plain names of citizens who are there, the first `limit` whose rows nobody holds, locked.
+pub(crate) async fn plain_names(tx: &mut PgConnection, limit: i64) -> Result<Vec<PlainName>, sqlx::Error> {
+    sqlx::query_as!(
+        PlainName,
+        r#"SELECT d.citizen_id AS citizen, c.data_key, d.id AS row, d.name AS "name!"
+        FROM identity.device d JOIN identity.citizen c ON c.id = d.citizen_id
+        WHERE d.name IS NOT NULL AND c.erased_at IS NULL
+        ORDER BY d.citizen_id, d.id LIMIT $1 FOR NO KEY UPDATE OF d SKIP LOCKED"#,
+        limit,
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// Puts sealed names in the place of plain ones.
+pub(crate) async fn seal_names(tx: &mut PgConnection, sealed: &SealedNames) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.device AS d SET name = NULL, name_sealed = s.name
+        FROM UNNEST($1::uuid[], $2::uuid[], $3::bytea[]) AS s (citizen_id, id, name)
+        WHERE d.citizen_id = s.citizen_id AND d.id = s.id",
+        &sealed.citizens,
+        &sealed.rows,
+        &sealed.names,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }

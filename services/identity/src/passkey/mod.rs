@@ -19,7 +19,7 @@ use webauthn_rs::prelude::{
     RegisterPublicKeyCredential, Webauthn, WebauthnBuilder, WebauthnError,
 };
 
-pub(crate) use sql::prune;
+pub(crate) use sql::{plain_names, prune, seal_names};
 
 use crate::Identity;
 use crate::audit::{self, Action, Entry, Origin};
@@ -27,9 +27,10 @@ use crate::citizen::{self, CitizenId};
 use crate::config::Lifetimes;
 use crate::device::DeviceName;
 use crate::error::Error;
+use crate::name::StoredName;
 use crate::pin::strength::Pin;
 use crate::step_up::Transaction;
-use crate::vault::Digest;
+use crate::vault::{Digest, Place};
 
 /// The most passkeys of a citizen.
 pub(crate) const MAX_PASSKEYS: usize = 10;
@@ -38,7 +39,9 @@ const MAX_CHALLENGES: i64 = 5;
 /// How long a challenge waits.
 const CHALLENGE_LIFE: TimeDelta = TimeDelta::minutes(5);
 /// What authenticators show the relying party as.
-const NAME: &str = "Tràng Tiền";
+const PARTY: &str = "Tràng Tiền";
+/// The column that names are sealed for.
+pub(crate) const NAME: &str = "passkey.name";
 
 typed_id! {
     /// A passkey.
@@ -68,9 +71,19 @@ pub(crate) struct Challenge {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A passkey as it is stored.
+/// A passkey in a list, as it is stored.
+struct Listed {
+    id: PasskeyId,
+    name: StoredName,
+    created_at: DateTime<Utc>,
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+/// A passkey that is to be stored.
 struct Row {
     passkey: Passkey,
+    /// Its name, sealed.
+    name: Vec<u8>,
     credential: Credential,
     /// Until when it proves nothing.
     cooling_until: Option<DateTime<Utc>>,
@@ -94,7 +107,7 @@ struct Waiting {
 /// The relying party of a public URL; none where its host is no name.
 pub(crate) fn relying_party(public_url: &Url) -> Option<Webauthn> {
     let builder = WebauthnBuilder::new(public_url.domain()?, public_url).ok()?;
-    builder.rp_name(NAME).build().ok()
+    builder.rp_name(PARTY).build().ok()
 }
 
 impl Identity {
@@ -139,9 +152,10 @@ impl Identity {
         let passkey =
             Passkey { id: PasskeyId::generate(), name: name.as_str().to_owned(), created_at: now, last_used_at: None };
         let cooling = Lifetimes::span(self.config.lifetimes.pin_cooling_seconds);
-        let row = Row { passkey: passkey.clone(), credential, cooling_until: (!by_pin).then_some(now + cooling) };
         let mut tx = platform::db::begin(&self.pool).await?;
-        citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
+        let owner = citizen::lock(&mut tx, citizen).await?.ok_or(Error::NotFound)?;
+        let name = owner.key(&self.vault)?.seal(Place::new(NAME, passkey.id), name.as_str().as_bytes());
+        let row = Row { passkey: passkey.clone(), name, credential, cooling_until: (!by_pin).then_some(now + cooling) };
         if sql::credentials(&mut tx, citizen).await?.len() >= MAX_PASSKEYS {
             return Err(Error::PasskeysTooMany);
         }
@@ -156,7 +170,15 @@ impl Identity {
 
     /// A citizen's passkeys, the newest first.
     pub(crate) async fn passkeys_of(&self, citizen: CitizenId) -> Result<Vec<Passkey>, Error> {
-        Ok(sql::list(&mut *self.pool.acquire().await?, citizen).await?)
+        let mut connection = self.pool.acquire().await?;
+        let row = citizen::find(&mut connection, citizen).await?.ok_or(Error::NotFound)?;
+        let key = row.key(&self.vault)?;
+        let rows = sql::list(&mut connection, citizen).await?;
+        let passkeys = rows.into_iter().map(|row| {
+            let name = row.name.open(&key, Place::new(NAME, row.id))?;
+            Ok(Passkey { id: row.id, name, created_at: row.created_at, last_used_at: row.last_used_at })
+        });
+        passkeys.collect()
     }
 
     /// Forgets a passkey.

@@ -7,9 +7,10 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 use webauthn_rs::prelude::{CredentialID, Passkey as Credential};
 
-use super::{Challenge, Locked, MAX_PASSKEYS, Passkey, PasskeyChallengeId, PasskeyId, Row, Waiting, stored};
+use super::{Challenge, Listed, Locked, MAX_PASSKEYS, PasskeyChallengeId, PasskeyId, Row, Waiting, stored};
 use crate::citizen::CitizenId;
 use crate::error::Error;
+use crate::name::{PlainName, SealedNames, StoredName};
 use crate::vault::Digest;
 
 /// As many rows as a citizen has passkeys, at most.
@@ -26,17 +27,17 @@ pub(super) async fn credentials(conn: &mut PgConnection, citizen: CitizenId) -> 
     rows.into_iter().map(stored).collect()
 }
 
-pub(super) async fn list(conn: &mut PgConnection, citizen: CitizenId) -> Result<Vec<Passkey>, sqlx::Error> {
+pub(super) async fn list(conn: &mut PgConnection, citizen: CitizenId) -> Result<Vec<Listed>, sqlx::Error> {
     let rows = sqlx::query!(
-        "SELECT id, name, created_at, last_used_at FROM identity.passkey WHERE citizen_id = $1 ORDER BY id DESC LIMIT $2",
+        "SELECT id, name, name_sealed, created_at, last_used_at FROM identity.passkey WHERE citizen_id = $1 ORDER BY id DESC LIMIT $2",
         citizen.uuid(),
         LIMIT,
     )
     .fetch_all(conn)
     .await?;
-    let passkeys = rows.into_iter().map(|row| Passkey {
+    let passkeys = rows.into_iter().map(|row| Listed {
         id: row.id.into(),
-        name: row.name,
+        name: StoredName { plain: row.name, sealed: row.name_sealed },
         created_at: row.created_at,
         last_used_at: row.last_used_at,
     });
@@ -51,14 +52,14 @@ pub(super) async fn insert(
     credential: Value,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "INSERT INTO identity.passkey (id, citizen_id, credential_id, credential, name, created_at, cooling_until)
+        "INSERT INTO identity.passkey (id, citizen_id, credential_id, credential, name_sealed, created_at, cooling_until)
         VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT ON CONSTRAINT passkey_credential_key DO NOTHING",
         row.passkey.id.uuid(),
         citizen.uuid(),
         row.credential.cred_id().as_slice(),
         credential,
-        row.passkey.name,
+        row.name,
         row.passkey.created_at,
         row.cooling_until,
     )
@@ -182,4 +183,31 @@ pub(crate) async fn prune(pool: &PgPool, now: DateTime<Utc>, batch: i64) -> Resu
     .execute(pool)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Plain names of citizens who are there, the first `limit` whose rows nobody holds, locked.
+pub(crate) async fn plain_names(tx: &mut PgConnection, limit: i64) -> Result<Vec<PlainName>, sqlx::Error> {
+    sqlx::query_as!(
+        PlainName,
+        r#"SELECT p.citizen_id AS citizen, c.data_key, p.id AS row, p.name AS "name!"
+        FROM identity.passkey p JOIN identity.citizen c ON c.id = p.citizen_id
+        WHERE p.name IS NOT NULL AND c.erased_at IS NULL
+        ORDER BY p.citizen_id, p.id LIMIT $1 FOR NO KEY UPDATE OF p SKIP LOCKED"#,
+        limit,
+    )
+    .fetch_all(tx)
+    .await
+}
+
+/// Puts sealed names in the place of plain ones.
+pub(crate) async fn seal_names(tx: &mut PgConnection, sealed: &SealedNames) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.passkey AS p SET name = NULL, name_sealed = s.name
+        FROM UNNEST($1::uuid[], $2::bytea[]) AS s (id, name) WHERE p.id = s.id",
+        &sealed.rows,
+        &sealed.names,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }

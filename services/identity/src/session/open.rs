@@ -216,7 +216,7 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<Started, Error> {
         let device = arrival.device.id;
-        let (new_device, crowded_out) = device::remember(tx, citizen.id, &arrival.device, now).await?;
+        let (new_device, crowded_out) = device::remember(tx, citizen, &arrival.device, now).await?;
         let whose = (citizen.id, Some(arrival.seat.client()));
         let replaced = sql::end_on_devices(tx, whose, &[device], EndReason::Replaced, now).await?;
         let removed = end::end_removed(tx, citizen.id, &crowded_out, now).await?;

@@ -22,7 +22,7 @@ async fn order(stage: &Stage, token: &str, key: &str) -> Answer {
     stage.call(Method::POST, PATH).token(token).key(key).json(json!({})).await
 }
 
-async fn begun(stage: &Stage, token: &str) -> ArchiveId {
+pub(super) async fn begun(stage: &Stage, token: &str) -> ArchiveId {
     let ordered = order(stage, token, "one").await;
     assert_eq!(ordered.status, StatusCode::ACCEPTED, "{}", ordered.body);
     ordered.text("id").parse().expect("an id")
@@ -33,7 +33,7 @@ fn piece<'a>(archive: ArchiveId, service: &'a str, attempt: Uuid, text: &'a str)
 }
 
 /// Runs identity's own job.
-async fn own(stage: &Stage, archive: ArchiveId) {
+pub(super) async fn own(stage: &Stage, archive: ArchiveId) {
     let jobs = Runner::new(&stage.context, SCHEMA).on(archive::JOB, OwnJob { identity: stage.identity.clone() });
     let shutdown = Shutdown::new();
     let running = tokio::spawn(jobs.into_task().run(shutdown.clone()));

@@ -18,7 +18,7 @@ use crate::testing::{Stage, config, eventually};
 use crate::tests::http::Answer;
 
 const PATH: &str = "/identity/v1/me/ekyc";
-const HUONG: (&str, &str) = ("046199012345", "Nguyễn Thị Hương");
+pub(super) const HUONG: (&str, &str) = ("046199012345", "Nguyễn Thị Hương");
 
 /// A city with a verifier, whose jobs run.
 pub(super) struct Scene {
@@ -73,7 +73,7 @@ impl Scene {
         self.stage.sign_in(phone, DeviceId::generate()).await.tokens.access
     }
 
-    async fn ask(&self, token: &str, key: &str, (number, name): (&str, &str)) -> Answer {
+    pub(super) async fn ask(&self, token: &str, key: &str, (number, name): (&str, &str)) -> Answer {
         let body =
             json!({ "citizen_number": number, "full_name": name, "date_of_birth": "1999-03-26", "sex": "female" });
         self.stage.call(Method::POST, PATH).token(token).key(key).json(body).await

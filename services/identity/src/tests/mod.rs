@@ -18,6 +18,7 @@ mod grpc;
 mod guess;
 mod http;
 mod key;
+mod name;
 mod office;
 mod officer;
 mod openid;

@@ -29,7 +29,7 @@ const VERIFIED: u8 = 0x04;
 const ATTESTED: u8 = 0x40;
 
 /// One credential in software.
-struct Authenticator {
+pub(super) struct Authenticator {
     key: EcdsaKeyPair,
     id: [u8; 32],
     counter: u32,
@@ -107,7 +107,7 @@ async fn post(stage: &Stage, token: &str, path: &str, body: Value) -> Answer {
 }
 
 /// Begins a registration; the options and the challenge.
-async fn begin(stage: &Stage, token: &str) -> (Value, Value) {
+pub(super) async fn begin(stage: &Stage, token: &str) -> (Value, Value) {
     let asked = post(stage, token, "/identity/v1/me/passkeys/challenges", json!({ "pin": "502917" })).await;
     assert_eq!(asked.status, StatusCode::CREATED, "{}", asked.body);
     (asked.body["public_key"].clone(), asked.body["challenge_id"].clone())
@@ -118,7 +118,7 @@ async fn finish(stage: &Stage, token: &str, challenge: &Value, credential: Value
     post(stage, token, "/identity/v1/me/passkeys", body).await
 }
 
-async fn registered(stage: &Stage, token: &str) -> Authenticator {
+pub(super) async fn registered(stage: &Stage, token: &str) -> Authenticator {
     let mut authenticator = Authenticator::new();
     let (options, challenge) = begin(stage, token).await;
     let answer = authenticator.create(&options);

@@ -193,6 +193,15 @@ impl PersonKeys {
         rows.into_iter().map(|(person, key)| Ok((person, self.unwrap(person, Some(key))?))).collect()
     }
 
+    /// A person's key from `person_key.key`, where a statement of the service's own reads it beside something else: for opening, or for a
+    /// statement that holds the key by itself.
+    ///
+    /// # Errors
+    /// When it does not open under the configured keys.
+    pub fn of_column(&self, person: Uuid, key: &[u8]) -> Result<PersonKey, Unsealable> {
+        Ok(PersonKey(self.ring.personal_key(Place::new(COLUMN, person), key)?))
+    }
+
     /// The key of one person for opening.
     ///
     /// # Errors
@@ -251,8 +260,7 @@ impl PersonKeys {
     }
 
     fn unwrap(&self, person: Uuid, key: Option<Vec<u8>>) -> Result<PersonKey, PersonError> {
-        let key = key.ok_or(PersonError::Erased)?;
-        Ok(PersonKey(self.ring.personal_key(Place::new(COLUMN, person), &key)?))
+        Ok(self.of_column(person, &key.ok_or(PersonError::Erased)?)?)
     }
 }
 

@@ -30,6 +30,7 @@ use platform::dataset::{Fault, Faults};
 pub use agency::{Agencies, Agency};
 pub use calendar::{Calendar, DayKind};
 pub use category::{Category, Lane};
+pub(crate) use form::is_words;
 pub use form::{Attribute, AttributeKind, Misfit, check as check_form};
 pub use profile::{Name, Profile, Span};
 pub use ward::{Ward, WardKind};

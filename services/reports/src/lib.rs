@@ -191,7 +191,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
                 reports.persons.clone(),
                 context.pool.clone(),
                 context.clock.clone(),
-                Arc::new(person::Plain(reports.persons.clone())),
+                Arc::new(person::Plain(Arc::clone(&reports))),
             ),
             idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),
         ],

@@ -1,6 +1,6 @@
 //! Reading reports: one, lists, what lies near, counts.
 //!
-//! No statement here reads `reports.reporter` but [`reporter`] and [`mine`], which ask for one citizen.
+//! No statement here reads `reports.reporter` but [`reporter`], [`mine`] and [`whole`], which ask for one citizen.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -23,9 +23,11 @@ pub(crate) struct Row {
     pub(crate) id: Uuid,
     pub(crate) category: String,
     pub(crate) lane: String,
-    /// What a reporter or a caller wrote: plain, or [opened](crate::person::open).
+    /// What a reporter or a caller wrote, as `address` and the texts of `attributes`: plain, or [opened](crate::person::open).
     pub(crate) body: Option<String>,
     pub(crate) body_sealed: Option<Vec<u8>>,
+    pub(crate) address_sealed: Option<Vec<u8>>,
+    pub(crate) answers_sealed: Option<Vec<u8>>,
     pub(crate) public_body: String,
     pub(crate) attributes: Value,
     pub(crate) lon: Option<f64>,
@@ -80,7 +82,7 @@ pub(crate) struct Filter {
 pub(crate) async fn find(connection: &mut PgConnection, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        r#"SELECT id, category, lane, body, body_sealed, public_body, attributes, lon, lat, address, ward_code, agency_code,
+        r#"SELECT id, category, lane, body, body_sealed, address_sealed, answers_sealed, public_body, attributes, lon, lat, address, ward_code, agency_code,
                progress AS "progress: Json<Case>", result, due_at, first_due_at, public_since, merged_into, created_at, updated_at
            FROM reports.report WHERE id = $1"#,
         id
@@ -97,6 +99,28 @@ pub(crate) async fn reporter(connection: &mut PgConnection, id: Uuid) -> Result<
         id
     )
     .fetch_optional(connection)
+    .await
+}
+
+/// One citizen's reports behind one of them, oldest first; what they wrote is still sealed.
+pub(crate) async fn whole(
+    connection: &mut PgConnection,
+    user: Uuid,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT report.id, category, lane, body, body_sealed, address_sealed, answers_sealed, public_body, attributes, lon, lat, address,
+               ward_code, agency_code, progress AS "progress: Json<Case>", result, due_at, first_due_at, public_since, merged_into,
+               created_at, updated_at
+           FROM reports.reporter JOIN reports.report ON report.id = reporter.report_id
+           WHERE reporter.user_id = $1 AND reporter.report_id > $2 ORDER BY reporter.report_id LIMIT $3"#,
+        user,
+        after,
+        limit
+    )
+    .fetch_all(connection)
     .await
 }
 

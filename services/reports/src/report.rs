@@ -3,7 +3,7 @@
 //! | use case | round trips |
 //! | --- | --- |
 //! | [`file`] | key and count of today; the reporter's key; then one statement: report, reporter, history, job, answer, events |
-//! | [`step`] | [`look`]: key and report; then one statement: report, history, a rating or an outcome, job taken back and set, answer, events |
+//! | [`step`] | [`look`]: key, report, and the reporter's key; then one statement: report, history, a rating or an outcome, job taken back and set, answer, events |
 //!
 //! Nothing is locked between the look and the statement: it changes the report only from the version that was looked at, and fails
 //! when the key was answered meanwhile. Whoever was overtaken looks again. Jobs and photos hold the report's row instead ([`lock`]).
@@ -43,7 +43,10 @@ pub(crate) struct Filed {
 pub(crate) struct Standing {
     pub(crate) filed: Filed,
     pub(crate) case: Case,
+    /// Who sent it, unless they were erased.
     pub(crate) reporter: Option<Uuid>,
+    /// Their key as it is stored, if they have one.
+    pub(crate) reporter_key: Option<Vec<u8>>,
     /// The hash of its newest row of history.
     pub(crate) last_hash: Vec<u8>,
     /// Photos that the leading agency gave as evidence in this round.
@@ -117,13 +120,15 @@ pub(crate) async fn look(
     let row = sqlx::query!(
         r#"SELECT known.fingerprint AS "fingerprint?", known.status AS "status?", known.body AS "answer?",
                report.category AS "category?", report.ward_code AS "ward_code?", report.progress AS "progress?: Json<Case>",
-               CASE WHEN report.erased_at IS NULL THEN reporter.user_id END AS "reporter?", history.hash AS "hash?",
+               CASE WHEN report.erased_at IS NULL AND person_key.destroyed_at IS NULL THEN reporter.user_id END AS "reporter?",
+               person_key.key AS "reporter_key?", history.hash AS "hash?",
                (SELECT count(*) FROM reports.attachment
                 WHERE report_id = report.id AND kind = 'evidence' AND round = report.round AND agency = report.lead_agency) AS "evidence!"
            FROM (VALUES ($1::uuid)) AS wanted (id)
            LEFT JOIN reports.key_answer($2, $3, $4) AS known ON TRUE
            LEFT JOIN reports.report ON report.id = wanted.id
            LEFT JOIN reports.reporter ON reporter.report_id = report.id
+           LEFT JOIN reports.person_key ON person_key.person = reporter.user_id
            LEFT JOIN reports.history ON history.report_id = report.id AND history.version = report.version"#,
         id,
         key.map(|key| key.caller),
@@ -137,6 +142,7 @@ pub(crate) async fn look(
         filed: Filed { id, category, ward_code: row.ward_code },
         case: progress.0,
         reporter: row.reporter,
+        reporter_key: row.reporter_key,
         last_hash: row.hash.unwrap_or_else(|| history::GENESIS.to_vec()),
         evidence: usize::try_from(row.evidence).unwrap_or_default(),
     });

@@ -91,6 +91,12 @@ pub fn check(form: &[Attribute], answers: &BTreeMap<String, Value>) -> Result<()
     }
 }
 
+/// Whether an answer is in somebody's own words: a text, and none of the choices that the form gives.
+pub(crate) fn is_words(form: &[Attribute], code: &str, answer: &Value) -> bool {
+    let is_choice = |one: &Attribute| one.code == code && one.kind == AttributeKind::Choice && one.takes(answer);
+    !matches!(answer, Value::Null | Value::Bool(_) | Value::Number(_)) && !form.iter().any(is_choice)
+}
+
 impl Attribute {
     fn takes(&self, value: &Value) -> bool {
         match (self.kind, value) {

@@ -205,9 +205,11 @@ pub(super) async fn show(
 ) -> Result<Json<ReportView>, Problem> {
     let mut connection = reports.pool.acquire().await?;
     let (mut row, viewer) = visible(&reports, &mut connection, principal.as_ref(), id).await?;
-    if viewer.reads_all() {
-        person::open(&reports.persons, &mut connection, &mut row).await?;
+    if !viewer.reads_all() {
+        // They read the public text; of the rest of what was written, what is left when it is masked.
+        row.body_sealed = None;
     }
+    person::open(&reports.persons, &mut connection, &mut row).await?;
     let reporter = if viewer == super::Viewer::Ioc { list::reporter(&mut connection, id).await? } else { None };
     let photos = photo::list(&mut connection, id).await?;
     Ok(Json(ReportView::new(&reports, row, &viewer, Surroundings { photos, reporter, language })))
@@ -229,6 +231,6 @@ pub(super) async fn timeline(
 ) -> Result<Json<Timeline>, Problem> {
     let mut connection = reports.pool.acquire().await?;
     let (_, viewer) = visible(&reports, &mut connection, principal.as_ref(), id).await?;
-    let (entries, holds) = history::read(&mut connection, id).await?;
+    let (entries, holds) = history::read(&reports.persons, &mut connection, id).await?;
     Ok(Json(Timeline::new(entries, holds, &viewer)))
 }

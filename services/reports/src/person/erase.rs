@@ -1,4 +1,5 @@
-//! What goes with a reporter: words, texts of forms, photos, the place where they stood.
+//! What goes with a reporter: words, texts of forms, photos, the place where they stood. Their words are gone with the key already; here
+//! the bytes go, too, and what was plain.
 //!
 //! What stays is the city's record of its own work: category, ward, times, states, who handled it and how it was rated. One report at
 //! a time, photos before rows: a process that dies in between does the same again, and a photo that is gone is none to remove.
@@ -10,9 +11,9 @@ use serde_json::{Map, Value};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::{form_of, parted};
 use crate::Reports;
 use crate::arrival;
-use crate::city::AttributeKind;
 
 /// What stands in place of a text, in both languages, because everyone reads it.
 pub(crate) const REMOVED: &str =
@@ -58,12 +59,12 @@ async fn erase(reports: &Reports, left: Left, now: DateTime<Utc>) -> Result<(), 
     let position = left.ward_code.as_deref().and_then(|code| reports.city.ward(code)).map(|ward| ward.middle());
     let mut tx = platform::db::begin(&reports.pool).await?;
     sqlx::query!(
-        "UPDATE reports.report SET body = NULL, body_sealed = NULL, public_body = $2, attributes = $3, address = NULL, lon = $4,
-             lat = $5, erased_at = $6
+        "UPDATE reports.report SET body = NULL, body_sealed = NULL, public_body = $2, attributes = $3, answers_sealed = NULL,
+             address = NULL, address_sealed = NULL, lon = $4, lat = $5, sealed = TRUE, erased_at = $6
          WHERE id = $1",
         left.id,
         REMOVED,
-        Value::Object(without_texts(reports, &left)),
+        Value::Object(parted(form_of(reports, &left.category), left.attributes.0).1),
         position.map(|[lon, _]| lon),
         position.map(|[_, lat]| lat),
         now
@@ -71,15 +72,20 @@ async fn erase(reports: &Reports, left: Left, now: DateTime<Utc>) -> Result<(), 
     .execute(&mut *tx)
     .await?;
     sqlx::query!(
-        "UPDATE reports.history SET details = '{}', erased_at = $2 WHERE report_id = $1 AND actor = 'citizen' AND details <> '{}'",
+        "UPDATE reports.history SET details = '{}', details_sealed = NULL, erased_at = $2
+         WHERE report_id = $1 AND actor = 'citizen' AND (details <> '{}' OR details_sealed IS NOT NULL)",
         left.id,
         now
     )
     .execute(&mut *tx)
     .await?;
-    sqlx::query!("UPDATE reports.rating SET comment = NULL WHERE report_id = $1 AND comment IS NOT NULL", left.id)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!(
+        "UPDATE reports.rating SET comment = NULL, comment_sealed = NULL
+         WHERE report_id = $1 AND (comment IS NOT NULL OR comment_sealed IS NOT NULL)",
+        left.id
+    )
+    .execute(&mut *tx)
+    .await?;
     let rows = sqlx::query_scalar!(
         "DELETE FROM reports.attachment WHERE report_id = $1 AND kind = 'report' RETURNING id",
         left.id
@@ -107,12 +113,4 @@ async fn remove_photos(reports: &Reports, report: Uuid) -> Result<Vec<Uuid>, Cop
     }
     arrival::withdraw_all(reports, report).await.map_err(|error| CopyError::Other(error.to_string()))?;
     Ok(photos)
-}
-
-/// The answers to the category's form that are no words: numbers, choices, flags.
-fn without_texts(reports: &Reports, left: &Left) -> Map<String, Value> {
-    let form = reports.city.category(&left.category).map(|category| category.form.as_slice()).unwrap_or_default();
-    let is_plain = |code: &str| form.iter().any(|one| one.code == code && one.kind != AttributeKind::Text);
-    let kept = left.attributes.0.iter().filter(|(code, _)| is_plain(code));
-    kept.map(|(code, value)| (code.clone(), value.clone())).collect()
 }

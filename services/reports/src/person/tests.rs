@@ -4,13 +4,14 @@ use platform::embedded::scratch;
 use platform::person::{page_of, unlisted};
 use uuid::Uuid;
 
-use super::sections::SECTIONS;
+use super::copy::SECTIONS;
 use crate::{MIGRATOR, SCHEMA};
 
 #[tokio::test]
 async fn no_table_that_names_a_citizen_is_forgotten() {
     let database = scratch::database(&[(SCHEMA, &MIGRATOR)]).await.expect("PostgreSQL is installed");
     let elsewhere = [
+        ("reporter.user_id", "what they sent is in lists of its own"),
         ("officer.user_id", "who acts for the city now: identity's roles"),
         ("history.officer_id", "what an officer did for the city"),
         ("appointment.by_officer", "what an officer did for the city"),

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::history::{self, Entry};
 use crate::lifecycle::{Actor, Case, Channel};
 use crate::metrics::Count;
-use crate::person::Words;
+use crate::person::Written;
 use crate::{Reports, SCHEMA, city, escalation, event, redact};
 
 /// Reports that one citizen may send within a day.
@@ -24,7 +24,7 @@ pub(crate) struct Filing<'a> {
     filed: Filed,
     new: &'a NewReport,
     sender: Sender,
-    words: Words,
+    written: Written,
     agency: Option<&'a str>,
     due_at: Option<DateTime<Utc>>,
     plan: escalation::Plan,
@@ -81,7 +81,7 @@ pub(crate) async fn prepare<'a>(
     let case = Case::submitted(category.lane, channel, reports.moment(now, &category.code));
     let ward_code = ward.map(|ward| ward.code.clone());
     let filed = Filed { id: platform::id::new(), category: category.code.clone(), ward_code };
-    let words = Words::of(&reports.persons, connection, (sender, filed.id), &new.text, now).await?;
+    let written = Written::of(reports, connection, (sender, filed.id), new, now).await?;
     let mut events = vec![event::submitted(&filed, &case, word)];
     if let Sender::Citizen(user) = sender {
         events.push(event::notice(&filed, &category.name, user, "submit", &case));
@@ -99,7 +99,7 @@ pub(crate) async fn prepare<'a>(
         filed,
         new,
         sender,
-        words,
+        written,
         events,
         now,
     })
@@ -143,8 +143,10 @@ impl Filing<'_> {
         let written = sqlx::query!(
             r#"WITH filed AS (
                 INSERT INTO reports.report (id, category, lane, body, public_body, attributes, lon, lat, address, ward_code, agency_code,
-                    state, version, round, co_agencies, progress, due_at, created_at, updated_at, body_sealed)
-                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '{}', $15, $16, $17, $17, $18
+                    state, version, round, co_agencies, progress, due_at, created_at, updated_at, body_sealed, address_sealed,
+                    answers_sealed, sealed)
+                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '{}', $15, $16, $17, $17, $18, $45, $46,
+                    TRUE
                 WHERE $19::uuid IS NULL OR reports.hold_person_key($19)
                 RETURNING id, state, version, round, created_at
             ), sent AS (
@@ -161,12 +163,12 @@ impl Filing<'_> {
             self.filed.id,
             self.filed.category,
             case.lane.name(),
-            self.words.plain,
+            self.written.body.plain,
             redact::text(&self.new.text),
-            json!(self.new.attributes),
+            json!(self.written.attributes),
             self.new.position.map(|position| position.lon),
             self.new.position.map(|position| position.lat),
-            self.new.address,
+            self.written.address.plain,
             self.filed.ward_code,
             self.agency,
             case.state.name(),
@@ -175,7 +177,7 @@ impl Filing<'_> {
             json!(case),
             self.due_at,
             self.now,
-            self.words.sealed,
+            self.written.body.sealed,
             self.citizen(),
             entry.action,
             entry.actor,
@@ -201,7 +203,9 @@ impl Filing<'_> {
             &events.kinds as &[&str],
             &events.subjects,
             &events.traces as &[Option<&str>],
-            &events.data as &[&[u8]]
+            &events.data as &[&[u8]],
+            self.written.address.sealed,
+            self.written.answers_sealed
         )
         .fetch_optional(connection)
         .await;

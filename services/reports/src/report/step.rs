@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::{Deed, Done, Standing, round};
 use crate::error::Error;
 use crate::history::{self, Entry};
-use crate::lifecycle::{Action, Case, Kept, Rating, State, decide};
+use crate::lifecycle::{Action, Actor, Case, Kept, Rating, State, decide};
 use crate::metrics::Count;
+use crate::person::Said;
 use crate::{Reports, SCHEMA, escalation, event};
 
 /// A deed that was decided: everything that is to be written of it.
@@ -19,6 +20,7 @@ use crate::{Reports, SCHEMA, escalation, event};
 pub(crate) struct Step<'a> {
     standing: &'a Standing,
     deed: Deed,
+    said: Said,
     due_at: Option<DateTime<Utc>>,
     first_due_at: Option<DateTime<Utc>>,
     outcome: Outcome,
@@ -40,7 +42,7 @@ struct Outcome {
 /// Decides about a deed.
 ///
 /// # Errors
-/// What the state machine refuses; an agency or a report that is named and does not exist.
+/// What the state machine refuses; an agency or a report that is named and does not exist; `NotFound` to a reporter who was erased.
 pub(crate) async fn prepare<'a>(
     reports: &Reports,
     connection: &mut PgConnection,
@@ -55,6 +57,13 @@ pub(crate) async fn prepare<'a>(
     let moment = reports.moment(now, &filed.category);
     let after = decide(before, &deed.actor, deed.version, &deed.action, moment)?;
     named(reports, connection, filed.id, &deed.action).await?;
+    let said = match deed.actor {
+        Actor::Reporter => {
+            let words = (&deed.details, deed.said("comment"));
+            Said::of_reporter(reports, connection, (standing, after.version), words).await?
+        }
+        _ => Said::plain(&deed.details),
+    };
     let (outcome, told, mut counts) = ended(standing, &after, &deed.action);
     let due_at = reports.due(&after);
     let mut events =
@@ -72,6 +81,7 @@ pub(crate) async fn prepare<'a>(
         done: Done { id: filed.id, case: after, counts },
         standing,
         deed,
+        said,
         outcome,
         events,
         now,
@@ -114,7 +124,7 @@ fn ended(standing: &Standing, after: &Case, action: &Action) -> (Outcome, Option
 }
 
 impl Step<'_> {
-    /// Its row of history.
+    /// Its row of history, as it is hashed.
     fn entry(&self) -> Entry {
         let ((kind, agency), after) = (history::actor(&self.deed.actor), &self.done.case);
         Entry {
@@ -126,7 +136,7 @@ impl Step<'_> {
             actor: kind.to_owned(),
             agency: agency.map(ToOwned::to_owned),
             officer_id: self.deed.officer,
-            details: self.deed.details.to_string(),
+            details: self.said.details.clone(),
             occurred_at: self.now,
         }
     }
@@ -141,7 +151,8 @@ impl Step<'_> {
     }
 
     /// Writes all of it in one statement, and the answer if there is one to give; `false` when the report moved on, its reporter was erased,
-    /// the report to merge into can't be merged into any more, or the key was answered, and nothing is written.
+    /// the report to merge into can't be merged into any more, or the key was answered, and nothing is written. What a reporter says is
+    /// written while their key is held.
     pub(crate) async fn write(
         &self,
         connection: &mut PgConnection,
@@ -166,17 +177,18 @@ impl Step<'_> {
                     public_body = CASE WHEN erased_at IS NULL THEN coalesce($14, public_body) ELSE public_body END,
                     result = CASE WHEN $15 THEN $16 ELSE result END
                 WHERE id = $1 AND version = $2 AND (erased_at IS NULL OR NOT $50) AND ($12::uuid IS NULL OR EXISTS (SELECT 1 FROM target))
+                    AND ($51::uuid IS NULL OR reports.hold_person_key($51))
                 RETURNING id, category, lead_agency, version, state, round
             ), entered AS (
                 INSERT INTO reports.history (report_id, version, action, from_state, to_state, round, actor, agency, officer_id, details,
-                    occurred_at, previous_hash, hash)
-                SELECT id, version, $17, $18, state, round, $19, $20, $21, $22, $11, $23, $24 FROM moved RETURNING report_id
+                    occurred_at, previous_hash, hash, details_sealed)
+                SELECT id, version, $17, $18, state, round, $19, $20, $21, $22, $11, $23, $24, $52 FROM moved RETURNING report_id
             ), published AS (
                 INSERT INTO reports.outcome (report_id, round, category, agency, kept_first, kept_extended, published_at)
                 SELECT id, round, category, coalesce(lead_agency, ''), $25, $26, $11 FROM moved WHERE $25::boolean IS NOT NULL
                 RETURNING report_id
             ), rated AS (
-                INSERT INTO reports.rating (report_id, round, rating, comment, rated_at)
+                INSERT INTO reports.rating (report_id, round, rating, comment_sealed, rated_at)
                 SELECT id, $27, $28, $29, $11 FROM moved WHERE $28::text IS NOT NULL RETURNING report_id
             )
             SELECT reports.answer_key($30, $31, $32, $33, $34, $35, $11),
@@ -204,14 +216,14 @@ impl Step<'_> {
             entry.actor,
             entry.agency,
             entry.officer_id,
-            entry.details,
+            self.said.stored(),
             last_hash,
             &entry.hash(filed.id, last_hash)[..],
             kept.map(|kept| kept.first),
             kept.map(|kept| kept.extended),
             round(before),
             rating.map(Rating::name),
-            deed.said("comment"),
+            self.said.comment_sealed,
             key.map(|key| key.caller),
             key.map(|key| key.operation),
             key.map(|key| key.key.as_str()),
@@ -232,7 +244,9 @@ impl Step<'_> {
             &events.subjects,
             &events.traces as &[Option<&str>],
             &events.data as &[&[u8]],
-            self.standing.reporter.is_some()
+            self.standing.reporter.is_some(),
+            self.said.citizen,
+            self.said.details_sealed
         )
         .fetch_optional(connection)
         .await;

@@ -1,8 +1,8 @@
 //! What goes with a reporter who is erased, and what stays, however often the process that does it dies.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use platform::metrics::Metrics;
@@ -28,9 +28,10 @@ use crate::stage::{PLACE, Stage, eventually, jpeg};
 /// A word that only the reporter wrote.
 const WORD: &str = "Mốc-Riêng-Của-Tôi";
 
-/// Identity, as far as it hears that somebody was erased.
+/// Identity, as far as it takes copies and hears that somebody was erased.
 #[derive(Clone, Default)]
 pub(crate) struct Office {
+    pub(crate) copy: Arc<Mutex<Vec<u8>>>,
     heard: Arc<AtomicUsize>,
     silent: Arc<AtomicBool>,
 }
@@ -39,9 +40,10 @@ pub(crate) struct Office {
 impl PersonService for Office {
     async fn put_export_part(
         &self,
-        _: Request<PutExportPartRequest>,
+        request: Request<PutExportPartRequest>,
     ) -> Result<Response<PutExportPartResponse>, Status> {
-        Err(Status::unimplemented("nobody asked for a copy"))
+        self.copy.lock().expect("not poisoned").extend(request.into_inner().text);
+        Ok(Response::new(PutExportPartResponse { done: false }))
     }
 
     async fn answer_closing(
@@ -101,12 +103,18 @@ async fn reported(stage: &Stage, citizen: Uuid) -> (String, PathBuf) {
 
 /// Asks for somebody's erasure.
 pub(crate) async fn ask(stage: &Stage, person: Uuid) {
+    ask_for(stage, "person-erase", person).await;
+}
+
+/// Asks for something about somebody, as identity does.
+pub(crate) async fn ask_for(stage: &Stage, kind: &str, person: Uuid) {
     sqlx::query(
         "INSERT INTO reports.job (id, kind, key, state, due_at, payload, created_at)
-         VALUES (gen_random_uuid(), 'person-erase', gen_random_uuid()::text, 'due', $1, jsonb_build_object('person', $2::text), $1)",
+         VALUES (gen_random_uuid(), $3, gen_random_uuid()::text, 'due', $1, jsonb_build_object('person', $2::text), $1)",
     )
     .bind(stage.clock.now())
     .bind(person.to_string())
+    .bind(kind)
     .execute(&stage.admin())
     .await
     .expect("a row");

@@ -48,7 +48,7 @@ async fn a_report_from_before_words_were_sealed_is_read_as_before() {
     let stage = Stage::new().await;
     let citizen = Uuid::now_v7();
     let report = stage.report(citizen).await;
-    let before = sqlx::query("UPDATE reports.report SET body = $1, body_sealed = NULL").bind(WORDS);
+    let before = sqlx::query("UPDATE reports.report SET body = $1, body_sealed = NULL, sealed = FALSE").bind(WORDS);
     before.execute(&stage.admin()).await.expect("a row as before");
     assert_eq!(text(&stage, citizen, &report).await, WORDS);
     assert_eq!(mine(&stage, citizen).await, WORDS);

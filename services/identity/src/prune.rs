@@ -1,5 +1,5 @@
 //! Removes what is over, in bounded batches: challenges, pauses, codes of clients, revocations, sessions, what was registered and not answered;
-//! and tells of delegations whose date has come. Any number of replicas may do so.
+//! tells of delegations whose date has come, and how often something was refused. Any number of replicas may do so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +34,9 @@ impl Identity {
             );
             let revocations = revocation::prune(&self.pool, now, BATCH).await?;
             let codes = openid::prune(&self.pool, now, BATCH).await?;
+            let refusals = self.fold_refusals(now, BATCH).await?;
             let over = self.lapse_dependents(now, BATCH).await?.max(self.expire_delegations(now, BATCH).await?);
-            if challenges.max(sessions).max(revocations).max(codes).max(over) < BATCH.unsigned_abs() {
+            if challenges.max(sessions).max(revocations).max(codes).max(refusals).max(over) < BATCH.unsigned_abs() {
                 return Ok(());
             }
         }

@@ -39,6 +39,7 @@ pub(crate) struct Vault {
     number: hmac::Key,
     outside: hmac::Key,
     request: hmac::Key,
+    refusal: hmac::Key,
     /// The first tags; all verify. In the order of `ring`.
     refresh: Vec<hmac::Key>,
     pin: hmac::Key,
@@ -74,6 +75,7 @@ impl Vault {
             outside: mac_key(&keys.phone_hmac, "identity outside account"),
             number: mac_key(&keys.phone_hmac, "identity citizen number look-up"),
             request: mac_key(&keys.phone_hmac, "identity request fingerprint"),
+            refusal: mac_key(&keys.phone_hmac, "identity refusal"),
             refresh: encryption().map(|secret| mac_key(secret, "identity refresh token")).collect(),
             pin: mac_key(&keys.pin_pepper, "identity pin pepper"),
             subject: mac_key(&keys.phone_hmac, "identity pairwise subject"),
@@ -99,6 +101,11 @@ impl Vault {
     /// What is kept of the fingerprint of a request whose words could be found by trying.
     pub(crate) fn fingerprint(&self, plain: &[u8]) -> Digest {
         mac(&self.request, &[plain])
+    }
+
+    /// By which refusals of a kind are counted: what was refused, whose it is, and why.
+    pub(crate) fn refusal_digest(&self, action: &str, whose: &[u8], reason: &str) -> Digest {
+        mac(&self.refusal, &[action.as_bytes(), whose, reason.as_bytes()])
     }
 
     /// Names a bucket of a cap without telling whose it is: 128 bits in hexadecimal.

@@ -34,6 +34,16 @@ pub enum Action {
     CitizenRegister,
     /// A profile was changed; the object names the fields.
     ProfileEdit,
+    /// Somebody did not sign in: a wrong or used code, too many tries, VNeID did not vouch; the object is the challenge.
+    SignInRefuse,
+    /// A one-time code for something else than signing in was not good.
+    CodeRefuse,
+    /// A PIN was wrong, or not looked at yet.
+    PinRefuse,
+    /// A signature of a device or an answer of a passkey was not good.
+    ProofRefuse,
+    /// VNeID did not vouch for the caller, or their account there can't be linked.
+    VneidRefuse,
     /// A citizen signed in on a device for the first time.
     DeviceAdd,
     /// A device was forgotten.
@@ -134,6 +144,11 @@ impl Action {
         match self {
             Self::CitizenRegister => "citizen.register",
             Self::ProfileEdit => "profile.edit",
+            Self::SignInRefuse => "sign-in.refuse",
+            Self::CodeRefuse => "code.refuse",
+            Self::PinRefuse => "pin.refuse",
+            Self::ProofRefuse => "proof.refuse",
+            Self::VneidRefuse => "vneid.refuse",
             Self::DeviceAdd => "device.add",
             Self::DeviceRemove => "device.remove",
             Self::SessionStart => "session.start",
@@ -293,6 +308,11 @@ impl Entry {
     pub(crate) fn by_service(mut self, instance: &str) -> Self {
         self.actor = Actor::Service(shorten(instance));
         self
+    }
+
+    /// What was done, and why, in our own words.
+    pub(super) fn what_and_why(&self) -> (&'static str, &str) {
+        (self.action.as_str(), &self.reason)
     }
 
     pub(super) fn fields(&self) -> Fields {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `entry` | what an act says of itself |
 //! | `chain` | the form of a record, its hash and the walk along the chain (pure) |
+//! | `refusal` | what was refused: the first of a kind at once, how many more once an hour |
 //! | `sql` | every statement of it |
 //!
 //! [`append`] takes two round trips, under the lock of the head, in the transaction of the act: without its entry no act
@@ -14,6 +15,7 @@
 mod chain;
 mod entry;
 mod reason;
+mod refusal;
 mod sql;
 
 use std::net::IpAddr;
@@ -34,14 +36,25 @@ pub const PAGE: i64 = 1_000;
 
 /// Writes entries at the next positions of the chain, in the transaction of what they tell of.
 pub(crate) async fn append(tx: &mut PgConnection, entries: &[Entry], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    if entries.is_empty() {
+    append_fields(tx, entries.iter().map(Entry::fields).collect(), now).await
+}
+
+/// Writes one entry; tells its position.
+async fn append_one(tx: &mut PgConnection, entry: &Entry, now: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+    append(tx, std::slice::from_ref(entry), now).await?;
+    // The head's lock is held until the transaction ends: it is still at this record.
+    Ok(sql::lock_tip(tx).await?.position)
+}
+
+async fn append_fields(tx: &mut PgConnection, fields: Vec<Fields>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    if fields.is_empty() {
         return Ok(());
     }
     let mut tip = sql::lock_tip(tx).await?;
     let trace = platform::trace::current_traceparent().and_then(|context| trace_id(&context));
-    let mut records = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let record = Record::following(&tip, entry.fields(), trace.clone(), now);
+    let mut records = Vec::with_capacity(fields.len());
+    for fields in fields {
+        let record = Record::following(&tip, fields, trace.clone(), now);
         tip = record.tip();
         records.push(record);
     }

@@ -5,6 +5,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::chain::{Fields, Hash, Record, Tip};
+use crate::vault::Digest;
 
 /// Which records are wanted; what is absent lets everything through.
 #[derive(Clone, Debug, Default)]
@@ -180,6 +181,68 @@ pub(super) async fn newest(pool: &PgPool, filter: &Filter, limit: i64) -> Result
         limit,
     )
     .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// Counts one more refusal of a kind that is being counted; `false` when none is.
+pub(super) async fn count_refusal(conn: &mut PgConnection, key: &Digest) -> Result<bool, sqlx::Error> {
+    let done =
+        sqlx::query!("UPDATE identity.refusal SET count = count + 1 WHERE key = $1", &key[..]).execute(conn).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Begins to count refusals of a kind; `false` when somebody else just did, who then counted this one too.
+pub(super) async fn begin_refusals(
+    tx: &mut PgConnection,
+    key: &Digest,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let count = sqlx::query_scalar!(
+        "INSERT INTO identity.refusal AS r (key, began_at) VALUES ($1, $2)
+        ON CONFLICT ON CONSTRAINT refusal_pkey DO UPDATE SET count = r.count + 1 RETURNING count",
+        &key[..],
+        now,
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok(count == 1)
+}
+
+/// Remembers where the first of them is on record.
+pub(super) async fn place_refusals(tx: &mut PgConnection, key: &Digest, position: i64) -> Result<(), sqlx::Error> {
+    sqlx::query!("UPDATE identity.refusal SET position = $2 WHERE key = $1", &key[..], position).execute(tx).await?;
+    Ok(())
+}
+
+/// Takes out what began before a time and nobody holds: where the first is on record, and how many there were.
+pub(super) async fn take_refusals(
+    tx: &mut PgConnection,
+    before: DateTime<Utc>,
+    batch: i64,
+) -> Result<Vec<(i64, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "DELETE FROM identity.refusal WHERE key = ANY (ARRAY(
+            SELECT key FROM identity.refusal WHERE began_at <= $1 ORDER BY began_at LIMIT $2 FOR UPDATE SKIP LOCKED))
+        RETURNING position, count",
+        before,
+        batch,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.position, row.count)).collect())
+}
+
+/// The records at some positions, oldest first.
+pub(super) async fn at(tx: &mut PgConnection, positions: &[i64]) -> Result<Vec<Record>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT position, recorded_at, actor_kind, actor, action, subject, object, channel, place, session_id, device_id, reason,
+            trace_id, previous_hash, hash
+        FROM identity.audit WHERE position = ANY ($1) ORDER BY position",
+        positions,
+    )
+    .fetch_all(tx)
     .await?;
     Ok(rows.into_iter().map(Into::into).collect())
 }

@@ -26,7 +26,7 @@ use tracing::info;
 
 pub(crate) use rule::Code;
 pub use rule::{ChallengeId, Purpose};
-pub(crate) use sql::prune;
+pub(crate) use sql::{prune, sent_to};
 pub(crate) use toll::{network, subscriber};
 
 use self::rule::{Answer, State, Verdict};

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use super::{ChallengeId, Purpose, RETAKE, Row};
 use crate::device::DeviceId;
@@ -100,6 +101,27 @@ pub(super) async fn read(conn: &mut PgConnection, id: ChallengeId) -> Result<Opt
         taken_at: row.taken_at,
         consumed: row.consumed,
     }))
+}
+
+/// Where a code went, whatever became of it.
+pub(crate) struct Sent {
+    pub phone_digest: Vec<u8>,
+    pub device: Uuid,
+    /// Who has the number, if anybody.
+    pub citizen: Option<Uuid>,
+}
+
+/// Where a code went: the same look-ups whether or not somebody has the number.
+pub(crate) async fn sent_to(conn: &mut PgConnection, id: ChallengeId) -> Result<Option<Sent>, sqlx::Error> {
+    sqlx::query_as!(
+        Sent,
+        r#"SELECT h.phone_digest, h.device_id AS device,
+            (SELECT c.id FROM identity.citizen c WHERE c.phone_digest = h.phone_digest) AS citizen
+        FROM identity.challenge h WHERE h.id = $1"#,
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 pub(super) async fn mark_taken(

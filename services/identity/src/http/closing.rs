@@ -116,7 +116,9 @@ pub(super) async fn ask(
     Json(request): Json<ClosingRequest>,
 ) -> Result<Response, Problem> {
     let pin = request.pin.map(|pin| Pin::parse(&pin.0)).transpose().map_err(crate::error::Error::from)?;
-    let begun = identity.close_account(&caller, pin.as_ref(), origin(&caller, address)).await?;
+    let begun = identity
+        .on_record(&caller, address, identity.close_account(&caller, pin.as_ref(), origin(&caller, address)))
+        .await?;
     Ok(private(StatusCode::ACCEPTED, ClosingView::new(begun, language)))
 }
 

@@ -195,7 +195,9 @@ pub(super) async fn propose(
     let other = identity.numbering.parse(&body.phone).map_err(Error::from)?;
     let proposal = Proposal { side: body.side, other, terms, pin: pin(body.pin)? };
     let key = Key { caller: caller.subject, operation: "delegation.propose", key, fingerprint };
-    let made = identity.propose_delegation(&caller, &proposal, (origin(&caller, address), &key)).await?;
+    let made = identity
+        .on_record(&caller, address, identity.propose_delegation(&caller, &proposal, (origin(&caller, address), &key)))
+        .await?;
     Ok(private(StatusCode::CREATED, view(&identity, made, caller.subject).await?))
 }
 
@@ -225,7 +227,9 @@ pub(super) async fn confirm(
     Json(body): Json<DelegationConfirmation>,
 ) -> Result<Response, Problem> {
     let pin = pin(body.pin)?;
-    let confirmed = identity.confirm_delegation(&caller, (id, pin.as_ref()), origin(&caller, address)).await?;
+    let confirmed = identity
+        .on_record(&caller, address, identity.confirm_delegation(&caller, (id, pin.as_ref()), origin(&caller, address)))
+        .await?;
     Ok(private(StatusCode::OK, view(&identity, confirmed, caller.subject).await?))
 }
 

@@ -185,7 +185,9 @@ pub(super) async fn attach_phone(
     })?;
     let pin = request.pin.map(|pin| Pin::parse(&pin.0)).transpose().map_err(Error::from)?;
     let proof = PhoneProof { challenge: request.challenge_id, code, pin };
-    identity.attach_phone_of(&caller, id, proof, origin(&caller, address)).await?;
+    identity
+        .on_record(&caller, address, identity.attach_phone_of(&caller, id, proof, origin(&caller, address)))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -215,7 +217,9 @@ pub(super) async fn close(
     Json(request): Json<ClosingRequest>,
 ) -> Result<Response, Problem> {
     let pin = request.pin.map(|pin| Pin::parse(&pin.0)).transpose().map_err(Error::from)?;
-    let begun = identity.close_dependent(&caller, id, pin.as_ref(), origin(&caller, address)).await?;
+    let begun = identity
+        .on_record(&caller, address, identity.close_dependent(&caller, id, pin.as_ref(), origin(&caller, address)))
+        .await?;
     Ok(private(StatusCode::ACCEPTED, ClosingView::new(begun, language)))
 }
 

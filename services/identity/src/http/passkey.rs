@@ -122,10 +122,11 @@ impl From<Challenge> for PasskeyChallengeAnswer {
 pub(super) async fn begin(
     State(identity): App,
     caller: Principal,
+    ClientAddress(address): ClientAddress,
     Json(request): Json<PasskeyChallengeRequest>,
 ) -> Result<Response, Problem> {
     let pin = request.pin.as_ref().map(|pin| Pin::parse(&pin.0)).transpose().map_err(Error::from)?;
-    let challenge = identity.begin_passkey(&caller, pin.as_ref()).await?;
+    let challenge = identity.on_record(&caller, address, identity.begin_passkey(&caller, pin.as_ref())).await?;
     Ok(private(StatusCode::CREATED, PasskeyChallengeAnswer::from(challenge)))
 }
 
@@ -149,7 +150,13 @@ pub(super) async fn finish(
     Json(request): Json<PasskeyRequest>,
 ) -> Result<Response, Problem> {
     let (name, origin) = (DeviceName::parse(&request.name)?, origin(&caller, address));
-    let passkey = identity.finish_passkey(&caller, request.challenge_id, &request.credential, name, origin).await?;
+    let passkey = identity
+        .on_record(
+            &caller,
+            address,
+            identity.finish_passkey(&caller, request.challenge_id, &request.credential, name, origin),
+        )
+        .await?;
     Ok(private(StatusCode::CREATED, PasskeyItem::from(passkey)))
 }
 

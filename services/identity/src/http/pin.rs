@@ -93,6 +93,6 @@ pub(super) async fn set(
             .into());
         }
     };
-    let set = identity.set_pin(&caller, &pin, proof, address).await?;
+    let set = identity.on_record(&caller, address, identity.set_pin(&caller, &pin, proof, address)).await?;
     Ok(private(StatusCode::OK, PinAnswer { set_at: set.set_at, cooling_until: set.cooling_until }))
 }

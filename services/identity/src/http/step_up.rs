@@ -157,6 +157,6 @@ pub(super) async fn prove(
     let StepUpRequest { method, transaction, pin, signature, signed_at, challenge_id, credential } = request;
     let method = Fields { pin, signature, signed_at, challenge_id, credential }.read(method)?;
     let transaction = transaction.checked()?;
-    let proof = identity.step_up(&caller, transaction, method, address).await?;
+    let proof = identity.on_record(&caller, address, identity.step_up(&caller, transaction, method, address)).await?;
     Ok(private(StatusCode::CREATED, StepUpAnswer::from(proof)))
 }

@@ -74,10 +74,11 @@ pub(super) struct VneidReturn {
 pub(super) async fn begin(
     State(identity): App,
     caller: Principal,
+    ClientAddress(address): ClientAddress,
     Json(request): Json<VneidRequest>,
 ) -> Result<Response, Problem> {
     let pin = request.pin.as_ref().map(|pin| Pin::parse(&pin.0)).transpose().map_err(Error::from)?;
-    let begun = identity.begin_vneid(&caller, pin.as_ref()).await?;
+    let begun = identity.on_record(&caller, address, identity.begin_vneid(&caller, pin.as_ref())).await?;
     Ok(private(StatusCode::CREATED, VneidVisit::from(begun)))
 }
 
@@ -123,6 +124,6 @@ pub(super) async fn come_back(
     Json(request): Json<VneidReturn>,
 ) -> Result<Response, Problem> {
     let back = (request.state.0.as_str(), request.code.0.as_str());
-    identity.return_from_vneid(&caller, back, origin(&caller, address)).await?;
+    identity.on_record(&caller, address, identity.return_from_vneid(&caller, back, origin(&caller, address))).await?;
     Ok(private(StatusCode::OK, EkycView::of(&identity, caller.subject.into()).await?))
 }

@@ -121,6 +121,15 @@ struct Started {
 impl Identity {
     /// Starts a session by a one-time code.
     pub(crate) async fn open_session(&self, opening: Opening) -> Result<Opened, Error> {
+        let (challenge, address) = (opening.challenge, opening.address);
+        let opened = self.try_open_session(opening).await;
+        if let Err(error) = &opened {
+            self.record_refused_code(challenge, address, error).await;
+        }
+        opened
+    }
+
+    async fn try_open_session(&self, opening: Opening) -> Result<Opened, Error> {
         let now = self.now();
         // Looked for first: without it the code would be used up for nothing.
         let signer = self.signer().await?;

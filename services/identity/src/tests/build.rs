@@ -36,7 +36,7 @@ async fn the_city_says_how_numbers_are_read() {
     context.metrics = Metrics::new("identity", "city");
     context.city = Arc::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/city/hue").into());
     let service = build(Config { region: None, ..config() }, Deps { context: context.clone() }).await.expect("built");
-    assert!(service.grpc.is_some() && service.tasks.len() == 5);
+    assert!(service.grpc.is_some() && service.tasks.len() == 6);
     context.metrics = Metrics::new("identity", "nowhere");
     context.city = Arc::new("/nonexistent".into());
     let error = build(Config { region: None, ..config() }, Deps { context }).await.expect_err("no city");

@@ -43,7 +43,14 @@ async fn a_code_leaves_only_by_being_taken() {
 
 /// The statements that run on this thread while it lives, without those of tasks in the background.
 #[derive(Clone, Default)]
-struct Statements(Arc<Mutex<Vec<String>>>);
+pub(super) struct Statements(Arc<Mutex<Vec<String>>>);
+
+impl Statements {
+    /// Those since the last time.
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().expect("no holder panics"))
+    }
+}
 
 impl<S: Subscriber> Layer<S> for Statements {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -71,7 +78,7 @@ async fn known_and_unknown_numbers_get_the_same_by_the_same_steps() {
             let asked = stage.ask_for(phone, DeviceId::generate(), purpose).await.expect("sent");
             assert_eq!(asked.resend_after_s, stage.identity.config.lifetimes.otp_resend_seconds);
             assert!(asked.expires_at - stage.identity.now() > TimeDelta::seconds(200));
-            steps.push(std::mem::take(&mut *statements.0.lock().expect("no holder panics")));
+            steps.push(statements.take());
         }
         assert_eq!(steps[0], steps[1]);
         assert!(steps[0].len() >= 6, "{steps:?}");

@@ -130,10 +130,18 @@ impl Identity {
         let Taken { remembered, redirect_uri, .. } = taken;
         let Remembered { nonce, verifier, begun_at } = remembered;
         let back = Return { code, verifier, nonce, begun_at: *begun_at, redirect_uri };
-        let person = provider.exchange(&back, self.now()).await.map_err(away)?;
-        let account = self.vault.outside_digest(&person.issuer, &person.subject);
-        let signer = self.signer().await?;
-        self.open_linked_session(&signer, &account, arrival).await
+        let (account, opened) = match provider.exchange(&back, self.now()).await.map_err(away) {
+            Ok(person) => {
+                let account = self.vault.outside_digest(&person.issuer, &person.subject);
+                let signer = self.signer().await?;
+                (Some(account), self.open_linked_session(&signer, &account, arrival).await)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        if let Err(error) = &opened {
+            self.record_refused_visit(account.as_ref(), arrival, error).await;
+        }
+        opened
     }
 
     /// Counts a visit: each costs a question to VNeID and a row for some minutes.

@@ -98,16 +98,24 @@ pub(crate) enum Presence {
 impl InForce {
     /// The word to both that one of them has ended it.
     pub(crate) fn ended(&self, by: CitizenId, presence: Presence) -> NewEvent {
-        let event = DelegationEnded {
+        // To whoever stays, so that nothing is told of somebody who is erased.
+        let subject = if self.guardian == by.uuid() { self.dependent } else { self.guardian };
+        NewEvent::new(subject, &self.end(by, presence))
+    }
+
+    /// The word to both that a newer one takes its place: on the way of the word of that one, and so before it.
+    pub(crate) fn replaced(&self, by: CitizenId) -> NewEvent {
+        NewEvent::new(self.dependent, &self.end(by, Presence::Stays))
+    }
+
+    fn end(&self, by: CitizenId, presence: Presence) -> DelegationEnded {
+        DelegationEnded {
             delegation_id: self.id.to_string(),
             guardian_id: self.guardian.to_string(),
             dependent_id: self.dependent.to_string(),
             ended_by: by.to_string(),
             left: presence == Presence::Leaves,
-        };
-        // To whoever stays, so that nothing is told of somebody who is erased.
-        let subject = if self.guardian == by.uuid() { self.dependent } else { self.guardian };
-        NewEvent::new(subject, &event)
+        }
     }
 }
 
@@ -230,25 +238,37 @@ impl Identity {
             State::Proposed => return Err(Error::Forbidden),
             State::Expired | State::Ended => return Err(Error::DelegationOver),
         }
-        // The newer one takes the place of the older.
-        let mut revoked = Vec::new();
-        if let Some(older) = sql::in_force(&mut tx, pair).await? {
-            revoked = self.end_now(&mut tx, (older.into(), by), now).await?;
-            let replaced = Entry::of(by, Action::DelegationEnd, older, &self.source(origin)).because("replaced");
-            audit::append(&mut tx, &[replaced], now).await?;
-        }
+        let (revoked, mut events) = self.replace_older(&mut tx, pair, (by, origin), now).await?;
         sql::confirm(&mut tx, id, pair, now).await?;
         let began = DelegationBegan {
             delegation_id: id.to_string(),
             guardian_id: pair.0.to_string(),
             dependent_id: pair.1.to_string(),
         };
-        outbox::append(&mut tx, SCHEMA, now, &[NewEvent::new(pair.1, &began)]).await?;
+        events.push(NewEvent::new(pair.1, &began));
         self.note(&mut tx, (by, Action::DelegationConfirm, id), origin, now).await?;
+        outbox::append(&mut tx, SCHEMA, now, &events).await?;
         let confirmed = sql::find(&mut tx, id).await?.ok_or(Error::NotFound)?;
         tx.commit().await?;
         self.forget_now(&revoked);
         Ok((confirmed, side))
+    }
+
+    /// The newer one takes the place of the older, if there is one: ends that, and gives the word of it.
+    async fn replace_older(
+        &self,
+        tx: &mut PgConnection,
+        pair: (Uuid, Uuid),
+        (by, origin): (CitizenId, Origin),
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<session::Revoked>, Vec<NewEvent>), Error> {
+        let Some((id, valid_until)) = sql::unended(tx, pair).await? else { return Ok((Vec::new(), Vec::new())) };
+        let revoked = self.end_now(tx, (id, by), now).await?;
+        let replaced = Entry::of(by, Action::DelegationEnd, id, &self.source(origin)).because("replaced");
+        audit::append(tx, &[replaced], now).await?;
+        // Of one whose date had come both were told by that.
+        let over = (valid_until > now).then_some(InForce { id, guardian: pair.0, dependent: pair.1 });
+        Ok((revoked, over.iter().map(|over| over.replaced(by)).collect()))
     }
 
     /// Ends a delegation, or refuses or takes back what is proposed; nothing happens when it has ended before.

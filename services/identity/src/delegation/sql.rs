@@ -142,19 +142,20 @@ pub(super) async fn list(
     .await
 }
 
-/// The one that is written down as in force between two people, if one is; locked.
-pub(super) async fn in_force(
+/// The one between two people that was confirmed and that nobody has ended, and its date; locked.
+pub(super) async fn unended(
     conn: &mut PgConnection,
     (guardian, dependent): (Uuid, Uuid),
-) -> Result<Option<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT id FROM identity.delegation
-        WHERE guardian_id = $1 AND dependent_id = $2 AND confirmed_at IS NOT NULL AND ended_at IS NULL FOR UPDATE",
+) -> Result<Option<(DelegationId, DateTime<Utc>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT id AS "id: DelegationId", valid_until FROM identity.delegation
+        WHERE guardian_id = $1 AND dependent_id = $2 AND confirmed_at IS NOT NULL AND ended_at IS NULL FOR UPDATE"#,
         guardian,
         dependent,
     )
     .fetch_optional(conn)
-    .await
+    .await?;
+    Ok(row.map(|row| (row.id, row.valid_until)))
 }
 
 pub(super) async fn confirm(

@@ -10,7 +10,7 @@ use super::{Dependent, RegistrationId, State, sql};
 use crate::audit::{self, Action, Entry, Origin};
 use crate::citizen::{self, CitizenId, DisplayName, Tier};
 use crate::closing;
-use crate::delegation::{Delegation, DelegationId, Presence};
+use crate::delegation::{Delegation, DelegationId};
 use crate::ekyc::Source;
 use crate::ekyc::number::CitizenNumber;
 use crate::ekyc::verifier::Claim;
@@ -55,7 +55,7 @@ impl Identity {
             return Err(DependentFault::GuardianLeaves.into());
         }
         let Bound { citizen, mut events, mut acts, revoked } = match holder {
-            Some(citizen) => self.pass_on(&mut tx, (citizen, guardian), &entry, now).await?,
+            Some(citizen) => self.pass_on(&mut tx, citizen, &entry, now).await?,
             None => self.begin_account(&mut tx, (guardian, &claim), &entry, now).await?,
         };
         let delegation = delegation_of(&known, citizen, now);
@@ -124,17 +124,16 @@ impl Identity {
     async fn pass_on(
         &self,
         tx: &mut PgConnection,
-        (citizen, guardian): (CitizenId, CitizenId),
+        citizen: CitizenId,
         entry: &Entry,
         now: DateTime<Utc>,
     ) -> Result<Bound, Error> {
         let mut bound = Bound { citizen, events: Vec::new(), acts: Vec::new(), revoked: Vec::new() };
-        for older in sql::delegations_for(tx, citizen).await? {
+        for (older, valid_until) in sql::delegations_for(tx, citizen).await? {
             bound.revoked.extend(self.end_now(tx, (older.id, citizen), now).await?);
             bound.acts.push(entry.like(Action::DelegationEnd, older.id).about(citizen));
-            if older.guardian != guardian.uuid() {
-                bound.events.push(older.ended(citizen, Presence::Stays));
-            }
+            // Of one whose date had come both were told by that.
+            bound.events.extend((valid_until > now).then(|| older.replaced(citizen)));
         }
         Ok(bound)
     }

@@ -240,15 +240,18 @@ pub(super) async fn insert_delegation(conn: &mut PgConnection, new: &Delegation)
 pub(super) async fn delegations_for(
     conn: &mut PgConnection,
     dependent: CitizenId,
-) -> Result<Vec<InForce>, sqlx::Error> {
+) -> Result<Vec<(InForce, DateTime<Utc>)>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT id AS "id: DelegationId", guardian_id AS "guardian!", dependent_id AS "dependent!" FROM identity.delegation
+        r#"SELECT id AS "id: DelegationId", guardian_id AS "guardian!", dependent_id AS "dependent!", valid_until FROM identity.delegation
         WHERE dependent_id = $1 AND confirmed_at IS NOT NULL AND ended_at IS NULL ORDER BY id FOR UPDATE"#,
         dependent.uuid(),
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| InForce { id: row.id, guardian: row.guardian, dependent: row.dependent }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (InForce { id: row.id, guardian: row.guardian, dependent: row.dependent }, row.valid_until))
+        .collect())
 }
 
 /// Whether a delegation has not been ended, also if its time is over.

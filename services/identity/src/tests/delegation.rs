@@ -221,10 +221,25 @@ async fn a_number_is_answered_alike_whether_somebody_has_it_or_not() {
 async fn time_ends_it_and_a_newer_one_takes_the_place_of_an_older() {
     let stage = Stage::new().await;
     let (mother, child) = (someone(&stage, MOTHER).await, someone(&stage, CHILD).await);
+    let session = stage.principal(&child.tokens.access).await.session;
+    let device = stage.identity.session_device(child.citizen.id, session.into()).await.expect("a device");
     let older = agreed(&stage, &mother, &child).await;
     let acting = token(&stage, &mother, &older).await;
     let newer = agreed(&stage, &mother, &child).await;
     assert_eq!(stage.context.verifier.verify_acting(&acting).await, Err(AuthError::Revoked));
+    let told = stage.events::<DelegationEnded>().await;
+    assert_eq!(told.iter().map(|one| &one.delegation_id).collect::<Vec<_>>(), [&older], "of the older one");
+    assert_eq!((&told[0].ended_by, told[0].left), (&child.citizen.id.to_string(), false));
+    // On one way, so that nobody hears of the end after the beginning.
+    let way: Vec<(String, Uuid)> = sqlx::query_as(
+        "SELECT kind, subject FROM identity.outbox WHERE kind LIKE '%.DelegationBegan' OR kind LIKE '%.DelegationEnded' ORDER BY arrival",
+    )
+    .fetch_all(&stage.admin())
+    .await
+    .expect("events");
+    let kinds: Vec<&str> = way.iter().filter_map(|(kind, _)| kind.rsplit('.').next()).collect();
+    assert_eq!(kinds, ["DelegationBegan", "DelegationEnded", "DelegationBegan"]);
+    assert!(way.iter().all(|(_, subject)| *subject == child.citizen.id.uuid()), "{way:?}");
     let acting = token(&stage, &mother, &newer).await;
     let party = stage.context.verifier.verify_acting(&acting).await.expect("valid");
     assert!(party.expires_at <= stage.clock.now() + TimeDelta::seconds(600));
@@ -249,6 +264,9 @@ async fn time_ends_it_and_a_newer_one_takes_the_place_of_an_older() {
     assert_eq!(code(allowed("wallet", &newer, &child).await), Some(Code::NotFound), "not theirs");
     stage.clock.advance(TimeDelta::days(31));
     assert_eq!(code(allowed("wallet", &newer, &mother).await), Some(Code::NotFound), "its time is over");
+    let (mother, child) = (someone(&stage, MOTHER).await, stage.sign_in(CHILD, device).await);
+    agreed(&stage, &mother, &child).await;
+    assert_eq!(stage.events::<DelegationEnded>().await.len(), 1, "whose date has come is not ended once more");
     assert_eq!(stage.context.verifier.verify_acting(&acting).await, Err(AuthError::Expired));
 }
 
@@ -356,4 +374,5 @@ async fn words_that_come_at_once_leave_one_delegation_and_each_end_is_on_record(
     }
     assert_eq!(stage.count("delegation WHERE confirmed_at IS NOT NULL AND ended_at IS NULL").await, 1);
     assert_eq!(stage.count("audit WHERE action = 'delegation.end' AND reason = 'replaced'").await, 3);
+    assert_eq!(stage.events::<DelegationEnded>().await.len(), 3, "both are told of each");
 }

@@ -6,6 +6,8 @@
 //! A role that is taken from a person makes their older tokens stale: they are refused, and a refresh gives one that says what is left.
 //! A token stands for a person ([`Principal`]) or for a client by itself ([`ClientPrincipal`], of `client_credentials`): its `sub` is then
 //! its `client_id` (RFC 9068, section 2.2), and a route takes the one or the other.
+//! A person's token opens what its scope says ([`OpenTo`]): that of the city's own app everything, that of a page of the city's own only the
+//! routes that are open to pages. The audience tells tokens of other people's clients apart: no route takes them.
 //! A person may also act for another ([`Party`]): such a token has an audience of its own, and only routes that ask for a party take it.
 //! Invariant: a token is refused when its signature, type, issuer, audience or time is wrong, its session is revoked or its roles are stale;
 //! when keys were never seen, or the revocations of the time before, the answer is `unavailable`, never "allowed".
@@ -14,6 +16,7 @@ mod acting;
 mod id_token;
 mod issuer;
 mod principal;
+mod scope;
 mod source;
 mod statement;
 mod verifier;
@@ -22,6 +25,7 @@ pub use acting::{ACTING_AUDIENCE, Act, Acting, ActingClaims, Party};
 pub use id_token::IdToken;
 pub use issuer::LocalIssuer;
 pub use principal::{ClientPrincipal, Principal};
+pub use scope::{APP_SCOPE, OpenTo, PAGE_SCOPE};
 pub use source::{GrpcKeySource, KeySource, PublicKeys, Revocation, Revocations, Revoked};
 pub use statement::{STEP_UP, Statement, StatementKind};
 pub use verifier::{AuthError, Verifier};

@@ -209,6 +209,11 @@ impl IntoResponse for Problem {
         if self.inner.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if self.inner.code == INSUFFICIENT_SCOPE.code {
+            let scope = self.inner.members.get("scope").and_then(Value::as_str).unwrap_or_default();
+            let says = format!(r#"Bearer error="insufficient_scope", scope="{scope}""#);
+            headers.extend(HeaderValue::try_from(says).ok().map(|says| (header::WWW_AUTHENTICATE, says)));
+        }
         response
     }
 }

@@ -14,7 +14,9 @@ mod web;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::middleware::from_fn_with_state;
+use platform::auth::OpenTo;
 use platform::http::{ApiRouter, Machines};
 use utoipa_axum::routes;
 
@@ -73,5 +75,7 @@ pub(crate) fn routes(config: Arc<Config>, desk: Desk, door: Door) -> ApiRouter {
         .routes(routes!(sign_in::begin))
         .routes(routes!(sign_in::callback))
         .routes(routes!(sign_in::sign_out));
+    // The wall is a page: its tokens open this, and nothing of any other service.
+    let people = people.layer(Extension(OpenTo::PAGES));
     people.merge(internal.with_state(desk)).merge(sign_in.with_state(door)).merge(ApiRouter::from(web::routes()))
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::verifier::{AuthError, Verifier};
-use super::{Claims, LEEWAY_S, TOKEN_TYPE};
+use super::{Claims, LEEWAY_S, Principal, TOKEN_TYPE};
 
 /// The audience of tokens of who acts for another person.
 pub const ACTING_AUDIENCE: &str = "trangtien-acting";
@@ -57,25 +57,15 @@ pub struct Party {
     pub expires_at: DateTime<Utc>,
 }
 
-impl Verifier {
-    /// Checks a token of a person, or of somebody who acts for one.
-    ///
-    /// # Errors
-    /// Why it is refused.
-    pub(super) async fn party(&self, token: &str) -> Result<Option<Party>, AuthError> {
-        match self.verify(token).await {
-            Ok(principal) if principal.is_client => Ok(None),
-            Ok(principal) => Ok(Some(Party {
-                subject: principal.subject,
-                session: principal.session,
-                acting: None,
-                expires_at: principal.expires_at,
-            })),
-            Err(AuthError::Invalid) => self.verify_acting(token).await.map(Some),
-            Err(error) => Err(error),
-        }
+impl Party {
+    /// Somebody for themself.
+    pub(super) fn of(principal: &Principal) -> Self {
+        let Principal { subject, session, expires_at, .. } = *principal;
+        Self { subject, session, acting: None, expires_at }
     }
+}
 
+impl Verifier {
     /// Checks a token of somebody who acts for another person.
     ///
     /// # Errors

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::source::BoxError;
 use super::{
-    ACTING_AUDIENCE, Act, Acting, ActingClaims, Claims, KeySource, PublicKeys, Revocation, Revocations, Revoked,
-    Statement, StatementKind, TOKEN_AUDIENCE, TOKEN_TYPE,
+    ACTING_AUDIENCE, APP_SCOPE, Act, Acting, ActingClaims, Claims, KeySource, PublicKeys, Revocation, Revocations,
+    Revoked, Statement, StatementKind, TOKEN_AUDIENCE, TOKEN_TYPE,
 };
 use crate::clock::Clock;
 
@@ -76,7 +76,7 @@ impl LocalIssuer {
             auth_time: now,
             acr: String::new(),
             amr: vec!["otp".to_owned()],
-            scope: String::new(),
+            scope: APP_SCOPE.to_owned(),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             role_epoch: 0,
             agency: None,

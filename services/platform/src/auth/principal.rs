@@ -7,6 +7,7 @@ use http::request::Parts;
 use uuid::Uuid;
 
 use super::acting::Party;
+use super::scope::OpenTo;
 use super::verifier::{AuthError, Verifier};
 use crate::problem::{FORBIDDEN, INTERNAL, Problem, UNAUTHENTICATED, UNAVAILABLE};
 
@@ -99,8 +100,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Principal {
     /// `None` when no token came; a token that came and is not valid, or is a client's own, is refused all the same.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
         let caller = caller(parts).await?;
-        if caller.as_ref().is_some_and(|caller| caller.is_client) {
-            return Err(people_only());
+        if let Some(caller) = &caller {
+            admit(parts, caller)?;
         }
         Ok(caller)
     }
@@ -112,9 +113,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Party {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let value = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
         let token = value.to_str().ok().and_then(bearer).ok_or_else(|| Problem::new(UNAUTHENTICATED))?;
-        let party = verifier(parts)?.party(token).await.map_err(Problem::from)?;
-        party.ok_or_else(people_only)
+        let verifier = verifier(parts)?;
+        match verifier.verify(token).await {
+            Ok(principal) => {
+                admit(parts, &principal)?;
+                Ok(Self::of(&principal))
+            }
+            // What an acting token opens is said by its audience.
+            Err(AuthError::Invalid) => verifier.verify_acting(token).await.map_err(Problem::from),
+            Err(error) => Err(error.into()),
+        }
     }
+}
+
+/// Refuses a client by itself, and a person whose token does not open this route.
+fn admit(parts: &Parts, caller: &Principal) -> Result<(), Problem> {
+    if caller.is_client {
+        return Err(people_only());
+    }
+    parts.extensions.get::<OpenTo>().copied().unwrap_or_default().admit(caller)
 }
 
 /// Whoever the request's token stands for.

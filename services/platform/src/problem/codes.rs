@@ -81,6 +81,14 @@ pub const TOO_MANY_REQUESTS: Code = Code::new(
     "Too many requests, please try again later",
 );
 
+/// The token is good, and does not open this (RFC 6750, section 3.1); `scope` says what would.
+pub const INSUFFICIENT_SCOPE: Code = Code::new(
+    "insufficient-scope",
+    403,
+    "Phiên này không mở được chức năng này, hãy dùng ứng dụng của thành phố",
+    "This session does not open this, please use the city's app",
+);
+
 /// All codes of this file, for the documentation.
 pub const ALL: &[Code] = &[
     INTERNAL,
@@ -91,6 +99,7 @@ pub const ALL: &[Code] = &[
     METHOD_NOT_ALLOWED,
     UNAUTHENTICATED,
     FORBIDDEN,
+    INSUFFICIENT_SCOPE,
     MALFORMED_JSON,
     INVALID_BODY,
     UNSUPPORTED_MEDIA_TYPE,

@@ -40,7 +40,7 @@ pub(crate) struct QueueQuery {
     /// With `happened`: only what ended so. Of a `breach` the state whose limit it was; of a `result` `first`, `extended` or `late`; of a
     /// `rating` `satisfied`, `acceptable`, `dissatisfied` or `none`.
     outcome: Option<String>,
-    /// With `happened`: only what happened on this day of the city.
+    /// With `happened`: only what happened on this day of the city; since the beginning when absent.
     day: Option<NaiveDate>,
     /// Items wanted, 1 to 200; 50 when absent.
     #[param(minimum = 1, maximum = 200)]

@@ -80,6 +80,10 @@ async fn breaches_results_and_ratings_lead_to_their_reports() {
     assert_eq!(stage.listed("happened=result&outcome=late").await, [""; 0]);
     assert_eq!(stage.listed("happened=rating&outcome=dissatisfied").await, [rated.as_str()]);
     assert_eq!(stage.listed("happened=rating&outcome=none").await, [""; 0], "its round has not ended yet");
+    let then = stage.day();
+    assert_eq!(stage.listed(&format!("happened=result&outcome=first&day={then}")).await.len(), 2);
+    assert_eq!(stage.listed(&format!("happened=rating&day={then}&lead_agency={ROADS}")).await, [rated.as_str()]);
+    assert_eq!(stage.listed(&format!("happened=rating&day={then}&lead_agency=CA-19789")).await, [""; 0]);
     let urgent = stage.urgent(Uuid::now_v7()).await;
     stage.clock.advance(chrono::TimeDelta::days(60));
     eventually("the round ends and the limit is missed", async || {
@@ -88,4 +92,18 @@ async fn breaches_results_and_ratings_lead_to_their_reports() {
     })
     .await;
     assert_eq!(stage.listed("happened=breach&outcome=in-progress").await, [""; 0]);
+    // Both ended, each on its day.
+    assert_eq!(stage.listed("happened=rating").await, [unrated.as_str(), rated.as_str()]);
+    let ended: String = sqlx::query_scalar(
+        "SELECT (updated_at AT TIME ZONE 'Asia/Ho_Chi_Minh')::date::text FROM reports.report WHERE id = $1::uuid",
+    )
+    .bind(&unrated)
+    .fetch_one(&stage.admin())
+    .await
+    .expect("a query");
+    assert_eq!(stage.listed(&format!("happened=rating&day={ended}&outcome=none")).await, [unrated.as_str()]);
+    assert_eq!(stage.listed(&format!("happened=rating&day={ended}")).await, [unrated.as_str()]);
+    assert_eq!(stage.listed(&format!("happened=rating&day={then}")).await, [rated.as_str()]);
+    assert_eq!(stage.listed(&format!("happened=rating&day={then}&outcome=dissatisfied")).await, [rated.as_str()]);
+    assert_eq!(stage.listed(&format!("happened=rating&day={then}&outcome=none")).await, [""; 0]);
 }

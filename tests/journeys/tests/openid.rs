@@ -9,7 +9,7 @@ use openidconnect::{
     AccessTokenHash, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
     OAuth2TokenResponse as _, PkceCodeChallenge, RedirectUrl, Scope, TokenResponse as _,
 };
-use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
@@ -137,8 +137,9 @@ fn text(value: &Value, name: &str) -> Result<String> {
     Ok(value[name].as_str().with_context(|| format!("{name} in {value}"))?.to_owned())
 }
 
-async fn signs_in(visitor: &Visitor, admin: &Citizen, (algorithm, phone): (&str, &str)) -> Result<()> {
-    let registered = register(visitor, admin, json!({"id_token_signed_response_alg": algorithm})).await?;
+/// Signs somebody in at a client; gives its access token.
+async fn signs_in(visitor: &Visitor, admin: &Citizen, (client, phone): (Value, &str)) -> Result<String> {
+    let registered = register(visitor, admin, client).await?;
     let issuer = IssuerUrl::new(visitor.city.as_str().trim_end_matches('/').to_owned())?;
     let metadata = CoreProviderMetadata::discover_async(issuer, &http).await?;
     let client = CoreClient::from_provider_metadata(
@@ -176,7 +177,33 @@ async fn signs_in(visitor: &Visitor, admin: &Citizen, (algorithm, phone): (&str,
     let again = client.exchange_refresh_token(refresh)?.request_async(&http).await?;
     let renewed = again.id_token().context("an ID token")?.claims(&checker, |_: Option<&Nonce>| Ok(()))?;
     ensure!(renewed.subject() == claims.subject(), "the subject stays");
-    Ok(())
+    Ok(again.access_token().secret().clone())
+}
+
+/// Every route that asks for somebody who signed in, and what a token gets there: the status, and the challenge that comes with it.
+async fn answers(visitor: &Visitor, token: &str) -> Result<BTreeMap<String, (u16, String)>> {
+    let matrix = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/authorisation.csv"))?;
+    let mut answers = BTreeMap::new();
+    for line in matrix.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let [method, path, anonymous, citizen, ..] = cells[..] else { bail!("a line of the matrix: {line}") };
+        // Outside parties sign their requests, machines have tokens of their own, and userinfo is what a client's token is for.
+        if (anonymous, citizen) != ("401", "yes") {
+            continue;
+        }
+        let filled = |part: &str| if part.starts_with('{') { Uuid::new_v4().to_string() } else { part.to_owned() };
+        let place = path.split('/').map(filled).collect::<Vec<_>>().join("/");
+        let request = visitor.request(method.parse()?, &place)?.bearer_auth(token);
+        let request = request.header("idempotency-key", Uuid::new_v4().to_string());
+        let request = if matches!(method, "GET" | "DELETE") { request } else { request.json(&json!({})) };
+        // The head is enough: streams have no end.
+        let answer = request.send().await?;
+        let challenge = answer.headers().get(WWW_AUTHENTICATE).map(|value| value.to_str()).transpose()?;
+        answers
+            .insert(format!("{method} {path}"), (answer.status().as_u16(), challenge.unwrap_or_default().to_owned()));
+    }
+    ensure!(answers.len() > 80, "only {} routes were asked", answers.len());
+    Ok(answers)
 }
 
 #[tokio::test]
@@ -185,7 +212,28 @@ async fn an_independent_client_signs_a_citizen_in() -> Result<()> {
     let visitor = city.visitor()?;
     let admin = admin(&city, &visitor).await?;
     for (algorithm, phone) in [("RS256", "+84905550123"), ("EdDSA", "+84905550124")] {
-        signs_in(&visitor, &admin, (algorithm, phone)).await.with_context(|| format!("ID tokens by {algorithm}"))?;
+        let client = json!({"id_token_signed_response_alg": algorithm});
+        let token = signs_in(&visitor, &admin, (client, phone)).await;
+        let token = token.with_context(|| format!("ID tokens by {algorithm}"))?;
+        // What the citizen let a mini-app know moves no money, reads no wallet and sends no report: no service takes its token.
+        let opened: Vec<_> =
+            answers(&visitor, &token).await?.into_iter().filter(|(_, (status, _))| *status != 401).collect();
+        ensure!(opened.is_empty(), "a mini-app's token opens {opened:?}");
     }
+    city.finish().await
+}
+
+#[tokio::test]
+async fn a_page_of_the_citys_own_opens_nothing_but_the_operations_centre() -> Result<()> {
+    let city = City::start(Shape::AllInOne).await?;
+    let visitor = city.visitor()?;
+    let admin = admin(&city, &visitor).await?;
+    let token = signs_in(&visitor, &admin, (json!({"first_party": true}), "+84905550125")).await?;
+    let refused = (403, r#"Bearer error="insufficient_scope", scope="app""#.to_owned());
+    let mut opened = answers(&visitor, &token).await?;
+    opened.retain(|route, answer| *answer != refused && !route.contains(" /ioc/") && !route.contains(" /sta/"));
+    ensure!(opened.is_empty(), "a page's token opens {opened:?}");
+    let centre = visitor.request(reqwest::Method::GET, "/ioc/v1/session")?.bearer_auth(&token).send().await?;
+    ensure!(centre.status() == 200, "the centre takes it: {}", centre.status());
     city.finish().await
 }

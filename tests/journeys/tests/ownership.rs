@@ -1,24 +1,24 @@
 //! What is one citizen's is nobody else's: every route that names something is asked by a stranger, with the real ids of another's things.
 //!
+//! What is one agency's is likewise no other agency's.
 //! A route of the API's description whose ids nobody here has must stand in [`NOT_OF_CITIZENS`], so that a new one can't be forgotten.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use chrono::{TimeDelta, Utc};
+use chrono::{Datelike as _, Months, TimeDelta, Utc};
 use harness::{Citizen, City, Shape, Visitor, eventually, money};
 use reqwest::Method;
 use serde_json::{Value, json};
+use trangtien::up::settings::SANDBOX_AGENCY;
 use uuid::Uuid;
 
-/// Routes about things that are the city's, an agency's or an outside party's: `docs/authorisation.csv` says who may ask.
-const NOT_OF_CITIZENS: [&str; 18] = [
+/// Routes about things that are the city's, an agency's or an outside party's: `docs/authorisation.csv` says who may ask, and agencies'
+/// things are asked for by another agency below.
+const NOT_OF_CITIZENS: [&str; 15] = [
     "/cap/v1/alerts/{document}",
     "/identity/v1/clients/",
     "/identity/v1/dependents/",
-    "/identity/v1/me/consents/{client_id}",
-    "/identity/v1/me/dependents/",
-    "/identity/v1/me/passkeys/{id}",
     "/identity/v1/officers/",
     "/identity/v1/organisations/",
     "/ioc/v1/alarms/",
@@ -32,6 +32,9 @@ const NOT_OF_CITIZENS: [&str; 18] = [
     "/{role}/metrics",
     "/{role}/readyz",
 ];
+/// Two places in two wards.
+const PLACE: (f64, f64) = (16.479631, 107.574292);
+const ELSEWHERE: (f64, f64) = (16.4637, 107.5909);
 /// The smallest PNG that is a picture.
 const PHOTO: &[u8] = include_bytes!("../../../services/trangtien/src/walkthrough/evidence.png");
 
@@ -72,6 +75,9 @@ async fn what_is_one_citizens_is_nobody_elses() -> Result<()> {
     for (path, id) in [
         ("/identity/v1/me/devices", &things[&("/identity/v1/me/devices", "{id}")]),
         ("/identity/v1/me/delegations", &things[&("/identity/v1/me/delegations", "{id}")]),
+        ("/identity/v1/me/consents", &things[&("/identity/v1/me/consents", "{client_id}")]),
+        ("/identity/v1/me/dependents", &things[&("/identity/v1/me/dependents", "{id}")]),
+        ("/identity/v1/me/passkeys", &things[&("/identity/v1/me/passkeys", "{id}")]),
         ("/wallet/v1/bill-subscriptions", &things[&("/wallet/v1/bill-subscriptions", "{subscription_id}")]),
         ("/wallet/v1/merchants", &things[&("/wallet/v1/merchants", "{merchant_id}")]),
     ] {
@@ -135,7 +141,14 @@ async fn things(city: &City, visitor: &Visitor, owner: &Citizen) -> Result<Thing
     let device = id(&first("/identity/v1/me/devices").await?)?;
     let message = id(&first("/notifications/v1/inbox").await?)?;
     let transaction = id(&first("/wallet/v1/transactions").await?)?;
+    let (registrar, ward) = registrar(city, visitor, PLACE).await?;
+    let dependent = registered(owner, &registrar, &ward).await?;
+    let confirmed = owner.post(&format!("/identity/v1/me/dependents/{dependent}/confirmation"), &json!({})).await?;
+    ensure!(confirmed.expect(200)?["state"] == "confirmed", "the owner stands for somebody");
     Ok(Things::from([
+        (("/identity/v1/me/consents", "{client_id}"), consent(city, visitor, owner).await?),
+        (("/identity/v1/me/dependents", "{id}"), dependent),
+        (("/identity/v1/me/passkeys", "{id}"), passkey(city, owner).await?),
         (("/identity/v1/me/delegations", "{id}"), delegation),
         (("/identity/v1/me/devices", "{id}"), device),
         (("/identity/v1/me/exports", "{export_id}"), export),
@@ -154,6 +167,182 @@ async fn things(city: &City, visitor: &Visitor, owner: &Citizen) -> Result<Thing
         (("/wallet/v1/top-ups", "{top_up_id}"), top_up),
         (("/wallet/v1/transactions", "{transaction_id}"), transaction),
     ]))
+}
+
+/// A passkey, as an authenticator and the city would make it.
+async fn passkey(city: &City, owner: &Citizen) -> Result<String> {
+    let id = Uuid::now_v7();
+    sqlx::query(
+        "INSERT INTO identity.passkey (id, citizen_id, credential_id, credential, name, created_at)
+        VALUES ($1, $2, $3, '{}', 'Khóa', now())",
+    )
+    .bind(id)
+    .bind(owner.user)
+    .bind(&id.as_bytes()[..])
+    .execute(&city.admin())
+    .await?;
+    Ok(id.to_string())
+}
+
+/// What the owner lets a mini-app know: the mini-app's id.
+async fn consent(city: &City, visitor: &Visitor, owner: &Citizen) -> Result<String> {
+    let admin = officer(city, visitor, ("admin", None)).await?;
+    let client = json!({
+        "name": {"vi": "Vé tham quan", "en": "Tickets"}, "access": "confidential", "grant_types": ["authorization_code"],
+        "scopes": ["openid", "profile"], "redirect_uris": ["https://tickets.example/cb"],
+    });
+    let client = admin.insist("/identity/v1/clients", &client).await?.expect(201)?;
+    let id = client["client_id"].as_str().context("client_id")?;
+    sqlx::query(
+        "INSERT INTO identity.consent (citizen_id, client_id, scopes, given_at, changed_at)
+        VALUES ($1, $2::uuid, '{openid,profile}', now(), now())",
+    )
+    .bind(owner.user)
+    .bind(id)
+    .execute(&city.admin())
+    .await?;
+    Ok(id.to_owned())
+}
+
+/// An officer of the register of people of the ward at a place, and the ward.
+async fn registrar(city: &City, visitor: &Visitor, (lat, lon): (f64, f64)) -> Result<(Citizen, String)> {
+    let place = visitor.get(&format!("/reports/v1/locate?lat={lat}&lon={lon}")).await?.expect(200)?;
+    let ward = place["ward"]["code"].as_str().context("a ward")?.to_owned();
+    let agency = format!("UBND-{ward}");
+    Ok((officer(city, visitor, ("agency.officer", Some(&agency))).await?, ward))
+}
+
+/// Proves the guardian's citizen number and registers a child for them: the registration.
+async fn registered(guardian: &Citizen, registrar: &Citizen, ward: &str) -> Result<String> {
+    // Registered in Huế: a woman born in 1999, and a boy born ten years ago.
+    let serial = || Uuid::new_v4().as_u128() % 1_000_000;
+    let born = Utc::now().date_naive() - Months::new(120);
+    let (number, child) = (format!("046199{:06}", serial()), format!("0462{:02}{:06}", born.year() % 100, serial()));
+    let claim = json!({"citizen_number": number, "full_name": "Nguyễn Thị Hương", "date_of_birth": "1999-03-26"});
+    guardian.insist("/identity/v1/me/ekyc", &claim).await?.expect(202)?;
+    eventually("the guardian's number is proved", || async {
+        let shown = guardian.get("/identity/v1/me/ekyc").await?.expect(200)?;
+        Ok((shown["proved"]["source"] == "ekyc").then_some(()))
+    })
+    .await?;
+    let form = json!({
+        "ward": ward, "guardian_citizen_number": number, "citizen_number": child, "full_name": "Nguyễn Minh An",
+        "date_of_birth": born, "kinds": ["merchant"], "until": Utc::now() + TimeDelta::days(30), "reason": "file 118/HT",
+        "limits": {"transaction": 10_000, "day": 10_000, "month": 10_000},
+    });
+    id(&registrar.insist("/identity/v1/dependents", &form).await?.expect(201)?)
+}
+
+#[tokio::test]
+async fn what_is_one_agencys_is_no_other_agencys() -> Result<()> {
+    let city = City::start(Shape::AllInOne).await?;
+    let visitor = city.visitor()?;
+    let ((registrar, ward), (neighbour, other)) =
+        (registrar(&city, &visitor, PLACE).await?, registrar(&city, &visitor, ELSEWHERE).await?);
+    ensure!(ward != other, "two wards");
+    let registration = registered(&visitor.sign_up().await?, &registrar, &ward).await?;
+    let one = format!("/identity/v1/dependents/{registration}");
+    let closing = format!("{one}/closing");
+    let supervisor = officer(&city, &visitor, ("ioc.lead", None)).await?;
+    let (lead, stranger) = (
+        officer(&city, &visitor, ("agency.officer", Some("HEPCO"))).await?,
+        officer(&city, &visitor, ("agency.officer", Some("HUEWACO"))).await?,
+    );
+    let head = officer(&city, &visitor, ("agency.head", Some("HUEWACO"))).await?;
+    let report = json!({"category": "TT", "text": "Vỉa hè bị chiếm", "position": {"lat": PLACE.0, "lon": PLACE.1}});
+    let report = id(&visitor.sign_up().await?.insist("/reports/v1/reports", &report).await?.expect(201)?)?;
+    let report = format!("/reports/v1/reports/{report}");
+    for action in [json!({"action": "claim"}), json!({"action": "distribute", "lead_agency": "HEPCO"})] {
+        let mut action = action;
+        action["version"] = supervisor.get(&report).await?.expect(200)?["version"].clone();
+        supervisor.insist(&format!("{report}/transitions"), &action).await?.expect(201)?;
+    }
+    let version = supervisor.get(&report).await?.expect(200)?["version"].clone();
+    let accept = json!({"action": "accept", "version": version});
+    let role = format!("/identity/v1/officers/{}/roles/agency.officer:HEPCO", lead.user);
+    let reason = json!({"reason": "file"});
+    let tried = [
+        (&neighbour, Method::GET, one.clone(), None),
+        (&neighbour, Method::DELETE, format!("{one}?reason=file"), None),
+        (&neighbour, Method::POST, closing.clone(), Some(&reason)),
+        (&neighbour, Method::DELETE, format!("{closing}?reason=file"), None),
+        (&stranger, Method::POST, format!("{report}/transitions"), Some(&accept)),
+        (&head, Method::PUT, role.clone(), Some(&reason)),
+        (&head, Method::DELETE, format!("{role}?reason=file"), None),
+    ];
+    for (who, method, path, body) in tried {
+        let request = visitor.request(method.clone(), &path)?.bearer_auth(&who.token);
+        let request = request.header("idempotency-key", Uuid::new_v4().to_string());
+        let request = if let Some(body) = body { request.json(body) } else { request };
+        let status = request.send().await?.status().as_u16();
+        ensure!(matches!(status, 403 | 404), "{method} {path} answers another agency {status}");
+    }
+    // They are there as before, for those whose they are.
+    ensure!(registrar.get(&one).await?.expect(200)?["state"] == "proposed", "the registration waits");
+    lead.insist(&format!("{report}/transitions"), &accept).await?.expect(201)?;
+    city.finish().await
+}
+
+#[tokio::test]
+async fn a_notice_of_one_agency_is_no_other_agencys() -> Result<()> {
+    let city = City::start(Shape::AllInOne).await?;
+    let visitor = city.visitor()?;
+    let own = program(&city, &visitor, SANDBOX_AGENCY).await?;
+    let foreign = program(&city, &visitor, "HUEWACO").await?;
+    let ask = async |method: Method, path: &str, token: &str, body: &Value| {
+        let request = visitor.request(method, path)?.bearer_auth(token).json(body);
+        let answer = request.header("idempotency-key", Uuid::new_v4().to_string()).send().await?;
+        let status = answer.status().as_u16();
+        Ok::<_, anyhow::Error>((status, answer.json::<Value>().await.unwrap_or_default()))
+    };
+    let notice = json!({
+        "reference": "H57-1", "procedure": "1.000005", "channel": "online", "amount": money(120_000),
+        "due_on": Utc::now().date_naive() + TimeDelta::days(40), "payer": {"phone": visitor.sign_up().await?.phone},
+    });
+    let (status, issued) = ask(Method::POST, "/wallet/v1/fee-notices", &own, &notice).await?;
+    ensure!(status == 201, "{issued}");
+    let notice = format!("/wallet/v1/fee-notices/{}", id(&issued)?);
+    for method in [Method::GET, Method::DELETE] {
+        let (status, _) = ask(method.clone(), &notice, &foreign, &Value::Null).await?;
+        ensure!(matches!(status, 403 | 404), "{method} of a notice answers another agency {status}");
+    }
+    let (status, kept) = ask(Method::GET, &notice, &own, &Value::Null).await?;
+    ensure!((status, &kept["id"]) == (200, &issued["id"]), "the notice is there for its own: {kept}");
+    let (status, list) = ask(Method::GET, "/wallet/v1/fee-notices", &foreign, &Value::Null).await?;
+    ensure!((status, list["items"].as_array().map(Vec::len)) == (200, Some(0)), "{list}");
+    city.finish().await
+}
+
+/// The access token of an agency's program.
+async fn program(city: &City, visitor: &Visitor, agency: &str) -> Result<String> {
+    let admin = officer(city, visitor, ("admin", None)).await?;
+    let client = json!({
+        "name": {"vi": "Một cửa điện tử", "en": "One-stop desk"}, "access": "confidential",
+        "grant_types": ["client_credentials"], "scopes": ["fees:write"], "agency": agency,
+    });
+    let client = admin.insist("/identity/v1/clients", &client).await?.expect(201)?;
+    let text = |name: &str| client[name].as_str().with_context(|| name.to_owned());
+    let request = visitor.request(Method::POST, "/oauth2/token")?;
+    let request = request.basic_auth(text("client_id")?, Some(text("client_secret")?));
+    let request = request.form(&[("grant_type", "client_credentials"), ("scope", "fees:write")]);
+    let tokens: Value = request.send().await?.error_for_status()?.json().await?;
+    tokens["access_token"].as_str().map(str::to_owned).context("access_token")
+}
+
+/// Somebody who holds a role.
+async fn officer(city: &City, visitor: &Visitor, (role, agency): (&str, Option<&str>)) -> Result<Citizen> {
+    let mut officer = visitor.sign_up().await?;
+    sqlx::query(
+        "INSERT INTO identity.role_grant (id, user_id, role, agency, granted_at) VALUES ($1, $2, $3, $4, now())",
+    )
+    .bind(Uuid::now_v7())
+    .bind(officer.user)
+    .bind(role)
+    .bind(agency)
+    .execute(&city.admin())
+    .await?;
+    officer.refresh().await?;
+    Ok(officer)
 }
 
 fn id(thing: &Value) -> Result<String> {
@@ -192,6 +381,7 @@ fn body(path: &str) -> Value {
         "ratings" => json!({"version": 1, "rating": "satisfied"}),
         "reopenings" => json!({"version": 1, "reason": "Chưa xong"}),
         "transitions" => json!({"version": 1, "action": "claim"}),
+        "phone" => json!({"challenge_id": Uuid::new_v4(), "code": "123456"}),
         "payments" => json!({"amount": money(10_000)}),
         "refunds" => json!({"amount": money(1_000)}),
         "stores" | "tills" => json!({"name": "Của người khác"}),

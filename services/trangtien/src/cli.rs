@@ -115,6 +115,9 @@ struct Up {
     /// An existing Redis instead of a private server.
     #[arg(long, value_name = "URL")]
     redis_url: Option<String>,
+    /// A sandbox that listens on this port of this machine already, with the credentials of the data folder: it outlives the city.
+    #[arg(long, value_name = "PORT", hide = true)]
+    sandbox_port: Option<u16>,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -223,6 +226,7 @@ async fn up(asked: Up) -> anyhow::Result<()> {
             database_url: asked.database_url.map(Secret::new),
             redis_url: asked.redis_url.map(Secret::new),
         },
+        sandbox_port: asked.sandbox_port,
         traffic: asked.traffic,
     })
     .await

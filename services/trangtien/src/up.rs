@@ -4,7 +4,7 @@
 //! It is undone in reverse when the process is asked to stop.
 
 mod roles;
-mod sandbox;
+pub mod sandbox;
 pub mod settings;
 pub mod traffic;
 
@@ -50,6 +50,8 @@ pub struct Options {
     pub shape: Shape,
     /// Servers that exist.
     pub existing: Existing,
+    /// Where an outside world listens on this machine already, with the credentials of the data folder.
+    pub sandbox_port: Option<u16>,
     /// Journeys of demo traffic a second.
     pub traffic: Option<u32>,
 }
@@ -249,7 +251,10 @@ async fn start_on(
         format!("the data in {} does not fit this program; --fresh starts without it", folder.path().display())
     })?;
     progress.step("Schemas are up to date");
-    let sandbox = Sandbox::start(&secrets, clock.clone()).await?;
+    let sandbox = match options.sandbox_port {
+        Some(port) => Sandbox::listening_on(port),
+        None => Sandbox::start(&secrets, clock.clone()).await?,
+    };
     progress.step(format!("Sandbox (bank, billers, SMS, push) on {}", sandbox.url()));
     let mut config = settings::of_city(&public, &secrets, &sandbox)?;
     config.city.clone_from(&city);

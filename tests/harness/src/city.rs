@@ -1,34 +1,27 @@
 //! A running city of a test: the real program in processes of its own, over private servers, behind fault proxies.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use platform::embedded::scratch::TestFolder;
 use platform::embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
-use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::Mutex;
+use trangtien::up::sandbox::Sandbox;
 use url::Url;
 
 use crate::client::{Citizen, Visitor};
+pub use crate::launch::program;
+use crate::launch::{Launch, RunInfo, announced, clock_file, data_folder, last_lines, log, outside_of, stop};
 use crate::patience::eventually;
 use crate::proxy::FaultProxy;
 use crate::sse::EventFeed;
 use crate::{teardown, template};
 
-/// How long a city may take to start.
-const START_LIMIT: Duration = Duration::from_secs(90);
-/// How long it may take to stop.
-const STOP_LIMIT: Duration = Duration::from_secs(45);
-const POLL: Duration = Duration::from_millis(20);
 /// How many roles a city has.
 const ROLES: usize = 5;
 /// The database that every server has.
@@ -43,13 +36,6 @@ pub enum Shape {
     Split,
 }
 
-/// What the program says about itself in `run.json`.
-#[derive(Clone, Debug, Deserialize)]
-struct RunInfo {
-    http: Url,
-    sandbox: Url,
-}
-
 /// A private city. End it with [`City::finish`]; a dropped one is killed.
 #[derive(Debug)]
 pub struct City {
@@ -59,7 +45,10 @@ pub struct City {
     database_proxy: FaultProxy,
     redis_proxy: FaultProxy,
     admin: PgPool,
+    launch: Launch,
     program: Mutex<Child>,
+    /// The outside world of a city that can be killed.
+    outside: Option<Sandbox>,
     run: RunInfo,
     offset_ms: Mutex<i64>,
 }
@@ -94,7 +83,36 @@ impl City {
     /// # Errors
     /// What kept it from starting, with the end of its log.
     pub async fn start_with(shape: Shape, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_in(TestFolder::new("city")?, (shape, settings), (None, None)).await
+    }
+
+    /// Starts a city with all roles in one process, which can be killed: its outside world lives in the test's process, and goes on meanwhile.
+    ///
+    /// # Errors
+    /// What kept it from starting, with the end of its log.
+    pub async fn mortal() -> Result<Self> {
+        Self::outlived(None).await
+    }
+
+    /// Starts a city like [`City::mortal`], with so many journeys of demo traffic a second.
+    ///
+    /// # Errors
+    /// What kept it from starting, with the end of its log.
+    pub async fn with_traffic(per_second: u32) -> Result<Self> {
+        Self::outlived(Some(per_second)).await
+    }
+
+    async fn outlived(traffic: Option<u32>) -> Result<Self> {
         let folder = TestFolder::new("city")?;
+        let outside = outside_of(folder.path()).await?;
+        Self::start_in(folder, (Shape::AllInOne, &[]), (Some(outside), traffic)).await
+    }
+
+    async fn start_in(
+        folder: TestFolder,
+        (shape, settings): (Shape, &[(&str, &str)]),
+        (outside, traffic): (Option<Sandbox>, Option<u32>),
+    ) -> Result<Self> {
         let (postgres_dir, redis_dir) = (folder.path().join("postgres"), folder.path().join("redis"));
         let postgres = async {
             template::lay_into(&postgres_dir).await?;
@@ -107,12 +125,21 @@ impl City {
         let redis_proxy = FaultProxy::start(local(redis.port())).await?;
         let options = PgPoolOptions::new().max_connections(4);
         let admin = options.connect_lazy(&postgres.superuser_url(DATABASE))?;
-        let urls = Urls {
+        let mut launch = Launch {
+            shape,
             database: through(&postgres.superuser_url(DATABASE), database_proxy.address())?,
             redis: through(&redis.url(), redis_proxy.address())?,
+            http: "localhost:0".to_owned(),
+            sandbox_port: outside.as_ref().map(Sandbox::port),
+            traffic,
+            settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         };
-        let mut program = launch((&folder, shape), &urls, settings)?;
+        std::fs::write(clock_file(folder.path()), "0")?;
+        let mut program = launch.start(&folder)?;
         let run = announced(&mut program, folder.path()).await?;
+        let port = run.http.port().context("the city's port")?;
+        // Whoever is started again is found where it was.
+        launch.http = format!("localhost:{port}");
         Ok(Self {
             folder,
             postgres,
@@ -120,10 +147,38 @@ impl City {
             database_proxy,
             redis_proxy,
             admin,
+            launch,
             program: Mutex::new(program),
+            outside,
             run,
             offset_ms: Mutex::new(0),
         })
+    }
+
+    /// Kills the program without warning and starts it again, on the same servers and the same port.
+    ///
+    /// # Errors
+    /// When the city is not [`City::mortal`], or does not come back.
+    pub async fn kill_program(&self) -> Result<()> {
+        ensure!(self.outside.is_some(), "the outside world would end with the program");
+        let mut program = self.program.lock().await;
+        program.kill().await?;
+        *program = self.launch.start(&self.folder)?;
+        announced(&mut program, self.folder.path()).await.map(|_| ())
+    }
+
+    /// Asks the program to stop, as Ctrl-C does, and starts it again without demo traffic.
+    ///
+    /// # Errors
+    /// When it does not stop in order, or does not come back.
+    pub async fn without_traffic(mut self) -> Result<Self> {
+        self.launch.traffic = None;
+        let mut program = self.program.lock().await;
+        stop(&mut program).await?;
+        *program = self.launch.start(&self.folder)?;
+        announced(&mut program, self.folder.path()).await?;
+        drop(program);
+        Ok(self)
     }
 
     /// Somebody who is not signed in.
@@ -151,7 +206,7 @@ impl City {
 
     /// Everything that the program and its roles have logged.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(log_file(self.folder.path())).unwrap_or_default() + &role_logs(self.folder.path())
+        log(self.folder.path())
     }
 
     /// The database as its administrator, past the proxy.
@@ -233,6 +288,9 @@ impl City {
         self.admin.close().await;
         let stopped = stop(&mut *self.program.lock().await).await;
         let log = self.log();
+        if let Some(outside) = self.outside {
+            outside.stop().await;
+        }
         self.redis.stop().await?;
         self.postgres.stop().await?;
         let panicked = log.contains("panicked");
@@ -244,97 +302,10 @@ impl City {
     }
 }
 
-struct Urls {
-    database: String,
-    redis: String,
-}
-
-fn launch((folder, shape): (&TestFolder, Shape), urls: &Urls, settings: &[(&str, &str)]) -> Result<Child> {
-    let log = std::fs::File::create(log_file(folder.path()))?;
-    let clock = clock_file(folder.path());
-    std::fs::write(&clock, "0")?;
-    let mut command = Command::new(program()?);
-    command
-        .arg("up")
-        .arg("--data-dir")
-        .arg(data_folder(folder.path()))
-        .arg("--city")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/city/hue"))
-        .args(["--http", "localhost:0", "--database-url", &urls.database, "--redis-url", &urls.redis])
-        .env("TRANGTIEN_CLOCK_FILE", clock)
-        // Tests look at the figures of the wall as anybody; the journey of its sign-in closes it.
-        .env("TRANGTIEN_IOC__PUBLIC_WALL", "true")
-        .envs(settings.iter().copied())
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .kill_on_drop(true);
-    if shape == Shape::Split {
-        command.arg("--split");
-    }
-    command.spawn().context("cannot start the program")
-}
-
-/// The program that was built beside the tests.
-///
-/// # Errors
-/// When it is not there.
-pub fn program() -> Result<PathBuf> {
-    let here = std::env::current_exe()?;
-    let found = here.ancestors().skip(1).take(3).map(|folder| folder.join("trangtien")).find(|path| path.is_file());
-    found.context("the program is not built; run: cargo build -p trangtien")
-}
-
-async fn announced(program: &mut Child, folder: &Path) -> Result<RunInfo> {
-    let path = data_folder(folder).join("run.json");
-    let deadline = Instant::now() + START_LIMIT;
-    loop {
-        if let Ok(text) = std::fs::read_to_string(&path) {
-            return serde_json::from_str(&text).context("run.json");
-        }
-        let ended = program.try_wait()?;
-        if ended.is_some() || Instant::now() > deadline {
-            let log = std::fs::read_to_string(log_file(folder)).unwrap_or_default();
-            bail!("the city did not start ({ended:?}):\n{}{}", last_lines(&log), last_lines(&role_logs(folder)));
-        }
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-async fn stop(program: &mut Child) -> Result<()> {
-    let pid = program.id().context("the program has ended before it was asked to")?;
-    kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM)?;
-    let ended = tokio::time::timeout(STOP_LIMIT, program.wait()).await.context("the program did not stop")??;
-    ensure!(ended.success(), "the program ended with {ended}");
-    Ok(())
-}
-
 /// A server's URL, leading through a proxy.
 fn through(url: &str, proxy: SocketAddr) -> Result<String> {
     let mut url: Url = url.parse()?;
     url.set_host(Some(&proxy.ip().to_string()))?;
     url.set_port(Some(proxy.port())).map_err(|()| anyhow::anyhow!("the URL takes no port"))?;
     Ok(url.to_string())
-}
-
-pub(crate) fn data_folder(folder: &Path) -> PathBuf {
-    folder.join("data")
-}
-
-fn log_file(folder: &Path) -> PathBuf {
-    folder.join("log")
-}
-
-fn clock_file(folder: &Path) -> PathBuf {
-    folder.join("clock")
-}
-
-fn role_logs(folder: &Path) -> String {
-    let logs = std::fs::read_dir(data_folder(folder).join("log")).into_iter().flatten().flatten();
-    logs.filter_map(|entry| std::fs::read_to_string(entry.path()).ok()).collect()
-}
-
-fn last_lines(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(120)..].join("\n")
 }

@@ -139,6 +139,7 @@ impl Visitor {
             user: session["user"]["id"].as_str().context("user.id")?.parse()?,
             token: session["access_token"].as_str().context("access_token")?.to_owned(),
             refresh_token: session["refresh_token"].as_str().context("refresh_token")?.to_owned(),
+            code,
         })
     }
 
@@ -173,6 +174,8 @@ pub struct Citizen {
     pub token: String,
     /// Their refresh token.
     pub refresh_token: String,
+    /// The one-time code by which they signed in.
+    pub code: String,
 }
 
 impl Citizen {
@@ -313,6 +316,58 @@ impl Citizen {
         let request = self.visitor.request(Method::GET, &qr_path)?.bearer_auth(&self.token);
         let response = request.send().await?.error_for_status()?;
         Ok(Shop { merchant, store, till, qr: response.text().await?.trim().to_owned() })
+    }
+
+    /// Sets the first PIN of the account; gives it.
+    ///
+    /// # Errors
+    /// When none is taken.
+    pub async fn set_pin(&self) -> Result<String> {
+        eventually("a PIN that is not easy to guess", || async {
+            let pin = format!("{:06}", Uuid::new_v4().as_u128() % 1_000_000);
+            let answer = self.put("/identity/v1/me/pin", &json!({ "pin": pin })).await?;
+            if answer.status == StatusCode::UNPROCESSABLE_ENTITY {
+                Ok(None)
+            } else {
+                answer.expect(200).map(|_| Some(pin))
+            }
+        })
+        .await
+    }
+
+    /// Proves by PIN that they mean one payment at a till; gives the proof. `key` is the payment's idempotency key.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn prove(&self, pin: &str, (till, amount): (&str, u64), key: &str) -> Result<String> {
+        let transaction = json!({"kind": "payment", "payee": till, "amount": money(amount), "nonce": key});
+        let body = json!({"method": "pin", "pin": pin, "transaction": transaction});
+        let proved = self.insist("/identity/v1/step-ups", &body).await?.expect(201)?;
+        Ok(proved["step_up_token"].as_str().context("step_up_token")?.to_owned())
+    }
+
+    /// Pays at a till with a proof.
+    ///
+    /// # Errors
+    /// When the city does not answer.
+    pub async fn pay_proved(&self, (till, amount): (&str, u64), (key, proof): (&str, &str)) -> Result<Answer> {
+        let request = self.visitor.request(Method::POST, "/wallet/v1/payments")?.bearer_auth(&self.token);
+        let request = request.header("idempotency-key", key).header("step-up-token", proof);
+        send(request.json(&json!({"till_id": till, "amount": money(amount)}))).await
+    }
+
+    /// Adds a picture (PNG) to what stands at `path`, until it is taken.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn send_photo(&self, path: &str, picture: &[u8]) -> Result<Value> {
+        let key = Uuid::new_v4().to_string();
+        eventually("the photo to be taken", || async {
+            let request = self.visitor.request(Method::POST, &format!("{path}/photos"))?.bearer_auth(&self.token);
+            let request = request.header("content-type", "image/png").header("idempotency-key", &key);
+            send(request.body(picture.to_vec())).await?.expect(201).map(Some)
+        })
+        .await
     }
 
     /// Pays what a QR code asks for.

@@ -5,6 +5,7 @@
 
 pub mod city;
 pub mod client;
+mod launch;
 pub mod patience;
 pub mod proxy;
 pub mod sse;

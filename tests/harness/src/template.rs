@@ -17,7 +17,8 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::process::Command;
 use trangtien::config::Databases;
 
-use crate::city::{DATABASE, program};
+use crate::city::DATABASE;
+use crate::launch::program;
 
 /// Written last: where the template's data lies.
 const FINISHED: &str = "finished";

@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::city::{City, data_folder};
+use crate::city::City;
+use crate::launch::data_folder;
 use crate::patience::eventually;
 
 impl City {

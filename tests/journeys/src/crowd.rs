@@ -1,4 +1,4 @@
-//! Citizens who go to the bank, pay in a shop and pay their electricity, whatever dies meanwhile.
+//! Citizens who go to the bank, pay in a shop, get money back, and pay their electricity and fees, whatever dies meanwhile.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use harness::{Citizen, City, Shop, eventually, money};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::agency::{Agency, FEE};
 use crate::dice::Dice;
 
 /// What a citizen brings at first, in đồng.
@@ -15,6 +16,50 @@ const FUNDS: u64 = 2_000_000;
 const MORE: u64 = 50_000;
 /// The months whose electricity is to be paid.
 const MONTHS: [&str; 4] = ["2025-08-01", "2025-09-01", "2025-10-01", "2025-11-01"];
+
+/// What a citizen does in a part of the day, in some order.
+#[derive(Clone, Copy, Debug)]
+pub enum Act {
+    /// Pays in the shop.
+    Buy,
+    /// Pays in the shop with a proof by PIN.
+    BuyProved,
+    /// Pays in the shop, which gives half of it back.
+    BuyAndReturn,
+    /// Goes to the bank.
+    Fetch,
+    /// Pays a bill.
+    PayBill,
+    /// Is asked for a fee by an agency and pays it.
+    PayFee,
+}
+
+impl Act {
+    /// Everything of a part of the day.
+    pub const ALL: [Self; 8] = [
+        Self::Buy,
+        Self::Buy,
+        Self::Buy,
+        Self::BuyProved,
+        Self::BuyAndReturn,
+        Self::Fetch,
+        Self::PayBill,
+        Self::PayFee,
+    ];
+}
+
+/// Whom a citizen deals with.
+#[derive(Clone, Copy, Debug)]
+pub struct Partners<'a> {
+    /// The city.
+    pub city: &'a City,
+    /// Where they buy.
+    pub shop: &'a Shop,
+    /// Who owns the shop.
+    pub seller: &'a Citizen,
+    /// Who asks for fees.
+    pub agency: &'a Agency,
+}
 
 /// A citizen, with what they know of their own money.
 #[derive(Debug)]
@@ -27,16 +72,21 @@ pub struct Payer {
     pub customer_code: String,
     account: String,
     phone_token: String,
+    pin: String,
+    proofs: Vec<String>,
     bills: Vec<Value>,
     balance: u64,
     payments: usize,
+    refunds: usize,
     top_ups: usize,
     /// The payments of bills, with what the citizen read of them in the end.
     settled: Vec<(String, String)>,
+    /// What the agency calls the fees that were paid.
+    fees: Vec<String>,
 }
 
 impl Payer {
-    /// Signs a citizen in who has a name, a phone that takes push messages, money, and bills to pay.
+    /// Signs a citizen in who has a name, a PIN, a phone that takes push messages, money, and bills to pay.
     ///
     /// # Errors
     /// When a step does not hold.
@@ -45,6 +95,7 @@ impl Payer {
         let profile = citizen.visitor.request(reqwest::Method::PATCH, "/identity/v1/me")?.bearer_auth(&citizen.token);
         let profile = profile.json(&json!({ "display_name": name })).send().await?;
         ensure!(profile.status().is_success(), "the name: {}", profile.status());
+        let pin = citizen.set_pin().await?;
         let phone_token = format!("phone-{}", Uuid::new_v4());
         let device = json!({"token": phone_token, "platform": "fcm", "name": "Điện thoại"});
         citizen.insist("/notifications/v1/devices", &device).await?.expect(201)?;
@@ -54,10 +105,22 @@ impl Payer {
         let link = json!({"biller_code": "PCHUE", "customer_code": customer_code});
         citizen.insist("/wallet/v1/bill-subscriptions", &link).await?.expect(201)?;
         let account = citizen.bank_account(100 * FUNDS).await?;
-        let (name, payments, top_ups) = (name.to_owned(), 0, 0);
-        let (bills, settled) = (Vec::new(), Vec::new());
-        let mut payer =
-            Self { citizen, name, customer_code, account, phone_token, bills, balance: 0, payments, top_ups, settled };
+        let mut payer = Self {
+            citizen,
+            name: name.to_owned(),
+            customer_code,
+            account,
+            phone_token,
+            pin,
+            proofs: Vec::new(),
+            bills: Vec::new(),
+            balance: 0,
+            payments: 0,
+            refunds: 0,
+            top_ups: 0,
+            settled: Vec::new(),
+            fees: Vec::new(),
+        };
         payer.fetch(city, FUNDS).await?;
         payer.bills = eventually("the bills", || async {
             let bills = payer.citizen.get("/wallet/v1/bills?state=open").await?.expect(200)?;
@@ -71,30 +134,63 @@ impl Payer {
     /// Everything that tells who this is, and that nobody else has to know.
     pub fn private(&self) -> Vec<String> {
         let parts = [&self.name, &self.account, &self.customer_code, &self.phone_token].map(String::clone);
-        parts.into_iter().chain(self.citizen.private()).collect()
+        parts.into_iter().chain(self.citizen.private()).chain(self.proofs.iter().cloned()).collect()
     }
 
-    /// Pays in the shop, mostly; else goes to the bank or pays a bill.
+    /// The code by which they signed in, and their PIN.
+    pub fn codes(&self) -> [String; 2] {
+        [self.citizen.code.clone(), self.pin.clone()]
+    }
+
+    /// Does one thing.
     ///
     /// # Errors
     /// When what must succeed does not.
-    pub async fn act(&mut self, city: &City, shop: &Shop, dice: &mut Dice) -> Result<()> {
-        match dice.below(8) {
-            0 => self.fetch(city, MORE).await,
-            1 => self.pay_bill().await,
-            _ => self.buy(shop, 1_000 * (1 + dice.below(20))).await,
+    pub async fn act(&mut self, act: Act, with: Partners<'_>, dice: &mut Dice) -> Result<()> {
+        let price = 1_000 * (1 + dice.below(20));
+        match act {
+            Act::Buy => self.buy(with.shop, price).await.map(|_| ()),
+            Act::BuyProved => self.buy_proved(with.shop, price).await,
+            Act::BuyAndReturn => self.buy_and_return((with.shop, with.seller), price).await,
+            Act::Fetch => self.fetch(with.city, MORE).await,
+            Act::PayBill => self.pay_bill().await,
+            Act::PayFee => self.pay_fee(with.agency).await,
         }
     }
 
-    async fn buy(&mut self, shop: &Shop, price: u64) -> Result<()> {
+    /// Gives the payment's id.
+    async fn buy(&mut self, shop: &Shop, price: u64) -> Result<String> {
         let key = Uuid::new_v4().to_string();
         let paid = eventually("the payment's answer", || async {
             let answer = self.citizen.pay(&shop.qr, price, &key).await?;
             Ok((!answer.may_pass()).then_some(answer))
         });
+        let paid = paid.await?.expect(201)?;
+        self.balance -= price;
+        self.payments += 1;
+        Ok(paid["id"].as_str().context("id")?.to_owned())
+    }
+
+    async fn buy_proved(&mut self, shop: &Shop, price: u64) -> Result<()> {
+        let (key, order) = (Uuid::new_v4().to_string(), (shop.till.as_str(), price));
+        let proof = self.citizen.prove(&self.pin, order, &key).await?;
+        self.proofs.push(proof.clone());
+        let paid = eventually("the payment's answer", || async {
+            let answer = self.citizen.pay_proved(order, (&key, &proof)).await?;
+            Ok((!answer.may_pass()).then_some(answer))
+        });
         paid.await?.expect(201)?;
         self.balance -= price;
         self.payments += 1;
+        Ok(())
+    }
+
+    async fn buy_and_return(&mut self, (shop, seller): (&Shop, &Citizen), price: u64) -> Result<()> {
+        let payment = self.buy(shop, price).await?;
+        let back = json!({"amount": money(price / 2), "reason": "Hết hàng"});
+        seller.insist(&format!("/wallet/v1/payments/{payment}/refunds"), &back).await?.expect(201)?;
+        self.balance += price / 2;
+        self.refunds += 1;
         Ok(())
     }
 
@@ -111,6 +207,26 @@ impl Payer {
     /// Pays the next bill, if there is one; charged is who reads that it is paid.
     async fn pay_bill(&mut self) -> Result<()> {
         let Some(bill) = self.bills.pop() else { return Ok(()) };
+        let (id, state) = self.settle(&bill).await?;
+        if state == "paid" {
+            self.balance -= bill["amount"]["amount"].as_str().context("amount")?.parse::<u64>()?;
+        }
+        self.settled.push((id, state));
+        Ok(())
+    }
+
+    /// Pays a fee that an agency asks for at this moment: nobody outside has to confirm it, so that it is paid.
+    async fn pay_fee(&mut self, agency: &Agency) -> Result<()> {
+        let (reference, notice) = agency.ask(&self.citizen.phone).await?;
+        let (id, state) = self.settle(&notice).await?;
+        ensure!(state == "paid", "the payment {id} of a fee is {state}");
+        self.balance -= FEE;
+        self.fees.push(reference);
+        Ok(())
+    }
+
+    /// Pays a bill or a notice and waits for the end; gives the payment's id and state.
+    async fn settle(&self, bill: &Value) -> Result<(String, String)> {
         let path = format!("/wallet/v1/bills/{}/payments", bill["id"].as_str().context("id")?);
         let asked = self.citizen.insist(&path, &json!({"amount": bill["amount"]})).await?.expect(202)?;
         let id = asked["id"].as_str().context("id")?.to_owned();
@@ -118,13 +234,8 @@ impl Payer {
         let state = eventually("the payment of the bill to end", || async {
             let state = self.citizen.get(&path).await?.expect(200)?["state"].as_str().unwrap_or_default().to_owned();
             Ok(matches!(state.as_str(), "paid" | "failed").then_some(state))
-        })
-        .await?;
-        if state == "paid" {
-            self.balance -= bill["amount"]["amount"].as_str().context("amount")?.parse::<u64>()?;
-        }
-        self.settled.push((id, state));
-        Ok(())
+        });
+        Ok((id, state.await?))
     }
 
     /// A bill was charged exactly when the biller has it as paid; and it was told.
@@ -145,15 +256,20 @@ impl Payer {
     ///
     /// # Errors
     /// Names what differs.
-    pub async fn all_is_right(&self, shop_name: &str) -> Result<()> {
+    pub async fn all_is_right(&self, (shop_name, agency): (&str, &Agency)) -> Result<()> {
         let (balance, expected) = (self.citizen.balance().await?, self.balance);
         ensure!(balance == expected, "a balance of {balance} should be {expected}");
         self.bills_are_as_the_biller_has_them().await?;
+        agency.knows_as_paid(&self.fees).await?;
         let items = told_once(&self.citizen).await?;
         let paid = self.settled.iter().filter(|(_, state)| state == "paid").count();
-        for (kind, expected) in
-            [("payment-sent", self.payments), ("top-up-completed", self.top_ups), ("bill-paid", paid)]
-        {
+        for (kind, expected) in [
+            ("payment-sent", self.payments),
+            ("payment-refunded", self.refunds),
+            ("top-up-completed", self.top_ups),
+            ("fee-notice", self.fees.len()),
+            ("bill-paid", paid + self.fees.len()),
+        ] {
             let told = items.iter().filter(|item| item["kind"] == kind).count();
             ensure!(told == expected, "{told} messages {kind}, which happened {expected} times");
         }
@@ -162,12 +278,17 @@ impl Payer {
         let pushes = pushes.as_array().or_else(|| pushes["items"].as_array()).context("pushes")?;
         let ours = pushes.iter().filter(|push| push.to_string().contains(shop_name));
         let shown: BTreeSet<String> = ours.map(|push| push["data"]["message_id"].to_string()).collect();
-        ensure!(shown.len() == self.payments, "{} pushes about {} payments", shown.len(), self.payments);
+        let expected = self.payments + self.refunds;
+        ensure!(shown.len() == expected, "{} pushes about {expected} payments and refunds", shown.len());
         let sms = self.citizen.visitor.outside(&format!("/sms?to=%2B{}", &self.citizen.phone[1..])).await?;
         let sms = sms.as_array().or_else(|| sms["items"].as_array()).context("messages")?;
-        // A gateway knows a message that is sent again by its reference.
-        let codes: BTreeSet<&str> = sms.iter().filter_map(|message| message["reference"].as_str()).collect();
-        ensure!(codes.len() == 1, "{} SMS for one code", codes.len());
+        // A gateway knows a message that is sent again by its reference. The new PIN is told by SMS where it was set before there was a phone for pushes.
+        let of = |code: bool| -> BTreeSet<&str> {
+            let messages = sms.iter().filter(|message| message.to_string().contains(&self.citizen.code) == code);
+            messages.filter_map(|message| message["reference"].as_str()).collect()
+        };
+        let (codes, others) = (of(true).len(), of(false).len());
+        ensure!(codes == 1 && others <= 1, "{codes} SMS with one code, and {others} of one new PIN");
         Ok(())
     }
 }

@@ -1,16 +1,33 @@
 //! Chance that can be repeated: a test prints its seed, and takes another one from `SEED`.
 
+use uuid::Uuid;
+
+/// The seed of a test that goes the same way each time.
+const FIXED: u64 = 20_251_027;
+
 /// A sequence of numbers that a seed repeats.
 #[derive(Debug)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// Dice whose seed is the variable `SEED`, a number; always the same without. It is printed.
+    /// Dice with a seed that is always the same, unless the variable `SEED` names one. It is printed.
+    ///
+    /// # Panics
+    /// When `SEED` is no number.
+    pub fn fixed() -> Self {
+        Self::seeded(FIXED)
+    }
+
+    /// Dice with a seed that nobody knows before, unless the variable `SEED` names one. It is printed.
     ///
     /// # Panics
     /// When `SEED` is no number.
     pub fn thrown() -> Self {
-        let seed = std::env::var("SEED").map_or(20_251_027, |seed| seed.parse().expect("SEED is a number"));
+        Self::seeded(Uuid::new_v4().as_u64_pair().0 >> 16)
+    }
+
+    fn seeded(seed: u64) -> Self {
+        let seed = std::env::var("SEED").map_or(seed, |seed| seed.parse().expect("SEED is a number"));
         eprintln!("seed {seed}");
         Self(seed)
     }

@@ -1,18 +1,20 @@
 //! Field reports as a citizen, agencies and a supervisor handle them, at random.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use harness::{Citizen, City, Visitor, eventually};
-use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::dice::Dice;
+use crate::picture::with_words;
 
 const AGENCIES: [&str; 2] = ["HEPCO", "HUEWACO"];
 const CATEGORIES: [&str; 3] = ["TT", "TO", "MT"];
 const PLACES: [(f64, f64); 3] = [(16.479631, 107.574292), (16.454228, 107.583011), (16.4637, 107.5909)];
 /// What every report says.
 pub const TEXT: &str = "Vỉa hè bị chiếm";
+/// What the reporter's picture says without showing it.
+pub const IN_PICTURE: &str = "GPS 16.479631 N, may cua nha rieng";
 const EVIDENCE: &[u8] = include_bytes!("../../../services/trangtien/src/walkthrough/evidence.png");
 
 /// Those who send and handle reports. Whatever may pass is asked again: servers and roles may die meanwhile.
@@ -47,7 +49,7 @@ impl Office {
         [&mut self.citizen, &mut self.supervisor].into_iter().chain(&mut self.agencies)
     }
 
-    /// Sends a report of something somewhere; gives its id.
+    /// Sends a report of something somewhere, every other one with a photo; gives its id.
     ///
     /// # Errors
     /// When it is refused.
@@ -60,7 +62,12 @@ impl Office {
             body.as_object_mut().context("an object")?.remove("position");
         }
         let filed = self.citizen.insist("/reports/v1/reports", &body).await?.expect(201)?;
-        Ok(filed["id"].as_str().context("id")?.to_owned())
+        let report = filed["id"].as_str().context("id")?.to_owned();
+        if dice.below(2) == 0 {
+            let picture = with_words(EVIDENCE, IN_PICTURE);
+            self.citizen.send_photo(&format!("/reports/v1/reports/{report}"), &picture).await?;
+        }
+        Ok(report)
     }
 
     /// Does one thing to a report that may be done to it; `false` when nothing is.
@@ -86,7 +93,7 @@ impl Office {
             "distributed" if dice.below(4) == 0 => (officer, json!({"action": "return", "reason": reason})),
             "distributed" => (officer, json!({"action": "accept"})),
             "in-progress" => {
-                show_evidence(officer, &path).await?;
+                officer.send_photo(&path, EVIDENCE).await?;
                 (officer, json!({"action": "submit-result", "text": "Đã xong"}))
             }
             "result-submitted" if dice.below(4) == 0 => {
@@ -115,7 +122,7 @@ impl Office {
 }
 
 /// Somebody who holds a role.
-async fn officer(city: &City, visitor: &Visitor, (role, agency): (&str, Option<&str>)) -> Result<Citizen> {
+pub(crate) async fn officer(city: &City, visitor: &Visitor, (role, agency): (&str, Option<&str>)) -> Result<Citizen> {
     let mut officer = visitor.sign_up().await?;
     sqlx::query(
         "INSERT INTO identity.role_grant (id, user_id, role, agency, granted_at) VALUES ($1, $2, $3, $4, now())",
@@ -128,16 +135,4 @@ async fn officer(city: &City, visitor: &Visitor, (role, agency): (&str, Option<&
     .await?;
     officer.refresh().await?;
     Ok(officer)
-}
-
-async fn show_evidence(officer: &Citizen, path: &str) -> Result<()> {
-    let key = Uuid::new_v4().to_string();
-    eventually("the photo to be taken", || async {
-        let request = officer.visitor.request(Method::POST, &format!("{path}/photos"))?.bearer_auth(&officer.token);
-        let request = request.header("content-type", "image/png").header("idempotency-key", &key);
-        let status = request.body(EVIDENCE).send().await?.status();
-        ensure!(status == 201, "the photo: {status}");
-        Ok(Some(()))
-    })
-    .await
 }

@@ -28,13 +28,21 @@ const PUBLIC: [&str; 14] = [
 #[derive(Debug)]
 pub struct Secrets {
     texts: Vec<String>,
+    codes: Vec<String>,
     looked: usize,
+    photos: usize,
 }
 
 impl Secrets {
     /// Looks for these.
     pub fn new(texts: Vec<String>) -> Self {
-        Self { texts, looked: 0 }
+        Self { texts, codes: Vec::new(), looked: 0, photos: 0 }
+    }
+
+    /// Looks for these too, one-time codes and PINs: few digits, which are found where they stand alone.
+    #[must_use]
+    pub fn with_codes(self, codes: Vec<String>) -> Self {
+        Self { codes, ..self }
     }
 
     /// Adds what is secret only in what is looked at from now on.
@@ -52,6 +60,9 @@ impl Secrets {
         for text in &self.texts {
             ensure!(!read.contains(text), "{place} tells {text:?}: {read:.2000}");
         }
+        for code in &self.codes {
+            ensure!(!stands_alone(bytes, code.as_bytes()), "{place} tells the code {code}: {read:.2000}");
+        }
         Ok(())
     }
 
@@ -66,6 +77,11 @@ impl Secrets {
         self.looked
     }
 
+    /// How many of them were photos.
+    pub fn photos(&self) -> usize {
+        self.photos
+    }
+
     /// Everything that is public, with each of these reports.
     ///
     /// # Errors
@@ -77,7 +93,11 @@ impl Secrets {
         for report in reports {
             for path in [format!("/reports/v1/reports/{report}"), format!("/reports/v1/reports/{report}/timeline")] {
                 // One that is not published is not there for the public, which is an answer too.
-                self.absent_in(&path, &visitor.get(&path).await?)?;
+                let answer = visitor.get(&path).await?;
+                self.absent_in(&path, &answer)?;
+                for photo in photos_of(&path, &answer) {
+                    self.absent_in_photo(&photo, &visitor.get(&photo).await?)?;
+                }
             }
         }
         Ok(())
@@ -96,7 +116,11 @@ impl Secrets {
         self.looked += others.looked;
         for report in reports {
             for path in [format!("/reports/v1/reports/{report}"), format!("/reports/v1/reports/{report}/timeline")] {
-                self.absent_in(&path, &officer.get(&path).await?)?;
+                let answer = officer.get(&path).await?;
+                self.absent_in(&path, &answer)?;
+                for photo in photos_of(&path, &answer) {
+                    self.absent_in_photo(&photo, &officer.get(&photo).await?)?;
+                }
             }
         }
         Ok(())
@@ -130,9 +154,47 @@ impl Secrets {
         log.lines().try_for_each(|line| self.absent("the log", line.as_bytes()))
     }
 
+    fn absent_in_photo(&mut self, path: &str, photo: &Answer) -> Result<()> {
+        ensure!(photo.status == 200, "{path}: {}", photo.status);
+        self.photos += 1;
+        self.absent_in(path, photo)
+    }
+
     fn absent_in(&mut self, path: &str, answer: &Answer) -> Result<()> {
         ensure!(!answer.may_pass(), "{path}: {}", answer.status);
         let text = answer.body.as_str().map_or_else(|| answer.body.to_string(), str::to_owned);
         self.absent(path, text.as_bytes())
+    }
+}
+
+/// The photos that a report shows.
+fn photos_of(report: &str, answer: &Answer) -> Vec<String> {
+    let photos = answer.body["photos"].as_array().into_iter().flatten();
+    photos.filter_map(|photo| Some(format!("{report}/photos/{}", photo["id"].as_str()?))).collect()
+}
+
+/// Whether a code is there for itself, not as a part of a longer number, an id or a time; in an event its length goes before it.
+fn stands_alone(bytes: &[u8], code: &[u8]) -> bool {
+    let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    bytes.windows(code.len()).enumerate().filter(|(_, window)| *window == code).any(|(start, _)| {
+        let (before, after) = (start.checked_sub(1).and_then(|at| bytes.get(at)), bytes.get(start + code.len()));
+        let measured = before.is_some_and(|byte| usize::from(*byte) == code.len());
+        measured || !(before.is_some_and(part) || after.is_some_and(|byte| byte.is_ascii_alphanumeric()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_found_where_it_stands_alone() {
+        let secrets = || Secrets::new(Vec::new()).with_codes(vec!["123456".to_owned()]);
+        for told in ["123456", "code=123456, sent", "Ma: 123456.", "{\"code\":\"123456\"}", "\u{6}123456b"] {
+            assert!(secrets().absent("a place", told.as_bytes()).is_err(), "{told}");
+        }
+        for other in ["1234567", "at 10:00:00.123456Z", "0a-123456", "id ab123456", "12345"] {
+            secrets().absent("a place", other.as_bytes()).expect("something else");
+        }
     }
 }

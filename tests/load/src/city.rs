@@ -67,6 +67,7 @@ impl Place {
             http: Some("localhost:0".to_owned()),
             shape,
             existing: Existing::default(),
+            sandbox_port: None,
             traffic: None,
         };
         let data = Folder::open(&options.data_dir)?;
@@ -87,7 +88,14 @@ impl Place {
         let citizen = |_| {
             let user = Uuid::now_v7();
             let (visitor, token) = (self.visitor.clone(), self.issuer.token(user)?);
-            Ok(Citizen { visitor, phone: String::new(), user, token, refresh_token: String::new() })
+            Ok(Citizen {
+                visitor,
+                phone: String::new(),
+                user,
+                token,
+                refresh_token: String::new(),
+                code: String::new(),
+            })
         };
         (0..count).map(citizen).collect()
     }

@@ -37,6 +37,7 @@ use url::Url;
 
 pub use self::browser::{Browser, Page};
 pub use self::person::{Answer, Person, World, eventually, money};
+pub(crate) use self::person::{items, send};
 pub(crate) use self::report::EVIDENCE;
 use self::script::Script;
 use crate::database::running;

@@ -1,9 +1,12 @@
-//! `--traffic N`: people who pay and report, over public HTTP like everybody else, so that walls and books have something to show.
+//! `--traffic N`: people who pay in shops, pay bills and fees, and report, over public HTTP like everybody else, so that walls and books have
+//! something to show.
 //!
 //! It lives a city's day: N journeys a second are the day's mean, and each hour has its share of them by the city's clock ([`day`]).
 //! Nothing here knows the services: it uses what the walkthrough's people use; only the first officer is made on the machine.
 
+mod agency;
 mod day;
+mod household;
 mod payer;
 mod reporter;
 
@@ -19,14 +22,18 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use self::agency::Agency;
+use self::household::Utilities;
 use self::payer::Market;
 use self::reporter::Desk;
 use crate::walkthrough::World;
 
 /// The most journeys a second, as the day's mean.
 pub const MAX_RATE: u32 = 200;
-/// One journey in so many is a field report; the others pay.
-const REPORT_EVERY: u32 = 25;
+/// Of a thousand journeys: bills, fees of agencies, field reports; the others pay in a shop. This project's estimate.
+const BILLS: u32 = 60;
+const FEES: u32 = 20;
+const REPORTS: u32 = 40;
 /// The most payments under way.
 const MAX_UNDER_WAY: usize = 64;
 /// The most reports under way: officers take their time.
@@ -80,33 +87,74 @@ pub(super) async fn run(town: Town, per_second: u32, shutdown: Shutdown) {
     }
 }
 
+/// What somebody sets out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Journey {
+    Shop,
+    Bill,
+    Fee,
+    Report,
+}
+
+impl Journey {
+    /// By luck, a number below 1,000.
+    fn of(luck: u32) -> Self {
+        const BEFORE_FEES: u32 = BILLS;
+        const BEFORE_REPORTS: u32 = BEFORE_FEES + FEES;
+        const BEFORE_SHOPS: u32 = BEFORE_REPORTS + REPORTS;
+        match luck {
+            ..BEFORE_FEES => Self::Bill,
+            BEFORE_FEES..BEFORE_REPORTS => Self::Fee,
+            BEFORE_REPORTS..BEFORE_SHOPS => Self::Report,
+            _ => Self::Shop,
+        }
+    }
+}
+
+/// Where journeys lead.
+struct Places {
+    market: Arc<Market>,
+    desk: Arc<Desk>,
+    utilities: Utilities,
+    agency: Agency,
+    clock: Clock,
+}
+
+impl Places {
+    async fn open(town: &Town) -> anyhow::Result<Self> {
+        let world = World::new(town.url.clone(), town.sandbox.clone())?;
+        let market = Market::open(&world).await?;
+        let desk = Desk::open(&world, &town.city, &town.data_dir).await?;
+        let agency = Agency::open(&world, &town.city, &desk).await?;
+        Ok(Self { market, desk, utilities: Utilities::read(&town.city)?, agency, clock: town.clock.clone() })
+    }
+
+    async fn visit(&self, journey: Journey) -> anyhow::Result<()> {
+        match journey {
+            Journey::Shop => self.market.visit().await,
+            Journey::Bill => self.utilities.settle(&self.market.anybody().await?, self.clock.now()).await,
+            Journey::Fee => self.agency.charge(&self.market.anybody().await?, self.clock.now()).await,
+            Journey::Report => self.desk.tell(&self.market.anybody().await?).await,
+        }
+    }
+}
+
 async fn crowd(town: &Town, per_second: u32) -> anyhow::Result<()> {
-    let world = World::new(town.url.clone(), town.sandbox.clone())?;
-    let market = Market::open(&world).await?;
-    let desk = Desk::open(&world, &town.city, &town.data_dir).await?;
+    let places = Arc::new(Places::open(town).await?);
     let (payments, reports) = (Arc::new(Semaphore::new(MAX_UNDER_WAY)), Arc::new(Semaphore::new(MAX_REPORTS)));
     loop {
         let mean = f64::from(per_second.clamp(1, MAX_RATE));
         tokio::time::sleep(until_next(mean * day::pace(town.clock.now(), town.zone))).await;
-        if rand::random_range(0..REPORT_EVERY) == 0 {
-            let Ok(place) = reports.clone().try_acquire_owned() else { continue };
-            let (desk, citizen) = (desk.clone(), market.anybody().await);
-            tokio::spawn(async move {
-                if let Err(error) = desk.tell(&citizen).await {
-                    tracing::warn!(error = format!("{error:#}"), "a demo report went wrong");
-                }
-                drop(place);
-            });
-        } else {
-            let Ok(place) = payments.clone().try_acquire_owned() else { continue };
-            let market = market.clone();
-            tokio::spawn(async move {
-                if let Err(error) = market.visit().await {
-                    tracing::warn!(error = format!("{error:#}"), "a demo payment went wrong");
-                }
-                drop(place);
-            });
-        }
+        let journey = Journey::of(rand::random_range(0..1_000));
+        let room = if journey == Journey::Report { &reports } else { &payments };
+        let Ok(place) = room.clone().try_acquire_owned() else { continue };
+        let places = places.clone();
+        tokio::spawn(async move {
+            if let Err(error) = places.visit(journey).await {
+                tracing::warn!(?journey, error = format!("{error:#}"), "a demo journey went wrong");
+            }
+            drop(place);
+        });
     }
 }
 
@@ -114,4 +162,16 @@ async fn crowd(town: &Town, per_second: u32) -> anyhow::Result<()> {
 fn until_next(per_second: f64) -> Duration {
     let luck: f64 = 1.0 - rand::random::<f64>();
     Duration::from_secs_f64(-luck.ln() / per_second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_thousand_journeys_each_kind_has_its_share() {
+        let count = |kind| (0..1_000).filter(|luck| Journey::of(*luck) == kind).count();
+        let shares = [Journey::Bill, Journey::Fee, Journey::Report, Journey::Shop].map(count);
+        assert_eq!(shares, [60, 20, 40, 880]);
+    }
 }

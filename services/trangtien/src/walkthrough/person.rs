@@ -78,7 +78,7 @@ impl World {
     }
 
     /// A request to the city, in English.
-    pub(super) fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
+    pub(crate) fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
         Ok(self.client.request(method, self.place(path)?).header("accept-language", "en"))
     }
 
@@ -300,7 +300,7 @@ pub fn money(amount: u64) -> Value {
 }
 
 /// The items of a list, paged or not.
-pub(super) fn items(list: &Value) -> &[Value] {
+pub(crate) fn items(list: &Value) -> &[Value] {
     list["items"].as_array().or_else(|| list.as_array()).map_or(&[], Vec::as_slice)
 }
 
@@ -331,7 +331,7 @@ where
 }
 
 /// Sends a request and reads the answer.
-pub(super) async fn send(request: RequestBuilder) -> anyhow::Result<Answer> {
+pub(crate) async fn send(request: RequestBuilder) -> anyhow::Result<Answer> {
     let answer = request.send().await?;
     let status = answer.status();
     let text = answer.text().await?;

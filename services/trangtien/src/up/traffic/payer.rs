@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -43,9 +43,13 @@ impl Market {
         Ok(Arc::new(Self { tills, citizens }))
     }
 
-    /// Somebody of the crowd.
-    pub(super) async fn anybody(&self) -> Person {
-        self.citizens[rand::random_range(0..self.citizens.len())].lock().await.person.clone()
+    /// Somebody of the crowd; an old one makes place for a new one.
+    pub(super) async fn anybody(&self) -> anyhow::Result<Person> {
+        let mut citizen = self.citizens[rand::random_range(0..self.citizens.len())].lock().await;
+        if citizen.since.elapsed() > CITIZEN_LIFE {
+            *citizen = arrive(&citizen.person.world).await?;
+        }
+        Ok(citizen.person.clone())
     }
 
     /// A citizen pays at a till; a poor one goes to the bank, an old one makes place for a new one.
@@ -84,7 +88,8 @@ async fn arrive(world: &World) -> anyhow::Result<Citizen> {
     Ok(Citizen { person, since: Instant::now() })
 }
 
-async fn top_up(person: &Person) -> anyhow::Result<()> {
+/// Brings money from the bank.
+pub(super) async fn top_up(person: &Person) -> anyhow::Result<()> {
     let account = format!("{:010}", rand::random_range(0..10_000_000_000_u64));
     person.world.steer("/bank/v1/accounts", &json!({ "account": account, "balance": money(2 * TOP_UP) })).await?;
     let body = json!({ "bank_code": SANDBOX_BANK, "account": account, "amount": money(TOP_UP) });
@@ -97,9 +102,19 @@ async fn top_up(person: &Person) -> anyhow::Result<()> {
     .await
 }
 
+/// Waits for the end of a bill's payment: the money moved, or came back.
+pub(super) async fn paid(person: &Person, payment: &Value) -> anyhow::Result<()> {
+    let path = format!("/wallet/v1/bill-payments/{}", payment["id"].as_str().context("id")?);
+    eventually("the payment of a bill", || async {
+        let state = person.get(&path).await?.expect(200)?["state"].clone();
+        Ok((state == "paid" || state == "failed").then_some(()))
+    })
+    .await
+}
+
 /// Opens a shop; gives its till.
 async fn open_shop(owner: &Person, name: &str) -> anyhow::Result<String> {
-    let id = |body: serde_json::Value| body["id"].as_str().map(str::to_owned).context("id");
+    let id = |body: Value| body["id"].as_str().map(str::to_owned).context("id");
     let merchant = id(owner.post("/wallet/v1/merchants", &json!({ "name": name })).await?.expect(201)?)?;
     let stores = format!("/wallet/v1/merchants/{merchant}/stores");
     let store = id(owner.post(&stores, &json!({ "name": "Huế" })).await?.expect(201)?)?;

@@ -172,14 +172,23 @@ impl Desk {
         officers.agencies.get_mut(agency).context("the seat was just taken")?.taken().await
     }
 
-    async fn appoint(&self, officers: &mut Officers, role: &str) -> anyhow::Result<Person> {
+    /// The admin, made on the machine when first needed.
+    pub(super) async fn admin(&self) -> anyhow::Result<Person> {
+        self.admin_of(&mut *self.officers.lock().await).await
+    }
+
+    async fn admin_of(&self, officers: &mut Officers) -> anyhow::Result<Person> {
         if officers.admin.is_none() {
             let (person, id) = self.newcomer().await?;
             let reason = "demo traffic".parse().map_err(|error| anyhow::anyhow!("a reason: {error}"))?;
             admin::grant_role(&Place::running_in(&self.data_dir), (id, RoleKind::Admin, None), reason).await?;
             officers.admin = Some(Seat::new(person));
         }
-        let admin = officers.admin.as_mut().context("the seat was just taken")?.taken().await?;
+        officers.admin.as_mut().context("the seat was just taken")?.taken().await
+    }
+
+    async fn appoint(&self, officers: &mut Officers, role: &str) -> anyhow::Result<Person> {
+        let admin = self.admin_of(officers).await?;
         let (person, id) = self.newcomer().await?;
         let reason = json!({ "reason": "demo traffic" });
         admin.put(&format!("/identity/v1/officers/{id}/roles/{role}"), &reason).await?.expect(201)?;

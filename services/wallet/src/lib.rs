@@ -29,13 +29,14 @@
 //!
 //! Round trips of a payment: one for the citizens' standing and those of the ledger's batch, shared with all payments of the moment, and none of its own.
 //!
-//! Lock order: the ledger's shard, a citizen's turn (`turn`), bill, top-up or bill payment, job, outbox head. Nothing that holds a later one waits for an earlier one.
+//! Lock order: the ledger's shard, a citizen's turn (`turn`), a customer at a biller, their links, bill, top-up or bill payment, a citizen's key, job,
+//! outbox head. Nothing that holds a later one waits for an earlier one.
 //!
 //! Invariants:
 //! - Money moves in the ledger's batches only; what else a movement changes rides in the same batch.
 //! - An outside party is asked only after the intent is saved, and never again before its status is known.
 //! - Another citizen's things do not exist: they answer `not-found`.
-//! - No log, metric or event carries an account number at a bank or a token.
+//! - No log, metric or event carries an account number at a bank, a customer code at a biller or a token.
 
 mod account;
 mod allowance;

@@ -3,9 +3,12 @@
 //! | column | what |
 //! | --- | --- |
 //! | `top_up.account_sealed` | the account number at the bank |
+//! | `bill_subscription.customer_code_sealed`, `.label_sealed` | the code at a biller that the citizen has linked, and what they call it |
+//! | `bill_payment.customer_code_sealed`, `.reference_sealed` | of the bill that they paid: the customer's code, and the biller's name for it |
 
 mod closing;
 mod erase;
+mod plain;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -14,18 +17,40 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use platform::person::{CopyError, Holder, PersonError, PersonKeys, Section, Unsealed};
+use platform::person::{CopyError, Holder, PersonError, PersonKey, Section};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub(crate) use self::closing::refuse as refuse_closing;
+pub(crate) use self::plain::Plain;
 use crate::Wallet;
 use crate::error::Error;
 
 /// Where account numbers at banks are sealed.
 pub(crate) const TOP_UP_ACCOUNT: &str = "top_up.account_sealed";
-/// Rows that one transaction seals.
-const BATCH: i64 = 200;
+/// Where codes and labels of linked customers are sealed.
+pub(crate) const SUBSCRIPTION_CODE: &str = "bill_subscription.customer_code_sealed";
+pub(crate) const SUBSCRIPTION_LABEL: &str = "bill_subscription.label_sealed";
+/// Where payments of bills have what names the bill at its biller.
+pub(crate) const BILL_PAYMENT_CODE: &str = "bill_payment.customer_code_sealed";
+pub(crate) const BILL_PAYMENT_REFERENCE: &str = "bill_payment.reference_sealed";
+
+/// A value of a row (column, row, sealed form) in plain words: opened, or as it stands there from before. None when there is none, or no
+/// key any more.
+///
+/// # Errors
+/// When it was sealed under another key or for another place.
+pub(crate) fn opened(
+    key: Option<&PersonKey>,
+    (column, row, sealed): (&'static str, Uuid, Option<&[u8]>),
+    plain: Option<String>,
+) -> Result<Option<String>, PersonError> {
+    match (sealed, key) {
+        (Some(sealed), Some(key)) => Ok(Some(key.open(column, row, sealed)?)),
+        (Some(_), None) => Ok(None),
+        (None, _) => Ok(plain),
+    }
+}
 
 impl From<PersonError> for Error {
     fn from(error: PersonError) -> Self {
@@ -60,49 +85,5 @@ impl Holder for WalletHolder {
 
     async fn erase(&self, tx: &mut PgConnection, person: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
         erase::rows(tx, person, now).await
-    }
-}
-
-/// Rows from before there were keys.
-pub(crate) struct Plain(pub(crate) Arc<PersonKeys>);
-
-#[async_trait]
-impl Unsealed for Plain {
-    async fn seal_some(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
-        let rows = sqlx::query!(
-            r#"SELECT id, user_id, account AS "account!" FROM wallet.top_up WHERE account IS NOT NULL
-               ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
-            BATCH,
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        for row in &rows {
-            let sealed = self.sealed(tx, row.user_id, (row.id, &row.account), now).await?;
-            sqlx::query!(
-                "UPDATE wallet.top_up SET account = NULL, account_sealed = $2 WHERE id = $1",
-                row.id,
-                sealed as Option<Vec<u8>>,
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        Ok(rows.len())
-    }
-}
-
-impl Plain {
-    /// The sealed form; none for somebody who was erased: then the value goes.
-    async fn sealed(
-        &self,
-        tx: &mut PgConnection,
-        user: Uuid,
-        (row, account): (Uuid, &str),
-        now: DateTime<Utc>,
-    ) -> Result<Option<Vec<u8>>, PersonError> {
-        match self.0.for_sealing(tx, user, now).await {
-            Ok(key) => Ok(Some(key.seal(TOP_UP_ACCOUNT, row, account))),
-            Err(PersonError::Erased) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Links a customer code: the biller is asked for its bills first, so that a code that is none is refused at once.
 //!
-//! Lock: the citizen's turn, so that a citizen has no more than [`MAX_SUBSCRIPTIONS`] however many ask at once.
+//! Locks: the citizen's turn, so that a citizen has no more than [`MAX_SUBSCRIPTIONS`] however many ask at once; then the customer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::biller::{Fetched, FetchedBill};
 use super::refresh::JOB;
-use super::{Subscription, SubscriptionId, sql, told};
+use super::{Subscription, SubscriptionId, customer, sql, subscription, told};
 use crate::error::{BillFault, Error};
 use crate::person::refuse_closing;
 use crate::text::Label;
@@ -90,7 +90,7 @@ pub(crate) async fn look(wallet: &Wallet, user: Uuid, new: &NewSubscription) -> 
     if !biller.profile.takes(&new.customer_code) {
         return Err(BillFault::CustomerCodeInvalid.into());
     }
-    if sql::find_by_customer(&mut *wallet.pool.acquire().await?, user, new).await?.is_some() {
+    if subscription::is_linked(&wallet.persons, &mut *wallet.pool.acquire().await?, user, new).await? {
         return Ok(FirstLook { bills: None, asked_at: wallet.clock.now() });
     }
     wallet.lookups.check(user)?;
@@ -121,13 +121,15 @@ pub(crate) async fn link(
 ) -> Result<Subscription, Error> {
     turn(connection, user).await?;
     refuse_closing(connection, user).await?;
-    if sql::find_by_customer(connection, user, new).await?.is_some() {
+    if subscription::is_linked(&wallet.persons, connection, user, new).await? {
         return Err(BillFault::AlreadyLinked.into());
     }
-    if sql::count_of(connection, user).await? >= MAX_SUBSCRIPTIONS {
+    if subscription::count_of(connection, user).await? >= MAX_SUBSCRIPTIONS {
         return Err(Error::TooMany(MAX_SUBSCRIPTIONS));
     }
     let now = wallet.clock.now();
+    let customer = customer::known(&wallet.persons, connection, (&new.biller_code, &new.customer_code), now).await?;
+    let key = wallet.persons.for_sealing(connection, user, now).await?;
     let subscription = Subscription {
         id: SubscriptionId::from(id::new()),
         biller_code: new.biller_code.clone(),
@@ -135,16 +137,16 @@ pub(crate) async fn link(
         label: new.label.as_ref().map(|label| label.as_str().to_owned()),
         created_at: now,
     };
-    sql::insert(connection, user, &subscription).await?;
+    subscription::insert(connection, (user, &key), customer.id, &subscription).await?;
     let (found, due_at) = if let Some(bills) = &look.bills {
         let profile = &wallet.biller(&new.biller_code)?.profile;
-        let found = sql::store(connection, (profile, &new.customer_code), bills, look.asked_at).await?;
+        let found = sql::store(connection, (profile, customer), bills, look.asked_at).await?;
         (found, now + wallet.bill_refresh)
     } else {
         // It was linked until a moment ago: nobody was asked.
         (Vec::new(), now)
     };
-    let mut jobs = told::reminders(wallet, connection, (&new.biller_code, &new.customer_code)).await?;
+    let mut jobs = told::reminders(wallet, connection, customer.id).await?;
     jobs.push(NewJob::new(JOB, subscription.id.to_string(), due_at));
     job::schedule_all(connection, SCHEMA, now, &jobs).await?;
     told::tell_found(wallet, connection, &found, Some(user)).await?;

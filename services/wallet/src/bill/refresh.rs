@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use platform::job::{self, Job, JobHandler, Outcome};
 
 use super::biller::Fetched;
-use super::{SubscriptionId, sql, told};
+use super::{Subscription, SubscriptionId, customer, sql, subscription, told};
 use crate::error::Error;
 use crate::partner::Answer;
 use crate::{SCHEMA, Wallet};
@@ -44,21 +44,34 @@ impl RefreshJob {
     /// Fetches and stores; `None` when the link was taken away.
     async fn refresh(&self, id: SubscriptionId) -> Result<Option<Fetched>, Error> {
         let wallet = &self.wallet;
-        let found = sql::find(&mut *wallet.pool.acquire().await?, id).await?;
-        let Some(subscription) = found else { return Ok(None) };
+        let Some(link) = self.read(id).await? else { return Ok(None) };
         let asked_at = wallet.clock.now();
-        let biller = wallet.biller(&subscription.biller_code)?;
-        let fetched = biller.connector.fetch(&subscription.customer_code).await;
+        let biller = wallet.biller(&link.biller_code)?;
+        let fetched = biller.connector.fetch(&link.customer_code).await;
         if let Fetched::Bills(bills) = &fetched {
             let mut tx = platform::db::begin(&wallet.pool).await?;
-            let customer = &subscription.customer_code;
+            let named = (link.biller_code.as_str(), link.customer_code.as_str());
+            let customer = customer::known(&wallet.persons, &mut tx, named, asked_at).await?;
+            if !subscription::stays(&mut tx, id, customer).await? {
+                return Ok(None);
+            }
             let found = sql::store(&mut tx, (&biller.profile, customer), bills, asked_at).await?;
-            let jobs = told::reminders(wallet, &mut tx, (&subscription.biller_code, customer)).await?;
+            let jobs = told::reminders(wallet, &mut tx, customer.id).await?;
             job::schedule_all(&mut tx, SCHEMA, wallet.clock.now(), &jobs).await?;
             told::tell_found(wallet, &mut tx, &found, None).await?;
             tx.commit().await?;
         }
         Ok(Some(fetched))
+    }
+
+    /// The link in plain words; none when it was taken away, or its citizen was erased.
+    async fn read(&self, id: SubscriptionId) -> Result<Option<Subscription>, Error> {
+        let wallet = &self.wallet;
+        let mut connection = wallet.pool.acquire().await?;
+        let Some(stored) = subscription::find(&mut connection, id).await? else { return Ok(None) };
+        let user = stored.user_id;
+        let key = wallet.persons.find(&mut connection, &[user]).await?.remove(&user);
+        Ok(stored.opened(key.as_ref())?)
     }
 
     /// A biller that is away is asked again before the next regular time, the later the more often it ran.

@@ -17,7 +17,7 @@ use proto::wallet::v1::{BillDue, BillFound};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::BillId;
+use super::{BillId, CustomerId, customer};
 use crate::account::CURRENCY;
 use crate::city::BillerKind;
 use crate::place::Place;
@@ -38,7 +38,9 @@ const MAX_PLANNED: i64 = 240;
 struct Spoken {
     id: Uuid,
     biller_code: String,
-    customer_code: String,
+    customer_id: Option<CustomerId>,
+    /// In rows from before there were customers.
+    customer_code: Option<String>,
     kind: BillerKind,
     period: String,
     amount: i64,
@@ -58,14 +60,13 @@ pub(crate) fn reminder(place: &Place, (bill, due_on): (Uuid, NaiveDate), now: Da
 pub(super) async fn reminders(
     wallet: &Wallet,
     connection: &mut PgConnection,
-    (biller, customer): (&str, &str),
+    customer: CustomerId,
 ) -> Result<Vec<NewJob>, sqlx::Error> {
     let open = sqlx::query!(
         "SELECT id, due_on FROM wallet.bill
-         WHERE biller_code = $1 AND customer_code = $2 AND status = 'open' AND reminded_at IS NULL
-         ORDER BY due_on DESC, id DESC LIMIT $3",
-        biller,
-        customer,
+         WHERE customer_id = $1 AND status = 'open' AND reminded_at IS NULL
+         ORDER BY due_on DESC, id DESC LIMIT $2",
+        customer.uuid(),
         MAX_PLANNED,
     )
     .fetch_all(connection)
@@ -86,7 +87,7 @@ pub(super) async fn tell_found(
     }
     let new = sqlx::query_as!(
         Spoken,
-        r#"SELECT id, biller_code, customer_code, kind AS "kind: BillerKind", period, amount, due_on, user_id AS addressee
+        r#"SELECT id, biller_code, customer_id AS "customer_id: CustomerId", customer_code, kind AS "kind: BillerKind", period, amount, due_on, user_id AS addressee
            FROM wallet.bill WHERE id = ANY($1) ORDER BY id"#,
         bills,
     )
@@ -128,7 +129,7 @@ impl ReminderJob {
             r#"UPDATE wallet.bill SET reminded_at = $3
                WHERE id = $1 AND due_on = $2 AND due_on >= $4 AND status = 'open' AND reminded_at IS NULL
                  AND NOT EXISTS (SELECT FROM wallet.bill_payment AS payment WHERE payment.bill_id = bill.id AND payment.state <> 'failed')
-               RETURNING id, biller_code, customer_code, kind AS "kind: BillerKind", period, amount, due_on, user_id AS addressee"#,
+               RETURNING id, biller_code, customer_id AS "customer_id: CustomerId", customer_code, kind AS "kind: BillerKind", period, amount, due_on, user_id AS addressee"#,
             bill.uuid(),
             due_on,
             now,
@@ -148,6 +149,9 @@ impl ReminderJob {
 async fn concerned(connection: &mut PgConnection, bill: &Spoken) -> Result<Vec<Uuid>, sqlx::Error> {
     if let Some(addressee) = bill.addressee {
         return Ok(vec![addressee]);
+    }
+    if let Some(customer) = bill.customer_id {
+        return customer::linked_by(connection, customer, MAX_TOLD).await;
     }
     sqlx::query_scalar!(
         "SELECT user_id FROM wallet.bill_subscription WHERE biller_code = $1 AND customer_code = $2 ORDER BY id LIMIT $3",

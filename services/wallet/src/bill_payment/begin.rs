@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::hold::hold;
 use super::job::{JOB, again_key};
-use super::{BillPayment, BillPaymentId, State, proof_kind, sql};
+use super::{BillPayment, BillPaymentId, State, named, proof_kind, sql};
 use crate::account::{self, CURRENCY};
 use crate::allowance::{self, Asked};
 use crate::bill::{self, BillId};
@@ -148,16 +148,20 @@ async fn begin(
         return same(saved, request.fingerprint);
     }
     let payable = payable_now(wallet, &mut tx, (user, bill), amount).await?;
+    let id = BillPaymentId::from(id::new());
+    let name = named::of_payable(&wallet.persons, &mut tx, (user, id), &payable, now).await?;
     let payment = BillPayment {
-        id: BillPaymentId::from(id::new()),
+        id,
         user_id: user,
         session_id: request.asker.session,
         fingerprint: request.fingerprint.to_vec(),
         bill_id: bill,
         biller_code: payable.biller_code,
-        customer_code: payable.customer_code,
         kind: payable.kind,
-        reference: payable.reference,
+        customer_code: name.customer_code,
+        customer_code_sealed: name.customer_code_sealed,
+        reference: name.reference,
+        reference_sealed: name.reference_sealed,
         period: payable.period,
         amount: payable.amount,
         state: State::Requested,

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use platform::job::{Job, JobHandler, Outcome};
 
 use super::hold::{self, Kept};
+use super::named::{self, Name};
 use super::settle::{fail, mark_confirming, settle};
 use super::{BillPayment, BillPaymentId, State, Step, sql};
 use crate::Wallet;
@@ -114,12 +115,12 @@ impl BillPaymentJob {
     }
 
     async fn send(&self, payment: &BillPayment) -> Result<Report, Error> {
-        let charge = Charge {
-            id: payment.id,
-            customer_code: payment.customer_code.clone(),
-            reference: payment.reference.clone(),
-            amount: hold::amount(payment),
-        };
+        let mut connection = self.wallet.pool.acquire().await?;
+        let name = named::of_payment(&self.wallet.persons, &mut connection, payment).await?;
+        drop(connection);
+        let Name { customer_code, reference } =
+            name.ok_or_else(|| Error::Broken("nothing names the bill of a payment any more".to_owned()))?;
+        let charge = Charge { id: payment.id, customer_code, reference, amount: hold::amount(payment) };
         Ok(self.wallet.connector(&payment.biller_code)?.record(&charge).await)
     }
 

@@ -11,8 +11,8 @@
 //!     └───────────────────────── refused, failed ──────────────────────┘
 //! ```
 //!
-//! `begin.rs` saves the intent, `hold.rs` sets the money aside, `job.rs` talks to the biller, `settle.rs` books what the biller says,
-//! `sql.rs` holds the statements. The biller's API is [`bill::biller`](crate::bill).
+//! `begin.rs` saves the intent, `named.rs` seals what names the bill at the biller, `hold.rs` sets the money aside, `job.rs` talks to the
+//! biller, `settle.rs` books what the biller says, `sql.rs` holds the statements. The biller's API is [`bill::biller`](crate::bill).
 //!
 //! Invariant: the state says `confirming` and the hold can't expire before anything is sent, so that a crash never hides that the biller may have been asked.
 //! Invariant: from `confirming` and `unknown` the next step is a status query, never a blind repetition.
@@ -22,6 +22,7 @@
 mod begin;
 mod hold;
 mod job;
+pub(crate) mod named;
 mod settle;
 pub(crate) mod sql;
 #[cfg(test)]

@@ -25,9 +25,13 @@ pub(crate) struct BillPayment {
     pub(crate) fingerprint: Vec<u8>,
     pub(crate) bill_id: BillId,
     pub(crate) biller_code: String,
-    pub(crate) customer_code: String,
     pub(crate) kind: BillerKind,
-    pub(crate) reference: String,
+    /// Plain of a fee, and in rows from before it was sealed.
+    pub(crate) customer_code: Option<String>,
+    pub(crate) customer_code_sealed: Option<Vec<u8>>,
+    /// The same.
+    pub(crate) reference: Option<String>,
+    pub(crate) reference_sealed: Option<Vec<u8>>,
     pub(crate) period: String,
     pub(crate) amount: i64,
     pub(crate) state: State,
@@ -109,8 +113,9 @@ pub(crate) struct Told {
 /// Saves an intent, in the citizen's turn and under the bill's lock.
 pub(super) async fn insert(connection: &mut PgConnection, key: &str, new: &BillPayment) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO wallet.bill_payment (id, user_id, session_id, idempotency_key, fingerprint, bill_id, biller_code, customer_code, reference, amount, state, requested_at, updated_at, kind, period, proof_id, proof_level)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'requested', $11, $11, $12, $13, $14, $15)",
+        "INSERT INTO wallet.bill_payment (id, user_id, session_id, idempotency_key, fingerprint, bill_id, biller_code, customer_code, reference,
+            amount, state, requested_at, updated_at, kind, period, proof_id, proof_level, customer_code_sealed, reference_sealed)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'requested', $11, $11, $12, $13, $14, $15, $16, $17)",
         new.id.uuid(),
         new.user_id,
         new.session_id,
@@ -126,6 +131,8 @@ pub(super) async fn insert(connection: &mut PgConnection, key: &str, new: &BillP
         new.period,
         new.proof_id,
         new.proof_level.map(Proof::name),
+        new.customer_code_sealed.as_deref(),
+        new.reference_sealed.as_deref(),
     )
     .execute(connection)
     .await
@@ -181,7 +188,8 @@ pub(super) async fn find_by_key(
 ) -> Result<Option<BillPayment>, sqlx::Error> {
     sqlx::query_as!(
         BillPayment,
-        r#"SELECT id, user_id, session_id, fingerprint, bill_id, biller_code, customer_code, kind AS "kind: BillerKind", reference, period, amount, state AS "state: State",
+        r#"SELECT id, user_id, session_id, fingerprint, bill_id, biller_code, kind AS "kind: BillerKind", customer_code, customer_code_sealed, reference,
+                  reference_sealed, period, amount, state AS "state: State",
                   biller_reference, reason, transfer_id, requested_at, updated_at, proof_id, proof_level AS "proof_level: Proof"
            FROM wallet.bill_payment WHERE user_id = $1 AND idempotency_key = $2"#,
         user,
@@ -195,7 +203,8 @@ pub(super) async fn find_by_key(
 pub(crate) async fn find(connection: &mut PgConnection, id: BillPaymentId) -> Result<Option<BillPayment>, sqlx::Error> {
     sqlx::query_as!(
         BillPayment,
-        r#"SELECT id, user_id, session_id, fingerprint, bill_id, biller_code, customer_code, kind AS "kind: BillerKind", reference, period, amount, state AS "state: State",
+        r#"SELECT id, user_id, session_id, fingerprint, bill_id, biller_code, kind AS "kind: BillerKind", customer_code, customer_code_sealed, reference,
+                  reference_sealed, period, amount, state AS "state: State",
                   biller_reference, reason, transfer_id, requested_at, updated_at, proof_id, proof_level AS "proof_level: Proof"
            FROM wallet.bill_payment WHERE id = $1"#,
         id.uuid(),

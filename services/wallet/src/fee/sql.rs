@@ -186,10 +186,11 @@ pub(super) struct Paid {
 pub(super) async fn paid(connection: &mut PgConnection, payment: BillPaymentId) -> Result<Option<Paid>, sqlx::Error> {
     sqlx::query_as!(
         Paid,
-        r#"SELECT notice.agency, notice.bill_id, payment.reference, notice.procedure, payment.amount, payment.transfer_id AS "transfer_id!",
+        r#"SELECT notice.agency, notice.bill_id, bill.reference, notice.procedure, payment.amount, payment.transfer_id AS "transfer_id!",
                   transfer.posted_at AS paid_at
            FROM wallet.bill_payment AS payment
            JOIN wallet.fee_notice AS notice ON notice.bill_id = payment.bill_id
+           JOIN wallet.bill ON bill.id = payment.bill_id
            JOIN ledger.transfer AS transfer ON transfer.id = payment.transfer_id
            WHERE payment.id = $1 AND payment.state = 'paid'"#,
         payment.uuid(),

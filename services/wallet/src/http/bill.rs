@@ -1,7 +1,7 @@
 //! Billers, linked customer codes and their bills.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, NaiveDate, Utc};
 use http::StatusCode;
 use ledger::money::Money;
@@ -14,11 +14,13 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{App, key, once};
+use super::{App, Done, done_once, key};
 use crate::Wallet;
 use crate::account::CURRENCY;
 use crate::bill::sql::{self, Wanted};
-use crate::bill::{self, BillId, ListedBill, MAX_SUBSCRIPTIONS, NewSubscription, Subscription, SubscriptionId};
+use crate::bill::{
+    self, BillId, ListedBill, MAX_SUBSCRIPTIONS, NewSubscription, Subscription, SubscriptionId, subscription,
+};
 use crate::bill_payment::{BillPaymentId, State as PaymentState};
 use crate::city::BillerKind;
 use crate::delegate::{self, Terms};
@@ -91,6 +93,21 @@ impl From<Subscription> for SubscriptionView {
     }
 }
 
+/// What is kept of the answer to a link, for whoever asks again under its key: the rest stands in their request.
+#[derive(Serialize, Deserialize)]
+struct Linked {
+    id: SubscriptionId,
+    created_at: DateTime<Utc>,
+}
+
+impl Linked {
+    fn view(self, asked: NewSubscription) -> SubscriptionView {
+        let NewSubscription { biller_code, customer_code, label } = asked;
+        let label = label.map(String::from);
+        SubscriptionView { id: self.id, biller_code, customer_code, label, created_at: self.created_at }
+    }
+}
+
 /// All linked customer codes of the caller, the oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SubscriptionList {
@@ -122,10 +139,16 @@ pub(super) async fn link(
     let user = principal.subject;
     let look = bill::look(&wallet, user, &request.body).await?;
     let key = key(&principal, LINK, request.key, request.fingerprint);
-    once(&wallet, key, StatusCode::CREATED, async |tx| {
-        Ok(SubscriptionView::from(bill::link(&wallet, tx, user, &request.body, &look).await?))
-    })
-    .await
+    let done = done_once(&wallet, key, StatusCode::CREATED, async |tx| {
+        let Subscription { id, created_at, .. } = bill::link(&wallet, tx, user, &request.body, &look).await?;
+        Ok(Linked { id, created_at })
+    });
+    let linked = match done.await? {
+        Done::Now(linked) => linked,
+        Done::Before(stored) => serde_json::from_value(stored.body)
+            .map_err(|_| Error::Broken("the answer to a link can't be read".to_owned()))?,
+    };
+    Ok((StatusCode::CREATED, Json(linked.view(request.body))).into_response())
 }
 
 /// The customer codes that the caller has linked.
@@ -138,7 +161,9 @@ pub(super) async fn link(
     security(("bearer" = []))
 )]
 pub(super) async fn links(State(wallet): State<App>, principal: Principal) -> Result<Json<SubscriptionList>, Problem> {
-    let rows = sql::of_citizen(&mut *wallet.pool.acquire().await?, principal.subject, MAX_SUBSCRIPTIONS).await?;
+    let mut connection = wallet.pool.acquire().await?;
+    let links = subscription::of_citizen(&wallet.persons, &mut connection, principal.subject, MAX_SUBSCRIPTIONS);
+    let rows = links.await.map_err(Error::from)?;
     Ok(Json(SubscriptionList { items: rows.into_iter().map(SubscriptionView::from).collect() }))
 }
 
@@ -157,7 +182,7 @@ pub(super) async fn unlink(
     principal: Principal,
     Path(id): Path<SubscriptionId>,
 ) -> Result<StatusCode, Problem> {
-    let removed = sql::remove(&mut *wallet.pool.acquire().await?, principal.subject, id).await?;
+    let removed = subscription::remove(&mut *wallet.pool.acquire().await?, principal.subject, id).await?;
     if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Error::NotFound.into()) }
 }
 
@@ -254,7 +279,7 @@ fn view(wallet: &Wallet, user: Uuid, language: Language, bill: ListedBill) -> Bi
         biller_code: bill.biller_code,
         biller_name,
         kind: bill.kind,
-        customer_code: bill.customer_code,
+        customer_code: bill.customer_code.unwrap_or_default(),
         label: bill.label,
         reference: bill.reference,
         period: bill.period,
@@ -288,9 +313,12 @@ pub(super) async fn list(
     let payable = query.state.map(|which| matches!(which, Which::Open));
     let wanted = Wanted { payable, after, ..Wanted::default() };
     let terms = delegate::terms(&wallet, party.subject, party.acting).await?;
-    let rows = sql::list(&mut *wallet.pool.acquire().await?, party.subject, wanted, limit + 1).await?;
+    let mut connection = wallet.pool.acquire().await?;
+    let rows = sql::list(&mut connection, party.subject, wanted, limit + 1).await?;
     let mut page = Page::from_rows(rows, limit, |bill| (bill.due_on, bill.id));
     page.items.retain(|bill| may_pay(terms.as_ref(), bill));
+    let opened = bill::opened(&wallet.persons, &mut connection, party.subject, page.items).await;
+    page.items = opened.map_err(Error::from)?;
     Ok(Json(page.map(|bill| view(&wallet, party.subject, language, bill))))
 }
 
@@ -312,7 +340,9 @@ pub(super) async fn show(
 ) -> Result<Json<BillView>, Problem> {
     let terms = delegate::terms(&wallet, party.subject, party.acting).await?;
     let wanted = Wanted { id: Some(id), ..Wanted::default() };
-    let rows = sql::list(&mut *wallet.pool.acquire().await?, party.subject, wanted, 1).await?;
+    let mut connection = wallet.pool.acquire().await?;
+    let rows = sql::list(&mut connection, party.subject, wanted, 1).await?;
+    let rows = bill::opened(&wallet.persons, &mut connection, party.subject, rows).await.map_err(Error::from)?;
     let bill = rows.into_iter().find(|bill| may_pay(terms.as_ref(), bill)).ok_or(Error::NotFound)?;
     Ok(Json(view(&wallet, party.subject, language, bill)))
 }

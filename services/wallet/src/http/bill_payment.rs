@@ -17,6 +17,7 @@ use super::step_up::StepUpToken;
 use crate::account::CURRENCY;
 use crate::allowance::Asked;
 use crate::bill::BillId;
+use crate::bill_payment::named::{self, Name};
 use crate::bill_payment::{self, BillPayment, BillPaymentId, NewBillPayment, State as PaymentState, sql};
 use crate::delegate;
 use crate::error::Error;
@@ -45,22 +46,22 @@ pub(super) struct BillPaymentView {
     acted_by: Option<Uuid>,
 }
 
-impl From<BillPayment> for BillPaymentView {
-    fn from(payment: BillPayment) -> Self {
+impl BillPaymentView {
+    fn new(payment: BillPayment, name: Name, acted_by: Option<Uuid>) -> Self {
         Self {
             id: payment.id,
             state: payment.state,
             bill_id: payment.bill_id,
             biller_code: payment.biller_code,
-            customer_code: payment.customer_code,
-            reference: payment.reference,
+            customer_code: name.customer_code,
+            reference: name.reference,
             amount: Money::from_minor(payment.amount, CURRENCY),
             biller_reference: payment.biller_reference,
             reason: payment.reason,
             transaction_id: payment.transfer_id,
             requested_at: payment.requested_at,
             updated_at: payment.updated_at,
-            acted_by: None,
+            acted_by,
         }
     }
 }
@@ -144,5 +145,6 @@ pub(super) async fn show(
     let mut connection = wallet.pool.acquire().await?;
     let found = sql::find_own(&mut connection, party.subject, id).await?.ok_or(Error::NotFound)?;
     let acted = delegate::sql::acting_in(&mut connection, id.uuid()).await?;
-    Ok(Json(BillPaymentView { acted_by: acted.map(|acting| acting.actor), ..found.into() }))
+    let name = named::of_payment(&wallet.persons, &mut connection, &found).await.map_err(Error::from)?;
+    Ok(Json(BillPaymentView::new(found, name.unwrap_or_default(), acted.map(|acting| acting.actor))))
 }

@@ -27,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use platform::auth::Principal;
 use platform::http::{ApiRouter, Json};
-use platform::idempotency::{self, Claim, Key};
+use platform::idempotency::{self, Claim, Key, Stored};
 use platform::problem::Problem;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -93,15 +93,34 @@ where
     B: Serialize + Sync,
     F: AsyncFnOnce(&mut PgConnection) -> Result<B, Error>,
 {
+    match done_once(wallet, key, status, work).await? {
+        Done::Now(body) => Ok((status, Json(body)).into_response()),
+        Done::Before(stored) => {
+            Ok((StatusCode::from_u16(stored.status).unwrap_or(status), Json(stored.body)).into_response())
+        }
+    }
+}
+
+/// What came of work that is done once per key.
+enum Done<B> {
+    Now(B),
+    Before(Stored),
+}
+
+/// As [`once`]; what is answered is the caller's to say.
+async fn done_once<B, F>(wallet: &Wallet, key: Key, status: StatusCode, work: F) -> Result<Done<B>, Problem>
+where
+    B: Serialize + Sync,
+    F: AsyncFnOnce(&mut PgConnection) -> Result<B, Error>,
+{
     let mut tx = platform::db::begin(&wallet.pool).await?;
     if let Claim::Replay(stored) = idempotency::claim(&mut tx, SCHEMA, &key, wallet.clock.now()).await? {
-        let status = StatusCode::from_u16(stored.status).unwrap_or(status);
-        return Ok((status, Json(stored.body)).into_response());
+        return Ok(Done::Before(stored));
     }
     let body = work(&mut tx).await?;
     idempotency::store(&mut tx, SCHEMA, &key, status.as_u16(), &body).await?;
     tx.commit().await?;
-    Ok((status, Json(body)).into_response())
+    Ok(Done::Now(body))
 }
 
 /// Bytes of a media type, private to the caller.

@@ -63,22 +63,7 @@ async fn words_of(wallet: &Wallet, (person, account): (Uuid, AccountId)) -> Resu
 /// Removes customer codes, links, devices, the tier, and what shops were called. What was paid, when and to whom stays with the books,
 /// under ids.
 pub(super) async fn rows(tx: &mut PgConnection, person: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    // A customer whom somebody else has linked, too, stays that person's.
-    sqlx::query!(
-        "UPDATE wallet.bill SET customer_code = '', details = '{}' WHERE user_id IS NULL
-             AND (biller_code, customer_code) IN (
-                 SELECT biller_code, customer_code FROM wallet.bill_subscription WHERE user_id = $1
-                 UNION SELECT biller_code, customer_code FROM wallet.bill_payment WHERE user_id = $1)
-             AND NOT EXISTS (
-                 SELECT FROM wallet.bill_subscription AS other
-                 WHERE other.biller_code = bill.biller_code AND other.customer_code = bill.customer_code AND other.user_id <> $1)",
-        person,
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!("UPDATE wallet.bill_payment SET customer_code = '' WHERE user_id = $1", person)
-        .execute(&mut *tx)
-        .await?;
+    bills(tx, person).await?;
     sqlx::query!("UPDATE wallet.top_up SET account = NULL WHERE user_id = $1 AND account IS NOT NULL", person)
         .execute(&mut *tx)
         .await?;
@@ -91,10 +76,64 @@ pub(super) async fn rows(tx: &mut PgConnection, person: Uuid, now: DateTime<Utc>
     .execute(&mut *tx)
     .await?;
     shops(tx, person).await?;
-    sqlx::query!("DELETE FROM wallet.bill_subscription WHERE user_id = $1", person).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM wallet.device WHERE user_id = $1", person).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM wallet.citizen WHERE user_id = $1", person).execute(&mut *tx).await?;
     Ok(())
+}
+
+/// Links, what names the bills that were paid, and the digests by which customers are found: a customer whom somebody else has linked,
+/// too, stays that person's.
+async fn bills(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
+    let customers = sqlx::query_scalar!(
+        "SELECT id FROM wallet.bill_customer WHERE id IN (
+             SELECT customer_id FROM wallet.bill_subscription WHERE user_id = $1
+             UNION SELECT bill.customer_id FROM wallet.bill_payment AS payment JOIN wallet.bill ON bill.id = payment.bill_id
+                   WHERE payment.user_id = $1)
+         ORDER BY biller_code, lookup FOR NO KEY UPDATE",
+        person,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    plain_bills(tx, person).await?;
+    sqlx::query!("DELETE FROM wallet.bill_subscription WHERE user_id = $1", person).execute(&mut *tx).await?;
+    sqlx::query!(
+        "WITH nobodys AS (
+             UPDATE wallet.bill_customer AS customer SET lookup = NULL
+             WHERE id = ANY ($1) AND NOT EXISTS (
+                 SELECT FROM wallet.bill_subscription AS other WHERE other.customer_id = customer.id)
+             RETURNING id
+         )
+         UPDATE wallet.bill SET details = '{}' FROM nobodys WHERE bill.customer_id = nobodys.id",
+        &customers,
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE wallet.bill_payment SET customer_code = NULL, customer_code_sealed = NULL, reference_sealed = NULL,
+             reference = CASE WHEN kind = 'fee' THEN reference END
+         WHERE user_id = $1",
+        person,
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
+}
+
+/// Bills from before there were customers.
+async fn plain_bills(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE wallet.bill SET customer_code = NULL, reference = id::text, details = '{}' WHERE kind <> 'fee'
+             AND (biller_code, customer_code) IN (
+                 SELECT biller_code, customer_code FROM wallet.bill_subscription WHERE user_id = $1
+                 UNION SELECT biller_code, customer_code FROM wallet.bill_payment WHERE user_id = $1)
+             AND NOT EXISTS (
+                 SELECT FROM wallet.bill_subscription AS other
+                 WHERE other.biller_code = bill.biller_code AND other.customer_code = bill.customer_code AND other.user_id <> $1)",
+        person,
+    )
+    .execute(tx)
+    .await
+    .map(|_| ())
 }
 
 /// Names and addresses of shops, which may be a person's own. Payers keep the name in what they paid.

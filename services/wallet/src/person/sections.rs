@@ -4,7 +4,7 @@
 
 use platform::person::Section;
 
-use super::TOP_UP_ACCOUNT;
+use super::{BILL_PAYMENT_CODE, BILL_PAYMENT_REFERENCE, SUBSCRIPTION_CODE, SUBSCRIPTION_LABEL, TOP_UP_ACCOUNT};
 
 /// In the order of the document.
 pub(crate) const SECTIONS: &[Section] = &[
@@ -43,10 +43,11 @@ pub(crate) const SECTIONS: &[Section] = &[
     },
     Section {
         name: "bill_subscriptions",
-        sql: "SELECT s.id::text, jsonb_build_object('id', s.id, 'biller_code', s.biller_code, 'customer_code', s.customer_code,
-                'label', s.label, 'created_at', s.created_at)
+        sql: "SELECT s.id::text, jsonb_build_object('id', s.id, 'biller_code', s.biller_code,
+                'customer_code', encode(s.customer_code_sealed, 'hex'), 'customer_code_unsealed', s.customer_code,
+                'label', encode(s.label_sealed, 'hex'), 'label_unsealed', s.label, 'created_at', s.created_at)
             FROM wallet.bill_subscription s WHERE s.user_id = $1 AND ($2::text IS NULL OR s.id::text > $2) ORDER BY 1 LIMIT $3",
-        sealed: &[],
+        sealed: &[("customer_code", SUBSCRIPTION_CODE), ("label", SUBSCRIPTION_LABEL)],
     },
     Section {
         name: "fee_notices",
@@ -58,11 +59,12 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         name: "bill_payments",
         sql: "SELECT b.id::text, jsonb_build_object('id', b.id, 'bill_id', b.bill_id, 'biller_code', b.biller_code,
-                'customer_code', b.customer_code, 'kind', b.kind, 'reference', b.reference, 'period', b.period,
+                'customer_code', encode(b.customer_code_sealed, 'hex'), 'customer_code_unsealed', b.customer_code, 'kind', b.kind,
+                'reference', encode(b.reference_sealed, 'hex'), 'reference_unsealed', b.reference, 'period', b.period,
                 'amount', b.amount::text, 'state', b.state, 'reason', b.reason, 'requested_at', b.requested_at,
                 'updated_at', b.updated_at)
             FROM wallet.bill_payment b WHERE b.user_id = $1 AND ($2::text IS NULL OR b.id::text > $2) ORDER BY 1 LIMIT $3",
-        sealed: &[],
+        sealed: &[("customer_code", BILL_PAYMENT_CODE), ("reference", BILL_PAYMENT_REFERENCE)],
     },
     Section {
         name: "proofs",

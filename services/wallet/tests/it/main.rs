@@ -25,6 +25,7 @@ mod proposal;
 mod receipt;
 mod refund;
 mod relay;
+mod sealed;
 mod stage;
 mod step_up;
 mod stream;

@@ -1,0 +1,161 @@
+//! Brings over rows from before their values were sealed, and of processes of an earlier version that still run.
+//!
+//! One kind of rows at a time, so that no transaction holds the locks of two kinds: first customers at billers, with the bills and links
+//! that name them by their plain code; then, person by person, what is sealed under the person's key. What is left of somebody who was
+//! erased goes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use platform::person::{PersonError, PersonKey, PersonKeys, Unsealed};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{BILL_PAYMENT_CODE, BILL_PAYMENT_REFERENCE, SUBSCRIPTION_CODE, SUBSCRIPTION_LABEL, TOP_UP_ACCOUNT};
+use crate::bill::customer;
+
+/// Rows, or customers at billers, that one transaction brings over.
+const BATCH: i64 = 200;
+
+/// Rows from before there were keys.
+pub(crate) struct Plain(pub(crate) Arc<PersonKeys>);
+
+#[async_trait]
+impl Unsealed for Plain {
+    async fn seal_some(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+        for sealed in [self.customers(tx, now).await?, self.links(tx, now).await?, self.bill_payments(tx, now).await?] {
+            if sealed > 0 {
+                return Ok(sealed);
+            }
+        }
+        self.top_ups(tx, now).await
+    }
+}
+
+impl Plain {
+    async fn customers(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+        // What an erasure of an earlier version has left.
+        sqlx::query!("UPDATE wallet.bill SET customer_code = NULL WHERE customer_code = '' AND kind <> 'fee'")
+            .execute(&mut *tx)
+            .await?;
+        let mut named = sqlx::query!(
+            r#"SELECT biller_code AS "biller_code!", customer_code AS "customer_code!" FROM (
+                   SELECT biller_code, customer_code FROM wallet.bill WHERE customer_code IS NOT NULL AND kind <> 'fee'
+                   UNION SELECT biller_code, customer_code FROM wallet.bill_subscription WHERE customer_code IS NOT NULL AND customer_id IS NULL
+               ) AS named LIMIT $1"#,
+            BATCH,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        // As an erasure locks them.
+        named.sort_by_cached_key(|name| {
+            let lookups = customer::lookups(&self.0, (&name.biller_code, &name.customer_code));
+            (name.biller_code.clone(), lookups.into_iter().next())
+        });
+        for name in &named {
+            customer::known(&self.0, tx, (&name.biller_code, &name.customer_code), now).await?;
+        }
+        Ok(named.len())
+    }
+
+    async fn links(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+        let rows = sqlx::query!(
+            r#"SELECT id, user_id, customer_code AS "customer_code!", label FROM wallet.bill_subscription
+               WHERE customer_code IS NOT NULL AND customer_id IS NOT NULL
+               ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
+            BATCH,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let keys = self.keys(tx, rows.iter().map(|row| row.user_id), now).await?;
+        for row in &rows {
+            let Some(key) = keys.get(&row.user_id) else {
+                sqlx::query!("DELETE FROM wallet.bill_subscription WHERE id = $1", row.id).execute(&mut *tx).await?;
+                continue;
+            };
+            sqlx::query!(
+                "UPDATE wallet.bill_subscription SET customer_code = NULL, customer_code_sealed = $2, label = NULL, label_sealed = $3
+                 WHERE id = $1",
+                row.id,
+                key.seal(SUBSCRIPTION_CODE, row.id, &row.customer_code),
+                row.label.as_ref().map(|label| key.seal(SUBSCRIPTION_LABEL, row.id, label)) as Option<Vec<u8>>,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(rows.len())
+    }
+
+    async fn bill_payments(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+        let rows = sqlx::query!(
+            r#"SELECT id, user_id, customer_code, reference AS "reference!" FROM wallet.bill_payment
+               WHERE reference IS NOT NULL AND kind <> 'fee'
+               ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
+            BATCH,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let keys = self.keys(tx, rows.iter().map(|row| row.user_id), now).await?;
+        for row in &rows {
+            let key = keys.get(&row.user_id);
+            // An erasure of an earlier version has left an empty code.
+            let code = row.customer_code.as_deref().filter(|code| !code.is_empty());
+            let code = key.zip(code).map(|(key, code)| key.seal(BILL_PAYMENT_CODE, row.id, code));
+            sqlx::query!(
+                "UPDATE wallet.bill_payment SET customer_code = NULL, customer_code_sealed = $2, reference = NULL, reference_sealed = $3
+                 WHERE id = $1",
+                row.id,
+                code as Option<Vec<u8>>,
+                key.map(|key| key.seal(BILL_PAYMENT_REFERENCE, row.id, &row.reference)) as Option<Vec<u8>>,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(rows.len())
+    }
+
+    async fn top_ups(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+        let rows = sqlx::query!(
+            r#"SELECT id, user_id, account AS "account!" FROM wallet.top_up WHERE account IS NOT NULL
+               ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
+            BATCH,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let keys = self.keys(tx, rows.iter().map(|row| row.user_id), now).await?;
+        for row in &rows {
+            let sealed = keys.get(&row.user_id).map(|key| key.seal(TOP_UP_ACCOUNT, row.id, &row.account));
+            sqlx::query!(
+                "UPDATE wallet.top_up SET account = NULL, account_sealed = $2 WHERE id = $1",
+                row.id,
+                sealed as Option<Vec<u8>>,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(rows.len())
+    }
+
+    /// The keys of persons in their order, held until the transaction ends; none of somebody who was erased.
+    async fn keys(
+        &self,
+        tx: &mut PgConnection,
+        persons: impl Iterator<Item = Uuid> + Send,
+        now: DateTime<Utc>,
+    ) -> Result<HashMap<Uuid, PersonKey>, PersonError> {
+        let mut persons: Vec<Uuid> = persons.collect();
+        persons.sort_unstable();
+        persons.dedup();
+        let mut keys = HashMap::new();
+        for person in persons {
+            match self.0.for_sealing(tx, person, now).await {
+                Ok(key) => drop(keys.insert(person, key)),
+                Err(PersonError::Erased) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(keys)
+    }
+}

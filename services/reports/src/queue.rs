@@ -103,7 +103,8 @@ pub(crate) async fn open(
     .await
 }
 
-/// Reports to which something happened, ended ones too, the newest first; each once, however often it happened.
+/// Reports to which something happened, ended ones too, the newest first; each once, however often it happened. What happened is looked up
+/// first: within some time by its moment, else all of it.
 pub(crate) async fn happened(
     connection: &mut PgConnection,
     filter: &Filter,
@@ -111,41 +112,31 @@ pub(crate) async fn happened(
     before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Item>, sqlx::Error> {
-    match happened.between {
-        Some(between) => happened_between(connection, filter, (happened, between), before, limit).await,
-        None => ever_happened(connection, filter, happened, before, limit).await,
-    }
-}
-
-/// The same within some time: what happened then is looked up first, then the reports.
-async fn happened_between(
-    connection: &mut PgConnection,
-    filter: &Filter,
-    (happened, (from, until)): (&Happened, (DateTime<Utc>, DateTime<Utc>)),
-    before: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<Item>, sqlx::Error> {
-    let (agencies, wards) = filter.posts();
+    let ((agencies, wards), (from, until)) = (filter.posts(), happened.between.unzip());
     sqlx::query_as!(
         Item,
         r#"WITH happened AS (
              SELECT id, lead_agency AS agency FROM reports.report
-             WHERE $1 = 'submitted' AND created_at >= $2 AND created_at < $3 AND $4::text IS NULL
+             WHERE $1 = 'submitted' AND created_at >= coalesce($2, '-infinity'::timestamptz) AND created_at < coalesce($3, 'infinity'::timestamptz)
+                 AND $4::text IS NULL
              UNION ALL
              SELECT report_id, agency FROM reports.escalation
-             WHERE $1 = 'breach' AND level = 100 AND escalated_at >= $2 AND escalated_at < $3 AND ($4::text IS NULL OR state = $4)
+             WHERE $1 = 'breach' AND level = 100 AND escalated_at >= coalesce($2, '-infinity'::timestamptz)
+                 AND escalated_at < coalesce($3, 'infinity'::timestamptz) AND ($4::text IS NULL OR state = $4)
              UNION ALL
              SELECT report_id, agency FROM reports.outcome
-             WHERE $1 = 'result' AND published_at >= $2 AND published_at < $3
+             WHERE $1 = 'result' AND published_at >= coalesce($2, '-infinity'::timestamptz) AND published_at < coalesce($3, 'infinity'::timestamptz)
                  AND ($4::text IS NULL OR CASE WHEN kept_first THEN 'first' WHEN kept_extended THEN 'extended' ELSE 'late' END = $4)
              UNION ALL
              SELECT rating.report_id, outcome.agency FROM reports.rating
                  JOIN reports.outcome ON outcome.report_id = rating.report_id AND outcome.round = rating.round
-             WHERE $1 = 'rating' AND rating.rated_at >= $2 AND rating.rated_at < $3 AND ($4::text IS NULL OR rating.rating = $4)
+             WHERE $1 = 'rating' AND rating.rated_at >= coalesce($2, '-infinity'::timestamptz)
+                 AND rating.rated_at < coalesce($3, 'infinity'::timestamptz) AND ($4::text IS NULL OR rating.rating = $4)
              UNION ALL
              SELECT report.id, outcome.agency FROM reports.report
                  JOIN reports.outcome ON outcome.report_id = report.id AND outcome.round = report.round
-             WHERE $1 = 'rating' AND report.state = 'closed' AND report.updated_at >= $2 AND report.updated_at < $3
+             WHERE $1 = 'rating' AND report.state = 'closed'
+                 AND report.updated_at >= coalesce($2, '-infinity'::timestamptz) AND report.updated_at < coalesce($3, 'infinity'::timestamptz)
                  AND ($4::text IS NULL OR $4 = 'none')
                  AND NOT EXISTS (SELECT FROM reports.rating WHERE rating.report_id = report.id AND rating.round = report.round)
            )
@@ -163,57 +154,6 @@ async fn happened_between(
         happened.what.name() as &str,
         from,
         until,
-        happened.outcome.as_deref(),
-        filter.lead_agency,
-        agencies.as_deref(),
-        &wards as &[Option<String>],
-        filter.state,
-        filter.ward,
-        before,
-        limit + 1,
-    )
-    .fetch_all(connection)
-    .await
-}
-
-/// The same since the beginning: from the newest report backwards, each looked at by itself until the page is full.
-async fn ever_happened(
-    connection: &mut PgConnection,
-    filter: &Filter,
-    happened: &Happened,
-    before: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<Item>, sqlx::Error> {
-    let (agencies, wards) = filter.posts();
-    sqlx::query_as!(
-        Item,
-        r#"SELECT id, category, lane, public_body AS text, lat, lon, ward_code, state, version, round, lead_agency, due_at, first_due_at,
-               created_at, updated_at
-           FROM reports.report
-           WHERE ($4::text[] IS NULL OR EXISTS (
-                   SELECT FROM unnest($4, $5::text[]) AS post (agency, ward)
-                   WHERE (post.agency = lead_agency OR post.agency = ANY (co_agencies)) AND (post.ward IS NULL OR post.ward = ward_code)))
-               AND ($6::text IS NULL OR state = $6)
-               AND ($7::text IS NULL OR coalesce(ward_code, '') = $7)
-               AND ($8::uuid IS NULL OR id < $8)
-               AND CASE $1
-                   WHEN 'submitted' THEN $2::text IS NULL AND ($3::text IS NULL OR lead_agency = $3)
-                   WHEN 'breach' THEN EXISTS (
-                       SELECT FROM reports.escalation
-                       WHERE escalation.report_id = report.id AND level = 100 AND ($2 IS NULL OR escalation.state = $2)
-                           AND ($3 IS NULL OR agency = $3))
-                   WHEN 'result' THEN EXISTS (
-                       SELECT FROM reports.outcome
-                       WHERE outcome.report_id = report.id AND ($3 IS NULL OR agency = $3)
-                           AND ($2 IS NULL OR CASE WHEN kept_first THEN 'first' WHEN kept_extended THEN 'extended' ELSE 'late' END = $2))
-                   WHEN 'rating' THEN EXISTS (
-                       SELECT FROM reports.outcome LEFT JOIN reports.rating ON rating.report_id = outcome.report_id AND rating.round = outcome.round
-                       WHERE outcome.report_id = report.id AND ($3 IS NULL OR agency = $3)
-                           AND (rating.rating IS NOT NULL OR (report.state = 'closed' AND report.round = outcome.round))
-                           AND ($2 IS NULL OR coalesce(rating.rating, 'none') = $2))
-               END
-           ORDER BY id DESC LIMIT $9"#,
-        happened.what.name() as &str,
         happened.outcome.as_deref(),
         filter.lead_agency,
         agencies.as_deref(),

@@ -215,6 +215,102 @@ test('every number leads to what it is made of, in both languages, dark and ligh
   }
 });
 
+/** Reads a list behind a number to its end; how many rows it has, and how many things they tell of. */
+async function readHappenings(dialog) {
+  const rows = dialog.locator('ol[data-list="happenings"] li');
+  await rows.first().waitFor();
+  while ((await dialog.locator('[data-more]').count()) > 0) {
+    const shown = await rows.count();
+    await dialog.locator('[data-more]:enabled').click();
+    await until('more are listed', async () => (await rows.count()) > shown);
+  }
+  const counts = await rows.evaluateAll((items) => items.map((item) => Number(item.dataset.count)));
+  return { rows: counts.length, things: counts.reduce((sum, count) => sum + count, 0) };
+}
+
+test('a number of money or messages leads to as many payments and messages as it says', async () => {
+  const page = await openWall(city.url, '?lang=en&theme=dark');
+  for (const [opens, number] of [
+    ['[data-ask="money"]', 'payment completed'],
+    ['[data-ask="money"]', 'refusal insufficient-funds'],
+    ['[data-lane="payment"]', 'lane-payment delivered'],
+  ]) {
+    // Messages of what others did may still be on their way.
+    await until(`the list of ${number} is as long as it says`, async () => {
+      await page.locator(opens).first().click();
+      const button = page.getByRole('dialog').locator(`[data-queue^="${number}"]`);
+      const says = Number((await button.innerText()).replaceAll(',', ''));
+      await button.click();
+      const list = page.getByRole('dialog');
+      const { rows, things } = await readHappenings(list);
+      assert.doesNotMatch(await list.innerText(), /\+84|\b09\d{8}\b/, 'nobody is named');
+      if (number === 'payment completed') assert.equal(rows, things, 'a row for each payment');
+      await picture(page, `wall-happenings-${number.split(' ')[0]}`);
+      await list.getByRole('button', { name: 'Close' }).click();
+      return things === says;
+    });
+  }
+  assert.deepEqual(page.faults, []);
+  await page.close();
+});
+
+/** Has a warning released for a ward: one officer drafts it, another releases it. */
+async function release(headline, ward) {
+  const drafter = await city.signIn();
+  await city.grantRole((await drafter.get('/identity/v1/me')).id, 'ioc.operator');
+  await drafter.renew();
+  const both = { vi: headline, en: headline };
+  const content = {
+    status: 'exercise', category: 'met', severity: 'severe', urgency: 'immediate', certainty: 'observed', response: 'prepare',
+    event: both, headline: both, description: both, instruction: both, wards: [ward],
+  };
+  const draft = await drafter.post('/notifications/v1/alerts', { content, expires_at: new Date(Date.now() + 3_600_000).toISOString() });
+  await assert.rejects(drafter.post(`/notifications/v1/alerts/${draft.id}/release`, { revision: draft.revision }), /40[39]/, 'not alone');
+  return operator.post(`/notifications/v1/alerts/${draft.id}/release`, { revision: draft.revision });
+}
+
+test('a released warning stands on the wall with its reach by ward, which moves as phones confirm it', async () => {
+  const [headline, ward] = [`River rises ${Date.now()}`, '19774'];
+  const people = await Promise.all([city.signIn(), city.signIn()]);
+  for (const person of people) {
+    await person.put('/notifications/v1/wards', { codes: [ward] });
+    await person.post('/notifications/v1/devices', { token: `wall-${Math.random()}`, platform: 'fcm', name: 'Browser test' });
+  }
+  const page = await openWall(city.url, '?lang=en&theme=dark');
+  const warning = await release(headline, ward);
+  await page.locator('button[data-figure="warnings"]').click();
+  const list = page.getByRole('dialog', { name: 'Warnings in force' });
+  const row = list.locator('tbody tr', { hasText: headline });
+  // Recipients and reached: of the warning, and of its one ward in the row below.
+  const cells = async (of) => (await of.locator('td').allInnerTexts()).slice(2, 4).map((text) => Number(text.replaceAll(',', '')));
+  const reach = async () => [await cells(row), await cells(row.locator('xpath=following-sibling::tr[1]'))];
+  const [all, before] = await until('everybody of the ward is counted in', async () => {
+    if ((await row.count()) === 0) return null;
+    const [all, inWard] = await reach();
+    return all[0] >= people.length && inWard[0] === all[0] && [all[0], all[1]];
+  });
+  for (const [index, person] of people.entries()) {
+    const message = await until('the message', async () => {
+      const { items } = await person.get('/notifications/v1/inbox');
+      return items.find((item) => JSON.stringify(item).includes(warning.id));
+    });
+    await person.post(`/notifications/v1/messages/${message.id}/received`, {});
+    await until('the wall counts the phone', async () => {
+      const [whole, inWard] = await reach();
+      return whole[1] === before + index + 1 && inWard[1] === whole[1];
+    });
+  }
+  await picture(page, 'wall-warning-list');
+  await list.getByRole('button', { name: 'Close' }).click();
+  const [reached, recipients] = (await figure(page, 'warning-reach')).split('/').map(Number);
+  assert.ok(reached >= before + people.length && recipients >= all, `${reached} of ${recipients}`);
+  const both = { vi: 'Kết thúc diễn tập.', en: 'The exercise is over.' };
+  await operator.post(`/notifications/v1/alerts/${warning.id}/cancel`, { reason: both });
+  await until('it goes', async () => !(await page.evaluate(() => document.querySelector('[data-figure="warnings"]'))));
+  assert.deepEqual(page.faults, []);
+  await page.close();
+});
+
 test('nothing on the wall names the payer, and everything fits one screen', async () => {
   const page = await openWall(city.url, '?lang=vi&theme=light');
   await page.locator('[data-list="payments"] li').first().waitFor();

@@ -355,7 +355,8 @@ impl Board {
             .collect()
     }
 
-    fn amount(&self, minor_units: i64) -> Amount {
+    /// An amount as it is shown.
+    pub(crate) fn amount(&self, minor_units: i64) -> Amount {
         let amount = Decimal::new(minor_units, self.city.minor_digits);
         Amount { amount: amount.to_string(), currency: self.city.currency.clone() }
     }

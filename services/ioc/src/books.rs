@@ -106,6 +106,7 @@ impl Comparer {
     async fn compare(&mut self) -> Result<(), CompareError> {
         let now = self.clock.now();
         sql::forget_minutes(&self.pool, now - MINUTES_KEPT).await?;
+        sql::happening::forget(&self.pool, now - crate::happening::LISTED_FOR).await?;
         // Kept until it is reached: a database that is away for a moment does not start the waiting anew.
         let (asked_at, theirs) = match &self.waiting {
             Some(waiting) => waiting.clone(),

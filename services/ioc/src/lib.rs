@@ -44,6 +44,7 @@ mod consume;
 mod error;
 mod expose;
 mod grpc;
+mod happening;
 mod http;
 mod lag;
 mod report;
@@ -125,6 +126,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     };
     let desk = http::Desk {
         board: board.clone(),
+        happenings: happening::Happenings { pool: pool.clone(), city: city.clone(), clock: clock.clone() },
         places,
         gatherer,
         scraping: Arc::new(tokio::sync::Semaphore::new(1)),

@@ -1,9 +1,10 @@
 //! Every statement of the operations centre.
 //!
-//! Those of field reports are in `report`, those of sensors, their entities, alarms, warnings and sessions in modules of their names. Lock order: the row of `ioc.board` first, by [`lock`]; everything else follows under it. Readers take no lock: they read one snapshot.
+//! Those of field reports are in `report`, of lists in `happening`, those of sensors, their entities, alarms, warnings and sessions in modules of their names. Lock order: the row of `ioc.board` first, by [`lock`]; everything else follows under it. Readers take no lock: they read one snapshot.
 
 pub(crate) mod alarm;
 pub(crate) mod entity;
+pub(crate) mod happening;
 pub(crate) mod report;
 pub(crate) mod sensor;
 pub(crate) mod session;
@@ -56,6 +57,7 @@ pub(crate) async fn add(tx: &mut PgConnection, stream: &str, batch: &Batch, revi
     add_minutes(&mut *tx, &batch.minutes, revision).await?;
     add_days(&mut *tx, &batch.days, revision).await?;
     add_payments(&mut *tx, &batch.payments, revision).await?;
+    happening::add(&mut *tx, &batch.happenings).await?;
     add_entries(&mut *tx, &batch.entries).await?;
     add_positions(&mut *tx, stream, &batch.positions).await?;
     announce(tx).await

@@ -15,8 +15,10 @@ use proto::wallet::v1::{
     BillPaid, BillPaymentFailed, MerchantPaidOut, PaymentCompleted, PaymentRejected, RefundCompleted, TopUpCompleted,
     TopUpFailed,
 };
+use uuid::Uuid;
 
 use crate::city::City;
+use crate::happening::Happening;
 
 /// The stream of all that moved money; its positions are those of the wallet's books.
 pub(crate) const JOURNAL: &str = "journal";
@@ -26,7 +28,7 @@ const UNKNOWN: &str = "unknown";
 const MOVEMENTS: [&str; 8] = ["payment", "top-up", "transfer", "withdrawal", "refund", "bill", "fee", "payout"];
 /// What events say of a fee of a public service.
 const FEE: &str = "fee";
-/// Refused payments of every kind, by reason.
+/// Movements of every kind that did not come to be, by reason: refused by the ledger, or by the bank, the biller or the agency (`other`).
 const REFUSAL: &str = "refusal";
 /// Reasons of refusals that are told apart.
 const REASONS: [&str; 6] =
@@ -104,6 +106,8 @@ pub(crate) struct Batch {
     pub(crate) days: BTreeMap<(NaiveDate, Label), Sum>,
     /// Payments among them, oldest first.
     pub(crate) payments: Vec<Payment>,
+    /// What is listed of them.
+    pub(crate) happenings: Vec<Happening>,
     /// Journal entries among them.
     pub(crate) entries: Vec<Entry>,
     /// The newest position of each partition.
@@ -118,13 +122,15 @@ struct Counted {
     count: i64,
     amount: i64,
     merchant: Option<String>,
+    /// The id of what it tells of, if it is one.
+    reference: Option<Uuid>,
     /// As what it counts once more: a message by its lane, a refusal by its reason.
     also: Option<(String, &'static str)>,
 }
 
 impl Counted {
     fn new(kind: impl Into<String>, outcome: &'static str) -> Self {
-        Self { kind: kind.into(), outcome, count: 1, amount: 0, merchant: None, also: None }
+        Self { kind: kind.into(), outcome, count: 1, amount: 0, merchant: None, reference: None, also: None }
     }
 
     /// Messages of one lane, channel and outcome.
@@ -137,6 +143,18 @@ impl Counted {
 
     fn money(mut self, amount: i64) -> Self {
         self.amount = amount;
+        self
+    }
+
+    /// Tells of the thing with this id; what is no id is left out.
+    fn of(mut self, id: &str) -> Self {
+        self.reference = id.parse().ok();
+        self
+    }
+
+    /// Counts once more as refused for a reason.
+    fn refused(mut self, reason: &str) -> Self {
+        self.also = Some((REFUSAL.to_owned(), bounded(reason, &REASONS)));
         self
     }
 }
@@ -164,6 +182,8 @@ impl Batch {
         let minute = minute_of(event)?;
         for (kind, outcome) in [Some((counted.kind, counted.outcome)), counted.also].into_iter().flatten() {
             let label = Label { kind, outcome: outcome.to_owned() };
+            let sum = Sum { count: counted.count, amount: counted.amount };
+            self.happenings.extend(Happening::of(event, (&label, sum), counted.reference));
             self.minutes.entry((minute, label.clone())).or_default().add_all(counted.count, counted.amount)?;
             self.days.entry((city.day(event.time), label)).or_default().add_all(counted.count, counted.amount)?;
         }
@@ -196,31 +216,34 @@ fn count(event: &Event, currency: &str) -> Result<Option<Counted>, TallyError> {
     let counted = if is(PaymentCompleted::full_name()) {
         let event = PaymentCompleted::decode(event.data.clone())?;
         let amount = minor_units(event.amount, currency)?;
-        Counted { merchant: Some(event.merchant_name), ..Counted::new("payment", "completed").money(amount) }
+        let counted = Counted::new("payment", "completed").of(&event.payment_id).money(amount);
+        Counted { merchant: Some(event.merchant_name), ..counted }
     } else if is(TopUpCompleted::full_name()) {
         let event = TopUpCompleted::decode(event.data.clone())?;
-        Counted::new("top-up", "completed").money(minor_units(event.amount, currency)?)
+        Counted::new("top-up", "completed").of(&event.top_up_id).money(minor_units(event.amount, currency)?)
     } else if is(BillPaid::full_name()) {
         let event = BillPaid::decode(event.data.clone())?;
         // As the books have it, so that both agree on fees from before they had a kind.
-        Counted::new(bill_or_fee(&event.booked_as), "completed").money(minor_units(event.amount, currency)?)
+        let counted = Counted::new(bill_or_fee(&event.booked_as), "completed").of(&event.bill_payment_id);
+        counted.money(minor_units(event.amount, currency)?)
     } else if is(BillPaymentFailed::full_name()) {
         let event = BillPaymentFailed::decode(event.data.clone())?;
-        Counted::new(bill_or_fee(&event.kind), "failed").money(minor_units(event.amount, currency)?)
+        let counted = Counted::new(bill_or_fee(&event.kind), "failed").of(&event.bill_payment_id);
+        counted.refused(&event.reason).money(minor_units(event.amount, currency)?)
     } else if is(RefundCompleted::full_name()) {
         let event = RefundCompleted::decode(event.data.clone())?;
-        Counted::new("refund", "completed").money(minor_units(event.amount, currency)?)
+        Counted::new("refund", "completed").of(&event.refund_id).money(minor_units(event.amount, currency)?)
     } else if is(MerchantPaidOut::full_name()) {
         let event = MerchantPaidOut::decode(event.data.clone())?;
-        Counted::new("payout", "completed").money(minor_units(event.amount, currency)?)
+        Counted::new("payout", "completed").of(&event.transfer_id).money(minor_units(event.amount, currency)?)
     } else if is(TopUpFailed::full_name()) {
         let event = TopUpFailed::decode(event.data.clone())?;
-        Counted::new("top-up", "failed").money(minor_units(event.amount, currency)?)
+        let counted = Counted::new("top-up", "failed").of(&event.top_up_id);
+        counted.refused(&event.reason).money(minor_units(event.amount, currency)?)
     } else if is(PaymentRejected::full_name()) {
         let event = PaymentRejected::decode(event.data.clone())?;
         let amount = minor_units(event.amount, currency)?;
-        let also = Some((REFUSAL.to_owned(), bounded(&event.code, &REASONS)));
-        Counted { also, ..Counted::new(bounded(&event.kind, &MOVEMENTS), "rejected").money(amount) }
+        Counted::new(bounded(&event.kind, &MOVEMENTS), "rejected").refused(&event.code).money(amount)
     } else if is(SessionStarted::full_name()) {
         Counted::new("session", "started")
     } else if is(SessionRevoked::full_name()) {
@@ -233,7 +256,7 @@ fn count(event: &Event, currency: &str) -> Result<Option<Counted>, TallyError> {
         Counted::new("otp", "requested")
     } else if is(MessageSettled::full_name()) {
         let event = MessageSettled::decode(event.data.clone())?;
-        Counted::messages(&event.lane, &event.channel, &event.outcome, 1)
+        Counted::messages(&event.lane, &event.channel, &event.outcome, 1).of(&event.message_id)
     } else if is(MessagesSettled::full_name()) {
         let event = MessagesSettled::decode(event.data.clone())?;
         if event.count < 1 {

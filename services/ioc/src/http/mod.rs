@@ -4,6 +4,7 @@ mod alarm;
 mod directory;
 pub(crate) mod door;
 mod guard;
+mod happening;
 mod metrics;
 mod overview;
 mod queue;
@@ -25,6 +26,7 @@ use crate::board::Board;
 use crate::config::Config;
 use crate::directory::Places;
 use crate::expose::Gatherer;
+use crate::happening::Happenings;
 use crate::sensor::desk::AlarmDesk;
 use crate::sensor::registry::Registry;
 use crate::sensor::watch::Watch;
@@ -34,6 +36,7 @@ use crate::upstream::Upstream;
 #[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) board: Arc<Board>,
+    pub(crate) happenings: Happenings,
     pub(crate) places: Arc<Places>,
     pub(crate) gatherer: Arc<Gatherer>,
     /// One scrape of all peers at a time; further scrapers wait for their turn.
@@ -62,6 +65,7 @@ pub(crate) fn routes(config: Arc<Config>, desk: Desk, door: Door) -> ApiRouter {
         .routes(routes!(alarm::acknowledge))
         .routes(routes!(alarm::close))
         .routes(routes!(queue::queue))
+        .routes(routes!(happening::list))
         .routes(routes!(sign_in::session));
     let anyone = ApiRouter::new().routes(routes!(overview::roles));
     let sensors = ApiRouter::new()

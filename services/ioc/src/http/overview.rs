@@ -11,7 +11,7 @@ use super::Desk;
 use super::guard::may_watch;
 use crate::overview::{Overview, Roles};
 
-type Fresh = [(HeaderName, HeaderValue); 1];
+pub(super) type Fresh = [(HeaderName, HeaderValue); 1];
 
 /// Numbers of this moment are of no use to a cache.
 pub(super) const FRESH: Fresh = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];

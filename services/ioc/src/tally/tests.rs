@@ -73,7 +73,71 @@ fn fees_are_no_bills_and_count_as_the_books_have_them() {
     }
     let counts: Vec<_> = batch.days.iter().map(|((_, label), sum)| (label.clone(), sum.count)).collect();
     let [bill, fee] = ["bill", "fee"].map(|kind| [label(kind, "completed"), label(kind, "failed")]);
-    assert_eq!(counts, [(bill[0].clone(), 2), (bill[1].clone(), 1), (fee[0].clone(), 1), (fee[1].clone(), 1)]);
+    let refused = (label("refusal", "other"), 2);
+    assert_eq!(counts, [(bill[0].clone(), 2), (bill[1].clone(), 1), (fee[0].clone(), 1), (fee[1].clone(), 1), refused]);
+}
+
+#[test]
+fn what_did_not_come_to_be_is_refused_for_a_reason() {
+    let amount = || Some(Money { minor_units: 5, currency: "VND".to_owned() });
+    let poor = || "insufficient-funds".to_owned();
+    let time = "2025-11-22T17:00:00Z";
+    let bill = |kind: &str| BillPaymentFailed {
+        kind: kind.to_owned(),
+        amount: amount(),
+        reason: poor(),
+        ..BillPaymentFailed::default()
+    };
+    let payment =
+        PaymentRejected { kind: "payment".to_owned(), amount: amount(), code: poor(), ..PaymentRejected::default() };
+    let top_up = TopUpFailed { amount: amount(), reason: "bank-declined".to_owned(), ..TopUpFailed::default() };
+    let refused = [
+        event(1, time, &payment),
+        event(2, time, &bill("water")),
+        event(3, time, &bill("fee")),
+        event(4, time, &top_up),
+    ];
+    let mut batch = Batch::default();
+    for event in &refused {
+        batch.add("wallet", &hue(), event).expect("counted");
+    }
+    let sums: BTreeMap<_, _> =
+        batch.days.iter().map(|((_, label), sum)| (label.clone(), (sum.count, sum.amount))).collect();
+    assert_eq!(sums[&label("refusal", "insufficient-funds")], (3, 15));
+    assert_eq!(sums[&label("refusal", "other")], (1, 5));
+    let tried: i64 = sums.iter().filter(|(label, _)| label.kind != "refusal").map(|(_, (count, _))| count).sum();
+    assert_eq!(tried, 4, "each is refused for one reason");
+}
+
+#[test]
+fn what_is_listed_adds_up_to_what_is_counted() {
+    let (money, time) = (Some(Money { minor_units: 700, currency: "VND".to_owned() }), "2025-11-22T17:00:00Z");
+    let (payment, message) = (platform::id::new(), platform::id::new());
+    let word = str::to_owned;
+    let settled = MessageSettled {
+        message_id: message.to_string(),
+        lane: word("payment"),
+        channel: word("push"),
+        outcome: word("delivered"),
+    };
+    let together =
+        MessagesSettled { lane: word("payment"), channel: word("push"), outcome: word("delivered"), count: 9 };
+    let paid = PaymentCompleted { payment_id: payment.to_string(), amount: money, ..PaymentCompleted::default() };
+    let mut batch = Batch::default();
+    for event in [event(1, time, &paid), event(2, time, &settled), event(3, time, &together)] {
+        batch.add(JOURNAL, &hue(), &event).expect("counted");
+    }
+    batch.add("identity", &hue(), &event(4, time, &OtpRequested::default())).expect("counted");
+    let mut listed: BTreeMap<Label, Sum> = BTreeMap::new();
+    for one in &batch.happenings {
+        let sum = listed.entry(label(&one.kind, &one.outcome)).or_default();
+        sum.add_all(one.count, one.amount).expect("fits");
+    }
+    let counted = batch.days.iter().filter(|((_, label), _)| label.kind != "otp");
+    let counted: BTreeMap<Label, Sum> = counted.map(|((_, label), sum)| (label.clone(), *sum)).collect();
+    assert_eq!(listed, counted);
+    let references: Vec<_> = batch.happenings.iter().map(|one| one.reference).collect();
+    assert_eq!(references, [Some(payment), Some(message), Some(message), None, None], "by channel, and by lane");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod counting;
 mod lag;
+mod listing;
 mod metrics;
 mod pages;
 mod provider;

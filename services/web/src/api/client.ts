@@ -57,6 +57,32 @@ export async function queue(filter: QueueFilter, cursor?: string): Promise<compo
   return (await ask(`/ioc/v1/queue?${query}`)) as components['schemas']['Page_Item'];
 }
 
+/** Which happenings: of these kinds and outcomes, with commas between, on a day of the city or in a minute. */
+export interface HappeningFilter {
+  readonly kind: string;
+  readonly outcome?: string;
+  readonly day?: string;
+  readonly minute?: string;
+}
+
+/** One event, as what it was counted. */
+export interface Happening {
+  readonly kind: string;
+  readonly outcome: string;
+  readonly at: string;
+  readonly event_id: string;
+  readonly reference?: string | null;
+  readonly count: number;
+  readonly amount: components['schemas']['Amount'];
+}
+
+/** What a number of money or messages counts, one by one, the newest first. */
+export async function happenings(filter: HappeningFilter, cursor?: string): Promise<{ items: readonly Happening[]; next_cursor?: string | null }> {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries({ ...filter, cursor })) if (value !== undefined) query.set(name, String(value));
+  return (await ask(`/ioc/v1/happenings?${query}`)) as { items: readonly Happening[]; next_cursor?: string | null };
+}
+
 /** Who looks at the wall. */
 export async function viewer(): Promise<{ user_id?: string | null; may_watch: boolean }> {
   return (await ask('/ioc/v1/session')) as { user_id?: string | null; may_watch: boolean };

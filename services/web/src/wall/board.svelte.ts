@@ -17,9 +17,9 @@ export const BEHIND_AFTER_S = 10;
 /** Every kind of movement of money, in the order in which the wall tells of them. */
 export const MOVEMENTS = ['payment', 'bill', 'fee', 'top-up', 'transfer', 'withdrawal', 'refund', 'payout'] as const;
 /** Those that a citizen tries. */
-const ATTEMPTED = ['payment', 'bill', 'fee', 'top-up', 'transfer', 'withdrawal'] as const;
+export const ATTEMPTED = ['payment', 'bill', 'fee', 'top-up', 'transfer', 'withdrawal'] as const;
 /** What citizens pay to utilities and public services. */
-const BILLS = ['bill', 'fee'] as const;
+export const BILLS = ['bill', 'fee'] as const;
 
 export type Line = 'connecting' | 'live' | 'lost' | 'signed-out' | 'no-role';
 

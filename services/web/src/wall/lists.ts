@@ -1,18 +1,19 @@
 // The rows behind each number of the wall, as tables: built from what the wall knows, so that they move with it.
-// Nothing here names a citizen. Counts of reports lead on to the reports themselves.
-import type { QueueFilter } from '../api/client';
+// Nothing here names a citizen. Counts of reports lead on to the reports themselves, those of money and messages to each of them.
+import type { HappeningFilter, QueueFilter } from '../api/client';
 import type { Language } from '../shell/language.svelte';
 import { hourMinute, percent, whole } from '../shell/format';
 import type { Text } from '../shell/text';
-import { BEHIND_AFTER_S, MOVEMENTS, type Board } from './board.svelte';
+import { ATTEMPTED, BEHIND_AFTER_S, BILLS, MOVEMENTS, type Board } from './board.svelte';
+import type { Counted } from './Happenings.svelte';
 import type { Places } from './places.svelte';
 import type { Wanted } from './Rows.svelte';
 
 export interface Cell {
   readonly text: string;
   readonly href?: string;
-  /** Leads to these reports. */
-  readonly leads?: Wanted;
+  /** Leads to these reports, or to what was counted. */
+  readonly leads?: Wanted | Counted;
   readonly bad?: boolean;
   /** A number, written to the right. */
   readonly count?: boolean;
@@ -69,6 +70,11 @@ function number({ language }: View, value: number | bigint, bad = false): Cell {
   return { text: whole(value, language), count: true, bad: bad && value > 0 };
 }
 
+/** A number that leads to what it counts, where that is anything. */
+function counted(cell: Cell, title: string, filter: HappeningFilter): Cell {
+  return cell.text === '0' ? cell : { ...cell, leads: { title, counted: filter } };
+}
+
 function minutes(view: View): Sheet {
   const { board, text } = view;
   const rows = [...board.bars].reverse().filter((bar) => bar.payments + bar.bills + bar.topUps + bar.refused + bar.reports > 0);
@@ -76,14 +82,19 @@ function minutes(view: View): Sheet {
     title: text.lastHour,
     note: text.minutesNote,
     head: [text.columnMinute, text.payments, text.billsAndFees, text.topUps, text.refused, text.columnReports],
-    rows: rows.map((bar) => [
-      say(hourMinute(bar.minute, board.zone)),
-      number(view, bar.payments),
-      number(view, bar.bills),
-      number(view, bar.topUps),
-      number(view, bar.refused, true),
-      number(view, bar.reports),
-    ]),
+    rows: rows.map((bar) => {
+      const time = hourMinute(bar.minute, board.zone);
+      const of = (cell: Cell, name: string, kinds: readonly string[], outcome: string): Cell =>
+        counted(cell, `${name} · ${time}`, { kind: kinds.join(), outcome, minute: new Date(bar.minute).toISOString() });
+      return [
+        say(time),
+        of(number(view, bar.payments), text.payments, ['payment'], 'completed'),
+        of(number(view, bar.bills), text.billsAndFees, BILLS, 'completed'),
+        of(number(view, bar.topUps), text.topUps, ['top-up'], 'completed'),
+        of(number(view, bar.refused, true), text.refused, ATTEMPTED, 'rejected,failed'),
+        number(view, bar.reports),
+      ];
+    }),
   };
 }
 
@@ -94,24 +105,29 @@ function money(view: View): Sheet {
   const completed = rows.filter((tally) => tally.outcome === 'completed').reduce((sum, tally) => sum + tally.count, 0);
   const refused = board.tallies.filter((tally) => tally.kind === 'refusal').sort((a, b) => b.count - a.count);
   const amount = (value: bigint): Cell => ({ text: `${whole(value, language)} ₫`, count: true });
+  const today = (cell: Cell, title: string, kind: string, outcome: string): Cell =>
+    counted(cell, title, { kind, outcome, day: board.day });
   return {
     title: text.moneyMoved,
     note: text.moneyNote,
     head: [text.columnKind, text.columnOutcome, text.columnCount, text.columnAmount],
     rows: [
-      ...rows.map((tally) => [
-        say(text.kinds[tally.kind] ?? tally.kind),
-        say(text.outcomes[tally.outcome] ?? tally.outcome),
-        number(view, tally.count, tally.outcome !== 'completed'),
-        amount(BigInt(tally.amount.amount)),
-      ]),
-      [say(text.moneyInAll), say(text.outcomes['completed'] ?? ''), number(view, completed), amount(board.moved)],
-      ...refused.map((tally) => [
-        say(text.refusals),
-        say(text.reasons[tally.outcome] ?? tally.outcome),
-        number(view, tally.count, true),
-        amount(BigInt(tally.amount.amount)),
-      ]),
+      ...rows.map((tally) => {
+        const [kind, outcome] = [text.kinds[tally.kind] ?? tally.kind, text.outcomes[tally.outcome] ?? tally.outcome];
+        const count = number(view, tally.count, tally.outcome !== 'completed');
+        return [say(kind), say(outcome), today(count, `${kind} · ${outcome}`, tally.kind, tally.outcome), amount(BigInt(tally.amount.amount))];
+      }),
+      [
+        say(text.moneyInAll),
+        say(text.outcomes['completed'] ?? ''),
+        today(number(view, completed), text.moneyInAll, MOVEMENTS.join(), 'completed'),
+        amount(board.moved),
+      ],
+      ...refused.map((tally) => {
+        const reason = text.reasons[tally.outcome] ?? tally.outcome;
+        const count = number(view, tally.count, true);
+        return [say(text.refusals), say(reason), today(count, reason, 'refusal', tally.outcome), amount(BigInt(tally.amount.amount))];
+      }),
     ],
   };
 }
@@ -136,7 +152,13 @@ function messages(view: View): Sheet {
   const { board, text } = view;
   const row = (name: string, kind: string): Cell[] => [
     say(name),
-    ...OUTCOMES.map((outcome) => number(view, board.happened(kind, outcome), outcome === 'failed')),
+    ...OUTCOMES.map((outcome) =>
+      counted(number(view, board.happened(kind, outcome), outcome === 'failed'), `${name} · ${text.outcomes[outcome] ?? outcome}`, {
+        kind,
+        outcome,
+        day: board.day,
+      }),
+    ),
   ];
   return {
     title: text.messagesToday,

@@ -1,0 +1,148 @@
+//! Behind each number of money and messages is a list that adds up to it, for operators only.
+
+use ioc::overview::{Overview, Tally};
+use proto::money::v1::Money;
+use proto::notifications::v1::{MessageSettled, MessagesSettled};
+use proto::wallet::v1::{BillPaymentFailed, PaymentRejected};
+use reqwest::StatusCode;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::stage::{Centre, Stage, minute, open};
+
+const PAGE: usize = 7;
+
+/// One page of a list, asked for by somebody of these roles.
+async fn page(stage: &Stage, centre: &Centre, query: &str, roles: &[&str]) -> (StatusCode, Value) {
+    let token = stage.issuer.officer_token(Uuid::now_v7(), Uuid::now_v7(), 600, roles);
+    let request = reqwest::Client::new().get(format!("{}/ioc/v1/happenings?{query}", centre.url)).bearer_auth(token);
+    let answer = request.send().await.expect("answered");
+    (answer.status(), answer.json().await.expect("JSON"))
+}
+
+/// Everything of a list: how many it tells of and for how much, and its items.
+async fn all(stage: &Stage, centre: &Centre, query: &str) -> (i64, i64, Vec<Value>) {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let query = format!("{query}&limit={PAGE}{cursor}");
+        let (status, page) = page(stage, centre, &query, &["ioc.operator"]).await;
+        assert_eq!(status, 200, "{query}: {page}");
+        items.extend(page["items"].as_array().expect("items").iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let amount = |item: &Value| item["amount"]["amount"].as_str().expect("an amount").parse::<i64>().expect("a number");
+    let count = items.iter().map(|item| item["count"].as_i64().expect("a count")).sum();
+    (count, items.iter().map(amount).sum(), items)
+}
+
+fn is_listed(tally: &&Tally) -> bool {
+    !["session", "otp", "citizen"].contains(&tally.kind.as_str())
+}
+
+async fn busy(stage: &Stage) {
+    for step in 1..=30 {
+        match step % 3 {
+            0 => stage.top_up(platform::id::new(), step * 1_000).await,
+            _ => stage.pay(platform::id::new(), step * 1_000).await,
+        };
+    }
+    let amount = || Some(Money { minor_units: 9, currency: "VND".to_owned() });
+    let reason = || "insufficient-funds".to_owned();
+    let payment =
+        PaymentRejected { kind: "payment".to_owned(), amount: amount(), code: reason(), ..Default::default() };
+    let bill = BillPaymentFailed { kind: "water".to_owned(), amount: amount(), reason: reason(), ..Default::default() };
+    stage.publish("wallet", 1, platform::id::new(), &payment).await;
+    stage.publish("wallet", 2, platform::id::new(), &bill).await;
+    let settled = |number: i64| MessageSettled {
+        message_id: Uuid::now_v7().to_string(),
+        lane: "payment".to_owned(),
+        channel: "push".to_owned(),
+        outcome: if number % 4 == 0 { "failed" } else { "delivered" }.to_owned(),
+    };
+    for position in 1..=20 {
+        stage.publish("notifications", position, platform::id::new(), &settled(position)).await;
+    }
+    let together = MessagesSettled {
+        lane: "news".to_owned(),
+        channel: "in-app".to_owned(),
+        outcome: "delivered".to_owned(),
+        count: 41,
+    };
+    stage.publish("notifications", 21, platform::id::new(), &together).await;
+}
+
+#[tokio::test]
+async fn a_list_adds_up_to_its_number() {
+    let stage = Stage::new().await;
+    let centre = stage.centre("a", open()).await;
+    busy(&stage).await;
+    let sum = |overview: &Overview, kind: &str| -> i64 {
+        overview.today.iter().filter(|tally| tally.kind.starts_with(kind)).map(|tally| tally.count).sum()
+    };
+    let whole = |seen: &Overview| {
+        sum(seen, "payment") == 21 && sum(seen, "top-up") == 10 && sum(seen, "bill") == 1 && sum(seen, "lane-") == 61
+    };
+    let overview = centre.overview_when("everything is counted", whole).await;
+
+    for Tally { kind, outcome, count, amount } in overview.today.iter().filter(is_listed) {
+        let query = format!("kind={kind}&outcome={outcome}&day={}", overview.day);
+        let (listed, moved, items) = all(&stage, &centre, &query).await;
+        assert_eq!((listed, moved.to_string()), (*count, amount.amount.clone()), "{query}");
+        let times: Vec<&str> = items.iter().filter_map(|item| item["at"].as_str()).collect();
+        assert!(times.is_sorted_by(|newer, older| newer >= older), "the newest first: {times:?}");
+    }
+    for row in overview.minutes.iter().filter(|row| is_listed(&&row.tally)) {
+        let (kind, outcome) = (&row.tally.kind, &row.tally.outcome);
+        let query = format!("kind={kind}&outcome={outcome}&minute={}", minute(row.minute));
+        let (listed, ..) = all(&stage, &centre, &query).await;
+        assert_eq!(listed, row.tally.count, "{query}");
+    }
+    let (refused, ..) = all(&stage, &centre, "kind=payment,bill,fee,top-up&outcome=rejected,failed").await;
+    let (why, ..) = all(&stage, &centre, "kind=refusal").await;
+    assert_eq!((refused, why), (2, 2), "whatever was refused has a reason");
+    let (_, _, pushes) = all(&stage, &centre, "kind=message-push&outcome=failed").await;
+    assert!(pushes.iter().all(|item| item["reference"].is_string()), "a message is told by its id: {pushes:?}");
+    stage.clock.advance(chrono::TimeDelta::days(1));
+    assert_eq!(all(&stage, &centre, "kind=payment").await.0, 0, "a new day begins empty");
+    centre.stop().await;
+}
+
+#[tokio::test]
+async fn operators_alone_see_lists_also_where_the_wall_is_public() {
+    let stage = Stage::new().await;
+    let centre = stage.centre("a", open()).await;
+    for role in ["ioc.operator", "ioc.lead", "admin"] {
+        assert_eq!(page(&stage, &centre, "kind=payment", &[role]).await.0, 200, "{role}");
+    }
+    for roles in [&[][..], &["agency.head:HEPCO"], &["finance.approver"]] {
+        for query in ["kind=payment", ""] {
+            assert_eq!(page(&stage, &centre, query, roles).await.0, 403, "{roles:?}");
+        }
+    }
+    let stranger = reqwest::get(format!("{}/ioc/v1/happenings?kind=payment", centre.url)).await.expect("answered");
+    assert_eq!(stranger.status(), 401);
+    let wrong = [
+        "",
+        "kind=",
+        "kind=Payment",
+        "kind=a,,b",
+        "kind=payment&day=tomorrow",
+        "kind=payment&day=%2B262142-12-31",
+        "kind=payment&day=2025-11-22&minute=2025-11-22T17:00:00Z",
+        "kind=payment&limit=0",
+        "kind=payment&cursor=x",
+        // A cursor of ours in form, with a name that no text of the database can hold.
+        "kind=payment&cursor=WyIyMDI1LTAxLTAxVDAwOjAwOjAwWiIsIjAwMDAwMDAwLTAwMDAtMDAwMC0wMDAwLTAwMDAwMDAwMDAwMCIsIlx1MDAwMCJd",
+        "kind=payment&day=-0044-03-15",
+        "kind=payment&minute=-0044-03-15T00:00:00Z",
+        "kind=payment&user=1",
+    ];
+    for query in wrong {
+        let (status, problem) = page(&stage, &centre, query, &["admin"]).await;
+        assert_eq!((status, problem["code"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid-query")), "{query}");
+    }
+    centre.stop().await;
+}

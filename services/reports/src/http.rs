@@ -18,10 +18,11 @@ mod view;
 use std::future::Future;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use platform::auth::Principal;
+use platform::auth::{OpenTo, Principal};
 use platform::http::{ApiRouter, Json};
 use platform::idempotency::{self, Answer, Key, Stored};
 use platform::problem::Problem;
@@ -46,6 +47,8 @@ pub(crate) fn router(reports: App) -> ApiRouter {
     let city = Arc::clone(&reports.city);
     let open = ApiRouter::new().routes(routes!(category::list)).with_state(city);
     let uploads = ApiRouter::new().routes(routes!(photo::upload)).layer(DefaultBodyLimit::max(photo::MAX_UPLOAD));
+    // The wall, which is a page, passes on who looks.
+    let queue = ApiRouter::new().routes(routes!(queue::queue)).layer(Extension(OpenTo::PAGES));
     ApiRouter::new()
         .routes(routes!(place::locate))
         .routes(routes!(place::duplicates))
@@ -54,12 +57,12 @@ pub(crate) fn router(reports: App) -> ApiRouter {
         .routes(routes!(report::submit, report::list))
         .routes(routes!(report::show))
         .routes(routes!(report::timeline))
-        .routes(routes!(queue::queue))
         .routes(routes!(citizen::answer))
         .routes(routes!(citizen::rate))
         .routes(routes!(citizen::reopen))
         .routes(routes!(transition::act))
         .routes(routes!(photo::show))
+        .merge(queue)
         .merge(uploads)
         .with_state(reports)
         .merge(open)

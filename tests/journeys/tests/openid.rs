@@ -235,5 +235,8 @@ async fn a_page_of_the_citys_own_opens_nothing_but_the_operations_centre() -> Re
     ensure!(opened.is_empty(), "a page's token opens {opened:?}");
     let centre = visitor.request(reqwest::Method::GET, "/ioc/v1/session")?.bearer_auth(&token).send().await?;
     ensure!(centre.status() == 200, "the centre takes it: {}", centre.status());
+    // The wall passes the list of officers on. A citizen is refused it for their role, not for the token's scope.
+    let queue = visitor.request(reqwest::Method::GET, "/reports/v1/queue")?.bearer_auth(&token).send().await?;
+    ensure!(queue.status() == 403 && !queue.headers().contains_key(WWW_AUTHENTICATE), "the list takes it");
     city.finish().await
 }

@@ -20,7 +20,11 @@ pub(crate) struct Line {
     pub(crate) posted_at: DateTime<Utc>,
     /// Of a payment, a refund or what was paid out of a shop that was closed.
     pub(crate) merchant_name: Option<String>,
+    /// In rows from before it was sealed, until it is opened.
     pub(crate) note: Option<String>,
+    pub(crate) note_sealed: Option<Vec<u8>>,
+    /// Who wrote it.
+    pub(crate) note_by: Option<Uuid>,
     /// Of a top-up.
     pub(crate) bank_code: Option<String>,
     /// Of a bill.
@@ -41,6 +45,7 @@ pub(crate) async fn before(
         r#"SELECT line.id AS "id!", line.sequence AS "sequence!", line.kind AS "kind!", line.incoming AS "incoming!", line.amount AS "amount!",
                   line.balance AS "balance!", line.posted_at AS "posted_at!",
                   coalesce(payment.merchant_name, refunded.merchant_name, closed.name) AS "merchant_name?", coalesce(payment.note, refund.reason) AS "note?",
+                  coalesce(payment.note_sealed, refund.reason_sealed) AS "note_sealed?", coalesce(payment.payer_user_id, refund.refunder_user_id) AS "note_by?",
                   top_up.bank_code AS "bank_code?", bill_payment.biller_code AS "biller_code?", acted.actor_id AS "acted_by?"
            FROM (
                SELECT id, sequence, kind, credit = $1 AS incoming, amount,
@@ -74,6 +79,7 @@ pub(crate) async fn one(
         r#"SELECT line.id, line.sequence, line.kind, line.credit = $1 AS "incoming!", line.amount,
                   CASE WHEN line.credit = $1 THEN line.credit_balance ELSE line.debit_balance END AS "balance!", line.posted_at,
                   coalesce(payment.merchant_name, refunded.merchant_name, closed.name) AS "merchant_name?", coalesce(payment.note, refund.reason) AS "note?",
+                  coalesce(payment.note_sealed, refund.reason_sealed) AS "note_sealed?", coalesce(payment.payer_user_id, refund.refunder_user_id) AS "note_by?",
                   top_up.bank_code AS "bank_code?", bill_payment.biller_code AS "biller_code?", acted.actor_id AS "acted_by?"
            FROM ledger.transfer AS line
            LEFT JOIN wallet.payment ON payment.id = line.id

@@ -151,7 +151,7 @@ fn entry(row: &JournalRow, told: &Told) -> Result<Entry, Unexplained> {
     } else if row.kind == REFUND.code {
         let refund = told.refunds.get(&id).ok_or_else(unexplained)?;
         let payment = told.payments.get(&refund.payment_id.uuid()).ok_or_else(unexplained)?;
-        Ok(of(row, payment.payer_user_id, &refund_completed(row, payment, refund)))
+        Ok(of(row, payment.payer_user_id, &refund_completed(row, payment)))
     } else if row.kind == BILL.code || row.kind == FEE.code {
         let bill = told.bills.get(&id).ok_or_else(unexplained)?;
         let user = told.owner(row.debit).ok_or_else(unexplained)?;
@@ -193,7 +193,7 @@ fn merchant_paid_out(row: &JournalRow, merchant: Uuid, user: Uuid) -> MerchantPa
     }
 }
 
-fn refund_completed(row: &JournalRow, payment: &Payment, refund: &Refund) -> RefundCompleted {
+fn refund_completed(row: &JournalRow, payment: &Payment) -> RefundCompleted {
     RefundCompleted {
         refund_id: row.transfer.to_string(),
         payment_id: payment.id.to_string(),
@@ -203,7 +203,8 @@ fn refund_completed(row: &JournalRow, payment: &Payment, refund: &Refund) -> Ref
         merchant_owner_user_id: payment.merchant_owner_user_id.to_string(),
         amount: Some(money(row.amount)),
         payer_balance: Some(money(row.credit.balance)),
-        reason: refund.reason.clone().unwrap_or_default(),
+        // Words stay in the wallet, sealed.
+        reason: String::new(),
     }
 }
 

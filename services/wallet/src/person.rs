@@ -5,6 +5,7 @@
 //! | `top_up.account_sealed` | the account number at the bank |
 //! | `bill_subscription.customer_code_sealed`, `.label_sealed` | the code at a biller that the citizen has linked, and what they call it |
 //! | `bill_payment.customer_code_sealed`, `.reference_sealed` | of the bill that they paid: the customer's code, and the biller's name for it |
+//! | `payment.note_sealed`, `refund.reason_sealed` | what payer and shop wrote, each under the key of who wrote it |
 
 mod closing;
 mod erase;
@@ -12,12 +13,13 @@ mod plain;
 mod sections;
 #[cfg(test)]
 mod tests;
+pub(crate) mod word;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use platform::person::{CopyError, Holder, PersonError, PersonKey, Section};
+use platform::person::{CopyError, Holder, PersonCopy, PersonError, PersonKey, Section};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -68,6 +70,10 @@ pub(crate) struct WalletHolder(pub(crate) Arc<Wallet>);
 impl Holder for WalletHolder {
     fn sections(&self) -> &'static [Section] {
         sections::SECTIONS
+    }
+
+    async fn copy_more(&self, person: Uuid, copy: &mut PersonCopy) -> Result<(), CopyError> {
+        word::copy_reasons(&self.0, person, copy).await
     }
 
     async fn close(&self, person: Uuid, closing: Uuid) -> Result<Vec<&'static str>, CopyError> {

@@ -39,7 +39,7 @@ pub(crate) enum Rider {
     /// The top-up whose money is posted.
     TopUp { id: TopUpId, bank_reference: Option<String> },
     /// What the payment is for.
-    Payment { payer: Uuid, payee: Arc<Payee>, amount: i64, note: Option<String>, proven: Option<Proven> },
+    Payment { payer: Uuid, payee: Arc<Payee>, amount: i64, note_sealed: Option<Vec<u8>>, proven: Option<Proven> },
     /// The payment of a bill whose money is set aside; how it ends when it can't be.
     BillHeld { failing: Failed, proven: Option<Proven> },
     /// The payment of a bill whose money is posted.
@@ -49,7 +49,7 @@ pub(crate) enum Rider {
     /// The merchant whose account is closed.
     MerchantClosed { merchant: MerchantId },
     /// What the refund gives back.
-    Refund { payment: PaymentId, refunder: Uuid, amount: i64, reason: Option<String> },
+    Refund { payment: PaymentId, refunder: Uuid, amount: i64, reason_sealed: Option<Vec<u8>> },
 }
 
 /// Writes riders.
@@ -118,7 +118,7 @@ impl Rows {
                 self.paid.add(payment.uuid(), posted, biller_reference);
             }
             (Rider::TopUp { id, bank_reference }, [posted]) => self.top_ups.add(id.uuid(), posted, bank_reference),
-            (Rider::Payment { payer, payee, amount, note, proven }, [posted]) => {
+            (Rider::Payment { payer, payee, amount, note_sealed, proven }, [posted]) => {
                 self.prove(*proven, *payer, payment::KIND, posted.transfer.uuid());
                 self.payments.push(Payment {
                     id: PaymentId::from(posted.transfer.uuid()),
@@ -129,17 +129,18 @@ impl Rows {
                     merchant_name: payee.merchant_name.clone(),
                     till_id: payee.till,
                     amount: *amount,
-                    note: note.clone(),
+                    note: None,
+                    note_sealed: note_sealed.clone(),
                     paid_at: posted.posted_at,
                 });
             }
-            (Rider::Refund { payment, refunder, amount, reason }, [posted]) => self.refunds.push(Refund {
+            (Rider::Refund { payment, refunder, amount, reason_sealed }, [posted]) => self.refunds.push(Refund {
                 id: RefundId::from(posted.transfer.uuid()),
                 sequence: posted.sequence,
                 payment_id: *payment,
                 refunder_user_id: *refunder,
                 amount: *amount,
-                reason: reason.clone(),
+                reason_sealed: reason_sealed.clone(),
                 refunded_at: posted.posted_at,
             }),
             (_, posted) => return Err(WrongRide(posted.len())),

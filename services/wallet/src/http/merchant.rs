@@ -19,6 +19,7 @@ use crate::account::CURRENCY;
 use crate::error::Error;
 use crate::merchant::{self, Merchant, MerchantId, NewMerchant, NewStore, Store, StoreId, TillId, sql};
 use crate::payment::{self, Payment, PaymentId};
+use crate::person::word;
 
 /// A merchant.
 #[derive(Debug, Serialize, ToSchema)]
@@ -270,7 +271,9 @@ pub(super) async fn payments(
 ) -> Result<Json<Page<MerchantPaymentView>>, Problem> {
     let (limit, before) = (page.limit()?, page.after::<i64>()?);
     own(&wallet, &principal, merchant).await?;
-    let rows =
-        payment::sql::of_merchant_before(&mut *wallet.pool.acquire().await?, merchant, before, limit + 1).await?;
-    Ok(Json(Page::from_rows(rows, limit, |payment| payment.sequence).map(MerchantPaymentView::from)))
+    let mut connection = wallet.pool.acquire().await?;
+    let rows = payment::sql::of_merchant_before(&mut connection, merchant, before, limit + 1).await?;
+    let mut page = Page::from_rows(rows, limit, |payment| payment.sequence);
+    word::open(&wallet.persons, &mut connection, &mut page.items).await.map_err(Error::from)?;
+    Ok(Json(page.map(MerchantPaymentView::from)))
 }

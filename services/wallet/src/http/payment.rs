@@ -20,6 +20,7 @@ use crate::delegate;
 use crate::error::Error;
 use crate::merchant::{MerchantId, TillId};
 use crate::payment::{self, NewPayment, Paid, Payment, PaymentId};
+use crate::person::word;
 
 /// A payment as both sides may see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -142,7 +143,8 @@ pub(super) async fn show(
 ) -> Result<Json<PaymentView>, Problem> {
     delegate::may_see(&wallet, &party, id.uuid()).await?;
     let mut connection = wallet.pool.acquire().await?;
-    let found = payment::sql::find_seen_by(&mut connection, party.subject, id).await?.ok_or(Error::NotFound)?;
+    let mut found = payment::sql::find_seen_by(&mut connection, party.subject, id).await?.ok_or(Error::NotFound)?;
+    word::open(&wallet.persons, &mut connection, std::slice::from_mut(&mut found)).await.map_err(Error::from)?;
     // The merchant does not see who acted for the payer.
     let payer = found.payer_user_id == party.subject;
     let acted = if payer { delegate::sql::acting_in(&mut connection, id.uuid()).await? } else { None };

@@ -29,13 +29,13 @@ pub(super) struct RefundView {
     refunded_at: DateTime<Utc>,
 }
 
-impl From<Refund> for RefundView {
-    fn from(refund: Refund) -> Self {
+impl RefundView {
+    fn new(refund: Refund, reason: Option<String>) -> Self {
         Self {
             id: refund.id,
             payment_id: refund.payment_id,
             amount: Money::from_minor(refund.amount, CURRENCY),
-            reason: refund.reason,
+            reason,
             sequence: refund.sequence,
             refunded_at: refund.refunded_at,
         }
@@ -72,6 +72,6 @@ pub(super) async fn create(
         key: request.key,
         fingerprint: request.fingerprint,
     };
-    let made = refund::refund(&wallet, payment, key, &request.body).await?;
-    Ok((StatusCode::CREATED, Json(RefundView::from(made))).into_response())
+    let (made, reason) = refund::refund(&wallet, payment, key, &request.body).await?;
+    Ok((StatusCode::CREATED, Json(RefundView::new(made, reason))).into_response())
 }

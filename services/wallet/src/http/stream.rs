@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, header};
 use ledger::journal;
 use platform::auth::Principal;
 use platform::http::Path;
+use platform::person::PersonError;
 use platform::problem::{INVALID_HEADER, Problem};
 
 use super::App;
@@ -22,6 +23,7 @@ use super::merchant::{MerchantPaymentView, own};
 use crate::feed::Woken;
 use crate::merchant::MerchantId;
 use crate::payment::{self, Payment};
+use crate::person::word;
 use crate::places::Place;
 
 /// Payments read at once.
@@ -107,11 +109,13 @@ impl Live {
         }
     }
 
-    async fn read(&self) -> Result<Vec<Payment>, sqlx::Error> {
+    async fn read(&self) -> Result<Vec<Payment>, PersonError> {
         // A payment wakes all streams of its merchant, a lost connection all streams: they read by turns.
         let _turn = self.wallet.places.read().await;
         let mut connection = self.wallet.pool.acquire().await?;
-        payment::sql::of_merchant_after(&mut connection, self.merchant, self.after, PAGE).await
+        let mut payments = payment::sql::of_merchant_after(&mut connection, self.merchant, self.after, PAGE).await?;
+        word::open(&self.wallet.persons, &mut connection, &mut payments).await?;
+        Ok(payments)
     }
 }
 

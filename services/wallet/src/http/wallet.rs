@@ -20,6 +20,7 @@ use crate::city::LimitClass;
 use crate::error::Error;
 use crate::history::{self, Line};
 use crate::limit::{Bound, Moment, Subject, bounds, first_day_after};
+use crate::person::word;
 
 /// The caller's wallet.
 #[derive(Debug, Serialize, ToSchema)]
@@ -191,8 +192,11 @@ pub(super) async fn transactions(
 ) -> Result<Json<Page<TransactionView>>, Problem> {
     let (limit, before) = (page.limit()?, page.after::<i64>()?);
     let account = account::citizen(principal.subject).id;
-    let rows = history::before(&mut *wallet.pool.acquire().await?, account, before, limit + 1).await?;
-    Ok(Json(Page::from_rows(rows, limit, |line| line.sequence).map(|line| view(line, &wallet, language))))
+    let mut connection = wallet.pool.acquire().await?;
+    let rows = history::before(&mut connection, account, before, limit + 1).await?;
+    let mut page = Page::from_rows(rows, limit, |line| line.sequence);
+    word::open(&wallet.persons, &mut connection, &mut page.items).await.map_err(Error::from)?;
+    Ok(Json(page.map(|line| view(line, &wallet, language))))
 }
 
 /// One of the caller's transactions.
@@ -212,6 +216,8 @@ pub(super) async fn transaction(
     Path(id): Path<Uuid>,
 ) -> Result<Json<TransactionView>, Problem> {
     let account = account::citizen(principal.subject).id;
-    let line = history::one(&mut *wallet.pool.acquire().await?, account, id).await?.ok_or(Error::NotFound)?;
+    let mut connection = wallet.pool.acquire().await?;
+    let mut line = history::one(&mut connection, account, id).await?.ok_or(Error::NotFound)?;
+    word::open(&wallet.persons, &mut connection, std::slice::from_mut(&mut line)).await.map_err(Error::from)?;
     Ok(Json(view(line, &wallet, language)))
 }

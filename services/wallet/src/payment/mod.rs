@@ -32,6 +32,8 @@ pub(crate) struct Payment {
     pub(crate) merchant_name: String,
     pub(crate) till_id: TillId,
     pub(crate) amount: i64,
+    /// In rows from before it was sealed, until it is opened.
     pub(crate) note: Option<String>,
+    pub(crate) note_sealed: Option<Vec<u8>>,
     pub(crate) paid_at: DateTime<Utc>,
 }

@@ -1,6 +1,7 @@
 //! The use case: read the code, check the rules, post once.
 //!
-//! Round trips: one for the citizen's standing, then the posting, both shared with all payments of the moment; one more for a till that was not paid lately.
+//! Round trips: one for the citizen's standing, then the posting, both shared with all payments of the moment; one more for a till that was not
+//! paid lately, and one for a note, which is sealed under the payer's key.
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::city::Kind;
 use crate::delegate::{self, Spending};
 use crate::error::{AmountFault, Error};
 use crate::merchant::{self, Payee, TillId};
+use crate::person::word::{self, PAYMENT_NOTE};
 use crate::rider::{Rider, payment_rejected};
 use crate::step_up::{Proven, Transaction};
 use crate::text::Label;
@@ -172,7 +174,9 @@ async fn attempt(
     let key = key(asked);
     let error = match allowed(wallet, asked, order, transaction).await {
         Ok((allowance, proven)) => {
-            let request = request(key.clone(), order, new, proven).limits(allowance.limits());
+            let note = new.note.as_ref().map(Label::as_str);
+            let note = word::sealed(wallet, key.caller, (PAYMENT_NOTE, key.transfer(0).uuid()), note).await?;
+            let request = request(key.clone(), order, note, proven).limits(allowance.limits());
             let answer = wallet.ledger.answer(request).await?;
             if let Outcome::Rejected(reject @ Reject::ProofRequired(_)) = answer.outcome {
                 // The ledger does not remember it, and hands over no rider that would tell of it.
@@ -211,7 +215,7 @@ fn key(asked: Asked<'_>) -> Key {
     Key { caller: asked.asker.user, operation: OPERATION, key, fingerprint }
 }
 
-fn request(key: Key, order: &Order, new: &NewPayment, proven: Option<Proven>) -> Request<Rider> {
+fn request(key: Key, order: &Order, note_sealed: Option<Vec<u8>>, proven: Option<Proven>) -> Request<Rider> {
     let payer = key.caller;
     let (citizen, merchant) = (account::citizen(payer), account::merchant(order.payee.merchant));
     let posting = Posting {
@@ -229,7 +233,7 @@ fn request(key: Key, order: &Order, new: &NewPayment, proven: Option<Proven>) ->
             payer,
             payee: order.payee.clone(),
             amount: order.amount.minor(),
-            note: new.note.as_ref().map(|note| note.as_str().to_owned()),
+            note_sealed,
             proven,
         }),
         refusals: Refusals::Remembered,

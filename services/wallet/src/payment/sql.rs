@@ -58,12 +58,12 @@ pub(crate) async fn insert(connection: &mut PgConnection, payments: &[Payment]) 
     let names: Vec<String> = payments.iter().map(|payment| payment.merchant_name.clone()).collect();
     let tills: Vec<Uuid> = payments.iter().map(|payment| payment.till_id.uuid()).collect();
     let amounts: Vec<i64> = payments.iter().map(|payment| payment.amount).collect();
-    let notes: Vec<Option<String>> = payments.iter().map(|payment| payment.note.clone()).collect();
+    let notes: Vec<Option<Vec<u8>>> = payments.iter().map(|payment| payment.note_sealed.clone()).collect();
     let times: Vec<_> = payments.iter().map(|payment| payment.paid_at).collect();
     sqlx::query!(
-        "INSERT INTO wallet.payment (id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, paid_at)
+        "INSERT INTO wallet.payment (id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note_sealed, paid_at)
          SELECT id, sequence, payer, merchant, owner, name, till, amount, note, paid_at
-         FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::uuid[], $8::bigint[], $9::text[], $10::timestamptz[])
+         FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::uuid[], $8::bigint[], $9::bytea[], $10::timestamptz[])
               AS new (id, sequence, payer, merchant, owner, name, till, amount, note, paid_at)",
         &ids,
         &sequences,
@@ -73,7 +73,7 @@ pub(crate) async fn insert(connection: &mut PgConnection, payments: &[Payment]) 
         &names,
         &tills,
         &amounts,
-        &notes as &[Option<String>],
+        &notes as &[Option<Vec<u8>>],
         &times,
     )
     .execute(connection)
@@ -89,7 +89,7 @@ pub(crate) async fn find_seen_by(
 ) -> Result<Option<Payment>, sqlx::Error> {
     sqlx::query_as!(
         Payment,
-        "SELECT id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, paid_at
+        "SELECT id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, note_sealed, paid_at
          FROM wallet.payment WHERE id = $1 AND (payer_user_id = $2 OR merchant_owner_user_id = $2)",
         id.uuid(),
         user,
@@ -105,7 +105,7 @@ pub(crate) async fn find_all(connection: &mut PgConnection, ids: &[Uuid]) -> Res
     }
     sqlx::query_as!(
         Payment,
-        "SELECT id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, paid_at
+        "SELECT id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, note_sealed, paid_at
          FROM wallet.payment WHERE id = ANY($1)",
         ids,
     )
@@ -122,7 +122,7 @@ pub(crate) async fn of_merchant_before(
 ) -> Result<Vec<Payment>, sqlx::Error> {
     sqlx::query_as!(
         Payment,
-        "SELECT id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, paid_at
+        "SELECT id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, note_sealed, paid_at
          FROM wallet.payment WHERE merchant_id = $1 AND ($2::bigint IS NULL OR sequence < $2) ORDER BY sequence DESC LIMIT $3",
         merchant.uuid(),
         before,
@@ -141,7 +141,7 @@ pub(crate) async fn of_merchant_after(
 ) -> Result<Vec<Payment>, sqlx::Error> {
     sqlx::query_as!(
         Payment,
-        "SELECT id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, paid_at
+        "SELECT id, sequence, payer_user_id, merchant_id, merchant_owner_user_id, merchant_name, till_id, amount, note, note_sealed, paid_at
          FROM wallet.payment WHERE merchant_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
         merchant.uuid(),
         after,

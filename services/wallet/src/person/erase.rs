@@ -44,14 +44,16 @@ async fn words_of(wallet: &Wallet, (person, account): (Uuid, AccountId)) -> Resu
         before = Some(oldest.sequence);
         let ids: Vec<Uuid> = page.iter().map(|line| line.id).collect();
         sqlx::query!(
-            "UPDATE wallet.payment SET note = NULL WHERE id = ANY ($1) AND payer_user_id = $2 AND note IS NOT NULL",
+            "UPDATE wallet.payment SET note = NULL, note_sealed = NULL
+             WHERE id = ANY ($1) AND payer_user_id = $2 AND (note IS NOT NULL OR note_sealed IS NOT NULL)",
             &ids,
             person,
         )
         .execute(&mut *connection)
         .await?;
         sqlx::query!(
-            "UPDATE wallet.refund SET reason = NULL WHERE id = ANY ($1) AND refunder_user_id = $2 AND reason IS NOT NULL",
+            "UPDATE wallet.refund SET reason = NULL, reason_sealed = NULL
+             WHERE id = ANY ($1) AND refunder_user_id = $2 AND (reason IS NOT NULL OR reason_sealed IS NOT NULL)",
             &ids,
             person,
         )

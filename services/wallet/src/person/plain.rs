@@ -13,6 +13,7 @@ use platform::person::{PersonError, PersonKey, PersonKeys, Unsealed};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::word::{PAYMENT_NOTE, REFUND_REASON};
 use super::{BILL_PAYMENT_CODE, BILL_PAYMENT_REFERENCE, SUBSCRIPTION_CODE, SUBSCRIPTION_LABEL, TOP_UP_ACCOUNT};
 use crate::bill::customer;
 
@@ -25,12 +26,23 @@ pub(crate) struct Plain(pub(crate) Arc<PersonKeys>);
 #[async_trait]
 impl Unsealed for Plain {
     async fn seal_some(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
-        for sealed in [self.customers(tx, now).await?, self.links(tx, now).await?, self.bill_payments(tx, now).await?] {
-            if sealed > 0 {
-                return Ok(sealed);
-            }
+        let mut sealed = self.customers(tx, now).await?;
+        if sealed == 0 {
+            sealed = self.links(tx, now).await?;
         }
-        self.top_ups(tx, now).await
+        if sealed == 0 {
+            sealed = self.bill_payments(tx, now).await?;
+        }
+        if sealed == 0 {
+            sealed = self.notes(tx, now).await?;
+        }
+        if sealed == 0 {
+            sealed = self.reasons(tx, now).await?;
+        }
+        if sealed == 0 {
+            sealed = self.top_ups(tx, now).await?;
+        }
+        Ok(sealed)
     }
 }
 
@@ -109,6 +121,50 @@ impl Plain {
                 row.id,
                 code as Option<Vec<u8>>,
                 key.map(|key| key.seal(BILL_PAYMENT_REFERENCE, row.id, &row.reference)) as Option<Vec<u8>>,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(rows.len())
+    }
+
+    async fn notes(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+        let rows = sqlx::query!(
+            r#"SELECT id, payer_user_id, note AS "note!" FROM wallet.payment WHERE note IS NOT NULL
+               ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
+            BATCH,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let keys = self.keys(tx, rows.iter().map(|row| row.payer_user_id), now).await?;
+        for row in &rows {
+            let sealed = keys.get(&row.payer_user_id).map(|key| key.seal(PAYMENT_NOTE, row.id, &row.note));
+            sqlx::query!(
+                "UPDATE wallet.payment SET note = NULL, note_sealed = $2 WHERE id = $1",
+                row.id,
+                sealed as Option<Vec<u8>>,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(rows.len())
+    }
+
+    async fn reasons(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+        let rows = sqlx::query!(
+            r#"SELECT id, refunder_user_id, reason AS "reason!" FROM wallet.refund WHERE reason IS NOT NULL
+               ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
+            BATCH,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let keys = self.keys(tx, rows.iter().map(|row| row.refunder_user_id), now).await?;
+        for row in &rows {
+            let sealed = keys.get(&row.refunder_user_id).map(|key| key.seal(REFUND_REASON, row.id, &row.reason));
+            sqlx::query!(
+                "UPDATE wallet.refund SET reason = NULL, reason_sealed = $2 WHERE id = $1",
+                row.id,
+                sealed as Option<Vec<u8>>,
             )
             .execute(&mut *tx)
             .await?;

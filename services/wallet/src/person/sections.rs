@@ -4,6 +4,7 @@
 
 use platform::person::Section;
 
+use super::word::PAYMENT_NOTE;
 use super::{BILL_PAYMENT_CODE, BILL_PAYMENT_REFERENCE, SUBSCRIPTION_CODE, SUBSCRIPTION_LABEL, TOP_UP_ACCOUNT};
 
 /// In the order of the document.
@@ -20,8 +21,8 @@ pub(crate) const SECTIONS: &[Section] = &[
         sql: "SELECT lpad((9223372036854775807 - h.sequence)::text, 20, '0'), jsonb_build_object('id', h.id, 'kind', k.name,
                 'incoming', h.credit = a.id, 'amount', h.amount::text,
                 'balance', CASE WHEN h.credit = a.id THEN h.credit_balance ELSE h.debit_balance END::text,
-                'posted_at', h.posted_at, 'merchant', coalesce(p.merchant_name, r.merchant_name), 'note', p.note,
-                'refund_reason', f.reason)
+                'posted_at', h.posted_at, 'merchant', coalesce(p.merchant_name, r.merchant_name),
+                'note', CASE WHEN p.payer_user_id = $1 THEN encode(p.note_sealed, 'hex') END, 'note_unsealed', p.note)
             FROM ledger.account a
             CROSS JOIN LATERAL ledger.history(a.id, 9223372036854775807 - $2::bigint, 0, $3) AS h
             JOIN ledger.transfer_kind k ON k.shard = h.shard AND k.code = h.kind
@@ -29,7 +30,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             LEFT JOIN wallet.refund f ON f.id = h.id
             LEFT JOIN wallet.payment r ON r.id = f.payment_id
             WHERE a.owner = $1 ORDER BY 1 LIMIT $3",
-        sealed: &[],
+        sealed: &[("note", PAYMENT_NOTE)],
     },
     Section {
         name: "top_ups",

@@ -21,6 +21,7 @@ use crate::account::{self, CURRENCY};
 use crate::city::Kind;
 use crate::error::{AmountFault, Error};
 use crate::payment::{self, Payment, PaymentId};
+use crate::person::word::{self, REFUND_REASON};
 use crate::rider::Rider;
 use crate::text::Label;
 
@@ -52,15 +53,20 @@ pub(crate) struct Refund {
     pub(crate) payment_id: PaymentId,
     pub(crate) refunder_user_id: Uuid,
     pub(crate) amount: i64,
-    pub(crate) reason: Option<String>,
+    pub(crate) reason_sealed: Option<Vec<u8>>,
     pub(crate) refunded_at: DateTime<Utc>,
 }
 
-/// Gives money back, once per key.
+/// Gives money back, once per key; with the word to the payer.
 ///
 /// # Errors
 /// Not found unless the caller owns the merchant that was paid; else the ledger's refusal, or that the outcome is not known.
-pub(crate) async fn refund(wallet: &Wallet, payment: PaymentId, key: Key, new: &NewRefund) -> Result<Refund, Error> {
+pub(crate) async fn refund(
+    wallet: &Wallet,
+    payment: PaymentId,
+    key: Key,
+    new: &NewRefund,
+) -> Result<(Refund, Option<String>), Error> {
     let caller = key.caller;
     let found = payment::sql::find_seen_by(&mut *wallet.pool.acquire().await?, caller, payment).await?;
     let paid = found.filter(|paid| paid.merchant_owner_user_id == caller).ok_or(Error::NotFound)?;
@@ -69,7 +75,9 @@ pub(crate) async fn refund(wallet: &Wallet, payment: PaymentId, key: Key, new: &
         return Err(AmountFault::Currency.into());
     }
     let reason = new.reason.as_ref().map(|reason| reason.as_str().to_owned());
-    let request = request(wallet, key, Arc::new(paid), amount, reason.clone());
+    let reason_sealed =
+        word::sealed(wallet, caller, (REFUND_REASON, key.transfer(0).uuid()), reason.as_deref()).await?;
+    let request = request(wallet, key, Arc::new(paid), amount, reason_sealed.clone());
     let result = wallet.ledger.answer(request).await.map_err(Error::from);
     if let Err(error) = &result
         && !matches!(error, Error::KeyReused)
@@ -80,15 +88,16 @@ pub(crate) async fn refund(wallet: &Wallet, payment: PaymentId, key: Key, new: &
         Outcome::Posted(transfers) => {
             let posted =
                 transfers.into_iter().next().ok_or_else(|| Error::Broken("a refund made no transfer".to_owned()))?;
-            Ok(Refund {
+            let refund = Refund {
                 id: RefundId::from(posted.transfer.uuid()),
                 sequence: posted.sequence,
                 payment_id: payment,
                 refunder_user_id: caller,
                 amount: amount.minor(),
-                reason,
+                reason_sealed,
                 refunded_at: posted.posted_at,
-            })
+            };
+            Ok((refund, reason))
         }
         Outcome::Rejected(reject @ Reject::RefundExceedsPayment(_)) => {
             let refunded = sql::refunded(&mut *wallet.pool.acquire().await?, payment).await?;
@@ -98,7 +107,13 @@ pub(crate) async fn refund(wallet: &Wallet, payment: PaymentId, key: Key, new: &
     }
 }
 
-fn request(wallet: &Wallet, key: Key, paid: Arc<Payment>, amount: Money, reason: Option<String>) -> Request<Rider> {
+fn request(
+    wallet: &Wallet,
+    key: Key,
+    paid: Arc<Payment>,
+    amount: Money,
+    reason_sealed: Option<Vec<u8>>,
+) -> Request<Rider> {
     let day = wallet.place.day(wallet.clock.now());
     let gives_back = wallet.rules.refund_gives_back(Kind::Goods, day);
     let action = Action::Refund(RefundSpec {
@@ -109,6 +124,6 @@ fn request(wallet: &Wallet, key: Key, paid: Arc<Payment>, amount: Money, reason:
         limits: if gives_back { UsedLimits::GivenBack } else { UsedLimits::Kept },
     });
     let refunder = key.caller;
-    let rider = Rider::Refund { payment: paid.id, refunder, amount: amount.minor(), reason };
+    let rider = Rider::Refund { payment: paid.id, refunder, amount: amount.minor(), reason_sealed };
     Request::new(key).action(action).rider(rider)
 }

@@ -13,19 +13,19 @@ pub(crate) async fn insert(connection: &mut PgConnection, refunds: &[Refund]) ->
     let payments: Vec<Uuid> = refunds.iter().map(|refund| refund.payment_id.uuid()).collect();
     let refunders: Vec<Uuid> = refunds.iter().map(|refund| refund.refunder_user_id).collect();
     let amounts: Vec<i64> = refunds.iter().map(|refund| refund.amount).collect();
-    let reasons: Vec<Option<String>> = refunds.iter().map(|refund| refund.reason.clone()).collect();
+    let reasons: Vec<Option<Vec<u8>>> = refunds.iter().map(|refund| refund.reason_sealed.clone()).collect();
     let times: Vec<_> = refunds.iter().map(|refund| refund.refunded_at).collect();
     sqlx::query!(
-        "INSERT INTO wallet.refund (id, sequence, payment_id, refunder_user_id, amount, reason, refunded_at)
+        "INSERT INTO wallet.refund (id, sequence, payment_id, refunder_user_id, amount, reason_sealed, refunded_at)
          SELECT id, sequence, payment, refunder, amount, reason, refunded_at
-         FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::bigint[], $6::text[], $7::timestamptz[])
+         FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $7::timestamptz[])
               AS new (id, sequence, payment, refunder, amount, reason, refunded_at)",
         &ids,
         &sequences,
         &payments,
         &refunders,
         &amounts,
-        &reasons as &[Option<String>],
+        &reasons as &[Option<Vec<u8>>],
         &times,
     )
     .execute(connection)
@@ -50,7 +50,7 @@ pub(crate) async fn find_all(connection: &mut PgConnection, ids: &[Uuid]) -> Res
     }
     sqlx::query_as!(
         Refund,
-        "SELECT id, sequence, payment_id, refunder_user_id, amount, reason, refunded_at FROM wallet.refund WHERE id = ANY($1)",
+        "SELECT id, sequence, payment_id, refunder_user_id, amount, reason_sealed, refunded_at FROM wallet.refund WHERE id = ANY($1)",
         ids,
     )
     .fetch_all(connection)

@@ -101,9 +101,9 @@ async fn words_go_with_who_wrote_them_and_money_stays() {
     assert_eq!(scene.office.last(leaver.closing), Vec::<String>::new());
     scene.ask(ERASE, leaver).await;
     scene.done(leaver, ERASE).await;
-    let notes = "wallet.payment WHERE note IS NOT NULL";
+    let notes = "wallet.payment WHERE note_sealed IS NOT NULL";
     assert_eq!(scene.stage.count(notes).await, 1, "those of others stay");
-    assert_eq!(scene.stage.count("wallet.refund WHERE reason IS NOT NULL").await, 1, "the shop's own word");
+    assert_eq!(scene.stage.count("wallet.refund WHERE reason_sealed IS NOT NULL").await, 1, "the shop's own word");
 
     // The shop's owner leaves, too, once the shop is closed and its money is spent elsewhere.
     let refused = Leaver::new(keeper);
@@ -121,11 +121,11 @@ async fn words_go_with_who_wrote_them_and_money_stays() {
     assert_eq!(scene.office.last(leaver.closing), Vec::<String>::new());
     scene.ask(ERASE, leaver).await;
     scene.done(leaver, ERASE).await;
-    assert_eq!(scene.stage.count("wallet.refund WHERE reason IS NOT NULL").await, 0);
+    assert_eq!(scene.stage.count("wallet.refund WHERE reason_sealed IS NOT NULL").await, 0);
     let named = format!("wallet.merchant WHERE owner_user_id = '{keeper}' AND name LIKE '%Mệ Kéo%'");
     assert_eq!(scene.stage.count(&named).await, 0);
     assert_eq!(scene.stage.count("wallet.store WHERE name = 'Bạch Đằng'").await, 1, "the other shop's");
-    for changed in ["note = 'x'", "amount = 1"] {
+    for changed in ["note = 'x'", "note_sealed = 'x'", "amount = 1", "note = NULL, note_sealed = 'x'"] {
         let sql = format!("UPDATE wallet.payment SET {changed}");
         assert!(sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&scene.stage.admin()).await.is_err(), "{changed}");
     }

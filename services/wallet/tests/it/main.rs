@@ -32,4 +32,5 @@ mod stream;
 mod told;
 mod top_up;
 mod totals;
+mod word;
 mod work;

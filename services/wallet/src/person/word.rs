@@ -1,0 +1,123 @@
+//! Words that go with payments and refunds, sealed under the key of who wrote them. Both sides read them, until that key is destroyed.
+
+use ledger::TransferKind;
+use platform::person::{CopyError, PersonCopy, PersonError, PersonKeys};
+use serde_json::json;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::opened;
+use crate::Wallet;
+use crate::account::{self, REFUND};
+use crate::error::Error;
+use crate::history::{self, Line};
+use crate::payment::Payment;
+
+/// Where payers' words are sealed.
+pub(crate) const PAYMENT_NOTE: &str = "payment.note_sealed";
+/// Where the words of who gave money back are sealed.
+pub(crate) const REFUND_REASON: &str = "refund.reason_sealed";
+/// Lines of a journal that are read together for a copy.
+const PAGE: i64 = 200;
+
+/// A word before it goes with its transfer; none when there is none, or whoever writes it was erased. Without a word nothing is asked.
+///
+/// The key may be destroyed before the transfer is posted: then nobody ever opens what is stored.
+///
+/// # Errors
+/// What the database answered.
+pub(crate) async fn sealed(
+    wallet: &Wallet,
+    author: Uuid,
+    (column, row): (&'static str, Uuid),
+    word: Option<&str>,
+) -> Result<Option<Vec<u8>>, Error> {
+    let Some(word) = word else { return Ok(None) };
+    let mut connection = wallet.pool.acquire().await?;
+    match wallet.persons.for_holding(&mut connection, author, wallet.clock.now()).await {
+        Ok(key) => Ok(Some(key.seal(column, row, word))),
+        Err(PersonError::Erased) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Something with a word of somebody's.
+pub(crate) trait Worded {
+    /// Who wrote it, where it is sealed, and its sealed form.
+    fn sealed(&self) -> Option<(Uuid, (&'static str, Uuid, &[u8]))>;
+    /// The place of the plain word.
+    fn plain(&mut self) -> &mut Option<String>;
+}
+
+impl Worded for Payment {
+    fn sealed(&self) -> Option<(Uuid, (&'static str, Uuid, &[u8]))> {
+        Some((self.payer_user_id, (PAYMENT_NOTE, self.id.uuid(), self.note_sealed.as_deref()?)))
+    }
+
+    fn plain(&mut self) -> &mut Option<String> {
+        &mut self.note
+    }
+}
+
+impl Worded for Line {
+    fn sealed(&self) -> Option<(Uuid, (&'static str, Uuid, &[u8]))> {
+        let column = if is(self, REFUND) { REFUND_REASON } else { PAYMENT_NOTE };
+        Some((self.note_by?, (column, self.id, self.note_sealed.as_deref()?)))
+    }
+
+    fn plain(&mut self) -> &mut Option<String> {
+        &mut self.note
+    }
+}
+
+fn is(line: &Line, kind: TransferKind) -> bool {
+    line.kind == kind.code
+}
+
+/// Puts the plain words in, with one look-up of keys for all; none where nothing is sealed.
+///
+/// # Errors
+/// What the database answered, or that a word was sealed under another key.
+pub(crate) async fn open<W: Worded>(
+    persons: &PersonKeys,
+    connection: &mut PgConnection,
+    items: &mut [W],
+) -> Result<(), PersonError> {
+    let mut authors: Vec<Uuid> = items.iter().filter_map(|item| item.sealed().map(|(author, _)| author)).collect();
+    if authors.is_empty() {
+        return Ok(());
+    }
+    authors.sort_unstable();
+    authors.dedup();
+    let keys = persons.find(connection, &authors).await?;
+    for item in items {
+        let Some((author, (column, row, sealed))) = item.sealed() else { continue };
+        let word = opened(keys.get(&author), (column, row, Some(sealed)), None)?;
+        *item.plain() = word;
+    }
+    Ok(())
+}
+
+/// Hands over what shops wrote to a citizen when they gave money back.
+pub(super) async fn copy_reasons(wallet: &Wallet, person: Uuid, copy: &mut PersonCopy) -> Result<(), CopyError> {
+    copy.list("refund_reasons");
+    let mut before = None;
+    loop {
+        // No connection is held while a piece is handed over.
+        let mut connection = wallet.pool.acquire().await?;
+        let mut page = history::before(&mut connection, account::citizen(person).id, before, PAGE).await?;
+        let Some(oldest) = page.last() else { return Ok(()) };
+        before = Some(oldest.sequence);
+        page.retain(|line| is(line, REFUND));
+        open(&wallet.persons, &mut connection, &mut page).await?;
+        drop(connection);
+        for line in &page {
+            if let Some(reason) = &line.note {
+                copy.item(&json!({ "id": line.id, "reason": reason })).await?;
+            }
+        }
+        if copy.is_over() {
+            return Ok(());
+        }
+    }
+}

@@ -1224,6 +1224,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/ioc/v1/happenings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a number of money or messages counts, one by one, the newest first: `count` and `amount` of all pages add up to the tally.
+         * @description For operators, leads and admins, also where the wall is public. It goes back 8 days.
+         */
+        get: operations["listHappenings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/ioc/v1/metrics": {
         parameters: {
             query?: never;
@@ -4285,6 +4305,35 @@ export interface components {
              */
             until?: string | null;
         };
+        /** @description One event, as what it was counted. */
+        Happening: {
+            /** @description What was moved or tried; 0 for what is not money. */
+            amount: components["schemas"]["Amount"];
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /**
+             * Format: int64
+             * @description How many it tells of: more than one only of messages that ended together.
+             */
+            count: number;
+            /**
+             * Format: uuid
+             * @description The event that told it.
+             */
+            event_id: string;
+            /** @description The kind of the tally. */
+            kind: string;
+            /** @description How it ended. */
+            outcome: string;
+            /**
+             * Format: uuid
+             * @description The payment, top-up, refund or message; null where the event names none, or tells of several messages.
+             */
+            reference?: string | null;
+        };
         /** @description The process runs. */
         Health: {
             /** @description `ok`. */
@@ -5428,6 +5477,40 @@ export interface components {
                 user_id: string;
                 /** @description Code of the one ward in which it counts, if not everywhere in the agency. */
                 ward?: string | null;
+            }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Happening: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description What was moved or tried; 0 for what is not money. */
+                amount: components["schemas"]["Amount"];
+                /**
+                 * Format: date-time
+                 * @description When.
+                 */
+                at: string;
+                /**
+                 * Format: int64
+                 * @description How many it tells of: more than one only of messages that ended together.
+                 */
+                count: number;
+                /**
+                 * Format: uuid
+                 * @description The event that told it.
+                 */
+                event_id: string;
+                /** @description The kind of the tally. */
+                kind: string;
+                /** @description How it ended. */
+                outcome: string;
+                /**
+                 * Format: uuid
+                 * @description The payment, top-up, refund or message; null where the event names none, or tells of several messages.
+                 */
+                reference?: string | null;
             }[];
             /** @description The cursor of the next page; null on the last one. */
             next_cursor?: string | null;
@@ -11800,6 +11883,81 @@ export interface operations {
             };
         };
     };
+    listHappenings: {
+        parameters: {
+            query: {
+                /**
+                 * @description The kind of the tally, or up to 12 of them with commas between.
+                 * @example payment
+                 */
+                kind: string;
+                /**
+                 * @description Its outcome, or up to 12 with commas between; all when absent.
+                 * @example completed
+                 */
+                outcome?: string;
+                /** @description The city's day; today when neither it nor `minute` is given. */
+                day?: string;
+                /** @description The beginning of a minute. */
+                minute?: string;
+                /** @description Items wanted, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description `next_cursor` of the page before; absent for the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Happening"];
+                };
+            };
+            /** @description `invalid-query` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: the role is missing */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other refusal or failure, by its `code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getCityMetrics: {
         parameters: {
             query?: never;
@@ -14137,7 +14295,7 @@ export interface operations {
                 /** @description With `happened`: only what ended so. Of a `breach` the state whose limit it was; of a `result` `first`, `extended` or `late`; of a
                  *     `rating` `satisfied`, `acceptable`, `dissatisfied` or `none`. */
                 outcome?: string;
-                /** @description With `happened`: only what happened on this day of the city. */
+                /** @description With `happened`: only what happened on this day of the city; since the beginning when absent. */
                 day?: string;
                 /** @description Items wanted, 1 to 200; 50 when absent. */
                 limit?: number;

@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use mimalloc::MiMalloc;
 use trangtien::cli::{self, Cli};
+
+/// Requests are allocated on one thread and freed on another, many of their pieces larger than what the C library keeps at hand.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -12,7 +12,7 @@ use chrono::{TimeDelta, Utc};
 use harness::{Citizen, Visitor};
 use http::HeaderValue;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use platform::auth::{Claims, TOKEN_AUDIENCE, TOKEN_TYPE};
+use platform::auth::{APP_SCOPE, Claims, TOKEN_AUDIENCE, TOKEN_TYPE};
 use platform::clock::Clock;
 use platform::embedded::scratch::TestFolder;
 use platform::telemetry::{self, Telemetry};
@@ -181,7 +181,7 @@ impl Issuer {
             auth_time: now.timestamp(),
             acr: String::new(),
             amr: vec!["sms".to_owned(), "otp".to_owned()],
-            scope: String::new(),
+            scope: APP_SCOPE.to_owned(),
             roles,
             role_epoch: 0,
             agency: None,

@@ -41,6 +41,11 @@ mod stack;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use mimalloc::MiMalloc;
+
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Load scenarios against a private stack.
 #[derive(Debug, Parser)]

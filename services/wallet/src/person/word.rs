@@ -41,17 +41,26 @@ pub(crate) async fn sealed(
     }
 }
 
+/// A word as it is stored.
+pub(crate) struct Sealed<'a> {
+    author: Uuid,
+    column: &'static str,
+    row: Uuid,
+    value: &'a [u8],
+}
+
 /// Something with a word of somebody's.
 pub(crate) trait Worded {
-    /// Who wrote it, where it is sealed, and its sealed form.
-    fn sealed(&self) -> Option<(Uuid, (&'static str, Uuid, &[u8]))>;
+    /// The sealed word, where there is one.
+    fn sealed(&self) -> Option<Sealed<'_>>;
     /// The place of the plain word.
     fn plain(&mut self) -> &mut Option<String>;
 }
 
 impl Worded for Payment {
-    fn sealed(&self) -> Option<(Uuid, (&'static str, Uuid, &[u8]))> {
-        Some((self.payer_user_id, (PAYMENT_NOTE, self.id.uuid(), self.note_sealed.as_deref()?)))
+    fn sealed(&self) -> Option<Sealed<'_>> {
+        let value = self.note_sealed.as_deref()?;
+        Some(Sealed { author: self.payer_user_id, column: PAYMENT_NOTE, row: self.id.uuid(), value })
     }
 
     fn plain(&mut self) -> &mut Option<String> {
@@ -60,9 +69,9 @@ impl Worded for Payment {
 }
 
 impl Worded for Line {
-    fn sealed(&self) -> Option<(Uuid, (&'static str, Uuid, &[u8]))> {
+    fn sealed(&self) -> Option<Sealed<'_>> {
         let column = if is(self, REFUND) { REFUND_REASON } else { PAYMENT_NOTE };
-        Some((self.note_by?, (column, self.id, self.note_sealed.as_deref()?)))
+        Some(Sealed { author: self.note_by?, column, row: self.id, value: self.note_sealed.as_deref()? })
     }
 
     fn plain(&mut self) -> &mut Option<String> {
@@ -83,7 +92,7 @@ pub(crate) async fn open<W: Worded>(
     connection: &mut PgConnection,
     items: &mut [W],
 ) -> Result<(), PersonError> {
-    let mut authors: Vec<Uuid> = items.iter().filter_map(|item| item.sealed().map(|(author, _)| author)).collect();
+    let mut authors: Vec<Uuid> = items.iter().filter_map(|item| item.sealed().map(|word| word.author)).collect();
     if authors.is_empty() {
         return Ok(());
     }
@@ -91,9 +100,8 @@ pub(crate) async fn open<W: Worded>(
     authors.dedup();
     let keys = persons.find(connection, &authors).await?;
     for item in items {
-        let Some((author, (column, row, sealed))) = item.sealed() else { continue };
-        let word = opened(keys.get(&author), (column, row, Some(sealed)), None)?;
-        *item.plain() = word;
+        let Some(Sealed { author, column, row, value }) = item.sealed() else { continue };
+        *item.plain() = opened(keys.get(&author), (column, row, Some(value)), None)?;
     }
     Ok(())
 }

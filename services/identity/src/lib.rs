@@ -152,6 +152,8 @@ pub(crate) struct Identity {
     /// The name of this process.
     pub instance: String,
     pub hasher: pin::Hasher,
+    /// Tries of addresses that have had theirs, on their way to the audit.
+    pub capped: audit::Capped,
     /// The outside verifier of citizen numbers, if there is one.
     pub verifies: Option<Box<dyn ekyc::verifier::Verifier>>,
     /// VNeID, if this city is connected to it.
@@ -196,6 +198,7 @@ impl Identity {
             zone: chrono_tz::UTC,
             instance: context.instance.clone(),
             hasher: pin::Hasher::new(config.pin_hashes_at_once),
+            capped: audit::Capped::default(),
             verifies: verifier(&config)?,
             vneid: provider(&config)?,
             passkeys: passkey::relying_party(&context.public_url),

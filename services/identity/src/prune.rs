@@ -34,8 +34,8 @@ impl Identity {
             );
             let revocations = revocation::prune(&self.pool, now, BATCH).await?;
             let codes = openid::prune(&self.pool, now, BATCH).await?;
-            let refusals = self.fold_refusals(now, BATCH).await?;
             let over = self.lapse_dependents(now, BATCH).await?.max(self.expire_delegations(now, BATCH).await?);
+            let refusals = self.fold_refusals(now, BATCH).await?;
             if challenges.max(sessions).max(revocations).max(codes).max(refusals).max(over) < BATCH.unsigned_abs() {
                 return Ok(());
             }

@@ -14,5 +14,5 @@ CREATE TABLE ioc.happening (
     CONSTRAINT happening_count_ck CHECK (count > 0 AND amount >= 0)
 );
 COMMENT ON TABLE ioc.happening IS 'What minute_tally and day_tally count of money and messages, event by event, written with them: the list behind the number. Of an event its own id and that of the payment, top-up or message that it tells of; never whose it is. Old ones are removed.';
-CREATE INDEX happening_at_idx ON ioc.happening USING brin (happened_at);
+CREATE INDEX happening_at_idx ON ioc.happening (happened_at);
 GRANT SELECT, INSERT, DELETE ON ioc.happening TO trangtien_ioc;

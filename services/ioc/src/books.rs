@@ -19,7 +19,7 @@ use platform::task::Shutdown;
 use prometheus::IntGaugeVec;
 use sqlx::PgPool;
 use tokio::sync::watch;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::grpc::{AskError, Totals, WalletBooks};
 use crate::overview::{Books, BooksState};
@@ -103,10 +103,21 @@ impl Comparer {
         }
     }
 
+    /// Removes old rows of the lists. The comparison does not depend on it.
+    async fn forget_happenings(&self, before: DateTime<Utc>) {
+        for _ in 0..MAX_ROUNDS {
+            match sql::happening::forget(&self.pool, before).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return warn!(%error, "old rows behind the wall's numbers were not removed"),
+            }
+        }
+    }
+
     async fn compare(&mut self) -> Result<(), CompareError> {
         let now = self.clock.now();
         sql::forget_minutes(&self.pool, now - MINUTES_KEPT).await?;
-        sql::happening::forget(&self.pool, now - crate::happening::LISTED_FOR).await?;
+        self.forget_happenings(now - crate::happening::LISTED_FOR).await;
         // Kept until it is reached: a database that is away for a moment does not start the waiting anew.
         let (asked_at, theirs) = match &self.waiting {
             Some(waiting) => waiting.clone(),

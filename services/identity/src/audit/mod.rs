@@ -27,6 +27,7 @@ pub use self::chain::{Fault, Fields, Hash, NotATip, Record, Tip, Walk};
 pub use self::entry::{Action, OperatorAct};
 pub(crate) use self::entry::{Actor, Behest, Entry, Origin, Source};
 pub use self::reason::{Reason, ReasonFault};
+pub(crate) use self::refusal::Capped;
 pub use self::sql::Filter;
 use crate::config::Keys;
 use crate::vault::{KeyError, Vault};

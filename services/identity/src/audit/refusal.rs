@@ -2,7 +2,9 @@
 //!
 //! The first refusal of a kind (what, whose, why) within [`WINDOW`] is a record of its own at once; those that follow are counted in
 //! `identity.refusal`, and one more record says how many they were when the window is over. So however often somebody tries, it makes
-//! two records in an hour, and each try after the first costs one statement that never waits for the chain.
+//! two records in an hour, and each try after the first costs one statement, which waits for the chain only while a window begins or ends.
+//! Tries of an address that has had its share cost the database nothing: a process counts them by itself and hands over how many they
+//! were, once a second at most and with the next of them; what a process still holds when it ends is not counted.
 //! Whose: the number that a code was sent to, the caller, the account at VNeID; what is nobody's (an address that has had its tries, a
 //! visit that VNeID does not vouch for) counts as one for the whole city. A challenge that never was is not counted at all: anybody can
 //! invent one. Numbers that have an account and those that have none take the same steps; a record names the account's id or nobody, the
@@ -13,6 +15,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use platform::auth::Principal;
@@ -29,11 +32,36 @@ use crate::vault::Digest;
 /// How long refusals of a kind are counted together.
 const WINDOW: TimeDelta = TimeDelta::hours(1);
 
+/// How often at most a process hands over what it counted by itself, in milliseconds.
+const HANDED_OVER_EVERY_MS: i64 = 1_000;
+
+/// Tries of addresses that have had their share, counted in this process.
+#[derive(Debug, Default)]
+pub(crate) struct Capped {
+    waiting: AtomicI64,
+    handed_over_ms: AtomicI64,
+}
+
+impl Capped {
+    /// Counts one; how many are to be handed over now, if any.
+    fn count(&self, now: DateTime<Utc>) -> Option<i64> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let (last, now) = (self.handed_over_ms.load(Ordering::Relaxed), now.timestamp_millis());
+        if (now - last).abs() < HANDED_OVER_EVERY_MS {
+            return None;
+        }
+        self.handed_over_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        Some(self.waiting.swap(0, Ordering::Relaxed)).filter(|waiting| *waiting > 0)
+    }
+}
+
 /// A refusal that is to go on record.
 struct Refusal {
     /// Whose it is, in bytes that stand in the database as part of a keyed digest only.
     whose: Vec<u8>,
     entry: Entry,
+    /// How many times.
+    count: i64,
 }
 
 /// What somebody who is signed in tried; nothing when it is no try at a proof.
@@ -71,7 +99,7 @@ impl Identity {
             let origin = Origin { address, session: Some(caller.session.into()), device: None };
             let entry = Entry::of(caller.subject.into(), action, "", &self.source(origin));
             let entry = entry.because(error.code().code());
-            self.put_on_record(Refusal { whose: caller.subject.as_bytes().to_vec(), entry }).await;
+            self.put_on_record(Refusal { whose: caller.subject.as_bytes().to_vec(), entry, count: 1 }).await;
         }
         outcome
     }
@@ -80,8 +108,9 @@ impl Identity {
     pub(crate) async fn record_refused_code(&self, challenge: ChallengeId, address: Option<IpAddr>, error: &Error) {
         let refused = match error {
             Error::AnswersCapped { .. } => {
+                let Some(count) = self.capped.count(self.now()) else { return };
                 let origin = Origin { address, session: None, device: None };
-                Ok(Some(self.refused_sign_in(origin, (None, String::new()), &[], error)))
+                Ok(Some(Refusal { count, ..self.refused_sign_in(origin, (None, String::new()), &[], error) }))
             }
             error if tried(error) == Some(Action::CodeRefuse) => self.refused_code(challenge, address, error).await,
             _ => Ok(None),
@@ -131,7 +160,7 @@ impl Identity {
             Some(citizen) => entry.about(citizen),
             None => entry,
         };
-        Refusal { whose: whose.to_vec(), entry }
+        Refusal { whose: whose.to_vec(), entry, count: 1 }
     }
 
     async fn put_on_record(&self, refusal: Refusal) {
@@ -140,17 +169,21 @@ impl Identity {
         }
     }
 
-    async fn try_put_on_record(&self, Refusal { whose, entry }: &Refusal) -> Result<(), sqlx::Error> {
+    async fn try_put_on_record(&self, Refusal { whose, entry, count }: &Refusal) -> Result<(), sqlx::Error> {
         let now = self.now();
         let (action, reason) = entry.what_and_why();
         let key = self.vault.refusal_digest(action, whose, reason);
-        if sql::count_refusal(&mut *self.pool.acquire().await?, &key).await? {
+        if sql::count_refusals(&mut *self.pool.acquire().await?, &key, *count).await? {
             return Ok(());
         }
         let mut tx = platform::db::begin(&self.pool).await?;
         if sql::begin_refusals(&mut tx, &key, now).await? {
             let position = append_one(&mut tx, entry, now).await?;
             sql::place_refusals(&mut tx, &key, position).await?;
+        }
+        // One of them was counted by beginning.
+        if *count > 1 {
+            sql::count_refusals(&mut tx, &key, count - 1).await?;
         }
         tx.commit().await
     }
@@ -179,5 +212,24 @@ impl Identity {
         let (actor_kind, actor) = ("service".to_owned(), self.instance.clone());
         let (channel, place) = ("schedule".to_owned(), self.instance.clone());
         Fields { actor_kind, actor, channel, place, session_id: None, device_id: None, ..first }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_counts_by_itself_is_handed_over_once_a_second_and_none_is_lost() {
+        let capped = Capped::default();
+        let begin: DateTime<Utc> = "2026-01-10T05:00:00Z".parse().expect("a time");
+        let at = |ms| begin + TimeDelta::milliseconds(ms);
+        assert_eq!(capped.count(at(0)), Some(1));
+        for ms in 1..500 {
+            assert_eq!(capped.count(at(ms)), None);
+        }
+        assert_eq!(capped.count(at(1_000)), Some(500));
+        assert_eq!(capped.count(at(1_000)), None);
+        assert_eq!(capped.count(at(90_000)), Some(2));
     }
 }

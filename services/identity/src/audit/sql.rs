@@ -185,10 +185,11 @@ pub(super) async fn newest(pool: &PgPool, filter: &Filter, limit: i64) -> Result
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// Counts one more refusal of a kind that is being counted; `false` when none is.
-pub(super) async fn count_refusal(conn: &mut PgConnection, key: &Digest) -> Result<bool, sqlx::Error> {
-    let done =
-        sqlx::query!("UPDATE identity.refusal SET count = count + 1 WHERE key = $1", &key[..]).execute(conn).await?;
+/// Counts more refusals of a kind that is being counted; `false` when none is.
+pub(super) async fn count_refusals(conn: &mut PgConnection, key: &Digest, more: i64) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!("UPDATE identity.refusal SET count = count + $2 WHERE key = $1", &key[..], more)
+        .execute(conn)
+        .await?;
     Ok(done.rows_affected() == 1)
 }
 

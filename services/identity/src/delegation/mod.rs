@@ -262,12 +262,12 @@ impl Identity {
         (by, origin): (CitizenId, Origin),
         now: DateTime<Utc>,
     ) -> Result<(Vec<session::Revoked>, Vec<NewEvent>), Error> {
-        let Some((id, valid_until)) = sql::unended(tx, pair).await? else { return Ok((Vec::new(), Vec::new())) };
+        let Some((id, told)) = sql::unended(tx, pair).await? else { return Ok((Vec::new(), Vec::new())) };
         let revoked = self.end_now(tx, (id, by), now).await?;
         let replaced = Entry::of(by, Action::DelegationEnd, id, &self.source(origin)).because("replaced");
         audit::append(tx, &[replaced], now).await?;
-        // Of one whose date had come both were told by that.
-        let over = (valid_until > now).then_some(InForce { id, guardian: pair.0, dependent: pair.1 });
+        // Of one whose date had come both may have been told by that.
+        let over = (!told).then_some(InForce { id, guardian: pair.0, dependent: pair.1 });
         Ok((revoked, over.iter().map(|over| over.replaced(by)).collect()))
     }
 

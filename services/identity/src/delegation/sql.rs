@@ -142,20 +142,20 @@ pub(super) async fn list(
     .await
 }
 
-/// The one between two people that was confirmed and that nobody has ended, and its date; locked.
+/// The one between two people that was confirmed and that nobody has ended, and whether both were told that its date has come; locked.
 pub(super) async fn unended(
     conn: &mut PgConnection,
     (guardian, dependent): (Uuid, Uuid),
-) -> Result<Option<(DelegationId, DateTime<Utc>)>, sqlx::Error> {
+) -> Result<Option<(DelegationId, bool)>, sqlx::Error> {
     let row = sqlx::query!(
-        r#"SELECT id AS "id: DelegationId", valid_until FROM identity.delegation
+        r#"SELECT id AS "id: DelegationId", expiry_told_at IS NOT NULL AS "told!" FROM identity.delegation
         WHERE guardian_id = $1 AND dependent_id = $2 AND confirmed_at IS NOT NULL AND ended_at IS NULL FOR UPDATE"#,
         guardian,
         dependent,
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| (row.id, row.valid_until)))
+    Ok(row.map(|row| (row.id, row.told)))
 }
 
 pub(super) async fn confirm(

@@ -129,11 +129,11 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<Bound, Error> {
         let mut bound = Bound { citizen, events: Vec::new(), acts: Vec::new(), revoked: Vec::new() };
-        for (older, valid_until) in sql::delegations_for(tx, citizen).await? {
+        for (older, told) in sql::delegations_for(tx, citizen).await? {
             bound.revoked.extend(self.end_now(tx, (older.id, citizen), now).await?);
             bound.acts.push(entry.like(Action::DelegationEnd, older.id).about(citizen));
-            // Of one whose date had come both were told by that.
-            bound.events.extend((valid_until > now).then(|| older.replaced(citizen)));
+            // Of one whose date had come both may have been told by that.
+            bound.events.extend((!told).then(|| older.replaced(citizen)));
         }
         Ok(bound)
     }

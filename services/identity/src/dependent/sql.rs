@@ -236,13 +236,14 @@ pub(super) async fn insert_delegation(conn: &mut PgConnection, new: &Delegation)
     .map(|_| ())
 }
 
-/// Delegations by which somebody is acted for, those whose time is over among them; locked.
+/// Delegations by which somebody is acted for, those whose time is over among them, and whether that was told; locked.
 pub(super) async fn delegations_for(
     conn: &mut PgConnection,
     dependent: CitizenId,
-) -> Result<Vec<(InForce, DateTime<Utc>)>, sqlx::Error> {
+) -> Result<Vec<(InForce, bool)>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT id AS "id: DelegationId", guardian_id AS "guardian!", dependent_id AS "dependent!", valid_until FROM identity.delegation
+        r#"SELECT id AS "id: DelegationId", guardian_id AS "guardian!", dependent_id AS "dependent!",
+            expiry_told_at IS NOT NULL AS "told!" FROM identity.delegation
         WHERE dependent_id = $1 AND confirmed_at IS NOT NULL AND ended_at IS NULL ORDER BY id FOR UPDATE"#,
         dependent.uuid(),
     )
@@ -250,7 +251,7 @@ pub(super) async fn delegations_for(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| (InForce { id: row.id, guardian: row.guardian, dependent: row.dependent }, row.valid_until))
+        .map(|row| (InForce { id: row.id, guardian: row.guardian, dependent: row.dependent }, row.told))
         .collect())
 }
 

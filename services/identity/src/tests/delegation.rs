@@ -266,7 +266,13 @@ async fn time_ends_it_and_a_newer_one_takes_the_place_of_an_older() {
     assert_eq!(code(allowed("wallet", &newer, &mother).await), Some(Code::NotFound), "its time is over");
     let (mother, child) = (someone(&stage, MOTHER).await, stage.sign_in(CHILD, device).await);
     agreed(&stage, &mother, &child).await;
-    assert_eq!(stage.events::<DelegationEnded>().await.len(), 1, "whose date has come is not ended once more");
+    assert_eq!(stage.events::<DelegationEnded>().await.len(), 2, "its date had come, and nobody was told of that");
+    stage.clock.advance(TimeDelta::days(31));
+    stage.identity.prune().await.expect("told");
+    assert_eq!(stage.events::<DelegationExpired>().await.len(), 1);
+    let (mother, child) = (someone(&stage, MOTHER).await, stage.sign_in(CHILD, device).await);
+    agreed(&stage, &mother, &child).await;
+    assert_eq!(stage.events::<DelegationEnded>().await.len(), 2, "both were told that its date has come");
     assert_eq!(stage.context.verifier.verify_acting(&acting).await, Err(AuthError::Expired));
 }
 

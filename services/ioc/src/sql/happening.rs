@@ -67,14 +67,15 @@ pub(crate) async fn list(
     .await
 }
 
-/// Removes what is older than anybody may list, so many at a time.
-pub(crate) async fn forget(pool: &PgPool, before: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "DELETE FROM ioc.happening WHERE ctid = ANY (ARRAY (SELECT ctid FROM ioc.happening WHERE happened_at < $1 LIMIT $2))",
+/// Removes what is older than anybody may list, the oldest first and so many at a time; whether there may be more.
+pub(crate) async fn forget(pool: &PgPool, before: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let removed = sqlx::query!(
+        "DELETE FROM ioc.happening WHERE ctid = ANY (ARRAY ( \
+             SELECT ctid FROM ioc.happening WHERE happened_at < $1 ORDER BY happened_at LIMIT $2))",
         before,
         MAX_FORGOTTEN
     )
     .execute(pool)
-    .await
-    .map(|_| ())
+    .await?;
+    Ok(removed.rows_affected() == MAX_FORGOTTEN.unsigned_abs())
 }

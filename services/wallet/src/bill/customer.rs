@@ -138,6 +138,29 @@ async fn adopt(connection: &mut PgConnection, customer: Customer<'_>) -> Result<
     .map(|_| ())
 }
 
+/// Removes the digest and what bills say of customers, which are locked, whom nobody has linked and whose bills nobody has paid here.
+///
+/// Whose bills were paid keep both until the payer is erased: a bill is known again by its customer, and never paid twice. Whoever links
+/// the customer again gets new rows of bills.
+pub(crate) async fn forget_unused(connection: &mut PgConnection, customers: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH nobodys AS (
+             UPDATE wallet.bill_customer AS customer SET lookup = NULL
+             WHERE id = ANY ($1) AND lookup IS NOT NULL
+                 AND NOT EXISTS (SELECT FROM wallet.bill_subscription AS link WHERE link.customer_id = customer.id)
+                 AND NOT EXISTS (SELECT FROM wallet.bill_payment AS payment JOIN wallet.bill ON bill.id = payment.bill_id
+                                 WHERE bill.customer_id = customer.id)
+             RETURNING id
+         )
+         UPDATE wallet.bill SET details = '{}', status = 'closed', reference = bill.id::text
+         FROM nobodys WHERE bill.customer_id = nobodys.id",
+        customers,
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
 /// Whom a customer concerns: who has linked it, the first ones first.
 pub(super) async fn linked_by(
     connection: &mut PgConnection,

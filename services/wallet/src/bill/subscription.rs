@@ -157,10 +157,25 @@ pub(crate) async fn of_citizen(
     stored.into_iter().filter_map(|link| link.opened(key.as_ref()).transpose()).collect()
 }
 
-/// Takes a link of the citizen's away; `false` when there is none.
-pub(crate) async fn remove(connection: &mut PgConnection, user: Uuid, id: SubscriptionId) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!("DELETE FROM wallet.bill_subscription WHERE id = $1 AND user_id = $2", id.uuid(), user)
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected() == 1)
+/// Takes a link of the citizen's away, and with the last one what only links need of the customer; `false` when there is none.
+pub(crate) async fn remove(tx: &mut PgConnection, user: Uuid, id: SubscriptionId) -> Result<bool, sqlx::Error> {
+    // The customer first, whom others may link or unlink at this moment.
+    sqlx::query!(
+        "SELECT id FROM wallet.bill_customer WHERE id IN (
+             SELECT customer_id FROM wallet.bill_subscription WHERE id = $1 AND user_id = $2) FOR NO KEY UPDATE",
+        id.uuid(),
+        user,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let removed = sqlx::query_scalar!(
+        "DELETE FROM wallet.bill_subscription WHERE id = $1 AND user_id = $2 RETURNING customer_id",
+        id.uuid(),
+        user,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(customer) = removed else { return Ok(false) };
+    customer::forget_unused(tx, customer.as_slice()).await?;
+    Ok(true)
 }

@@ -182,7 +182,9 @@ pub(super) async fn unlink(
     principal: Principal,
     Path(id): Path<SubscriptionId>,
 ) -> Result<StatusCode, Problem> {
-    let removed = subscription::remove(&mut *wallet.pool.acquire().await?, principal.subject, id).await?;
+    let mut tx = platform::db::begin(&wallet.pool).await?;
+    let removed = subscription::remove(&mut tx, principal.subject, id).await?;
+    tx.commit().await?;
     if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Error::NotFound.into()) }
 }
 

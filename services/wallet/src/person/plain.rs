@@ -48,15 +48,22 @@ impl Unsealed for Plain {
 
 impl Plain {
     async fn customers(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
-        // What an erasure of an earlier version has left.
-        sqlx::query!("UPDATE wallet.bill SET customer_code = NULL WHERE customer_code = '' AND kind <> 'fee'")
-            .execute(&mut *tx)
-            .await?;
+        // What an erasure of an earlier version has left: without its code, but not without the name that has the code in it.
+        sqlx::query!(
+            "UPDATE wallet.bill SET customer_code = NULL, reference = id::text, details = '{}', status = 'closed'
+             WHERE id IN (SELECT id FROM wallet.bill WHERE customer_code = '' AND kind <> 'fee' ORDER BY id LIMIT $1)",
+            BATCH,
+        )
+        .execute(&mut *tx)
+        .await?;
         let mut named = sqlx::query!(
             r#"SELECT biller_code AS "biller_code!", customer_code AS "customer_code!" FROM (
-                   SELECT biller_code, customer_code FROM wallet.bill WHERE customer_code IS NOT NULL AND kind <> 'fee'
-                   UNION SELECT biller_code, customer_code FROM wallet.bill_subscription WHERE customer_code IS NOT NULL AND customer_id IS NULL
-               ) AS named LIMIT $1"#,
+                   (SELECT biller_code, customer_code FROM wallet.bill
+                    WHERE customer_code IS NOT NULL AND customer_code <> '' AND kind <> 'fee' LIMIT $1)
+                   UNION
+                   (SELECT biller_code, customer_code FROM wallet.bill_subscription
+                    WHERE customer_code IS NOT NULL AND customer_id IS NULL LIMIT $1)
+               ) AS named"#,
             BATCH,
         )
         .fetch_all(&mut *tx)
@@ -67,7 +74,8 @@ impl Plain {
             (name.biller_code.clone(), lookups.into_iter().next())
         });
         for name in &named {
-            customer::known(&self.0, tx, (&name.biller_code, &name.customer_code), now).await?;
+            let known = customer::known(&self.0, tx, (&name.biller_code, &name.customer_code), now).await?;
+            customer::forget_unused(tx, &[known.id.uuid()]).await?;
         }
         Ok(named.len())
     }
@@ -103,7 +111,7 @@ impl Plain {
     async fn bill_payments(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
         let rows = sqlx::query!(
             r#"SELECT id, user_id, customer_code, reference AS "reference!" FROM wallet.bill_payment
-               WHERE reference IS NOT NULL AND kind <> 'fee'
+               WHERE reference IS NOT NULL AND kind <> 'fee' AND state IN ('paid', 'failed')
                ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
             BATCH,
         )

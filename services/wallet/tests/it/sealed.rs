@@ -97,6 +97,36 @@ async fn after_a_day_of_bills_no_column_has_a_customer_code_or_what_citizens_cal
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_the_last_link_what_only_links_need_goes_and_a_new_link_shows_the_bills_again() {
+    let stage = Stage::new().await;
+    let wallet = stage.start().await;
+    let (one, other) = (wallet.funded(&stage, 2_000_000).await, wallet.funded(&stage, 2_000_000).await);
+    let customer = stage.biller.customer(&[("2025-10-01", 100), ("2025-11-01", 250)]).await;
+    let first = wallet.link(&one, &new_link(&customer), "k").await.expect(201);
+    let second = wallet.link(&other, &new_link(&customer), "k").await.expect(201);
+    let unlink = async |token: &str, link: &Value| {
+        let path = format!("/wallet/v1/bill-subscriptions/{}", text(link, "id"));
+        assert_eq!(wallet.delete(token, &path).await.status, 204);
+    };
+    unlink(&one, &first).await;
+    assert_eq!(stage.count("wallet.bill_customer WHERE lookup IS NOT NULL").await, 1, "the other has it linked");
+    assert_eq!(wallet.bills(&other).await.len(), 2);
+    unlink(&other, &second).await;
+    assert_eq!(stage.count("wallet.bill_customer WHERE lookup IS NOT NULL").await, 0);
+    assert_eq!(stage.count("wallet.bill WHERE details <> '{}'").await, 0);
+    let again = wallet.link(&one, &new_link(&customer), "again").await.expect(201);
+    let bills = wallet.bills(&one).await;
+    assert_eq!(bills.len(), 2);
+    let id = wallet.pay_bill(&one, &bills[0]).await;
+    wallet.bill_reaches(&one, &id, "paid").await;
+    unlink(&one, &again).await;
+    assert_eq!(stage.count("wallet.bill_customer WHERE lookup IS NOT NULL").await, 1, "what was paid is known again");
+    wallet.link(&one, &new_link(&customer), "once-more").await.expect(201);
+    assert_eq!(wallet.bills(&one).await.len(), 2);
+    stage.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_destroyed_key_opens_no_bill_whatever_rows_come_back() {
     let scene = Scene::new().await;
     let stage = &scene.stage;

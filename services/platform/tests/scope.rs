@@ -5,7 +5,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use platform::auth::{Acting, Claims, LocalIssuer, OpenTo, Party, Principal, TOKEN_AUDIENCE, TOKEN_TYPE, Verifier};
+use platform::auth::{Acting, Claims, LocalIssuer, OpenTo, Party, Principal, TOKEN_TYPE, Verifier};
 use platform::clock::Clock;
 use platform::http::HttpSettings;
 use platform::task::Shutdown;
@@ -15,7 +15,6 @@ use uuid::Uuid;
 
 struct Stage {
     issuer: LocalIssuer,
-    clock: Clock,
     router: Router,
     shutdown: Shutdown,
 }
@@ -29,7 +28,7 @@ impl Drop for Stage {
 fn stage() -> Stage {
     let (clock, shutdown) = (Clock::test(), Shutdown::new());
     let issuer = LocalIssuer::new(clock.clone());
-    let (verifier, task) = Verifier::new(issuer.clone(), clock.clone());
+    let (verifier, task) = Verifier::new(issuer.clone(), clock);
     tokio::spawn(task.run(shutdown.clone()));
     let wall = Router::new().route("/wall", get(|_: Principal| async {})).layer(Extension(OpenTo::PAGES));
     let routes = Router::new()
@@ -38,28 +37,16 @@ fn stage() -> Stage {
         .route("/open", get(|caller: Option<Principal>| async move { caller.is_some().to_string() }))
         .merge(wall);
     let router = platform::http::finish(routes, HttpSettings::default(), verifier, shutdown.clone());
-    Stage { issuer, clock, router, shutdown }
+    Stage { issuer, router, shutdown }
 }
 
 impl Stage {
     fn token(&self, scope: &str) -> String {
-        let now = self.clock.now().timestamp();
         let claims = Claims {
-            iss: "http://localhost:8080".to_owned(),
-            sub: Uuid::now_v7(),
-            aud: TOKEN_AUDIENCE.to_owned(),
             client_id: "somebody".to_owned(),
-            exp: now + 600,
-            iat: now,
-            jti: Uuid::now_v7(),
-            sid: Uuid::now_v7(),
-            auth_time: now,
-            acr: String::new(),
-            amr: Vec::new(),
             scope: scope.to_owned(),
             roles: vec!["ioc.operator".to_owned()],
-            role_epoch: 0,
-            agency: None,
+            ..self.issuer.claims(Uuid::now_v7(), Uuid::now_v7(), 600)
         };
         self.issuer.sign(TOKEN_TYPE, &claims)
     }

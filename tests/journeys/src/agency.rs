@@ -25,16 +25,24 @@ pub struct Agency {
 }
 
 impl Agency {
-    /// An admin registers the agency's program.
+    /// An admin registers the program of the agency that the city listens to.
     ///
     /// # Errors
     /// When a step does not hold.
     pub async fn open(city: &City) -> Result<Self> {
+        Self::of(city, SANDBOX_AGENCY).await
+    }
+
+    /// An admin registers the program of an agency.
+    ///
+    /// # Errors
+    /// When a step does not hold.
+    pub async fn of(city: &City, agency: &str) -> Result<Self> {
         let visitor = city.visitor()?;
         let admin = officer(city, &visitor, ("admin", None)).await?;
         let program = json!({
             "name": {"vi": "Một cửa điện tử", "en": "One-stop desk"}, "access": "confidential",
-            "grant_types": ["client_credentials"], "scopes": ["fees:write"], "agency": SANDBOX_AGENCY,
+            "grant_types": ["client_credentials"], "scopes": ["fees:write"], "agency": agency,
         });
         let program = admin.insist("/identity/v1/clients", &program).await?.expect(201)?;
         let text = |name: &str| program[name].as_str().map(str::to_owned).with_context(|| name.to_owned());
@@ -52,7 +60,11 @@ impl Agency {
         self.admin.code.clone()
     }
 
-    async fn token(&self) -> Result<String> {
+    /// An access token of the program.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn token(&self) -> Result<String> {
         let form = [("grant_type", "client_credentials"), ("scope", "fees:write")];
         let tokens = eventually("a token for the agency's program", || async {
             let request = self.visitor.request(Method::POST, "/oauth2/token")?;

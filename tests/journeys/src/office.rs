@@ -121,8 +121,11 @@ impl Office {
     }
 }
 
-/// Somebody who holds a role.
-pub(crate) async fn officer(city: &City, visitor: &Visitor, (role, agency): (&str, Option<&str>)) -> Result<Citizen> {
+/// Somebody who holds a role, at an agency or in the city.
+///
+/// # Errors
+/// When they can't sign in.
+pub async fn officer(city: &City, visitor: &Visitor, (role, agency): (&str, Option<&str>)) -> Result<Citizen> {
     let mut officer = visitor.sign_up().await?;
     sqlx::query(
         "INSERT INTO identity.role_grant (id, user_id, role, agency, granted_at) VALUES ($1, $2, $3, $4, now())",

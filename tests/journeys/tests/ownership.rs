@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use chrono::{Datelike as _, Months, TimeDelta, Utc};
 use harness::{Citizen, City, Shape, Visitor, eventually, money};
+use journeys::agency::Agency;
+use journeys::office::officer;
 use reqwest::Method;
 use serde_json::{Value, json};
-use trangtien::up::settings::SANDBOX_AGENCY;
 use uuid::Uuid;
 
 /// Routes about things that are the city's, an agency's or an outside party's: `docs/authorisation.csv` says who may ask, and agencies'
@@ -287,8 +288,8 @@ async fn what_is_one_agencys_is_no_other_agencys() -> Result<()> {
 async fn a_notice_of_one_agency_is_no_other_agencys() -> Result<()> {
     let city = City::start(Shape::AllInOne).await?;
     let visitor = city.visitor()?;
-    let own = program(&city, &visitor, SANDBOX_AGENCY).await?;
-    let foreign = program(&city, &visitor, "HUEWACO").await?;
+    let own = Agency::open(&city).await?.token().await?;
+    let foreign = Agency::of(&city, "HUEWACO").await?.token().await?;
     let ask = async |method: Method, path: &str, token: &str, body: &Value| {
         let request = visitor.request(method, path)?.bearer_auth(token).json(body);
         let answer = request.header("idempotency-key", Uuid::new_v4().to_string()).send().await?;
@@ -311,38 +312,6 @@ async fn a_notice_of_one_agency_is_no_other_agencys() -> Result<()> {
     let (status, list) = ask(Method::GET, "/wallet/v1/fee-notices", &foreign, &Value::Null).await?;
     ensure!((status, list["items"].as_array().map(Vec::len)) == (200, Some(0)), "{list}");
     city.finish().await
-}
-
-/// The access token of an agency's program.
-async fn program(city: &City, visitor: &Visitor, agency: &str) -> Result<String> {
-    let admin = officer(city, visitor, ("admin", None)).await?;
-    let client = json!({
-        "name": {"vi": "Một cửa điện tử", "en": "One-stop desk"}, "access": "confidential",
-        "grant_types": ["client_credentials"], "scopes": ["fees:write"], "agency": agency,
-    });
-    let client = admin.insist("/identity/v1/clients", &client).await?.expect(201)?;
-    let text = |name: &str| client[name].as_str().with_context(|| name.to_owned());
-    let request = visitor.request(Method::POST, "/oauth2/token")?;
-    let request = request.basic_auth(text("client_id")?, Some(text("client_secret")?));
-    let request = request.form(&[("grant_type", "client_credentials"), ("scope", "fees:write")]);
-    let tokens: Value = request.send().await?.error_for_status()?.json().await?;
-    tokens["access_token"].as_str().map(str::to_owned).context("access_token")
-}
-
-/// Somebody who holds a role.
-async fn officer(city: &City, visitor: &Visitor, (role, agency): (&str, Option<&str>)) -> Result<Citizen> {
-    let mut officer = visitor.sign_up().await?;
-    sqlx::query(
-        "INSERT INTO identity.role_grant (id, user_id, role, agency, granted_at) VALUES ($1, $2, $3, $4, now())",
-    )
-    .bind(Uuid::now_v7())
-    .bind(officer.user)
-    .bind(role)
-    .bind(agency)
-    .execute(&city.admin())
-    .await?;
-    officer.refresh().await?;
-    Ok(officer)
 }
 
 fn id(thing: &Value) -> Result<String> {

@@ -48,6 +48,30 @@ impl LocalIssuer {
         Self { document: Arc::new(document), clock, revoked: Arc::default() }
     }
 
+    /// What the app's token of somebody says who has no role, in a session that lives so many seconds from now: where claims of
+    /// other tokens begin.
+    #[must_use]
+    pub fn claims(&self, subject: Uuid, session: Uuid, lifetime_s: i64) -> Claims {
+        let now = self.clock.now().timestamp();
+        Claims {
+            iss: ISSUER.to_owned(),
+            sub: subject,
+            aud: TOKEN_AUDIENCE.to_owned(),
+            client_id: "app".to_owned(),
+            exp: now + lifetime_s,
+            iat: now,
+            jti: Uuid::now_v7(),
+            sid: session,
+            auth_time: now,
+            acr: String::new(),
+            amr: vec!["otp".to_owned()],
+            scope: APP_SCOPE.to_owned(),
+            roles: Vec::new(),
+            role_epoch: 0,
+            agency: None,
+        }
+    }
+
     /// A citizen's token in a session that lives so many seconds; less than none for one that has expired.
     ///
     /// # Panics
@@ -63,25 +87,8 @@ impl LocalIssuer {
     /// Never: the claims and the key are its own.
     #[must_use]
     pub fn officer_token(&self, subject: Uuid, session: Uuid, lifetime_s: i64, roles: &[&str]) -> String {
-        let now = self.clock.now().timestamp();
-        let claims = Claims {
-            iss: ISSUER.to_owned(),
-            sub: subject,
-            aud: TOKEN_AUDIENCE.to_owned(),
-            client_id: "app".to_owned(),
-            exp: now + lifetime_s,
-            iat: now,
-            jti: Uuid::now_v7(),
-            sid: session,
-            auth_time: now,
-            acr: String::new(),
-            amr: vec!["otp".to_owned()],
-            scope: APP_SCOPE.to_owned(),
-            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-            role_epoch: 0,
-            agency: None,
-        };
-        self.sign(TOKEN_TYPE, &claims)
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        self.sign(TOKEN_TYPE, &Claims { roles, ..self.claims(subject, session, lifetime_s) })
     }
 
     /// The token of somebody (`acting.actor`, in a session of theirs) who acts for another person.
@@ -90,23 +97,11 @@ impl LocalIssuer {
     /// Never: the claims and the key are its own.
     #[must_use]
     pub fn acting_token(&self, subject: Uuid, session: Uuid, lifetime_s: i64, acting: Acting) -> String {
-        let now = self.clock.now().timestamp();
         let claims = Claims {
-            iss: ISSUER.to_owned(),
-            sub: subject,
             aud: ACTING_AUDIENCE.to_owned(),
-            client_id: "app".to_owned(),
-            exp: now + lifetime_s,
-            iat: now,
-            jti: Uuid::now_v7(),
-            sid: session,
-            auth_time: now,
-            acr: String::new(),
             amr: Vec::new(),
             scope: String::new(),
-            roles: Vec::new(),
-            role_epoch: 0,
-            agency: None,
+            ..self.claims(subject, session, lifetime_s)
         };
         let claims = ActingClaims { claims, act: Act { sub: acting.actor }, delegation: acting.delegation };
         self.sign(TOKEN_TYPE, &claims)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use platform::person::{PersonError, PersonKey, PersonKeys, Unsealed};
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::word::{PAYMENT_NOTE, REFUND_REASON};
@@ -19,6 +19,20 @@ use crate::bill::customer;
 
 /// Rows, or customers at billers, that one transaction brings over.
 const BATCH: i64 = 200;
+
+/// A value that stands alone in its row: whose, in which column it stood plain, and where `{plain}_sealed` of that table is.
+struct Word {
+    table: &'static str,
+    person: &'static str,
+    plain: &'static str,
+    place: &'static str,
+}
+
+const WORDS: [Word; 3] = [
+    Word { table: "payment", person: "payer_user_id", plain: "note", place: PAYMENT_NOTE },
+    Word { table: "refund", person: "refunder_user_id", plain: "reason", place: REFUND_REASON },
+    Word { table: "top_up", person: "user_id", plain: "account", place: TOP_UP_ACCOUNT },
+];
 
 /// Rows from before there were keys.
 pub(crate) struct Plain(pub(crate) Arc<PersonKeys>);
@@ -33,14 +47,10 @@ impl Unsealed for Plain {
         if sealed == 0 {
             sealed = self.bill_payments(tx, now).await?;
         }
-        if sealed == 0 {
-            sealed = self.notes(tx, now).await?;
-        }
-        if sealed == 0 {
-            sealed = self.reasons(tx, now).await?;
-        }
-        if sealed == 0 {
-            sealed = self.top_ups(tx, now).await?;
+        for word in &WORDS {
+            if sealed == 0 {
+                sealed = self.words(tx, word, now).await?;
+            }
         }
         Ok(sealed)
     }
@@ -49,13 +59,14 @@ impl Unsealed for Plain {
 impl Plain {
     async fn customers(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
         // What an erasure of an earlier version has left: without its code, but not without the name that has the code in it.
-        sqlx::query!(
+        let blanked = sqlx::query!(
             "UPDATE wallet.bill SET customer_code = NULL, reference = id::text, details = '{}', status = 'closed'
              WHERE id IN (SELECT id FROM wallet.bill WHERE customer_code = '' AND kind <> 'fee' ORDER BY id LIMIT $1)",
             BATCH,
         )
         .execute(&mut *tx)
-        .await?;
+        .await?
+        .rows_affected();
         let mut named = sqlx::query!(
             r#"SELECT biller_code AS "biller_code!", customer_code AS "customer_code!" FROM (
                    (SELECT biller_code, customer_code FROM wallet.bill
@@ -77,7 +88,7 @@ impl Plain {
             let known = customer::known(&self.0, tx, (&name.biller_code, &name.customer_code), now).await?;
             customer::forget_unused(tx, &[known.id.uuid()]).await?;
         }
-        Ok(named.len())
+        Ok(named.len() + usize::try_from(blanked).unwrap_or(usize::MAX))
     }
 
     async fn links(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
@@ -136,68 +147,20 @@ impl Plain {
         Ok(rows.len())
     }
 
-    async fn notes(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
-        let rows = sqlx::query!(
-            r#"SELECT id, payer_user_id, note AS "note!" FROM wallet.payment WHERE note IS NOT NULL
-               ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
-            BATCH,
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        let keys = self.keys(tx, rows.iter().map(|row| row.payer_user_id), now).await?;
-        for row in &rows {
-            let sealed = keys.get(&row.payer_user_id).map(|key| key.seal(PAYMENT_NOTE, row.id, &row.note));
-            sqlx::query!(
-                "UPDATE wallet.payment SET note = NULL, note_sealed = $2 WHERE id = $1",
-                row.id,
-                sealed as Option<Vec<u8>>,
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        Ok(rows.len())
-    }
-
-    async fn reasons(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
-        let rows = sqlx::query!(
-            r#"SELECT id, refunder_user_id, reason AS "reason!" FROM wallet.refund WHERE reason IS NOT NULL
-               ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
-            BATCH,
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        let keys = self.keys(tx, rows.iter().map(|row| row.refunder_user_id), now).await?;
-        for row in &rows {
-            let sealed = keys.get(&row.refunder_user_id).map(|key| key.seal(REFUND_REASON, row.id, &row.reason));
-            sqlx::query!(
-                "UPDATE wallet.refund SET reason = NULL, reason_sealed = $2 WHERE id = $1",
-                row.id,
-                sealed as Option<Vec<u8>>,
-            )
-            .execute(&mut *tx)
-            .await?;
-        }
-        Ok(rows.len())
-    }
-
-    async fn top_ups(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
-        let rows = sqlx::query!(
-            r#"SELECT id, user_id, account AS "account!" FROM wallet.top_up WHERE account IS NOT NULL
-               ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
-            BATCH,
-        )
-        .fetch_all(&mut *tx)
-        .await?;
-        let keys = self.keys(tx, rows.iter().map(|row| row.user_id), now).await?;
-        for row in &rows {
-            let sealed = keys.get(&row.user_id).map(|key| key.seal(TOP_UP_ACCOUNT, row.id, &row.account));
-            sqlx::query!(
-                "UPDATE wallet.top_up SET account = NULL, account_sealed = $2 WHERE id = $1",
-                row.id,
-                sealed as Option<Vec<u8>>,
-            )
-            .execute(&mut *tx)
-            .await?;
+    /// Words that stand alone in their row.
+    async fn words(&self, tx: &mut PgConnection, word: &Word, now: DateTime<Utc>) -> Result<usize, PersonError> {
+        let Word { table, person, plain, place } = *word;
+        let select = format!(
+            "SELECT id, {person}, {plain} FROM wallet.{table} WHERE {plain} IS NOT NULL
+             ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"
+        );
+        let rows: Vec<(Uuid, Uuid, String)> =
+            sqlx::query_as(AssertSqlSafe(select)).bind(BATCH).fetch_all(&mut *tx).await?;
+        let keys = self.keys(tx, rows.iter().map(|(_, person, _)| *person), now).await?;
+        let update = format!("UPDATE wallet.{table} SET {plain} = NULL, {plain}_sealed = $2 WHERE id = $1");
+        for (id, person, value) in &rows {
+            let value = keys.get(person).map(|key| key.seal(place, *id, value));
+            sqlx::query(AssertSqlSafe(update.as_str())).bind(id).bind(value).execute(&mut *tx).await?;
         }
         Ok(rows.len())
     }

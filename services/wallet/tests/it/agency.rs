@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, Method, Request, StatusCode};
-use platform::auth::{Claims, STEP_UP, TOKEN_AUDIENCE, TOKEN_TYPE};
+use platform::auth::{Claims, STEP_UP, TOKEN_TYPE};
 use platform::config::Secret;
 use platform::metrics::Metrics;
 use platform::rpc::{CallMetrics, CallSettings, InboundLayer};
@@ -218,23 +218,12 @@ impl Scene {
 
     /// A client's own token.
     pub(crate) fn client(&self, agency: Option<&str>, scope: &str) -> String {
-        let (now, client) = (self.stage.clock.now().timestamp(), Uuid::from_u128(7));
+        let client = Uuid::from_u128(7);
         let claims = Claims {
-            iss: "http://localhost:8080".to_owned(),
-            sub: client,
-            aud: TOKEN_AUDIENCE.to_owned(),
             client_id: client.to_string(),
-            exp: now + 600,
-            iat: now,
-            jti: Uuid::now_v7(),
-            sid: Uuid::now_v7(),
-            auth_time: now,
-            acr: String::new(),
-            amr: Vec::new(),
             scope: scope.to_owned(),
-            roles: Vec::new(),
-            role_epoch: 0,
             agency: agency.map(str::to_owned),
+            ..self.stage.issuer.claims(client, Uuid::now_v7(), 600)
         };
         self.stage.issuer.sign(TOKEN_TYPE, &claims)
     }

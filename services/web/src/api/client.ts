@@ -47,11 +47,18 @@ export async function read<P extends Readable>(path: P): Promise<Answer<P>> {
   return (await ask(path)) as Answer<P>;
 }
 
+/** A page of a list. */
+export interface Page<Item> {
+  readonly items: readonly Item[];
+  /** Where the list goes on; nothing at its end. */
+  readonly next_cursor?: string | null;
+}
+
 /** Which reports of the officers' queue: of those that have not ended, or of those to which something happened. */
 export type QueueFilter = Omit<NonNullable<paths['/ioc/v1/queue']['get']['parameters']['query']>, 'limit' | 'cursor'>;
 
 /** Reports that have not ended, the most urgent first; or those to which something happened, the newest first. */
-export async function queue(filter: QueueFilter, cursor?: string): Promise<components['schemas']['Page_Item']> {
+export async function queue(filter: QueueFilter, cursor?: string): Promise<Page<ReportItem>> {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries({ ...filter, cursor })) if (value !== undefined && value !== null) query.set(name, String(value));
   return (await ask(`/ioc/v1/queue?${query}`)) as components['schemas']['Page_Item'];
@@ -77,10 +84,10 @@ export interface Happening {
 }
 
 /** What a number of money or messages counts, one by one, the newest first. */
-export async function happenings(filter: HappeningFilter, cursor?: string): Promise<{ items: readonly Happening[]; next_cursor?: string | null }> {
+export async function happenings(filter: HappeningFilter, cursor?: string): Promise<Page<Happening>> {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries({ ...filter, cursor })) if (value !== undefined) query.set(name, String(value));
-  return (await ask(`/ioc/v1/happenings?${query}`)) as { items: readonly Happening[]; next_cursor?: string | null };
+  return (await ask(`/ioc/v1/happenings?${query}`)) as Page<Happening>;
 }
 
 /** Who looks at the wall. */

@@ -207,6 +207,8 @@ pub enum Outcome {
     Done,
     /// Not yet: try at this time again. Counts as no failure; the handler looks after an end of it.
     RetryAt(DateTime<Utc>, String),
+    /// It could not begin, for this reason: at this time again, as if it had not been tried. Counts neither as attempt nor as failure.
+    Postpone(DateTime<Utc>, String),
     /// It failed for this reason: try again after a growing pause, and give up after a maximum.
     Retry(String),
     /// It can never succeed, for this reason.

@@ -29,6 +29,8 @@ pub struct Config {
     pub agency_timeout_ms: u64,
     /// Longest wait for a biller's answer, in milliseconds.
     pub biller_timeout_ms: u64,
+    /// How many jobs of one kind may wait for the same biller at a time, in each process: 1 to 31 of the 32 that may wait for all billers.
+    pub biller_places: usize,
     /// How often each linked customer's bills are fetched, in seconds.
     pub bill_refresh_s: u64,
     /// How long a bank or a biller may take to call back before it is asked, in milliseconds.
@@ -89,6 +91,7 @@ impl Default for Config {
             agencies: BTreeMap::new(),
             agency_timeout_ms: 10_000,
             biller_timeout_ms: 10_000,
+            biller_places: 8,
             bill_refresh_s: 6 * 3600,
             first_status_query_ms: 10_000,
             last_status_query_ms: 300_000,

@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use platform::service::Context;
 use url::Url;
 
 use crate::bill::HttpBiller;
+use crate::bulkhead::Bulkhead;
 use crate::config::PartnerConfig;
 use crate::partner::Partner;
 use crate::top_up::HttpBank;
-use crate::{Bank, Biller, BuildError, Config, city};
+use crate::{Bank, Biller, BuildError, Config, city, work};
+
+/// Citizens who link a customer of one biller at the same time, at most; who comes then is asked to come again.
+const MAX_LOOKS: usize = 32;
 
 /// Every configured bank.
 pub(crate) fn banks(
@@ -49,6 +54,26 @@ pub(crate) fn billers(
         billers.insert(code.clone(), Biller { profile, connector, callback_secret });
     }
     Ok(billers)
+}
+
+/// Places of one kind of jobs at every configured biller.
+pub(crate) fn job_places(config: &Config) -> Result<Bulkhead, BuildError> {
+    if !(1..work::OUTSIDE_PLACES).contains(&config.biller_places) {
+        let most = work::OUTSIDE_PLACES - 1;
+        return Err(BuildError::Config(format!("wallet: biller_places is not 1 to {most}")));
+    }
+    Ok(bulkhead(config, config.biller_places))
+}
+
+/// Places of citizens at every configured biller.
+pub(crate) fn look_places(config: &Config) -> Bulkhead {
+    bulkhead(config, MAX_LOOKS)
+}
+
+fn bulkhead(config: &Config, places: usize) -> Bulkhead {
+    let longest =
+        i64::try_from(config.last_status_query_ms).ok().and_then(TimeDelta::try_milliseconds).unwrap_or(TimeDelta::MAX);
+    Bulkhead::new(config.billers.keys(), places, longest)
 }
 
 fn partner(

@@ -17,6 +17,7 @@
 //! | `delegate` | guardians who pay for somebody: what they may, and how much of it is left; `delegate::rule` is pure |
 //! | `proposal` | how stuck payments end: proposed by one officer, approved by another; `proposal::rule` is pure |
 //! | `account`, `rider` | derived ids and kinds in the ledger; what is written in its batches |
+//! | `bulkhead` | places at billers, so that one which hangs holds up nobody who waits for another |
 //! | `unclear` | tells a citizen that a partner has said nothing definite for a while |
 //! | `allowance`, `limit` | which rules bound an amount; the limits that go with a request |
 //! | `step_up` | proofs that citizens bring along: checked against their transaction, recorded in its batch |
@@ -42,6 +43,7 @@ mod account;
 mod allowance;
 pub mod bill;
 pub mod bill_payment;
+mod bulkhead;
 mod checkpoint;
 mod citizen;
 pub mod city;
@@ -98,13 +100,13 @@ use platform::rpc::Channel;
 use platform::service::{Context, DatabaseReady, KeysReady, Service};
 use platform::task::Task;
 use sqlx::PgPool;
-use tokio::sync::Semaphore;
 
 pub use city::check_city;
 pub use config::Config;
 pub use journal::STREAM as JOURNAL_STREAM;
 
 use bill::BillerConnector;
+use bulkhead::Bulkhead;
 use merchant::{Payee, TillId, VirtualAccounts};
 use rider::{Rider, WalletRiders};
 use top_up::BankConnector;
@@ -123,8 +125,6 @@ const KEY_LIFE: TimeDelta = TimeDelta::days(7);
 /// How often open top-ups and payments of bills are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Requests that ask billers for bills at the same time, at most; who comes then is asked to come again.
-const MAX_BILLER_READS: usize = 64;
 /// The longest time between two fetches of bills: 30 days, in seconds.
 const MAX_BILL_REFRESH_S: i64 = 30 * 24 * 3600;
 
@@ -213,7 +213,12 @@ pub(crate) struct Wallet {
     agency_endpoints: BTreeMap<String, fee::AgencyEndpoint>,
     identity: Channel,
     persons: Arc<PersonKeys>,
-    biller_reads: Semaphore,
+    /// Of the jobs that pay bills.
+    payment_places: Bulkhead,
+    /// Of the jobs that fetch bills.
+    refresh_places: Bulkhead,
+    /// Of citizens who link a customer.
+    look_places: Bulkhead,
     lookups: bill::Lookups,
     bill_refresh: TimeDelta,
     virtual_accounts: Option<VirtualAccounts>,
@@ -280,7 +285,9 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         agency_endpoints: fee::AgencyEndpoint::all(&config)?,
         identity,
         persons: Arc::new(PersonKeys::try_new(SCHEMA, &config.persons)?),
-        biller_reads: Semaphore::new(MAX_BILLER_READS),
+        payment_places: connect::job_places(&config)?,
+        refresh_places: connect::job_places(&config)?,
+        look_places: connect::look_places(&config),
         lookups: bill::Lookups::new(),
         bill_refresh: bill_refresh(&config)?,
         virtual_accounts: virtual_accounts(&config, &directory.banks)?,

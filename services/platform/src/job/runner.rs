@@ -381,6 +381,10 @@ impl Attempt {
                 self.table.put_back(job, *due_at, job.failures, reason).await?;
                 "later"
             }
+            Outcome::Postpone(due_at, reason) => {
+                self.table.postpone(job, *due_at, reason).await?;
+                "postponed"
+            }
             Outcome::Retry(reason) if failures < self.patience.attempts => {
                 let pause = TimeDelta::from_std(self.patience.pause(failures)).unwrap_or(TimeDelta::MAX);
                 self.table.put_back(job, job.clock.now() + pause, failures, reason).await?;

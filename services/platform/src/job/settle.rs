@@ -103,6 +103,12 @@ impl JobTable {
         put_back.execute(&self.pool).await.map(|_| ())
     }
 
+    /// Gives a job back as it was before it was claimed, to be begun at `due_at`.
+    pub(super) async fn postpone(&self, job: &Job, due_at: DateTime<Utc>, reason: &str) -> Result<(), sqlx::Error> {
+        let postponed = self.settlement(POSTPONE, job).bind(due_at).bind(shorten(reason));
+        postponed.execute(&self.pool).await.map(|_| ())
+    }
+
     /// Completes a job, unless its handler already did.
     pub(super) async fn complete(&self, job: &Job) -> Result<(), sqlx::Error> {
         done(&mut *self.pool.acquire().await?, job).await.map(|_| ())
@@ -217,6 +223,10 @@ const DONE: &str = "
 
 const PUT_BACK: &str = "
     UPDATE {schema}.job SET state = 'due', due_at = $3, failures = $4, reason = $5, holder = NULL, lease_until = NULL
+    WHERE id = $1 AND fence = $2 AND state = 'running'";
+
+const POSTPONE: &str = "
+    UPDATE {schema}.job SET state = 'due', due_at = $3, attempts = attempts - 1, reason = $4, holder = NULL, lease_until = NULL
     WHERE id = $1 AND fence = $2 AND state = 'running'";
 
 const BURY: &str = "

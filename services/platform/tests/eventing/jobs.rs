@@ -11,6 +11,7 @@ use platform::job::{
     Job, JobError, JobHandler, NewJob, Outcome, Runner, RunnerSettings, cancel, dead_jobs, redrive, redrive_all,
     schedule, schedule_all,
 };
+use platform::retry::Patience;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -182,6 +183,36 @@ async fn a_job_waits_until_the_clock_says_so() {
     stage.clock.advance(TimeDelta::days(2));
     until("it ran", async || runs.load(Ordering::SeqCst) == 3).await;
     assert!(moved.elapsed() < Duration::from_secs(10), "the move was noticed after {:?}", moved.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_could_not_begin_is_as_if_it_had_not_been_tried() {
+    let stage = stage().await;
+    let seen: Arc<Mutex<Vec<(u32, u32)>>> = Arc::default();
+    let (heard, clock) = (seen.clone(), stage.clock.clone());
+    let handler = Doing(move |job: &Job| {
+        let mut seen = heard.lock().expect("not poisoned");
+        seen.push((job.attempts, job.failures));
+        match seen.len() {
+            1 => Outcome::Retry("it failed".to_owned()),
+            2..=5 => Outcome::Postpone(clock.now() + TimeDelta::minutes(1), "no place is free".to_owned()),
+            _ => Outcome::Done,
+        }
+    });
+    let patience = Patience { attempts: 2, first: Duration::from_millis(1), most: Duration::from_millis(1) };
+    let _runner = runner(&stage, "a", handler, RunnerSettings { patience, ..RunnerSettings::default() });
+    schedule_at(&stage, "one", TimeDelta::zero()).await;
+    let pool = stage.database.admin_pool();
+    for tries in 2..=5 {
+        until("it was given back", async || {
+            let waits = states(&pool).await.get("due") == Some(&1);
+            waits && seen.lock().expect("not poisoned").len() == tries
+        })
+        .await;
+        stage.clock.advance(TimeDelta::seconds(61));
+    }
+    until_all(&stage, "done", 1).await;
+    assert_eq!(*seen.lock().expect("not poisoned"), [(1, 0), (2, 1), (2, 1), (2, 1), (2, 1), (2, 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

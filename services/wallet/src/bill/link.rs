@@ -81,7 +81,8 @@ impl Lookups {
 
 /// Asks the biller for the bills of a customer that is to be linked, unless the citizen has linked it already.
 ///
-/// No transaction is open meanwhile, and only so many ask at once: a slow biller keeps nobody else from the database.
+/// No transaction is open meanwhile, and only so many ask a biller at once: a slow one keeps nobody else from the database, nor from
+/// another biller.
 ///
 /// # Errors
 /// When the biller is not connected, the code has not its form, it knows no such customer, it does not answer now, or the citizen asked too often.
@@ -94,8 +95,8 @@ pub(crate) async fn look(wallet: &Wallet, user: Uuid, new: &NewSubscription) -> 
         return Ok(FirstLook { bills: None, asked_at: wallet.clock.now() });
     }
     wallet.lookups.check(user)?;
-    let _place = wallet.biller_reads.try_acquire().map_err(|_| BillFault::BillerUnavailable)?;
     let asked_at = wallet.clock.now();
+    let _place = wallet.look_places.enter(&new.biller_code, asked_at).map_err(|_| BillFault::BillerUnavailable)?;
     let bills = match biller.connector.fetch(&new.customer_code).await {
         Fetched::Lost => return Err(BillFault::BillerUnavailable.into()),
         Fetched::CustomerUnknown => None,

@@ -1,4 +1,4 @@
-//! The job that fetches a linked customer's bills again and again, until the link is taken away.
+//! The job that fetches a linked customer's bills again and again, until the link is taken away. It takes a place at the biller first.
 
 use std::sync::Arc;
 
@@ -7,12 +7,23 @@ use platform::job::{self, Job, JobHandler, Outcome};
 
 use super::biller::Fetched;
 use super::{Subscription, SubscriptionId, customer, sql, subscription, told};
+use crate::bulkhead::Full;
 use crate::error::Error;
 use crate::partner::Answer;
 use crate::{SCHEMA, Wallet};
 
 /// The kind of the job; its key is the subscription's id.
 pub(crate) const JOB: &str = "bill-refresh";
+
+/// What became of a run.
+enum Refreshed {
+    /// The biller was asked.
+    Asked(Fetched),
+    /// Every place at the biller was taken.
+    Full(Full),
+    /// The link was taken away.
+    Gone,
+}
 
 /// Runs [`JOB`].
 pub(crate) struct RefreshJob {
@@ -27,25 +38,32 @@ impl JobHandler for RefreshJob {
         };
         let now = self.wallet.clock.now();
         match self.refresh(id).await {
-            Ok(None) => Outcome::Done,
-            Ok(Some(Fetched::Bills(_))) => {
+            Ok(Refreshed::Gone) => Outcome::Done,
+            Ok(Refreshed::Full(Full(again_at))) => {
+                Outcome::Postpone(again_at, "all places at the biller are taken".to_owned())
+            }
+            Ok(Refreshed::Asked(Fetched::Bills(_))) => {
                 Outcome::RetryAt(now + self.wallet.bill_refresh, "bills are fetched regularly".to_owned())
             }
-            Ok(Some(Fetched::CustomerUnknown)) => {
+            Ok(Refreshed::Asked(Fetched::CustomerUnknown)) => {
                 Outcome::RetryAt(now + self.wallet.bill_refresh, "the biller has no such customer any more".to_owned())
             }
-            Ok(Some(Fetched::Lost)) => self.soon(job, "the biller gave no bills".to_owned()),
+            Ok(Refreshed::Asked(Fetched::Lost)) => self.soon(job, "the biller gave no bills".to_owned()),
             Err(error) => self.soon(job, error.to_string()),
         }
     }
 }
 
 impl RefreshJob {
-    /// Fetches and stores; `None` when the link was taken away.
-    async fn refresh(&self, id: SubscriptionId) -> Result<Option<Fetched>, Error> {
+    /// Fetches and stores.
+    async fn refresh(&self, id: SubscriptionId) -> Result<Refreshed, Error> {
         let wallet = &self.wallet;
-        let Some(link) = self.read(id).await? else { return Ok(None) };
+        let Some(link) = self.read(id).await? else { return Ok(Refreshed::Gone) };
         let asked_at = wallet.clock.now();
+        let _place = match wallet.refresh_places.enter(&link.biller_code, asked_at) {
+            Ok(place) => place,
+            Err(full) => return Ok(Refreshed::Full(full)),
+        };
         let biller = wallet.biller(&link.biller_code)?;
         let fetched = biller.connector.fetch(&link.customer_code).await;
         if let Fetched::Bills(bills) = &fetched {
@@ -53,7 +71,7 @@ impl RefreshJob {
             let named = (link.biller_code.as_str(), link.customer_code.as_str());
             let customer = customer::known(&wallet.persons, &mut tx, named, asked_at).await?;
             if !subscription::stays(&mut tx, id, customer).await? {
-                return Ok(None);
+                return Ok(Refreshed::Gone);
             }
             let found = sql::store(&mut tx, (&biller.profile, customer), bills, asked_at).await?;
             let jobs = told::reminders(wallet, &mut tx, customer.id).await?;
@@ -61,7 +79,7 @@ impl RefreshJob {
             told::tell_found(wallet, &mut tx, &found, None).await?;
             tx.commit().await?;
         }
-        Ok(Some(fetched))
+        Ok(Refreshed::Asked(fetched))
     }
 
     /// The link in plain words; none when it was taken away, or its citizen was erased.

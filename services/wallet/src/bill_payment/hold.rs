@@ -34,7 +34,7 @@ pub(super) async fn hold(wallet: &Wallet, payment: &BillPayment) -> Result<(), E
         State::Failed => return refused_before(wallet, payment).await,
         State::Held | State::Confirming | State::Unknown | State::Paid => return Ok(()),
     }
-    if wallet.clock.now() >= payment.requested_at + HOLD_FOR {
+    if is_over(wallet, payment) {
         fail(wallet, payment, BillFault::Expired.name()).await?;
         return Err(BillFault::Expired.into());
     }
@@ -62,6 +62,12 @@ pub(super) async fn hold(wallet: &Wallet, payment: &BillPayment) -> Result<(), E
             Err(allowance.explain(wallet, reject))
         }
     }
+}
+
+/// Whether a citizen counts no more on a payment that nobody outside has been asked about.
+pub(super) fn is_over(wallet: &Wallet, payment: &BillPayment) -> bool {
+    let unasked = matches!(payment.state, State::Requested | State::Held);
+    unasked && wallet.clock.now() >= payment.requested_at + HOLD_FOR
 }
 
 /// Who asked for it.

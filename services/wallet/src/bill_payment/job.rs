@@ -1,6 +1,9 @@
 //! The job that talks to the biller until it knows what became of the payment.
 //!
 //! It may die at any point: the state in the database says what to do next, and everything it does may be done again.
+//!
+//! Before the biller is asked the job takes a place there (`bulkhead`), which it keeps until it ends. Without one nothing is sent and
+//! nothing changes, but that money which nobody outside was asked about goes back when its time is over.
 
 use std::sync::Arc;
 
@@ -13,6 +16,7 @@ use super::settle::{fail, mark_confirming, settle};
 use super::{BillPayment, BillPaymentId, State, Step, sql};
 use crate::Wallet;
 use crate::bill::Charge;
+use crate::bulkhead::Full;
 use crate::error::{BillFault, Error};
 use crate::fee;
 use crate::partner::{Answer, Report, given_up};
@@ -24,6 +28,16 @@ pub(crate) const JOB: &str = "bill-payment";
 const MAX_STEPS: usize = 6;
 /// Why a payment failed that the biller never took.
 const NEVER_TAKEN: &str = "biller-never-took-it";
+
+/// Where a run has ended.
+enum Rested {
+    /// Nothing is left to do.
+    Ended,
+    /// The biller needs time; this is what it said last.
+    Waits(Answer),
+    /// Every place at the biller was taken.
+    Full(Full),
+}
 
 /// The key of one more job for a payment whose first one has ended.
 pub(super) fn again_key(id: BillPaymentId) -> String {
@@ -45,8 +59,12 @@ impl JobHandler for BillPaymentJob {
     async fn run(&self, job: &Job) -> Outcome {
         let Some(id) = payment_of(&job.key) else { return Outcome::Dead("the key is no bill payment".to_owned()) };
         match self.advance(id).await {
-            Ok(None) => Outcome::Done,
-            Ok(Some(answer)) => {
+            Ok(Rested::Ended) => Outcome::Done,
+            Ok(Rested::Full(Full(again_at))) => {
+                unclear::tell(&self.wallet, Pending::Bill(id)).await;
+                Outcome::Postpone(again_at, "all places at the biller are taken".to_owned())
+            }
+            Ok(Rested::Waits(answer)) => {
                 unclear::tell(&self.wallet, Pending::Bill(id)).await;
                 let lost = answer == Answer::Lost;
                 let reason = if lost { "the biller did not answer" } else { "the biller is working on it" };
@@ -61,11 +79,21 @@ impl JobHandler for BillPaymentJob {
 }
 
 impl BillPaymentJob {
-    /// Takes steps until the payment has ended (`None`) or the biller needs time.
-    async fn advance(&self, id: BillPaymentId) -> Result<Option<Answer>, Error> {
+    /// Takes steps until the payment has ended, the biller needs time, or no place is free there.
+    async fn advance(&self, id: BillPaymentId) -> Result<Rested, Error> {
+        let wallet = &self.wallet;
+        let mut place = None;
         for _ in 0..MAX_STEPS {
             let payment = self.read(id).await?;
-            let report = match payment.state.step() {
+            let step = payment.state.step();
+            if matches!(step, Step::Send | Step::Ask) && place.is_none() {
+                match wallet.payment_places.enter(&payment.biller_code, wallet.clock.now()) {
+                    Ok(free) => place = Some(free),
+                    Err(_) if hold::is_over(wallet, &payment) && !self.keep(&payment).await? => continue,
+                    Err(full) => return Ok(Rested::Full(full)),
+                }
+            }
+            let report = match step {
                 Step::Rest => return self.rest(&payment).await,
                 Step::Hold => {
                     self.hold(&payment).await?;
@@ -75,21 +103,21 @@ impl BillPaymentJob {
                 Step::Send => self.send(&payment).await?,
                 Step::Ask => self.ask(&payment).await?,
             };
-            match settle(&self.wallet, id, &report).await? {
+            match settle(wallet, id, &report).await? {
                 // What has ended is told of by the next step, also when this process dies before.
                 State::Paid | State::Failed | State::Requested | State::Held => {}
-                State::Confirming | State::Unknown => return Ok(Some(report.answer)),
+                State::Confirming | State::Unknown => return Ok(Rested::Waits(report.answer)),
             }
         }
-        Ok(Some(Answer::Lost))
+        Ok(Rested::Waits(Answer::Lost))
     }
 
     /// Has the agency of a paid fee told.
-    async fn rest(&self, payment: &BillPayment) -> Result<Option<Answer>, Error> {
+    async fn rest(&self, payment: &BillPayment) -> Result<Rested, Error> {
         if payment.state == State::Paid {
             fee::tell_later(&self.wallet, &mut *self.wallet.pool.acquire().await?, payment).await?;
         }
-        Ok(None)
+        Ok(Rested::Ended)
     }
 
     async fn read(&self, id: BillPaymentId) -> Result<BillPayment, Error> {
@@ -105,8 +133,13 @@ impl BillPaymentJob {
 
     /// Keeps the money from going back, then marks that the biller is about to be asked; `false` when the payment has changed.
     async fn may_send(&self, payment: &BillPayment) -> Result<bool, Error> {
+        Ok(self.keep(payment).await? && mark_confirming(&self.wallet, payment).await?)
+    }
+
+    /// Keeps the money from going back; `false` when it has gone back already, which has ended the payment.
+    async fn keep(&self, payment: &BillPayment) -> Result<bool, Error> {
         match hold::confirm(&self.wallet, payment).await? {
-            Kept::Yes => mark_confirming(&self.wallet, payment).await,
+            Kept::Yes => Ok(true),
             Kept::Expired => {
                 fail(&self.wallet, payment, BillFault::Expired.name()).await?;
                 Ok(false)

@@ -9,6 +9,8 @@ use crate::stage::{Answer, Replica, Stage, dong, eventually, text};
 
 /// The biller that is connected.
 pub(crate) const BILLER: &str = "PCHUE";
+/// Another one, for tests that connect two.
+pub(crate) const WATER: &str = "HUEWACO";
 
 /// The sandbox biller.
 pub(crate) struct Biller {
@@ -32,7 +34,11 @@ impl Biller {
     }
 
     async fn post(&self, rest: &str, body: &Value) -> Value {
-        let answer = reqwest::Client::new().post(self.at(rest)).json(body).send().await.expect("the sandbox answers");
+        self.post_to(self.at(rest), body).await
+    }
+
+    async fn post_to(&self, url: String, body: &Value) -> Value {
+        let answer = reqwest::Client::new().post(url).json(body).send().await.expect("the sandbox answers");
         assert!(answer.status().is_success(), "{:?}", answer.text().await);
         answer.json().await.expect("JSON")
     }
@@ -50,6 +56,12 @@ impl Biller {
     /// A customer with a bill for each reading; says the customer's code.
     pub(crate) async fn customer(&self, readings: &[(&str, u32)]) -> String {
         text(&self.post("customers", &json!({"readings": bodies(readings)})).await, "customer_code")
+    }
+
+    /// The same at the other biller, in cubic metres.
+    pub(crate) async fn water_customer(&self, readings: &[(&str, u32)]) -> String {
+        let url = format!("{}/billers/{WATER}/customers", self.url);
+        text(&self.post_to(url, &json!({"readings": bodies(readings)})).await, "customer_code")
     }
 
     /// More readings of a customer.
@@ -110,7 +122,12 @@ impl Replica {
 
     /// Links a customer code and gives its bills, the latest due day first.
     pub(crate) async fn linked(&self, token: &str, customer: &str) -> Vec<Value> {
-        let body = json!({"biller_code": BILLER, "customer_code": customer});
+        self.linked_at(BILLER, token, customer).await
+    }
+
+    /// The same at a biller.
+    pub(crate) async fn linked_at(&self, biller: &str, token: &str, customer: &str) -> Vec<Value> {
+        let body = json!({"biller_code": biller, "customer_code": customer});
         self.link(token, &body, &uuid::Uuid::now_v7().to_string()).await.expect(201);
         let mut bills = self.bills(token).await;
         bills.retain(|bill| bill["customer_code"] == customer);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::tlv::{self, Field, Unit};
+use super::tlv::{self, Field, Path, Unit};
 use super::{
     Account, Code, Fault, Initiation, Language, MAX_CITY, MAX_NAME, MAX_PAYLOAD, Reason, TILL_AID, TILL_TAG, Tip,
     VIETQR_AID, VIETQR_TAG, VND_NUMERIC, VietQr, VietQrService, crc,
@@ -54,13 +54,16 @@ fn check_crc(payload: &str) -> Result<(), Fault> {
         return Err(Fault::new(Reason::Length, ""));
     };
     if !covered.ends_with(CRC_HEAD) {
-        let fields = tlv::parse(payload, Unit::Characters, "")
-            .or_else(|fault| tlv::parse(payload, Unit::Bytes, "").map_err(|_| fault))?;
+        let fields = tlv::parse(payload, Unit::Characters, Path::OUTSIDE)
+            .or_else(|fault| tlv::parse(payload, Unit::Bytes, Path::OUTSIDE).map_err(|_| fault))?;
         let reason = if fields.iter().any(|field| field.tag == 63) { Reason::Order } else { Reason::MissingField };
         return Err(Fault::new(reason, "63"));
     }
     let expected = crc::checksum(covered.as_bytes());
-    if digits == format!("{expected:04X}") || digits == format!("{expected:04x}") {
+    let cased = |other: fn(&u8) -> bool| !digits.bytes().any(|digit| other(&digit));
+    let same_case = cased(u8::is_ascii_lowercase) || cased(u8::is_ascii_uppercase);
+    let hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if hexadecimal && same_case && u16::from_str_radix(digits, 16) == Ok(expected) {
         Ok(())
     } else {
         Err(Fault::new(Reason::Crc, "63"))
@@ -68,7 +71,7 @@ fn check_crc(payload: &str) -> Result<(), Fault> {
 }
 
 fn read(payload: &str, unit: Unit) -> Result<Code, Fault> {
-    let fields = tlv::parse(payload, unit, "")?;
+    let fields = tlv::parse(payload, unit, Path::OUTSIDE)?;
     let ends = (fields.first().map(|field| field.tag), fields.last().map(|field| field.tag));
     if ends != (Some(0), Some(63)) {
         return Err(Fault::new(Reason::Order, if ends.0 == Some(0) { "63" } else { "00" }));
@@ -76,7 +79,7 @@ fn read(payload: &str, unit: Unit) -> Result<Code, Fault> {
     if fields[0].value != "01" {
         return Err(Fault::new(Reason::Version, "00"));
     }
-    let outer = Template { path: "", fields: &fields };
+    let outer = Template { path: Path::OUTSIDE, fields: &fields };
     let initiation = match outer.get(1) {
         None | Some("11") => Initiation::Static,
         Some("12") => Initiation::Dynamic,
@@ -106,7 +109,7 @@ fn read(payload: &str, unit: Unit) -> Result<Code, Fault> {
         postal_code: outer.text(61, |value| value.chars().count() <= MAX_POSTAL_CODE)?,
         additional: match outer.get(62) {
             None => BTreeMap::new(),
-            Some(value) => values(&tlv::parse(value, unit, "62")?),
+            Some(value) => values(&tlv::parse(value, unit, Path::OUTSIDE.then(62))?),
         },
         language: outer.get(64).map(|value| language(value, unit)).transpose()?,
         unread: values(&fields.iter().filter(|field| field.tag >= 65).copied().collect::<Vec<_>>()),
@@ -115,7 +118,7 @@ fn read(payload: &str, unit: Unit) -> Result<Code, Fault> {
 
 /// Fields with the dotted tag of their template, for faults.
 struct Template<'a> {
-    path: &'a str,
+    path: Path,
     fields: &'a [Field<'a>],
 }
 
@@ -125,13 +128,13 @@ impl<'a> Template<'a> {
     }
 
     fn require(&self, tag: u8) -> Result<&'a str, Fault> {
-        self.get(tag).ok_or_else(|| Fault::new(Reason::MissingField, tlv::join(self.path, tag)))
+        self.get(tag).ok_or_else(|| Fault::new(Reason::MissingField, self.path.then(tag)))
     }
 
     fn text(&self, tag: u8, fits: impl Fn(&str) -> bool) -> Result<Option<String>, Fault> {
         match self.get(tag) {
             Some(value) if fits(value) => Ok(Some(value.to_owned())),
-            Some(_) => Err(Fault::new(Reason::Field, tlv::join(self.path, tag))),
+            Some(_) => Err(Fault::new(Reason::Field, self.path.then(tag))),
             None => Ok(None),
         }
     }
@@ -155,9 +158,9 @@ fn accounts(outer: &Template<'_>, unit: Unit) -> Result<Vec<Account>, Fault> {
 }
 
 fn template(field: &Field<'_>, unit: Unit) -> Result<Account, Fault> {
-    let path = tlv::join("", field.tag);
-    let fields = tlv::parse(field.value, unit, &path)?;
-    let inner = Template { path: &path, fields: &fields };
+    let path = Path::OUTSIDE.then(field.tag);
+    let fields = tlv::parse(field.value, unit, path)?;
+    let inner = Template { path, fields: &fields };
     let aid = inner.require(0)?;
     match (field.tag, aid) {
         (VIETQR_TAG, VIETQR_AID) => vietqr(&inner, unit).map(Account::VietQr),
@@ -173,16 +176,16 @@ fn template(field: &Field<'_>, unit: Unit) -> Result<Account, Fault> {
 fn vietqr(template: &Template<'_>, unit: Unit) -> Result<VietQr, Fault> {
     only(template, &[0, 1, 2])?;
     let beneficiary = template.require(1)?;
-    let path = tlv::join(template.path, 1);
-    let fields = tlv::parse(beneficiary, unit, &path)?;
-    let inner = Template { path: &path, fields: &fields };
+    let path = template.path.then(1);
+    let fields = tlv::parse(beneficiary, unit, path)?;
+    let inner = Template { path, fields: &fields };
     only(&inner, &[0, 1])?;
     inner.require(0)?;
     inner.require(1)?;
     let service = match template.require(2)? {
         "QRIBFTTA" => VietQrService::Account,
         "QRIBFTTC" => VietQrService::Card,
-        _ => return Err(Fault::new(Reason::Field, tlv::join(template.path, 2))),
+        _ => return Err(Fault::new(Reason::Field, template.path.then(2))),
     };
     let number_fits =
         |value: &str| value.len() <= MAX_ACCOUNT_NUMBER && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -199,14 +202,14 @@ fn till(template: &Template<'_>) -> Result<Uuid, Fault> {
     let text = template.require(1)?;
     Uuid::try_parse(text)
         .ok()
-        .filter(|till| till.simple().to_string() == text)
-        .ok_or_else(|| Fault::new(Reason::Field, tlv::join(template.path, 1)))
+        .filter(|till| *till.simple().encode_lower(&mut Uuid::encode_buffer()) == *text)
+        .ok_or_else(|| Fault::new(Reason::Field, template.path.then(1)))
 }
 
 /// A field that another reader could take for part of whom to pay is refused, not skipped.
 fn only(template: &Template<'_>, known: &[u8]) -> Result<(), Fault> {
     match template.fields.iter().find(|field| !known.contains(&field.tag)) {
-        Some(field) => Err(Fault::new(Reason::Field, tlv::join(template.path, field.tag))),
+        Some(field) => Err(Fault::new(Reason::Field, template.path.then(field.tag))),
         None => Ok(()),
     }
 }
@@ -226,7 +229,7 @@ fn tip(outer: &Template<'_>) -> Result<Option<Tip>, Fault> {
         if fits && value.bytes().any(|byte| byte.is_ascii_digit()) {
             Ok(value.to_owned())
         } else {
-            Err(Fault::new(Reason::Field, tlv::join("", tag)))
+            Err(Fault::new(Reason::Field, Path::OUTSIDE.then(tag)))
         }
     };
     let (tip, allowed) = match outer.get(55) {
@@ -237,14 +240,15 @@ fn tip(outer: &Template<'_>) -> Result<Option<Tip>, Fault> {
         Some(_) => return Err(Fault::new(Reason::Field, "55")),
     };
     match [56, 57].into_iter().find(|tag| Some(*tag) != allowed && outer.get(*tag).is_some()) {
-        Some(stray) => Err(Fault::new(Reason::Field, tlv::join("", stray))),
+        Some(stray) => Err(Fault::new(Reason::Field, Path::OUTSIDE.then(stray))),
         None => Ok(tip),
     }
 }
 
 fn language(value: &str, unit: Unit) -> Result<Language, Fault> {
-    let fields = tlv::parse(value, unit, "64")?;
-    let inner = Template { path: "64", fields: &fields };
+    let path = Path::OUTSIDE.then(64);
+    let fields = tlv::parse(value, unit, path)?;
+    let inner = Template { path, fields: &fields };
     inner.require(0)?;
     Ok(Language {
         code: inner

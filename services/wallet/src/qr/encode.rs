@@ -1,8 +1,9 @@
 //! [`Code`] → text, in the order of tags, lengths in characters, checksum in upper case.
 
+use super::tlv::{self, Path};
 use super::{
     Account, Code, Fault, Initiation, Reason, TILL_AID, TILL_TAG, Tip, VIETQR_AID, VIETQR_TAG, VND_NUMERIC,
-    VietQrService, crc, decode, tlv,
+    VietQrService, crc, decode,
 };
 
 /// Writes a payload and reads it back, so that nothing leaves here that our own strict reader would refuse or misread.
@@ -16,7 +17,7 @@ pub fn encode(code: &Code) -> Result<String, Fault> {
 
 fn write(code: &Code) -> Result<String, Fault> {
     let mut out = String::with_capacity(super::MAX_PAYLOAD);
-    let mut put = |tag: u8, value: &str| tlv::write(&mut out, tag, value, "");
+    let mut put = |tag: u8, value: &str| tlv::write(&mut out, tag, value, Path::OUTSIDE);
     put(0, "01")?;
     put(1, if code.initiation == Initiation::Static { "11" } else { "12" })?;
     for account in &code.accounts {
@@ -43,11 +44,17 @@ fn write(code: &Code) -> Result<String, Fault> {
     put_some(&mut put, 60, code.city.as_deref())?;
     put_some(&mut put, 61, code.postal_code.as_deref())?;
     if !code.additional.is_empty() {
-        put(62, &template(code.additional.iter().map(|(tag, value)| (*tag, value.as_str())), "62")?)?;
+        put(62, &template(code.additional.iter().map(|(tag, value)| (*tag, value.as_str())), Path::OUTSIDE.then(62))?)?;
     }
     if let Some(language) = &code.language {
         let fields = [(0, Some(language.code.as_str())), (1, Some(&*language.name)), (2, language.city.as_deref())];
-        put(64, &template(fields.into_iter().filter_map(|(tag, value)| value.map(|value| (tag, value))), "64")?)?;
+        put(
+            64,
+            &template(
+                fields.into_iter().filter_map(|(tag, value)| value.map(|value| (tag, value))),
+                Path::OUTSIDE.then(64),
+            )?,
+        )?;
     }
     for (tag, value) in &code.unread {
         put(*tag, value)?;
@@ -66,27 +73,27 @@ fn account_field(account: &Account) -> Result<(u8, String), Fault> {
     match account {
         Account::Network { tag, value } => Ok((*tag, value.clone())),
         Account::VietQr(vietqr) => {
-            let path = tlv::join("", VIETQR_TAG);
-            let beneficiary = template([(0, &*vietqr.bin), (1, &*vietqr.number)].into_iter(), &tlv::join(&path, 1))?;
+            let path = Path::OUTSIDE.then(VIETQR_TAG);
+            let beneficiary = template([(0, &*vietqr.bin), (1, &*vietqr.number)].into_iter(), path.then(1))?;
             let service = match vietqr.service {
                 VietQrService::Account => "QRIBFTTA",
                 VietQrService::Card => "QRIBFTTC",
             };
-            Ok((VIETQR_TAG, template([(0, VIETQR_AID), (1, &*beneficiary), (2, service)].into_iter(), &path)?))
+            Ok((VIETQR_TAG, template([(0, VIETQR_AID), (1, &*beneficiary), (2, service)].into_iter(), path)?))
         }
         Account::Till(till) => {
             let till = till.simple().to_string();
-            Ok((TILL_TAG, template([(0, TILL_AID), (1, &*till)].into_iter(), &tlv::join("", TILL_TAG))?))
+            Ok((TILL_TAG, template([(0, TILL_AID), (1, &*till)].into_iter(), Path::OUTSIDE.then(TILL_TAG))?))
         }
         Account::Other { tag, aid, fields } => {
             let all =
                 std::iter::once((0, aid.as_str())).chain(fields.iter().map(|(tag, value)| (*tag, value.as_str())));
-            Ok((*tag, template(all, &tlv::join("", *tag))?))
+            Ok((*tag, template(all, Path::OUTSIDE.then(*tag))?))
         }
     }
 }
 
-fn template<'a>(fields: impl Iterator<Item = (u8, &'a str)>, path: &str) -> Result<String, Fault> {
+fn template<'a>(fields: impl Iterator<Item = (u8, &'a str)>, path: Path) -> Result<String, Fault> {
     let mut out = String::new();
     for (tag, value) in fields {
         tlv::write(&mut out, tag, value, path)?;

@@ -23,6 +23,7 @@ mod tlv;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 pub use ascii::to_ascii;
 pub use decode::decode;
@@ -195,8 +196,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn new(reason: Reason, tag: impl Into<String>) -> Self {
-        Self { reason, tag: tag.into() }
+    fn new(reason: Reason, tag: impl Display) -> Self {
+        Self { reason, tag: tag.to_string() }
     }
 
     /// The stable code.

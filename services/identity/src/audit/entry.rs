@@ -225,6 +225,10 @@ impl Source {
         Self { channel: "app", place, session: origin.session, device: origin.device }
     }
 
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
     /// A command on a machine.
     fn command(host: &str) -> Self {
         Self { channel: "command", place: shorten(host), session: None, device: None }
@@ -313,6 +317,11 @@ impl Entry {
     /// What was done, and why, in our own words.
     pub(super) fn what_and_why(&self) -> (&'static str, &str) {
         (self.action.as_str(), &self.reason)
+    }
+
+    /// From where.
+    pub(super) fn place(&self) -> &str {
+        self.source.place()
     }
 
     pub(super) fn fields(&self) -> Fields {

@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | `entry` | what an act says of itself |
 //! | `chain` | the form of a record, its hash and the walk along the chain (pure) |
-//! | `refusal` | what was refused: the first of a kind at once, how many more once an hour |
+//! | `refusal` | what was refused: the first of a kind at once, how many more and from where once an hour |
+//! | `tries` | counting tries by place, bounded |
 //! | `sql` | every statement of it |
 //!
 //! [`append`] takes two round trips, under the lock of the head, in the transaction of the act: without its entry no act
@@ -17,6 +18,7 @@ mod entry;
 mod reason;
 mod refusal;
 mod sql;
+mod tries;
 
 use std::net::IpAddr;
 
@@ -27,8 +29,8 @@ pub use self::chain::{Fault, Fields, Hash, NotATip, Record, Tip, Walk};
 pub use self::entry::{Action, OperatorAct};
 pub(crate) use self::entry::{Actor, Behest, Entry, Origin, Source};
 pub use self::reason::{Reason, ReasonFault};
-pub(crate) use self::refusal::Capped;
 pub use self::sql::Filter;
+pub(crate) use self::tries::Capped;
 use crate::config::Keys;
 use crate::vault::{KeyError, Vault};
 
@@ -38,13 +40,6 @@ pub const PAGE: i64 = 1_000;
 /// Writes entries at the next positions of the chain, in the transaction of what they tell of.
 pub(crate) async fn append(tx: &mut PgConnection, entries: &[Entry], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     append_fields(tx, entries.iter().map(Entry::fields).collect(), now).await
-}
-
-/// Writes one entry; tells its position.
-async fn append_one(tx: &mut PgConnection, entry: &Entry, now: DateTime<Utc>) -> Result<i64, sqlx::Error> {
-    append(tx, std::slice::from_ref(entry), now).await?;
-    // The head's lock is held until the transaction ends: it is still at this record.
-    Ok(sql::lock_tip(tx).await?.position)
 }
 
 async fn append_fields(tx: &mut PgConnection, fields: Vec<Fields>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {

@@ -1,10 +1,12 @@
 //! What was refused: codes, PINs, proofs and visits to VNeID that were not good. On record too, and bounded.
 //!
 //! The first refusal of a kind (what, whose, why) within [`WINDOW`] is a record of its own at once; those that follow are counted in
-//! `identity.refusal`, and one more record says how many they were when the window is over. So however often somebody tries, it makes
-//! two records in an hour, and each try after the first costs one statement, which waits for the chain only while a window begins or ends.
-//! Tries of an address that has had its share cost the database nothing: a process counts them by itself and hands over how many they
-//! were, once a second at most and with the next of them; what a process still holds when it ends is not counted.
+//! `identity.refusal`, by the address that they came from, and told when the window is over: one more record for each of the first
+//! [`PLACES`] addresses, which says how many came from there, and one for all others together. So however often somebody tries, it makes
+//! two records in an hour, and as many more as they have addresses, up to that bound; each try after the first costs one statement, which
+//! waits for the chain only while a window begins or ends.
+//! Tries of an address that has had its share cost the database nothing: a process counts them by itself ([`Capped`]) and hands over how
+//! many they were, once a second at most and with the next of them; what a process still holds when it ends is not counted.
 //! Whose: the number that a code was sent to, the caller, the account at VNeID; what is nobody's (an address that has had its tries, a
 //! visit that VNeID does not vouch for) counts as one for the whole city. A challenge that never was is not counted at all: anybody can
 //! invent one. Numbers that have an account and those that have none take the same steps; a record names the account's id or nobody, the
@@ -15,13 +17,17 @@
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use platform::auth::Principal;
+use sqlx::PgConnection;
 use tracing::error;
 
-use super::{Action, Actor, Behest, Entry, Fields, Origin, append_fields, append_one, sql};
+use super::sql::Counted;
+use super::tries::Tries;
+#[cfg(doc)]
+use super::tries::{Capped, PLACES};
+use super::{Action, Actor, Behest, Entry, Fields, Origin, append_fields, sql};
 use crate::Identity;
 use crate::challenge::{self, ChallengeId};
 use crate::citizen::CitizenId;
@@ -32,36 +38,13 @@ use crate::vault::Digest;
 /// How long refusals of a kind are counted together.
 const WINDOW: TimeDelta = TimeDelta::hours(1);
 
-/// How often at most a process hands over what it counted by itself, in milliseconds.
-const HANDED_OVER_EVERY_MS: i64 = 1_000;
-
-/// Tries of addresses that have had their share, counted in this process.
-#[derive(Debug, Default)]
-pub(crate) struct Capped {
-    waiting: AtomicI64,
-    handed_over_ms: AtomicI64,
-}
-
-impl Capped {
-    /// Counts one; how many are to be handed over now, if any.
-    fn count(&self, now: DateTime<Utc>) -> Option<i64> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let (last, now) = (self.handed_over_ms.load(Ordering::Relaxed), now.timestamp_millis());
-        if (now - last).abs() < HANDED_OVER_EVERY_MS {
-            return None;
-        }
-        self.handed_over_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).ok()?;
-        Some(self.waiting.swap(0, Ordering::Relaxed)).filter(|waiting| *waiting > 0)
-    }
-}
-
 /// A refusal that is to go on record.
 struct Refusal {
     /// Whose it is, in bytes that stand in the database as part of a keyed digest only.
     whose: Vec<u8>,
     entry: Entry,
-    /// How many times.
-    count: i64,
+    /// Those of its kind that waited for it.
+    waited: Tries,
 }
 
 /// What somebody who is signed in tried; nothing when it is no try at a proof.
@@ -99,7 +82,8 @@ impl Identity {
             let origin = Origin { address, session: Some(caller.session.into()), device: None };
             let entry = Entry::of(caller.subject.into(), action, "", &self.source(origin));
             let entry = entry.because(error.code().code());
-            self.put_on_record(Refusal { whose: caller.subject.as_bytes().to_vec(), entry, count: 1 }).await;
+            self.put_on_record(Refusal { whose: caller.subject.as_bytes().to_vec(), entry, waited: Tries::default() })
+                .await;
         }
         outcome
     }
@@ -108,9 +92,10 @@ impl Identity {
     pub(crate) async fn record_refused_code(&self, challenge: ChallengeId, address: Option<IpAddr>, error: &Error) {
         let refused = match error {
             Error::AnswersCapped { .. } => {
-                let Some(count) = self.capped.count(self.now()) else { return };
-                let origin = Origin { address, session: None, device: None };
-                Ok(Some(Refusal { count, ..self.refused_sign_in(origin, (None, String::new()), &[], error) }))
+                let digest = |address| self.source(origin_of(address)).place().to_owned();
+                let Some(waited) = self.capped.count(address, self.now(), digest) else { return };
+                let origin = origin_of(address);
+                Ok(Some(Refusal { waited, ..self.refused_sign_in(origin, (None, String::new()), &[], error) }))
             }
             error if tried(error) == Some(Action::CodeRefuse) => self.refused_code(challenge, address, error).await,
             _ => Ok(None),
@@ -160,7 +145,7 @@ impl Identity {
             Some(citizen) => entry.about(citizen),
             None => entry,
         };
-        Refusal { whose: whose.to_vec(), entry, count: 1 }
+        Refusal { whose: whose.to_vec(), entry, waited: Tries::default() }
     }
 
     async fn put_on_record(&self, refusal: Refusal) {
@@ -169,21 +154,29 @@ impl Identity {
         }
     }
 
-    async fn try_put_on_record(&self, Refusal { whose, entry, count }: &Refusal) -> Result<(), sqlx::Error> {
+    async fn try_put_on_record(&self, Refusal { whose, entry, waited }: &Refusal) -> Result<(), sqlx::Error> {
         let now = self.now();
         let (action, reason) = entry.what_and_why();
         let key = self.vault.refusal_digest(action, whose, reason);
-        if sql::count_refusals(&mut *self.pool.acquire().await?, &key, *count).await? {
+        let all = waited.and_one(entry.place());
+        if sql::count_refusals(&mut *self.pool.acquire().await?, &key, &all, now - WINDOW).await? {
             return Ok(());
         }
         let mut tx = platform::db::begin(&self.pool).await?;
-        if sql::begin_refusals(&mut tx, &key, now).await? {
-            let position = append_one(&mut tx, entry, now).await?;
-            sql::place_refusals(&mut tx, &key, position).await?;
+        // What nobody has told of yet though its window is over: a new one begins here.
+        let over = sql::take_refusals_of(&mut tx, &key, now - WINDOW).await?;
+        let begun = sql::begin_refusals(&mut tx, &key, now).await?;
+        let others = if begun { waited } else { &all };
+        if others.count > 0 {
+            sql::count_refusals(&mut tx, &key, others, now - WINDOW).await?;
         }
-        // One of them was counted by beginning.
-        if *count > 1 {
-            sql::count_refusals(&mut tx, &key, count - 1).await?;
+        let mut fields = self.told(&mut tx, &Vec::from_iter(over)).await?;
+        fields.extend(begun.then(|| entry.fields()));
+        append_fields(&mut tx, fields, now).await?;
+        if begun {
+            // The head's lock is held until the transaction ends: it is still at the first.
+            let first = sql::lock_tip(&mut tx).await?.position;
+            sql::place_refusals(&mut tx, &key, first).await?;
         }
         tx.commit().await
     }
@@ -192,44 +185,44 @@ impl Identity {
     pub(crate) async fn fold_refusals(&self, now: DateTime<Utc>, batch: i64) -> Result<u64, Error> {
         let mut tx = platform::db::begin(&self.pool).await?;
         let over = sql::take_refusals(&mut tx, now - WINDOW, batch).await?;
-        let counts: Vec<(i64, i64)> = over.iter().copied().filter(|(_, count)| *count > 1).collect();
-        let positions: Vec<i64> = counts.iter().map(|(position, _)| *position).collect();
-        let mut fields = Vec::with_capacity(counts.len());
-        for first in sql::at(&mut tx, &positions).await? {
-            let more =
-                counts.iter().find(|(position, _)| *position == first.position).map_or(0, |(_, count)| count - 1);
-            let mut folded = self.by_schedule(first.fields);
-            folded.reason = format!("{}, {more} more within {} minutes", folded.reason, WINDOW.num_minutes());
-            fields.push(folded);
-        }
+        let fields = self.told(&mut tx, &over).await?;
         append_fields(&mut tx, fields, now).await?;
         tx.commit().await?;
         Ok(over.len().try_into().unwrap_or(u64::MAX))
     }
 
-    /// The same, told by this process: from wherever the others came.
-    fn by_schedule(&self, first: Fields) -> Fields {
+    /// What is to be said of refusals after the first of each kind.
+    async fn told(&self, tx: &mut PgConnection, over: &[Counted]) -> Result<Vec<Fields>, sqlx::Error> {
+        let positions: Vec<i64> = over.iter().filter(|kind| kind.count > 1).map(|kind| kind.position).collect();
+        let mut fields = Vec::new();
+        for first in sql::at(tx, &positions).await? {
+            let Some(kind) = over.iter().find(|kind| kind.position == first.position) else { continue };
+            let later = Tries { count: kind.count - 1, places: kind.places.0.clone() };
+            let minutes = WINDOW.num_minutes();
+            for (place, tries) in &later.places {
+                let reason = format!("{}, {tries} more within {minutes} minutes", first.fields.reason);
+                fields.push(Fields { place: place.clone(), reason, ..self.by_process(&first.fields) });
+            }
+            let elsewhere = later.elsewhere();
+            if elsewhere > 0 {
+                let reason = format!(
+                    "{}, {elsewhere} more from further addresses within {minutes} minutes",
+                    first.fields.reason
+                );
+                let (channel, place) = ("schedule".to_owned(), self.instance.clone());
+                fields.push(Fields { channel, place, reason, ..self.by_process(&first.fields) });
+            }
+        }
+        Ok(fields)
+    }
+
+    /// The same, told by this process: of which sessions and devices the others were is not kept.
+    fn by_process(&self, first: &Fields) -> Fields {
         let (actor_kind, actor) = ("service".to_owned(), self.instance.clone());
-        let (channel, place) = ("schedule".to_owned(), self.instance.clone());
-        Fields { actor_kind, actor, channel, place, session_id: None, device_id: None, ..first }
+        Fields { actor_kind, actor, session_id: None, device_id: None, ..first.clone() }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_process_counts_by_itself_is_handed_over_once_a_second_and_none_is_lost() {
-        let capped = Capped::default();
-        let begin: DateTime<Utc> = "2026-01-10T05:00:00Z".parse().expect("a time");
-        let at = |ms| begin + TimeDelta::milliseconds(ms);
-        assert_eq!(capped.count(at(0)), Some(1));
-        for ms in 1..500 {
-            assert_eq!(capped.count(at(ms)), None);
-        }
-        assert_eq!(capped.count(at(1_000)), Some(500));
-        assert_eq!(capped.count(at(1_000)), None);
-        assert_eq!(capped.count(at(90_000)), Some(2));
-    }
+fn origin_of(address: Option<IpAddr>) -> Origin {
+    Origin { address, session: None, device: None }
 }

@@ -1,10 +1,14 @@
 //! Statements on the audit.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::chain::{Fields, Hash, Record, Tip};
+use super::tries::{PLACES, Tries};
 use crate::vault::Digest;
 
 /// Which records are wanted; what is absent lets everything through.
@@ -185,29 +189,58 @@ pub(super) async fn newest(pool: &PgPool, filter: &Filter, limit: i64) -> Result
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// Counts more refusals of a kind that is being counted; `false` when none is.
-pub(super) async fn count_refusals(conn: &mut PgConnection, key: &Digest, more: i64) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!("UPDATE identity.refusal SET count = count + $2 WHERE key = $1", &key[..], more)
-        .execute(conn)
-        .await?;
+/// Refusals that were counted and are taken out to be told.
+pub(super) struct Counted {
+    /// Where the first is on record.
+    pub position: i64,
+    /// All of them, the first too.
+    pub count: i64,
+    /// Those after the first, by their place, as far as places were kept.
+    pub places: Json<BTreeMap<String, i64>>,
+}
+
+/// Counts more refusals of a kind that began to be counted after a time; `false` when none did.
+/// Places beyond the first `PLACES` are not kept, in the order in which they came and then by name.
+pub(super) async fn count_refusals(
+    conn: &mut PgConnection,
+    key: &Digest,
+    more: &Tries,
+    after: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE identity.refusal SET count = count + $3, places = (
+            SELECT coalesce(jsonb_object_agg(place, tries), '{}') FROM (
+                SELECT e.place, sum(e.tries::bigint) AS tries FROM (
+                    SELECT k.key AS place, k.value AS tries, 0 AS rank FROM jsonb_each_text(places) AS k
+                    UNION ALL SELECT n.key, n.value, 1 FROM jsonb_each_text($4::jsonb) AS n
+                ) AS e GROUP BY e.place ORDER BY min(e.rank), e.place LIMIT $5
+            ) AS kept)
+        WHERE key = $1 AND began_at > $2",
+        &key[..],
+        after,
+        more.count,
+        Json(&more.places) as _,
+        PLACES,
+    )
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Begins to count refusals of a kind; `false` when somebody else just did, who then counted this one too.
+/// Begins to count refusals of a kind; `false` when somebody else just did.
 pub(super) async fn begin_refusals(
     tx: &mut PgConnection,
     key: &Digest,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
-    let count = sqlx::query_scalar!(
-        "INSERT INTO identity.refusal AS r (key, began_at) VALUES ($1, $2)
-        ON CONFLICT ON CONSTRAINT refusal_pkey DO UPDATE SET count = r.count + 1 RETURNING count",
+    let done = sqlx::query!(
+        "INSERT INTO identity.refusal (key, began_at) VALUES ($1, $2) ON CONFLICT ON CONSTRAINT refusal_pkey DO NOTHING",
         &key[..],
         now,
     )
-    .fetch_one(tx)
+    .execute(tx)
     .await?;
-    Ok(count == 1)
+    Ok(done.rows_affected() == 1)
 }
 
 /// Remembers where the first of them is on record.
@@ -216,22 +249,39 @@ pub(super) async fn place_refusals(tx: &mut PgConnection, key: &Digest, position
     Ok(())
 }
 
-/// Takes out what began before a time and nobody holds: where the first is on record, and how many there were.
+/// Takes out what began before a time and nobody holds.
 pub(super) async fn take_refusals(
     tx: &mut PgConnection,
     before: DateTime<Utc>,
     batch: i64,
-) -> Result<Vec<(i64, i64)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        "DELETE FROM identity.refusal WHERE key = ANY (ARRAY(
+) -> Result<Vec<Counted>, sqlx::Error> {
+    sqlx::query_as!(
+        Counted,
+        r#"DELETE FROM identity.refusal WHERE key = ANY (ARRAY(
             SELECT key FROM identity.refusal WHERE began_at <= $1 ORDER BY began_at LIMIT $2 FOR UPDATE SKIP LOCKED))
-        RETURNING position, count",
+        RETURNING position, count, places AS "places: Json<BTreeMap<String, i64>>""#,
         before,
         batch,
     )
     .fetch_all(tx)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.position, row.count)).collect())
+    .await
+}
+
+/// The same of one kind, waiting for whoever holds it.
+pub(super) async fn take_refusals_of(
+    tx: &mut PgConnection,
+    key: &Digest,
+    before: DateTime<Utc>,
+) -> Result<Option<Counted>, sqlx::Error> {
+    sqlx::query_as!(
+        Counted,
+        r#"DELETE FROM identity.refusal WHERE key = $1 AND began_at <= $2
+        RETURNING position, count, places AS "places: Json<BTreeMap<String, i64>>""#,
+        &key[..],
+        before,
+    )
+    .fetch_optional(tx)
+    .await
 }
 
 /// The records at some positions, oldest first.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
@@ -27,7 +27,16 @@ const KNOWN: &str = "0912345678";
 const UNKNOWN: &str = "0987654321";
 
 fn address() -> Option<IpAddr> {
-    Some("203.0.113.9".parse().expect("an address"))
+    host(9)
+}
+
+fn host(number: u8) -> Option<IpAddr> {
+    Some(IpAddr::from([203, 0, 113, number]))
+}
+
+/// What a record's place is for that host.
+fn here(stage: &Stage, number: u8) -> String {
+    stage.identity.vault.address_digest(host(number).expect("one"))
 }
 
 async fn refusals(stage: &Stage) -> Vec<Record> {
@@ -41,7 +50,11 @@ fn what(records: &[Record]) -> Vec<(&str, &str)> {
 
 /// Answers a challenge as an app at an address does.
 async fn answer(stage: &Stage, challenge: crate::ChallengeId, code: &Code) -> Option<Error> {
-    let attempt = Opening { address: address(), ..opening(challenge, code.clone()) };
+    answer_from(stage, 9, (challenge, code)).await
+}
+
+async fn answer_from(stage: &Stage, number: u8, (challenge, code): (crate::ChallengeId, &Code)) -> Option<Error> {
+    let attempt = Opening { address: host(number), ..opening(challenge, code.clone()) };
     stage.identity.open_session(attempt).await.err()
 }
 
@@ -89,7 +102,7 @@ async fn a_refused_code_is_on_record_at_once_and_says_whose_only_where_there_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_often_somebody_tries_the_chain_grows_by_two_records_in_an_hour() {
+async fn however_often_somebody_tries_from_one_address_the_chain_grows_by_two_records_in_an_hour() {
     let mut config = config();
     config.caps.answers = Cap { burst: 3, refill_seconds: 3_600 };
     let stage = Stage::with(config).await;
@@ -125,7 +138,105 @@ async fn however_often_somebody_tries_the_chain_grows_by_two_records_in_an_hour(
         ]
     );
     assert_eq!(told[1].fields.object, challenge.to_string());
-    assert_eq!((told[1].fields.channel.as_str(), stage.count("refusal").await), ("schedule", 0));
+    for record in &told {
+        assert_eq!(record.fields.place, here(&stage, 9), "{record:?}");
+        assert_eq!((record.fields.channel.as_str(), record.fields.actor_kind.as_str()), ("app", "service"));
+    }
+    assert_eq!(stage.count("refusal").await, 0);
+    assert!(holds(&stage).await);
+}
+
+#[tokio::test]
+async fn from_where_the_later_tries_came_is_on_record_for_a_bounded_number_of_addresses() {
+    let stage = Stage::new().await;
+    let citizen = stage.sign_in(KNOWN, DeviceId::generate()).await.citizen.id;
+    let (challenge, code) = stage.code(KNOWN, DeviceId::generate(), Purpose::SignIn).await;
+    for number in (0..20).flat_map(|number| [number, number]) {
+        let refused = answer_from(&stage, number, (challenge, &wrong(&code))).await;
+        assert!(matches!(refused, Some(Error::CodeWrong { .. } | Error::CodeExhausted)), "{number}: {refused:?}");
+    }
+    let first = refusals(&stage).await;
+    assert_eq!(what(&first), [("sign-in.refuse", "otp-wrong"), ("sign-in.refuse", "otp-exhausted")]);
+    assert_eq!((&first[0].fields.place, &first[1].fields.place), (&here(&stage, 0), &here(&stage, 2)));
+    stage.clock.advance(TimeDelta::hours(1));
+    stage.identity.prune().await.expect("pruned");
+    let told = refusals(&stage).await.split_off(2);
+    let said = |place: &str| -> Vec<&str> {
+        told.iter().filter(|record| record.fields.place == place).map(|record| record.fields.reason.as_str()).collect()
+    };
+    assert_eq!(said(&here(&stage, 0)), ["otp-wrong, 1 more within 60 minutes"]);
+    assert_eq!(said(&here(&stage, 1)), ["otp-wrong, 2 more within 60 minutes"]);
+    assert_eq!(said(&here(&stage, 2)), ["otp-wrong, 1 more within 60 minutes"], "its other one is the first of a kind");
+    for number in 3..19 {
+        assert_eq!(said(&here(&stage, number)), ["otp-exhausted, 2 more within 60 minutes"], "{number}");
+    }
+    assert_eq!(said(&here(&stage, 19)), <[&str; 0]>::default(), "too many addresses: they count together");
+    let rest = "otp-exhausted, 2 more from further addresses within 60 minutes";
+    assert_eq!((said(&stage.identity.instance), told.len()), (vec![rest], 20));
+    assert!(
+        told.iter().all(|record| record.fields.subject == Some(citizen.uuid()) && record.fields.device_id.is_none())
+    );
+    // Whoever asks what came from an address finds it.
+    let filter = Filter { place: Some(here(&stage, 7)), ..Filter::default() };
+    let found = audit::page(&stage.identity.pool, &filter, 0).await.expect("records");
+    assert_eq!(what(&found), [("sign-in.refuse", "otp-exhausted, 2 more within 60 minutes")]);
+    assert!(holds(&stage).await);
+}
+
+#[tokio::test]
+async fn tries_that_a_process_counts_by_itself_keep_their_addresses() {
+    let mut config = config();
+    config.caps.answers = Cap { burst: 1, refill_seconds: 36_000 };
+    let stage = Stage::with(config).await;
+    let (challenge, code) = stage.code(UNKNOWN, DeviceId::generate(), Purpose::SignIn).await;
+    for number in [1, 2, 1, 2, 2, 2] {
+        answer_from(&stage, number, (challenge, &wrong(&code))).await.expect("refused");
+    }
+    stage.clock.advance(TimeDelta::seconds(1));
+    let refused = answer_from(&stage, 1, (challenge, &wrong(&code))).await;
+    assert!(matches!(refused, Some(Error::AnswersCapped { .. })), "{refused:?}");
+    stage.clock.advance(TimeDelta::hours(1));
+    stage.identity.prune().await.expect("pruned");
+    let records = refusals(&stage).await;
+    let said = |number: u8| -> Vec<&str> {
+        let there = records.iter().filter(|record| record.fields.place == here(&stage, number));
+        let reasons = there.map(|record| record.fields.reason.as_str());
+        reasons.filter(|reason| reason.starts_with("otp-tries-too-many")).collect()
+    };
+    assert_eq!(said(1), ["otp-tries-too-many", "otp-tries-too-many, 1 more within 60 minutes"]);
+    assert_eq!(said(2), ["otp-tries-too-many, 3 more within 60 minutes"]);
+}
+
+#[tokio::test]
+async fn only_what_is_refused_within_an_hour_of_the_first_counts_with_it() {
+    let stage = Stage::new().await;
+    let refuse = async || {
+        let (challenge, code) = stage.code(UNKNOWN, DeviceId::generate(), Purpose::SignIn).await;
+        assert!(matches!(answer(&stage, challenge, &wrong(&code)).await, Some(Error::CodeWrong { .. })));
+        let began: Vec<(DateTime<Utc>, i64)> = sqlx::query_as("SELECT began_at, count FROM identity.refusal")
+            .fetch_all(&stage.admin())
+            .await
+            .expect("what is counted");
+        assert_eq!(began.len(), 1, "{began:?}");
+        began[0]
+    };
+    let (begin, count) = refuse().await;
+    assert_eq!(count, 1);
+    stage.clock.advance(TimeDelta::minutes(59));
+    assert_eq!(refuse().await, (begin, 2), "the last minute of the hour");
+    assert_eq!(what(&refusals(&stage).await), [("sign-in.refuse", "otp-wrong")]);
+    // Nobody has told of it yet; all the same the next one does not count as one within that hour.
+    stage.clock.advance(TimeDelta::minutes(5));
+    let (next, count) = refuse().await;
+    assert!(count == 1 && next >= begin + TimeDelta::minutes(64), "{begin} {next} {count}");
+    let reasons: Vec<String> = refusals(&stage).await.into_iter().map(|record| record.fields.reason).collect();
+    assert_eq!(reasons, ["otp-wrong", "otp-wrong, 1 more within 60 minutes", "otp-wrong"]);
+    // Nor does what a process of an earlier version counted and kept no place of get lost.
+    sqlx::query("UPDATE identity.refusal SET count = count + 3").execute(&stage.admin()).await.expect("counted");
+    stage.clock.advance(TimeDelta::hours(1));
+    stage.identity.prune().await.expect("pruned");
+    let last = refusals(&stage).await.pop().expect("one");
+    assert_eq!(last.fields.reason, "otp-wrong, 3 more from further addresses within 60 minutes");
     assert!(holds(&stage).await);
 }
 
@@ -173,22 +284,31 @@ async fn a_wrong_pin_is_on_record_wherever_it_is_typed() {
 async fn a_refused_proof_and_a_refused_visit_are_on_record() {
     let scene = Scene::new().await;
     let stage = &scene.stage;
-    let token = Phone::new().sign_in(stage, UNKNOWN).await;
-    let body = json!({
-        "method": "device", "transaction": example(), "signature": "AAAA", "signed_at": stage.clock.now().timestamp(),
-    });
-    let refused = stage.call(Method::POST, "/identity/v1/step-ups").token(&token).json(body).await;
-    let code = refused.code().to_owned();
-    assert!(["key-cooling", "device-signature-wrong"].contains(&code.as_str()), "{code}");
+    let phone = Phone::new();
+    let token = phone.sign_in_and_confirm(stage, UNKNOWN).await;
+    let now = stage.clock.now().timestamp();
+    let mut other = example();
+    "another".clone_into(&mut other.payee);
+    let signature = phone.sign(&stage.principal(&token).await, &other, now);
+    let body = json!({ "method": "device", "transaction": example(), "signature": signature, "signed_at": now });
+    let refused = stage.call(Method::POST, "/identity/v1/step-ups").token(&token).json(body.clone()).await;
+    assert_eq!(refused.code(), "device-signature-wrong");
+    // A device that nobody confirmed by PIN signs nothing yet.
+    let stolen = Phone::new().sign_in(stage, UNKNOWN).await;
+    let refused = stage.call(Method::POST, "/identity/v1/step-ups").token(&stolen).json(body).await;
+    assert_eq!(refused.code(), "key-cooling");
     let records = refusals(stage).await;
-    assert_eq!(what(&records), [("proof.refuse", code.as_str())]);
-    assert_eq!(records[0].fields.subject, Some(stage.principal(&token).await.subject));
+    assert_eq!(what(&records), [("proof.refuse", "device-signature-wrong"), ("proof.refuse", "key-cooling")]);
+    for (record, token) in records.iter().zip([&token, &stolen]) {
+        let caller = stage.principal(token).await;
+        assert_eq!((record.fields.subject, record.fields.session_id), (Some(caller.subject), Some(caller.session)));
+    }
     let device = scene.linked_citizen().await;
     for _ in 0..2 {
         let refused = scene.signed_in(device, STRANGER).await;
         assert_eq!(refused.code(), "vneid-not-linked");
     }
-    let records = refusals(stage).await.split_off(1);
+    let records = refusals(stage).await.split_off(2);
     assert_eq!(what(&records), [("sign-in.refuse", "vneid-not-linked")], "the second is counted");
     assert_eq!((records[0].fields.subject, records[0].fields.device_id), (None, Some(device.uuid())));
 }

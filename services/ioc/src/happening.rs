@@ -1,11 +1,11 @@
-//! What the wall's numbers of money and messages count, one by one: the list behind each number.
+//! What the tallies count, one by one: the list behind each number. Nothing of whoever did it.
 //!
 //! Invariant: what is listed of a kind, an outcome and a time adds up to the tally of the same; both are written together.
-//! It goes back [`LISTED_FOR`]; numbers from before the list began have none.
+//! It goes back [`LISTED_FOR`]. A number knows how much of it was counted before such things were listed.
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, TimeZone as _, Utc};
+use chrono::{DateTime, Datelike as _, DurationRound as _, NaiveDate, TimeDelta, TimeZone as _, Utc};
 use platform::clock::Clock;
 use platform::events::Event;
 use sqlx::PgPool;
@@ -25,7 +25,7 @@ pub(crate) struct Happening {
     pub(crate) outcome: String,
     pub(crate) happened_at: DateTime<Utc>,
     pub(crate) event_id: Uuid,
-    /// The payment, top-up or message, where one event tells of one.
+    /// The payment, top-up, message or report, where one event tells of one.
     pub(crate) reference: Option<Uuid>,
     /// How many things it tells of.
     pub(crate) count: i64,
@@ -37,9 +37,9 @@ pub(crate) struct Happening {
 pub(crate) type Place = (DateTime<Utc>, Uuid, String);
 
 impl Happening {
-    /// What one event adds to one number; `None` for what is not listed.
-    pub(crate) fn of(event: &Event, (label, sum): (&Label, Sum), reference: Option<Uuid>) -> Option<Self> {
-        is_listed(&label.kind).then(|| Self {
+    /// What one event adds to one number.
+    pub(crate) fn of(event: &Event, (label, sum): (&Label, Sum), reference: Option<Uuid>) -> Self {
+        Self {
             kind: label.kind.clone(),
             outcome: label.outcome.clone(),
             happened_at: event.time,
@@ -47,7 +47,7 @@ impl Happening {
             reference,
             count: sum.count,
             amount: sum.amount,
-        })
+        }
     }
 
     /// Its place in the list.
@@ -56,26 +56,40 @@ impl Happening {
     }
 }
 
-/// Whether happenings of a kind are listed: all but what people and their sessions do.
-fn is_listed(kind: &str) -> bool {
-    !matches!(kind, "session" | "otp" | "citizen")
-}
-
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) kinds: Vec<String>,
     /// All when absent.
     pub(crate) outcomes: Option<Vec<String>>,
-    pub(crate) from: DateTime<Utc>,
-    pub(crate) until: DateTime<Utc>,
+    pub(crate) when: When,
+}
+
+/// A number that was asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Number {
+    pub(crate) kind: String,
+    pub(crate) outcome: String,
+    /// How much of it was counted before such things were listed.
+    pub(crate) unlisted: i64,
+}
+
+/// A piece of the list behind some numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// One more than was asked for, where there is one more.
+    pub(crate) rows: Vec<Happening>,
+    /// How much of the numbers no row tells of.
+    pub(crate) unlisted: i64,
+    /// The first that is listed, where some of the numbers are not.
+    pub(crate) since: Option<DateTime<Utc>>,
 }
 
 /// A time that numbers are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     Day(NaiveDate),
-    /// The minute that begins then.
+    /// The minute that a moment is in.
     Minute(DateTime<Utc>),
 }
 
@@ -83,7 +97,10 @@ impl When {
     /// From when until before when; `None` past the ends of the calendar, ours or the database's.
     pub(crate) fn between(self, city: &City) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         let (from, until) = match self {
-            Self::Minute(minute) => (minute, minute.checked_add_signed(TimeDelta::minutes(1))?),
+            Self::Minute(moment) => {
+                let minute = moment.duration_trunc(TimeDelta::minutes(1)).ok()?;
+                (minute, minute.checked_add_signed(TimeDelta::minutes(1))?)
+            }
             Self::Day(day) => (begin(city, day)?, begin(city, day.succ_opt()?)?),
         };
         is_storable(from).then_some((from, until))
@@ -110,19 +127,28 @@ pub(crate) struct Happenings {
 }
 
 impl Happenings {
-    /// The time that was asked for; today when none was.
-    pub(crate) fn between(&self, when: Option<When>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-        when.unwrap_or_else(|| When::Day(self.city.day(self.clock.now()))).between(&self.city)
+    /// The time that was asked for; today when none was. `None` past the ends of the calendar.
+    pub(crate) fn when(&self, asked: Option<When>) -> Option<When> {
+        let when = asked.unwrap_or_else(|| When::Day(self.city.day(self.clock.now())));
+        when.between(&self.city).map(|_| when)
     }
 
     /// What is wanted, the newest first, after a place; one more than `limit`.
-    pub(crate) async fn list(
-        &self,
-        wanted: &Wanted,
-        after: Option<&Place>,
-        limit: i64,
-    ) -> Result<Vec<Happening>, sqlx::Error> {
-        sql::happening::list(&self.pool, wanted, after, limit + 1).await
+    ///
+    /// The numbers that were counted then say which outcomes there are, and so which rows a page has to read.
+    pub(crate) async fn list(&self, wanted: &Wanted, after: Option<&Place>, limit: i64) -> Result<Listed, sqlx::Error> {
+        let Some((from, until)) = wanted.when.between(&self.city) else { return Ok(Listed::default()) };
+        let numbers = sql::happening::numbers(&self.pool, wanted, from).await?;
+        // Before everything that may be listed then.
+        let end = (until, Uuid::nil(), String::new());
+        let before = after.map_or(&end, |place| place.min(&end));
+        let rows = sql::happening::list(&self.pool, &numbers, (from, before), limit + 1).await?;
+        let unlisted: i64 = numbers.iter().map(|number| number.unlisted).sum();
+        let since = match unlisted {
+            0 => None,
+            _ => sql::happening::first(&self.pool, &numbers, (from, until)).await?,
+        };
+        Ok(Listed { rows, unlisted, since })
     }
 }
 

@@ -17,6 +17,7 @@ use proto::reports::v1::{ReportEscalated, ReportMoved, ReportRated, ReportSubmit
 use uuid::Uuid;
 
 use crate::city::City;
+use crate::happening::Happening;
 use crate::tally::{Label, OTHER, Sum, TallyError, bounded, minute_of};
 
 #[cfg(test)]
@@ -86,6 +87,8 @@ pub(crate) struct Batch {
     pub(crate) days: BTreeMap<(NaiveDate, Flow), i64>,
     /// The same by minute, under kind `report` with what happened as the outcome.
     pub(crate) minutes: BTreeMap<(DateTime<Utc>, Label), Sum>,
+    /// Each of them.
+    pub(crate) happenings: Vec<Happening>,
     /// The newest position of each partition.
     pub(crate) positions: BTreeMap<i16, i64>,
 }
@@ -130,6 +133,8 @@ impl Batch {
         };
         if let Some(flow) = flow {
             let label = Label { kind: "report".to_owned(), outcome: flow.kind.to_owned() };
+            let one = (&label, Sum { count: 1, amount: 0 });
+            self.happenings.push(Happening::of(event, one, Some(event.subject)));
             self.minutes.entry((minute_of(event)?, label)).or_default().add(0)?;
             *self.days.entry((city.day(event.time), flow)).or_default() += 1;
         }

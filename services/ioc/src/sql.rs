@@ -76,12 +76,13 @@ async fn add_minutes(
     let at: Vec<DateTime<Utc>> = minutes.keys().map(|(minute, _)| *minute).collect();
     let (kinds, outcomes, counts, amounts) = columns(minutes.iter().map(|((_, label), sum)| (label, sum)));
     sqlx::query!(
-        "INSERT INTO ioc.minute_tally AS known (minute, kind, outcome, count, amount, revision) \
-         SELECT minute, kind, outcome, count, amount, $6 \
+        "INSERT INTO ioc.minute_tally AS known (minute, kind, outcome, count, listed, amount, revision) \
+         SELECT minute, kind, outcome, count, count, amount, $6 \
          FROM UNNEST($1::timestamptz[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) \
              AS new (minute, kind, outcome, count, amount) \
          ON CONFLICT ON CONSTRAINT minute_tally_pk DO UPDATE \
-         SET count = known.count + EXCLUDED.count, amount = known.amount + EXCLUDED.amount, revision = EXCLUDED.revision",
+         SET count = known.count + EXCLUDED.count, listed = known.listed + EXCLUDED.listed, \
+             amount = known.amount + EXCLUDED.amount, revision = EXCLUDED.revision",
         &at,
         &kinds,
         &outcomes,
@@ -102,12 +103,13 @@ async fn add_days(
     let on: Vec<NaiveDate> = days.keys().map(|(day, _)| *day).collect();
     let (kinds, outcomes, counts, amounts) = columns(days.iter().map(|((_, label), sum)| (label, sum)));
     sqlx::query!(
-        "INSERT INTO ioc.day_tally AS known (day, kind, outcome, count, amount, revision) \
-         SELECT day, kind, outcome, count, amount, $6 \
+        "INSERT INTO ioc.day_tally AS known (day, kind, outcome, count, listed, amount, revision) \
+         SELECT day, kind, outcome, count, count, amount, $6 \
          FROM UNNEST($1::date[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) \
              AS new (day, kind, outcome, count, amount) \
          ON CONFLICT ON CONSTRAINT day_tally_pk DO UPDATE \
-         SET count = known.count + EXCLUDED.count, amount = known.amount + EXCLUDED.amount, revision = EXCLUDED.revision",
+         SET count = known.count + EXCLUDED.count, listed = known.listed + EXCLUDED.listed, \
+             amount = known.amount + EXCLUDED.amount, revision = EXCLUDED.revision",
         &on,
         &kinds,
         &outcomes,

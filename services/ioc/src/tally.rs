@@ -106,7 +106,7 @@ pub(crate) struct Batch {
     pub(crate) days: BTreeMap<(NaiveDate, Label), Sum>,
     /// Payments among them, oldest first.
     pub(crate) payments: Vec<Payment>,
-    /// What is listed of them.
+    /// Each of them, once for every label that it counts under.
     pub(crate) happenings: Vec<Happening>,
     /// Journal entries among them.
     pub(crate) entries: Vec<Entry>,
@@ -183,7 +183,7 @@ impl Batch {
         for (kind, outcome) in [Some((counted.kind, counted.outcome)), counted.also].into_iter().flatten() {
             let label = Label { kind, outcome: outcome.to_owned() };
             let sum = Sum { count: counted.count, amount: counted.amount };
-            self.happenings.extend(Happening::of(event, (&label, sum), counted.reference));
+            self.happenings.push(Happening::of(event, (&label, sum), counted.reference));
             self.minutes.entry((minute, label.clone())).or_default().add_all(counted.count, counted.amount)?;
             self.days.entry((city.day(event.time), label)).or_default().add_all(counted.count, counted.amount)?;
         }

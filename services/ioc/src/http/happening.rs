@@ -1,4 +1,4 @@
-//! The list behind each of the wall's numbers of money and messages, for operators: never whose payment or message it is.
+//! The list behind each of the wall's tallies, for operators: never whose payment, message, session or code it is.
 
 use axum::extract::State;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -33,7 +33,7 @@ pub(super) struct HappeningQuery {
     outcome: Option<String>,
     /// The city's day; today when neither it nor `minute` is given.
     day: Option<NaiveDate>,
-    /// The beginning of a minute.
+    /// A minute, by a moment in it.
     minute: Option<DateTime<Utc>>,
     /// Items wanted, 1 to 200; 50 when absent.
     #[param(minimum = 1, maximum = 200)]
@@ -54,7 +54,8 @@ pub(super) struct HappeningView {
     at: DateTime<Utc>,
     /// The event that told it.
     event_id: Uuid,
-    /// The payment, top-up, refund or message; null where the event names none, or tells of several messages.
+    /// The payment, top-up, refund, message or report; null where the event names none, tells of several messages, or of what somebody
+    /// does with their account.
     reference: Option<Uuid>,
     /// How many it tells of: more than one only of messages that ended together.
     count: i64,
@@ -62,7 +63,21 @@ pub(super) struct HappeningView {
     amount: Amount,
 }
 
-/// What a number of money or messages counts, one by one, the newest first: `count` and `amount` of all pages add up to the tally.
+/// A page of the list behind some tallies.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HappeningPage {
+    /// The newest first.
+    items: Vec<HappeningView>,
+    /// The cursor of the next page; null on the last one.
+    next_cursor: Option<String>,
+    /// How many the tallies count that the list does not have: counted before such things were listed.
+    unlisted: i64,
+    /// When the first happened that is listed, where some are not; null where none is.
+    since: Option<DateTime<Utc>>,
+}
+
+/// What tallies count, one by one, the newest first: `count` and `amount` of all pages and `unlisted` add up to them. What happens to field
+/// reports (`report`) is tallied by minute only; by day it is listed by `GET /ioc/v1/queue?happened=`.
 ///
 /// For operators, leads and admins, also where the wall is public. It goes back 8 days.
 #[utoipa::path(
@@ -72,7 +87,7 @@ pub(super) struct HappeningView {
     tag = "ioc",
     params(HappeningQuery),
     responses(
-        (status = 200, description = "A page", body = Page<HappeningView>),
+        (status = 200, description = "A page", body = HappeningPage),
         (status = 400, description = "`invalid-query`", content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", content_type = "application/problem+json"),
         (status = 403, description = "`forbidden`: the role is missing", content_type = "application/problem+json"),
@@ -83,7 +98,7 @@ pub(super) async fn list(
     State(desk): State<Desk>,
     principal: Principal,
     query: Result<Query<HappeningQuery>, Problem>,
-) -> Result<(Fresh, Json<Page<HappeningView>>), Problem> {
+) -> Result<(Fresh, Json<HappeningPage>), Problem> {
     if !may_watch(&principal) {
         return Err(Problem::new(FORBIDDEN));
     }
@@ -93,7 +108,7 @@ pub(super) async fn list(
     if after.as_ref().is_some_and(|(time, _, kind)| !is_storable(*time) || !is_name(kind)) {
         return Err(Problem::new(INVALID_QUERY));
     }
-    let rows = desk.happenings.list(&wanted(&desk, &query)?, after.as_ref(), limit).await.map_err(Error::from)?;
+    let listed = desk.happenings.list(&wanted(&desk, &query)?, after.as_ref(), limit).await.map_err(Error::from)?;
     let view = |one: Happening| HappeningView {
         kind: one.kind,
         outcome: one.outcome,
@@ -103,7 +118,8 @@ pub(super) async fn list(
         count: one.count,
         amount: desk.board.amount(one.amount),
     };
-    Ok((FRESH, Json(Page::from_rows(rows, limit, Happening::place).map(view))))
+    let Page { items, next_cursor } = Page::from_rows(listed.rows, limit, Happening::place).map(view);
+    Ok((FRESH, Json(HappeningPage { items, next_cursor, unlisted: listed.unlisted, since: listed.since })))
 }
 
 fn wanted(desk: &Desk, query: &HappeningQuery) -> Result<Wanted, Problem> {
@@ -112,9 +128,9 @@ fn wanted(desk: &Desk, query: &HappeningQuery) -> Result<Wanted, Problem> {
         (Some(day), None) => Some(When::Day(day)),
         (None, minute) => minute.map(When::Minute),
     };
-    let (from, until) = desk.happenings.between(when).ok_or_else(|| Problem::new(INVALID_QUERY))?;
+    let when = desk.happenings.when(when).ok_or_else(|| Problem::new(INVALID_QUERY))?;
     let outcomes = query.outcome.as_deref().map(names).transpose()?;
-    Ok(Wanted { kinds: names(&query.kind)?, outcomes, from, until })
+    Ok(Wanted { kinds: names(&query.kind)?, outcomes, when })
 }
 
 fn names(list: &str) -> Result<Vec<String>, Problem> {

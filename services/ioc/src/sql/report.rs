@@ -31,6 +31,7 @@ pub(crate) async fn add(tx: &mut PgConnection, batch: &Batch, revision: i64) -> 
     add_standing(&mut *tx, &batch.standing().collect::<Vec<_>>(), revision).await?;
     add_days(&mut *tx, &batch.days, revision).await?;
     super::add_minutes(&mut *tx, &batch.minutes, revision).await?;
+    super::happening::add(&mut *tx, &batch.happenings).await?;
     super::add_positions(&mut *tx, REPORTS, &batch.positions).await?;
     super::announce(tx).await
 }

@@ -127,17 +127,21 @@ fn what_is_listed_adds_up_to_what_is_counted() {
     for event in [event(1, time, &paid), event(2, time, &settled), event(3, time, &together)] {
         batch.add(JOURNAL, &hue(), &event).expect("counted");
     }
+    let begun = SessionStarted { session_id: message.to_string(), ..SessionStarted::default() };
     batch.add("identity", &hue(), &event(4, time, &OtpRequested::default())).expect("counted");
+    batch.add("identity", &hue(), &event(5, time, &begun)).expect("counted");
+    batch.add("identity", &hue(), &event(6, time, &CitizenRegistered::default())).expect("counted");
     let mut listed: BTreeMap<Label, Sum> = BTreeMap::new();
     for one in &batch.happenings {
         let sum = listed.entry(label(&one.kind, &one.outcome)).or_default();
         sum.add_all(one.count, one.amount).expect("fits");
     }
-    let counted = batch.days.iter().filter(|((_, label), _)| label.kind != "otp");
-    let counted: BTreeMap<Label, Sum> = counted.map(|((_, label), sum)| (label.clone(), *sum)).collect();
+    let counted: BTreeMap<Label, Sum> = batch.days.iter().map(|((_, label), sum)| (label.clone(), *sum)).collect();
     assert_eq!(listed, counted);
     let references: Vec<_> = batch.happenings.iter().map(|one| one.reference).collect();
-    assert_eq!(references, [Some(payment), Some(message), Some(message), None, None], "by channel, and by lane");
+    let told = [Some(payment), Some(message), Some(message), None, None];
+    assert_eq!(references[..5], told, "by channel, and by lane");
+    assert_eq!(references[5..], [None; 3], "nothing leads to a person's code, session or account");
 }
 
 #[test]

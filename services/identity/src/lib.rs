@@ -233,7 +233,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         tasks: vec![
             identity.key_task(),
             identity.prune_task(),
-            identity.name_task(),
+            identity.person_task(&context.metrics),
             Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
             jobs.into_task(),
             idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),

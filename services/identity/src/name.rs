@@ -2,16 +2,19 @@
 //!
 //! Rows that an earlier version wrote hold a plain name. It is read as long as it is there, and sealed by a task: in small
 //! transactions, beside everything else, and again and again, for a process of an earlier version may still write some.
-//! Locks: rows of devices and passkeys alone, and none that somebody holds.
+//! The keys of citizens themselves are sealed anew when the configured key has changed (`platform::person::Renewal`).
+//! Locks: rows of devices and passkeys alone, or of citizens alone, and none that somebody holds.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use platform::metrics::Metrics;
+use platform::person::Renewal;
 use platform::task::Task;
-use tracing::warn;
+use tracing::{error, warn};
 use uuid::Uuid;
 
-use crate::citizen::data_key;
+use crate::citizen::{KEYS, data_key};
 use crate::error::Error;
 use crate::vault::{Place, Sealer, Vault};
 use crate::{Identity, device, passkey};
@@ -22,6 +25,8 @@ const BATCH: i64 = 200;
 const EVERY: Duration = Duration::from_secs(600);
 /// The pause between two batches, so that the service's own work comes first.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Citizens that one round passes over because their key does not open. Past that many it is no matter of single citizens.
+const MAX_PASSED_OVER: usize = 500;
 
 /// A name as a row holds it.
 #[derive(Clone, Debug)]
@@ -59,45 +64,73 @@ pub(crate) struct SealedNames {
 }
 
 impl SealedNames {
-    fn of(plain: Vec<PlainName>, column: &'static str, vault: &Vault) -> Result<Self, Error> {
+    /// Names of whoever's key does not open stay as they are: they are passed over from then on.
+    fn of(plain: Vec<PlainName>, column: &'static str, (vault, passed_over): (&Vault, &mut Vec<Uuid>)) -> Self {
         let mut sealed = Self::default();
         for one in plain {
-            let key = vault.personal_key(data_key(one.citizen.into()), &one.data_key)?;
+            let Ok(key) = vault.personal_key(data_key(one.citizen.into()), &one.data_key) else {
+                if !passed_over.contains(&one.citizen) {
+                    error!(citizen.id = %one.citizen, "the key of a citizen does not open: names of theirs stay plain");
+                    passed_over.push(one.citizen);
+                }
+                continue;
+            };
             sealed.citizens.push(one.citizen);
             sealed.rows.push(one.row);
             sealed.names.push(key.seal(Place::new(column, one.row), one.name.as_bytes()));
         }
-        Ok(sealed)
+        sealed
     }
 }
 
 impl Identity {
-    /// Seals some plain names; tells how many there were.
-    pub(crate) async fn seal_names(&self) -> Result<usize, Error> {
+    /// Seals some plain names of citizens who are not `passed_over`, which gains those whose key does not open; tells how many names
+    /// it came upon.
+    pub(crate) async fn seal_names(&self, passed_over: &mut Vec<Uuid>) -> Result<usize, Error> {
         let mut tx = platform::db::begin(&self.pool).await?;
-        let devices = SealedNames::of(device::plain_names(&mut tx, BATCH).await?, device::NAME, &self.vault)?;
+        let plain = device::plain_names(&mut tx, passed_over, BATCH).await?;
+        let mut found = plain.len();
+        let devices = SealedNames::of(plain, device::NAME, (&self.vault, passed_over));
         device::seal_names(&mut tx, &devices).await?;
-        let passkeys = SealedNames::of(passkey::plain_names(&mut tx, BATCH).await?, passkey::NAME, &self.vault)?;
+        let plain = passkey::plain_names(&mut tx, passed_over, BATCH).await?;
+        found += plain.len();
+        let passkeys = SealedNames::of(plain, passkey::NAME, (&self.vault, passed_over));
         passkey::seal_names(&mut tx, &passkeys).await?;
         tx.commit().await?;
-        Ok(devices.rows.len() + passkeys.rows.len())
+        Ok(found)
     }
 
-    /// Seals them all, and looks again from time to time.
-    pub(crate) fn name_task(self: &Arc<Self>) -> Task {
+    async fn seal_all_names(&self) {
+        let mut passed_over = Vec::new();
+        loop {
+            match self.seal_names(&mut passed_over).await {
+                Ok(0) => return,
+                Ok(_) if passed_over.len() > MAX_PASSED_OVER => {
+                    error!(citizens = passed_over.len(), "keys of many citizens do not open");
+                    return;
+                }
+                Ok(_) => tokio::time::sleep(PAUSE).await,
+                Err(error) => {
+                    warn!(%error, "plain names can't be sealed");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Keeps the keys of citizens under the newest configured key, seals all plain names, and looks again from time to time.
+    pub(crate) fn person_task(self: &Arc<Self>, metrics: &Metrics) -> Task {
         let identity = self.clone();
-        Task::new("name-sealing", |shutdown| async move {
+        let renewal = Renewal::new(KEYS, metrics);
+        Task::new("person-key", move |shutdown| async move {
             loop {
-                let pause = match identity.seal_names().await {
-                    Ok(0) => EVERY,
-                    Ok(_) => PAUSE,
-                    Err(error) => {
-                        warn!(%error, "plain names can't be sealed");
-                        EVERY
-                    }
-                };
+                renewal.round(identity.vault.ring(), &identity.pool, &shutdown).await;
                 tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
+                    () = identity.seal_all_names() => {}
+                    () = shutdown.cancelled() => return Ok(()),
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(EVERY) => {}
                     () = shutdown.cancelled() => return Ok(()),
                 }
             }

@@ -161,6 +161,11 @@ impl Vault {
         self.ring.open(place, sealed)
     }
 
+    /// The configuration's `encryption` keys.
+    pub(crate) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
     /// A new key for one person's attributes, and the form in which it is stored at `place`.
     pub(crate) fn new_personal_key(&self, place: Place) -> (Sealer, Vec<u8>) {
         self.ring.new_personal_key(place)

@@ -180,7 +180,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     tasks.push(ladder_task(&deps.context, &meter, city.zone));
     tasks.push(hub.task(pool.clone()));
     tasks.push(meter.task(pool.clone()));
-    tasks.push(upkeep(persons.clone(), pool.clone(), clock.clone(), Arc::new(person::Plain(persons.clone()))));
+    tasks.push(upkeep(&deps.context, persons.clone(), Arc::new(person::Plain(persons.clone()))));
     tasks.push(retention::task(pool.clone(), clock.clone(), config.retention_days));
     let partners = config.cap_partners;
     let news = news::Desk { clock: clock.clone(), city: city.clone(), identity: sender.identity.clone() };

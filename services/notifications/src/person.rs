@@ -32,7 +32,7 @@ impl From<PersonError> for Error {
             PersonError::Database(error) => error.into(),
             // Whoever was erased has no session; a token of theirs that is still alive finds nothing.
             PersonError::Erased => Self::SessionEnded,
-            PersonError::Unsealable(_) => Self::Sealed(error),
+            PersonError::Unsealable(_) | PersonError::KeyUnopened(_) => Self::Sealed(error),
         }
     }
 }
@@ -91,11 +91,17 @@ pub(crate) struct Plain(pub(crate) Arc<PersonKeys>);
 
 #[async_trait]
 impl Unsealed for Plain {
-    async fn seal_some(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+    async fn seal_some(
+        &self,
+        tx: &mut PgConnection,
+        now: DateTime<Utc>,
+        passed_over: &[Uuid],
+    ) -> Result<usize, PersonError> {
         let rows = sqlx::query!(
             r#"SELECT id, user_id, token AS "token!", coalesce(name, '') AS "name!" FROM notifications.device
-               WHERE token IS NOT NULL ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
-            BATCH
+               WHERE token IS NOT NULL AND user_id <> ALL ($2) ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
+            BATCH,
+            passed_over
         )
         .fetch_all(&mut *tx)
         .await?;

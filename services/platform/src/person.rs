@@ -6,7 +6,7 @@
 //!
 //! Keys are looked up by primary key each time and kept in no process's memory: once the transaction that destroyed one is
 //! committed, no replica opens anything of that person, without any message between replicas.
-//! Values are not copied anew when the configured key changes: only `person_key.key` is ([`PersonKeys::renew`]).
+//! Values are not copied anew when the configured key changes: only `person_key.key` is ([`Renewal`]).
 //!
 //! [`Holder`] says what a service does when a person wants a copy of everything, or wants it to end.
 //!
@@ -18,15 +18,17 @@ use std::collections::HashMap;
 use aws_lc_rs::hmac;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 mod copy;
 mod holder;
+mod renewal;
 mod upkeep;
 
 pub use self::copy::{CopyError, PIECE_BYTES, PersonCopy, Section, Taker, page_of, unlisted};
 pub use self::holder::{Holder, Listener, tasks};
+pub use self::renewal::{KeyTable, Renewal, Renewed, Standing};
 pub use self::upkeep::{Unsealed, upkeep};
 use crate::config::Secret;
 use crate::db::Schema;
@@ -34,8 +36,6 @@ use crate::seal::{self, Digest, MIN_SECRET_BYTES, Place, Ring, Sealer, Unsealabl
 
 /// Where keys live.
 const COLUMN: &str = "person_key.key";
-/// Keys that one statement of [`PersonKeys::renew`] seals anew.
-const RENEWED_AT_ONCE: i64 = 500;
 
 /// The secrets that seal the keys of persons in one service.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -69,6 +69,9 @@ pub enum PersonError {
     /// A value does not open.
     #[error(transparent)]
     Unsealable(#[from] Unsealable),
+    /// The key of this person does not open under the configured ones.
+    #[error("the key of a person does not open under the configured keys")]
+    KeyUnopened(Uuid),
     /// What the database answered.
     #[error("the database does not answer")]
     Database(#[from] sqlx::Error),
@@ -78,6 +81,7 @@ pub enum PersonError {
 #[derive(Debug)]
 pub struct PersonKeys {
     schema: Schema,
+    table: KeyTable,
     ring: Ring,
     /// The newest first.
     lookups: Vec<hmac::Key>,
@@ -122,12 +126,8 @@ impl PersonKeys {
             return Err(PersonConfigError::Short(schema));
         }
         let lookup = |secret| seal::mac_key(schema.name(), secret, &format!("{schema} look-up"));
-        Ok(Self { schema, ring: Ring::new(schema.name(), secrets()), lookups: secrets().map(lookup).collect() })
-    }
-
-    /// Whether older configured keys still open what they sealed.
-    fn has_retired(&self) -> bool {
-        self.lookups.len() > 1
+        let table = KeyTable { schema, table: "person_key", person: "person", key: "key", place: COLUMN };
+        Ok(Self { schema, table, ring: Ring::new(schema.name(), secrets()), lookups: secrets().map(lookup).collect() })
     }
 
     /// The person's key for sealing, made when there is none yet; nobody destroys it before the transaction ends.
@@ -228,28 +228,6 @@ impl PersonKeys {
         self.lookups.iter().map(|key| seal::mac(key, &[column.as_bytes(), value.as_bytes()]).to_vec()).collect()
     }
 
-    /// Seals the keys after a person anew under the newest configured key; the last person, if there may be more.
-    ///
-    /// Begin with the nil UUID. Any number of processes may do so at once.
-    ///
-    /// # Errors
-    /// What the database answered, or that a key opens under none of the configured ones.
-    pub async fn renew(&self, pool: &PgPool, after: Uuid) -> Result<Option<Uuid>, PersonError> {
-        let mut tx = crate::db::begin(pool).await?;
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(self.schema.sql(LOCK_SOME)))
-            .bind(after)
-            .bind(RENEWED_AT_ONCE)
-            .fetch_all(&mut *tx)
-            .await?;
-        for (person, key) in &rows {
-            let place = Place::new(COLUMN, *person);
-            let renewed = self.ring.seal(place, &self.ring.open(place, key)?);
-            sqlx::query(AssertSqlSafe(self.schema.sql(RENEW))).bind(person).bind(renewed).execute(&mut *tx).await?;
-        }
-        tx.commit().await?;
-        Ok(rows.last().map(|(person, _)| *person))
-    }
-
     async fn read(
         &self,
         connection: &mut PgConnection,
@@ -260,7 +238,7 @@ impl PersonKeys {
     }
 
     fn unwrap(&self, person: Uuid, key: Option<Vec<u8>>) -> Result<PersonKey, PersonError> {
-        Ok(self.of_column(person, &key.ok_or(PersonError::Erased)?)?)
+        self.of_column(person, &key.ok_or(PersonError::Erased)?).map_err(|_| PersonError::KeyUnopened(person))
     }
 }
 
@@ -277,12 +255,6 @@ const FIND: &str = "SELECT person, key FROM {schema}.person_key WHERE person = A
 const DESTROY: &str = "
     INSERT INTO {schema}.person_key (person, key, made_at, destroyed_at) VALUES ($1, NULL, $2, $2)
     ON CONFLICT ON CONSTRAINT person_key_pk DO UPDATE SET key = NULL, destroyed_at = coalesce(person_key.destroyed_at, excluded.destroyed_at)";
-
-const LOCK_SOME: &str = "
-    SELECT person, key FROM {schema}.person_key WHERE person > $1 AND key IS NOT NULL ORDER BY person LIMIT $2
-    FOR NO KEY UPDATE";
-
-const RENEW: &str = "UPDATE {schema}.person_key SET key = $2 WHERE person = $1";
 
 #[cfg(test)]
 mod tests;

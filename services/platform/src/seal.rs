@@ -122,6 +122,21 @@ impl Ring {
         Self(sealers)
     }
 
+    /// What values that the newest key sealed begin with, after their format.
+    pub fn newest_id(&self) -> &[u8] {
+        &self.0[0].id
+    }
+
+    /// The same of the other keys.
+    pub fn retired_ids(&self) -> Vec<Vec<u8>> {
+        self.0[1..].iter().map(|sealer| sealer.id.to_vec()).collect()
+    }
+
+    /// Whether there is another key beside the newest.
+    pub fn has_retired(&self) -> bool {
+        self.0.len() > 1
+    }
+
     /// Seals under the newest key.
     pub fn seal(&self, place: Place, plain: &[u8]) -> Vec<u8> {
         self.0[0].seal(place, plain)

@@ -187,12 +187,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
             arrival::sweep_task(Arc::clone(&reports)),
             asked,
             work,
-            upkeep(
-                reports.persons.clone(),
-                context.pool.clone(),
-                context.clock.clone(),
-                Arc::new(person::Plain(Arc::clone(&reports))),
-            ),
+            upkeep(&context, reports.persons.clone(), Arc::new(person::Plain(Arc::clone(&reports)))),
             idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),
         ],
         http: http::router(reports),

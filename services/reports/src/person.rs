@@ -177,7 +177,7 @@ impl From<PersonError> for Error {
         match error {
             PersonError::Database(error) => error.into(),
             PersonError::Erased => Self::Forbidden,
-            PersonError::Unsealable(_) => Self::Sealed(error),
+            PersonError::Unsealable(_) | PersonError::KeyUnopened(_) => Self::Sealed(error),
         }
     }
 }

@@ -323,12 +323,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         standings_task,
         Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
         Relay::new(&context, SCHEMA, journal::STREAM, journal).into_task(),
-        persons::upkeep(
-            wallet.persons.clone(),
-            context.pool.clone(),
-            context.clock.clone(),
-            Arc::new(person::Plain(wallet.persons.clone())),
-        ),
+        persons::upkeep(&context, wallet.persons.clone(), Arc::new(person::Plain(wallet.persons.clone()))),
         count_task(wallet.clone()),
         idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),
     ]);

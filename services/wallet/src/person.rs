@@ -58,7 +58,9 @@ impl From<PersonError> for Error {
     fn from(error: PersonError) -> Self {
         match error {
             PersonError::Database(error) => error.into(),
-            PersonError::Erased | PersonError::Unsealable(_) => Self::Broken(error.to_string()),
+            PersonError::Erased | PersonError::Unsealable(_) | PersonError::KeyUnopened(_) => {
+                Self::Broken(error.to_string())
+            }
         }
     }
 }

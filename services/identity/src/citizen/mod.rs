@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use platform::http::Language;
+use platform::person::KeyTable;
 use platform::typed_id;
 use sqlx::PgConnection;
 
 pub(crate) use sql::{find, lock, raise_tier};
 
-use crate::Identity;
 use crate::audit::{self, Action, Entry, Origin};
 use crate::challenge::Proved;
 use crate::error::Error;
 use crate::phone::Phone;
 use crate::vault::{Place, Sealer, Vault};
+use crate::{Identity, SCHEMA};
 
 typed_id! {
     /// A person with an account; `user_id` in events.
@@ -28,6 +29,9 @@ typed_id! {
 /// The longest display name, in characters.
 const MAX_NAME: usize = 80;
 const DATA_KEY: &str = "citizen.data_key";
+/// The table that they are in.
+pub(crate) const KEYS: KeyTable =
+    KeyTable { schema: SCHEMA, table: "citizen", person: "id", key: "data_key", place: DATA_KEY };
 const PHONE: &str = "citizen.phone";
 const DISPLAY_NAME: &str = "citizen.display_name";
 

@@ -171,14 +171,19 @@ pub(super) async fn list(conn: &mut PgConnection, citizen: CitizenId) -> Result<
 }
 
 /// Plain names of citizens who are there, the first `limit` whose rows nobody holds, locked.
-pub(crate) async fn plain_names(tx: &mut PgConnection, limit: i64) -> Result<Vec<PlainName>, sqlx::Error> {
+pub(crate) async fn plain_names(
+    tx: &mut PgConnection,
+    passed_over: &[uuid::Uuid],
+    limit: i64,
+) -> Result<Vec<PlainName>, sqlx::Error> {
     sqlx::query_as!(
         PlainName,
         r#"SELECT d.citizen_id AS citizen, c.data_key, d.id AS row, d.name AS "name!"
         FROM identity.device d JOIN identity.citizen c ON c.id = d.citizen_id
-        WHERE d.name IS NOT NULL AND c.erased_at IS NULL
+        WHERE d.name IS NOT NULL AND c.erased_at IS NULL AND d.citizen_id <> ALL ($2)
         ORDER BY d.citizen_id, d.id LIMIT $1 FOR NO KEY UPDATE OF d SKIP LOCKED"#,
         limit,
+        passed_over,
     )
     .fetch_all(tx)
     .await

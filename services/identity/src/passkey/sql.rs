@@ -186,14 +186,19 @@ pub(crate) async fn prune(pool: &PgPool, now: DateTime<Utc>, batch: i64) -> Resu
 }
 
 /// Plain names of citizens who are there, the first `limit` whose rows nobody holds, locked.
-pub(crate) async fn plain_names(tx: &mut PgConnection, limit: i64) -> Result<Vec<PlainName>, sqlx::Error> {
+pub(crate) async fn plain_names(
+    tx: &mut PgConnection,
+    passed_over: &[Uuid],
+    limit: i64,
+) -> Result<Vec<PlainName>, sqlx::Error> {
     sqlx::query_as!(
         PlainName,
         r#"SELECT p.citizen_id AS citizen, c.data_key, p.id AS row, p.name AS "name!"
         FROM identity.passkey p JOIN identity.citizen c ON c.id = p.citizen_id
-        WHERE p.name IS NOT NULL AND c.erased_at IS NULL
+        WHERE p.name IS NOT NULL AND c.erased_at IS NULL AND p.citizen_id <> ALL ($2)
         ORDER BY p.citizen_id, p.id LIMIT $1 FOR NO KEY UPDATE OF p SKIP LOCKED"#,
         limit,
+        passed_over,
     )
     .fetch_all(tx)
     .await

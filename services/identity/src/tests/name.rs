@@ -2,16 +2,20 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
+use platform::metrics::Metrics;
+use platform::person::Renewal;
+use platform::task::Shutdown;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::closing::{agree, begun, erasure};
 use super::passkey::registered;
 use super::step_up::Phone;
-use crate::citizen::data_key;
+use crate::citizen::{KEYS, data_key};
+use crate::error::Error;
 use crate::testing::Stage;
-use crate::vault::Place;
-use crate::{device, passkey};
+use crate::vault::{Place, Vault};
+use crate::{Identity, device, passkey};
 
 const NUMBER: &str = "0912345678";
 /// What an earlier version would have written.
@@ -38,6 +42,10 @@ async fn names(stage: &Stage, token: &str) -> [String; 2] {
     names
 }
 
+async fn sealed_by(process: &Identity) -> Result<usize, Error> {
+    process.seal_names(&mut Vec::new()).await
+}
+
 async fn plain(stage: &Stage) -> i64 {
     stage.count("device WHERE name IS NOT NULL").await + stage.count("passkey WHERE name IS NOT NULL").await
 }
@@ -57,17 +65,17 @@ async fn names_are_sealed_and_those_of_earlier_versions_are_read_and_sealed() {
     // A row that somebody holds waits for the next time.
     let mut held = stage.admin().begin().await.expect("a transaction");
     sqlx::query("SELECT 1 FROM identity.device FOR UPDATE").execute(&mut *held).await.expect("held");
-    assert_eq!(stage.identity.seal_names().await.expect("sealed"), 1);
+    assert_eq!(sealed_by(&stage.identity).await.expect("sealed"), 1);
     held.rollback().await.expect("let go");
     let (one, two) = (stage.replica(), stage.identity.clone());
-    let (one, two) = tokio::join!(one.seal_names(), two.seal_names());
+    let (one, two) = tokio::join!(sealed_by(&one), sealed_by(&two));
     assert_eq!(one.expect("sealed") + two.expect("sealed"), 1, "two replicas seal it once");
-    assert_eq!((plain(&stage).await, stage.identity.seal_names().await.expect("sealed")), (0, 0));
+    assert_eq!((plain(&stage).await, sealed_by(&stage.identity).await.expect("sealed")), (0, 0));
     assert_eq!(names(&stage, &token).await, ["Máy cũ", "Khóa cũ"]);
     // An earlier version that still runs changes the name beside the sealed one.
     run(&stage, "UPDATE identity.device SET name = 'Máy mới'").await;
     assert_eq!(names(&stage, &token).await[0], "Máy mới");
-    stage.identity.seal_names().await.expect("sealed");
+    sealed_by(&stage.identity).await.expect("sealed");
     assert_eq!((names(&stage, &token).await[0].as_str(), plain(&stage).await), ("Máy mới", 0));
     let token = phone.sign_in(&stage, NUMBER).await;
     assert_eq!(names(&stage, &token).await[0], "Điện thoại", "who signs in again names the device anew");
@@ -116,8 +124,68 @@ async fn destroying_the_key_is_enough_to_erase_a_name() {
     );
     run(&stage, EARLIER[0]).await;
     assert_eq!(
-        stage.identity.seal_names().await.expect("sealed"),
+        sealed_by(&stage.identity).await.expect("sealed"),
         0,
         "nothing is sealed for who is gone, and nothing stops"
     );
+}
+
+#[tokio::test]
+async fn a_citizen_whose_key_does_not_open_holds_up_no_other_citizens_names() {
+    let stage = Stage::new().await;
+    let mut citizens = Vec::new();
+    for number in ["0912345671", "0912345672", "0912345673"] {
+        let token = Phone::new().sign_in(&stage, number).await;
+        registered(&stage, &token).await;
+        citizens.push(stage.principal(&token).await.subject);
+    }
+    for sql in EARLIER {
+        run(&stage, sql).await;
+    }
+    // The first in every batch.
+    let damage = "UPDATE identity.citizen SET data_key = set_byte(data_key, 40, (get_byte(data_key, 40) + 1) % 256) WHERE id = $1";
+    sqlx::query(damage).bind(citizens[0]).execute(&stage.admin()).await.expect("damaged");
+    let mut passed_over = Vec::new();
+    assert_eq!(stage.identity.seal_names(&mut passed_over).await.expect("sealed"), 5, "the passkey is not looked at");
+    assert_eq!(passed_over, [citizens[0]]);
+    assert_eq!(plain(&stage).await, 2, "theirs alone");
+    assert_eq!(stage.identity.seal_names(&mut passed_over).await.expect("sealed"), 0, "and the round ends");
+    assert_eq!((passed_over.len(), plain(&stage).await), (1, 2), "named once");
+}
+
+/// What the gauge says of keys under one kind of configured key.
+fn gauge(metrics: &Metrics, under: &str) -> Option<String> {
+    let label = format!("under=\"{under}\"");
+    let text = metrics.encode();
+    let line = text.lines().find(|line| line.contains("_person_keys{") && line.contains(&label))?;
+    line.rsplit(' ').next().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn after_a_change_of_the_configured_key_the_earlier_one_is_needed_by_no_citizen() {
+    let stage = Stage::new().await;
+    let token = Phone::new().sign_in(&stage, NUMBER).await;
+    let user = stage.principal(&token).await.subject;
+    let earlier = stage.identity.config.keys.encryption.clone();
+    let mut keys = stage.identity.config.keys.clone();
+    keys.encryption = platform::config::Secret::new("another-encryption-0123456789abcdef0123456789abcdef");
+    let alone = Vault::try_new(&keys).expect("valid keys");
+    keys.retired_encryption = vec![earlier];
+    let both = Vault::try_new(&keys).expect("valid keys");
+    let opens = async |vault: &Vault| {
+        let query = sqlx::query_as("SELECT data_key, phone FROM identity.citizen");
+        let (key, phone): (Vec<u8>, Vec<u8>) = query.fetch_one(&stage.admin()).await.expect("a citizen");
+        let key = vault.personal_key(data_key(user.into()), &key).ok()?;
+        key.open_text(Place::new("citizen.phone", user), &phone).ok()
+    };
+    assert_eq!((opens(&both).await.as_deref(), opens(&alone).await), (Some("+84912345678"), None));
+    let metrics = Metrics::new("identity", "test");
+    let renewal = Renewal::new(KEYS, &metrics);
+    renewal.round(both.ring(), &stage.identity.pool, &Shutdown::new()).await;
+    assert_eq!(opens(&alone).await.as_deref(), Some("+84912345678"));
+    assert_eq!(gauge(&metrics, "retired").as_deref(), Some("0"));
+    // Who is erased has no key, and needs none.
+    run(&stage, "UPDATE identity.citizen SET data_key = ''").await;
+    renewal.round(both.ring(), &stage.identity.pool, &Shutdown::new()).await;
+    assert_eq!(gauge(&metrics, "newest").as_deref(), Some("0"));
 }

@@ -27,8 +27,13 @@ pub(crate) struct Plain(pub(crate) Arc<Reports>);
 
 #[async_trait]
 impl Unsealed for Plain {
-    async fn seal_some(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
-        let found = Found::look(tx).await?;
+    async fn seal_some(
+        &self,
+        tx: &mut PgConnection,
+        now: DateTime<Utc>,
+        passed_over: &[Uuid],
+    ) -> Result<usize, PersonError> {
+        let found = Found::look(tx, passed_over).await?;
         let keys = self.keys(tx, &found, now).await?;
         let reports = self.seal_reports(tx, &found.reports, &keys).await?;
         let entries = seal_history(tx, &found.entries, (&keys, now)).await?;
@@ -47,28 +52,34 @@ struct Found {
 }
 
 impl Found {
-    async fn look(tx: &mut PgConnection) -> Result<Self, sqlx::Error> {
+    async fn look(tx: &mut PgConnection, passed_over: &[Uuid]) -> Result<Self, sqlx::Error> {
         let reports = sqlx::query!(
             r#"SELECT report.id, reporter.user_id AS "user_id?"
                FROM reports.report LEFT JOIN reports.reporter ON reporter.report_id = report.id
-               WHERE NOT report.sealed ORDER BY report.id LIMIT $1"#,
-            BATCH
+               WHERE NOT report.sealed AND (reporter.user_id IS NULL OR reporter.user_id <> ALL ($2))
+               ORDER BY report.id LIMIT $1"#,
+            BATCH,
+            passed_over
         )
         .fetch_all(&mut *tx)
         .await?;
         let entries = sqlx::query!(
             "SELECT history.report_id, history.version, reporter.user_id
              FROM reports.history JOIN reports.reporter ON reporter.report_id = history.report_id
-             WHERE history.actor = 'citizen' AND history.details <> '{}' ORDER BY history.report_id, history.version LIMIT $1",
-            BATCH
+             WHERE history.actor = 'citizen' AND history.details <> '{}' AND reporter.user_id <> ALL ($2)
+             ORDER BY history.report_id, history.version LIMIT $1",
+            BATCH,
+            passed_over
         )
         .fetch_all(&mut *tx)
         .await?;
         let ratings = sqlx::query!(
             "SELECT rating.report_id, rating.round, reporter.user_id
              FROM reports.rating JOIN reports.reporter ON reporter.report_id = rating.report_id
-             WHERE rating.comment IS NOT NULL ORDER BY rating.report_id, rating.round LIMIT $1",
-            BATCH
+             WHERE rating.comment IS NOT NULL AND reporter.user_id <> ALL ($2)
+             ORDER BY rating.report_id, rating.round LIMIT $1",
+            BATCH,
+            passed_over
         )
         .fetch_all(&mut *tx)
         .await?;

@@ -39,17 +39,22 @@ pub(crate) struct Plain(pub(crate) Arc<PersonKeys>);
 
 #[async_trait]
 impl Unsealed for Plain {
-    async fn seal_some(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+    async fn seal_some(
+        &self,
+        tx: &mut PgConnection,
+        now: DateTime<Utc>,
+        passed_over: &[Uuid],
+    ) -> Result<usize, PersonError> {
         let mut sealed = self.customers(tx, now).await?;
         if sealed == 0 {
-            sealed = self.links(tx, now).await?;
+            sealed = self.links(tx, (now, passed_over)).await?;
         }
         if sealed == 0 {
-            sealed = self.bill_payments(tx, now).await?;
+            sealed = self.bill_payments(tx, (now, passed_over)).await?;
         }
         for word in &WORDS {
             if sealed == 0 {
-                sealed = self.words(tx, word, now).await?;
+                sealed = self.words(tx, word, (now, passed_over)).await?;
             }
         }
         Ok(sealed)
@@ -91,12 +96,17 @@ impl Plain {
         Ok(named.len() + usize::try_from(blanked).unwrap_or(usize::MAX))
     }
 
-    async fn links(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+    async fn links(
+        &self,
+        tx: &mut PgConnection,
+        (now, passed_over): (DateTime<Utc>, &[Uuid]),
+    ) -> Result<usize, PersonError> {
         let rows = sqlx::query!(
             r#"SELECT id, user_id, customer_code AS "customer_code!", label FROM wallet.bill_subscription
-               WHERE customer_code IS NOT NULL AND customer_id IS NOT NULL
+               WHERE customer_code IS NOT NULL AND customer_id IS NOT NULL AND user_id <> ALL ($2)
                ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
             BATCH,
+            passed_over,
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -119,12 +129,17 @@ impl Plain {
         Ok(rows.len())
     }
 
-    async fn bill_payments(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<usize, PersonError> {
+    async fn bill_payments(
+        &self,
+        tx: &mut PgConnection,
+        (now, passed_over): (DateTime<Utc>, &[Uuid]),
+    ) -> Result<usize, PersonError> {
         let rows = sqlx::query!(
             r#"SELECT id, user_id, customer_code, reference AS "reference!" FROM wallet.bill_payment
-               WHERE reference IS NOT NULL AND kind <> 'fee' AND state IN ('paid', 'failed')
+               WHERE reference IS NOT NULL AND kind <> 'fee' AND state IN ('paid', 'failed') AND user_id <> ALL ($2)
                ORDER BY user_id, id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"#,
             BATCH,
+            passed_over,
         )
         .fetch_all(&mut *tx)
         .await?;
@@ -148,14 +163,19 @@ impl Plain {
     }
 
     /// Words that stand alone in their row.
-    async fn words(&self, tx: &mut PgConnection, word: &Word, now: DateTime<Utc>) -> Result<usize, PersonError> {
+    async fn words(
+        &self,
+        tx: &mut PgConnection,
+        word: &Word,
+        (now, passed_over): (DateTime<Utc>, &[Uuid]),
+    ) -> Result<usize, PersonError> {
         let Word { table, person, plain, place } = *word;
         let select = format!(
-            "SELECT id, {person}, {plain} FROM wallet.{table} WHERE {plain} IS NOT NULL
+            "SELECT id, {person}, {plain} FROM wallet.{table} WHERE {plain} IS NOT NULL AND {person} <> ALL ($2)
              ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED"
         );
         let rows: Vec<(Uuid, Uuid, String)> =
-            sqlx::query_as(AssertSqlSafe(select)).bind(BATCH).fetch_all(&mut *tx).await?;
+            sqlx::query_as(AssertSqlSafe(select)).bind(BATCH).bind(passed_over).fetch_all(&mut *tx).await?;
         let keys = self.keys(tx, rows.iter().map(|(_, person, _)| *person), now).await?;
         let update = format!("UPDATE wallet.{table} SET {plain} = NULL, {plain}_sealed = $2 WHERE id = $1");
         for (id, person, value) in &rows {

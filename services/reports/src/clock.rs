@@ -99,7 +99,8 @@ impl WorkingTime {
         self.whole(self.date(moment)).map_or(moment, |(begins, _)| begins)
     }
 
-    fn date(&self, moment: DateTime<Utc>) -> NaiveDate {
+    /// The city's day that a moment is in.
+    pub fn date(&self, moment: DateTime<Utc>) -> NaiveDate {
         moment.with_timezone(&self.zone).date_naive()
     }
 

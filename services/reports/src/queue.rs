@@ -61,8 +61,29 @@ impl Happening {
 pub(crate) struct Happened {
     pub(crate) what: Happening,
     pub(crate) outcome: Option<String>,
-    /// From one moment until before another.
+    /// From one moment until before another; ever when absent.
     pub(crate) between: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// One thing that happened to a report.
+#[derive(Clone, Debug)]
+pub(crate) struct Deed {
+    pub(crate) report: Uuid,
+    pub(crate) at: DateTime<Utc>,
+    /// Which of the report's time limits it was, or which round; 0 of a submission.
+    pub(crate) number: i32,
+    /// How it ended; absent of a submission.
+    pub(crate) outcome: Option<String>,
+}
+
+/// Where something that happened stands in the list.
+pub(crate) type Place = (DateTime<Utc>, Uuid, i32);
+
+impl Deed {
+    /// Its place in the list.
+    pub(crate) fn place(&self) -> Place {
+        (self.at, self.report, self.number)
+    }
 }
 
 /// Reports that have not ended, the most urgent first; with a moment, those of them whose office ran out of time before it.
@@ -103,54 +124,54 @@ pub(crate) async fn open(
     .await
 }
 
-/// Reports to which something happened, ended ones too, the newest first; each once, however often it happened. What happened is looked up
-/// first: within some time by its moment, else all of it.
+/// What happened to reports, ended ones too, the newest first, after a place; each time that it happened, as the operations centre counts
+/// it. What happened is looked up by its moment or, of all times, by its agency.
 pub(crate) async fn happened(
     connection: &mut PgConnection,
     filter: &Filter,
     happened: &Happened,
-    before: Option<Uuid>,
+    after: Option<Place>,
     limit: i64,
-) -> Result<Vec<Item>, sqlx::Error> {
+) -> Result<Vec<Deed>, sqlx::Error> {
     let ((agencies, wards), (from, until)) = (filter.posts(), happened.between.unzip());
+    let (at, report, number) =
+        after.map_or((None, None, None), |(at, report, number)| (Some(at), Some(report), Some(number)));
     sqlx::query_as!(
-        Item,
+        Deed,
         r#"WITH happened AS (
-             SELECT id, lead_agency AS agency FROM reports.report
+             SELECT id AS report, created_at AS at, 0 AS number, NULL::text AS outcome, lead_agency AS agency FROM reports.report
              WHERE $1 = 'submitted' AND created_at >= coalesce($2, '-infinity'::timestamptz) AND created_at < coalesce($3, 'infinity'::timestamptz)
-                 AND $4::text IS NULL
              UNION ALL
-             SELECT report_id, agency FROM reports.escalation
+             SELECT report_id, escalated_at, stopwatch, state, agency FROM reports.escalation
              WHERE $1 = 'breach' AND level = 100 AND escalated_at >= coalesce($2, '-infinity'::timestamptz)
-                 AND escalated_at < coalesce($3, 'infinity'::timestamptz) AND ($4::text IS NULL OR state = $4)
+                 AND escalated_at < coalesce($3, 'infinity'::timestamptz)
              UNION ALL
-             SELECT report_id, agency FROM reports.outcome
+             SELECT report_id, published_at, round, CASE WHEN kept_first THEN 'first' WHEN kept_extended THEN 'extended' ELSE 'late' END, agency
+             FROM reports.outcome
              WHERE $1 = 'result' AND published_at >= coalesce($2, '-infinity'::timestamptz) AND published_at < coalesce($3, 'infinity'::timestamptz)
-                 AND ($4::text IS NULL OR CASE WHEN kept_first THEN 'first' WHEN kept_extended THEN 'extended' ELSE 'late' END = $4)
              UNION ALL
-             SELECT rating.report_id, outcome.agency FROM reports.rating
+             SELECT rating.report_id, rating.rated_at, rating.round, rating.rating, outcome.agency FROM reports.rating
                  JOIN reports.outcome ON outcome.report_id = rating.report_id AND outcome.round = rating.round
              WHERE $1 = 'rating' AND rating.rated_at >= coalesce($2, '-infinity'::timestamptz)
-                 AND rating.rated_at < coalesce($3, 'infinity'::timestamptz) AND ($4::text IS NULL OR rating.rating = $4)
+                 AND rating.rated_at < coalesce($3, 'infinity'::timestamptz) AND $4 IS DISTINCT FROM 'none'
              UNION ALL
-             SELECT report.id, outcome.agency FROM reports.report
-                 JOIN reports.outcome ON outcome.report_id = report.id AND outcome.round = report.round
-             WHERE $1 = 'rating' AND report.state = 'closed'
-                 AND report.updated_at >= coalesce($2, '-infinity'::timestamptz) AND report.updated_at < coalesce($3, 'infinity'::timestamptz)
-                 AND ($4::text IS NULL OR $4 = 'none')
-                 AND NOT EXISTS (SELECT FROM reports.rating WHERE rating.report_id = report.id AND rating.round = report.round)
+             SELECT history.report_id, history.occurred_at, history.round, 'none', outcome.agency FROM reports.history
+                 JOIN reports.outcome ON outcome.report_id = history.report_id AND outcome.round = history.round
+             WHERE $1 = 'rating' AND ($4 IS NULL OR $4 = 'none') AND history.action = 'expire' AND history.from_state = 'published'
+                 AND history.occurred_at >= coalesce($2, '-infinity'::timestamptz) AND history.occurred_at < coalesce($3, 'infinity'::timestamptz)
            )
-           SELECT id, category, lane, public_body AS text, lat, lon, ward_code, state, version, round, lead_agency, due_at, first_due_at,
-               created_at, updated_at
-           FROM reports.report
-           WHERE id IN (SELECT happened.id FROM happened WHERE $5::text IS NULL OR happened.agency = $5)
+           SELECT happened.report AS "report!", happened.at AS "at!", happened.number AS "number!", happened.outcome
+           FROM happened JOIN reports.report ON report.id = happened.report
+           WHERE ($4::text IS NULL OR happened.outcome = $4)
+               AND ($5::text IS NULL OR happened.agency = $5)
                AND ($6::text[] IS NULL OR EXISTS (
                    SELECT FROM unnest($6, $7::text[]) AS post (agency, ward)
-                   WHERE (post.agency = lead_agency OR post.agency = ANY (co_agencies)) AND (post.ward IS NULL OR post.ward = ward_code)))
-               AND ($8::text IS NULL OR state = $8)
-               AND ($9::text IS NULL OR coalesce(ward_code, '') = $9)
-               AND ($10::uuid IS NULL OR id < $10)
-           ORDER BY id DESC LIMIT $11"#,
+                   WHERE (post.agency = report.lead_agency OR post.agency = ANY (report.co_agencies))
+                       AND (post.ward IS NULL OR post.ward = report.ward_code)))
+               AND ($8::text IS NULL OR report.state = $8)
+               AND ($9::text IS NULL OR coalesce(report.ward_code, '') = $9)
+               AND ($10::timestamptz IS NULL OR (happened.at, happened.report, happened.number) < ($10, $11, $12))
+           ORDER BY happened.at DESC, happened.report DESC, happened.number DESC LIMIT $13"#,
         happened.what.name() as &str,
         from,
         until,
@@ -160,8 +181,23 @@ pub(crate) async fn happened(
         &wards as &[Option<String>],
         filter.state,
         filter.ward,
-        before,
+        at,
+        report,
+        number,
         limit + 1,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Some reports, as lists show them, in no order.
+pub(crate) async fn items(connection: &mut PgConnection, reports: &[Uuid]) -> Result<Vec<Item>, sqlx::Error> {
+    sqlx::query_as!(
+        Item,
+        "SELECT id, category, lane, public_body AS text, lat, lon, ward_code, state, version, round, lead_agency, due_at, first_due_at,
+             created_at, updated_at
+         FROM reports.report WHERE id = ANY ($1)",
+        reports
     )
     .fetch_all(connection)
     .await

@@ -1,12 +1,15 @@
 //! The officers' queue, and with it whatever the operations centre counts, report by report.
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use chrono::{DateTime, NaiveDate, Utc};
 use platform::auth::Principal;
 use platform::http::{Json, Query};
 use platform::page::{Page, PageQuery};
 use platform::problem::{INVALID_QUERY, Problem};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{App, officer};
@@ -14,7 +17,7 @@ use crate::error::Error;
 use crate::lifecycle::State as ReportState;
 use crate::list::Item;
 use crate::officer::{Office, Post};
-use crate::queue::{self, Filter, Happened, Happening};
+use crate::queue::{self, Deed, Filter, Happened, Happening};
 
 /// The name, in a query, of a ward that is not known.
 const NO_WARD: &str = "none";
@@ -34,19 +37,32 @@ pub(crate) struct QueueQuery {
     ward: Option<String>,
     /// `true`: only those whose office has run out of time.
     overdue: Option<bool>,
-    /// In place of what has not ended: reports to which this happened, ended ones too, the newest first.
+    /// In place of what has not ended: reports to which this happened, ended ones too, the newest first; a report stands there as often as
+    /// it happened.
     #[param(inline)]
     happened: Option<Happening>,
     /// With `happened`: only what ended so. Of a `breach` the state whose limit it was; of a `result` `first`, `extended` or `late`; of a
     /// `rating` `satisfied`, `acceptable`, `dissatisfied` or `none`.
     outcome: Option<String>,
-    /// With `happened`: only what happened on this day of the city; since the beginning when absent.
+    /// With `happened`: only what happened on this day of the city. When absent: with `lead_agency` whatever happened since the beginning,
+    /// else today.
     day: Option<NaiveDate>,
     /// Items wanted, 1 to 200; 50 when absent.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u16>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
+}
+
+/// A report of the officers' queue.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct QueueItem {
+    #[serde(flatten)]
+    report: Item,
+    /// When that happened which was asked for; null without `happened`.
+    happened_at: Option<DateTime<Utc>>,
+    /// How it ended, as the query's `outcome`; null of a submission.
+    outcome: Option<String>,
 }
 
 /// For officers: what has not ended, the most urgent first; with `happened`, what the operations centre counts, report by report. The
@@ -58,7 +74,7 @@ pub(crate) struct QueueQuery {
     operation_id = "getReportQueue",
     params(QueueQuery),
     responses(
-        (status = 200, body = Page<Item>),
+        (status = 200, body = Page<QueueItem>),
         (status = 400, description = "invalid-query"),
         (status = 403, description = "forbidden"),
     ),
@@ -68,7 +84,7 @@ pub(super) async fn queue(
     State(reports): State<App>,
     principal: Principal,
     Query(query): Query<QueueQuery>,
-) -> Result<Json<Page<Item>>, Problem> {
+) -> Result<Json<Page<QueueItem>>, Problem> {
     let happened = happened(&reports, &query)?;
     let page = PageQuery { limit: query.limit, cursor: query.cursor };
     let limit = page.limit()?;
@@ -83,10 +99,19 @@ pub(super) async fn queue(
         let late_at = (query.overdue == Some(true)).then(|| reports.now());
         let after = page.after::<(DateTime<Utc>, Uuid)>()?;
         let items = queue::open(&mut connection, &filter, late_at, after, limit).await?;
-        return Ok(Json(Page::from_rows(items, limit, |item| (item.due_at, item.id))));
+        let page = Page::from_rows(items, limit, |item| (item.due_at, item.id));
+        return Ok(Json(page.map(|report| QueueItem { report, happened_at: None, outcome: None })));
     };
-    let items = queue::happened(&mut connection, &filter, &happened, page.after()?, limit).await?;
-    Ok(Json(Page::from_rows(items, limit, |item| item.id)))
+    let deeds = queue::happened(&mut connection, &filter, &happened, page.after()?, limit).await?;
+    let deeds = Page::from_rows(deeds, limit, Deed::place);
+    let ids: Vec<Uuid> = deeds.items.iter().map(|deed| deed.report).collect();
+    let items = queue::items(&mut connection, &ids).await?;
+    let reports: HashMap<Uuid, Item> = items.into_iter().map(|item| (item.id, item)).collect();
+    let listed = deeds.items.into_iter().filter_map(|deed| {
+        let report = reports.get(&deed.report)?.clone();
+        Some(QueueItem { report, happened_at: Some(deed.at), outcome: deed.outcome })
+    });
+    Ok(Json(Page { items: listed.collect(), next_cursor: deeds.next_cursor }))
 }
 
 fn happened(reports: &App, query: &QueueQuery) -> Result<Option<Happened>, Problem> {
@@ -101,12 +126,13 @@ fn happened(reports: &App, query: &QueueQuery) -> Result<Option<Happened>, Probl
     if query.overdue.is_some() {
         return Err(invalid("overdue không đi cùng happened.", "overdue does not go with happened."));
     }
-    let between = match query.day {
-        Some(day) => {
-            Some(reports.time.whole(day).ok_or_else(|| invalid("Không có ngày này.", "There is no such day."))?)
-        }
-        None => None,
+    let day = match (query.day, &query.lead_agency) {
+        (Some(day), _) => Some(day),
+        (None, Some(_)) => None,
+        (None, None) => Some(reports.time.date(reports.now())),
     };
+    let whole = |day| reports.time.whole(day).ok_or_else(|| invalid("Không có ngày này.", "There is no such day."));
+    let between = day.map(whole).transpose()?;
     Ok(Some(Happened { what, outcome: query.outcome.clone(), between }))
 }
 

@@ -9,6 +9,7 @@ use platform::task::Shutdown;
 use reports::{Config, SCHEMA};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
+use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -142,7 +143,6 @@ async fn words_outlive_a_change_of_the_configured_secret() {
     let report = lived(&stage, citizen).await;
     let secret = platform::config::Secret::new("5e".repeat(32));
     let both = PersonConfig { encryption: secret.clone(), retired_encryption: vec![persons().encryption] };
-    let keys = PersonKeys::try_new(SCHEMA, &both).expect("valid secrets");
     let seen = |persons: PersonConfig| {
         let (stage, report) = (&stage, report.clone());
         async move {
@@ -174,7 +174,14 @@ async fn words_outlive_a_change_of_the_configured_secret() {
     assert!(whole(&before), "the old secret still opens: {before:?}");
     let too_early = seen(PersonConfig { encryption: secret.clone(), ..PersonConfig::default() }).await;
     assert_eq!((too_early[""].0, too_early["/timeline"].0), (500, 500), "not taken for an erasure");
-    keys.renew(&stage.context.pool, Uuid::nil()).await.expect("renewed");
-    let after = seen(PersonConfig { encryption: secret, ..PersonConfig::default() }).await;
-    assert!(whole(&after), "keys are sealed under the new one: {after:?}");
+    let service = reports::build(Config { persons: both, ..stage.config.clone() }, stage.deps()).await;
+    let shutdown = Shutdown::new();
+    let mut running = JoinSet::new();
+    for task in service.expect("the configuration is valid").tasks {
+        running.spawn(task.run(shutdown.clone()));
+    }
+    eventually("keys are sealed under the new one", async || {
+        whole(&seen(PersonConfig { encryption: secret.clone(), ..PersonConfig::default() }).await)
+    })
+    .await;
 }

@@ -48,6 +48,8 @@ pub(crate) struct Stage {
     pub(crate) config: Config,
     _files: Option<TestFolder>,
     running: JoinSet<()>,
+    /// What answers wait for.
+    _answering: JoinSet<()>,
 }
 
 /// An answer, read whole.
@@ -107,10 +109,11 @@ impl Stage {
             reports::build(config.clone(), Deps { context: context.clone(), identity: platform::rpc::unreachable() })
                 .await
                 .expect("the city is sound");
-        let (shutdown, mut running) = (Shutdown::new(), JoinSet::new());
+        let (shutdown, mut running, mut answering) = (Shutdown::new(), JoinSet::new(), JoinSet::new());
         for task in service.tasks.into_iter().chain([keys]) {
             let shutdown = shutdown.clone();
-            running.spawn(async move {
+            let tasks = if task.name() == "looks-at-reports" { &mut answering } else { &mut running };
+            tasks.spawn(async move {
                 task.run(shutdown).await.ok();
             });
         }
@@ -118,7 +121,7 @@ impl Stage {
         let (router, _) = service.http.split_for_parts();
         let router = platform::http::finish(router, HttpSettings::default(), verifier, shutdown.clone());
         let [ioc, supervisor, roads, police] = [(); 4].map(|()| Uuid::now_v7());
-        Self { clock, context, ioc, supervisor, roads, police, issuer, database, router, config, _files: None, running }
+        Self { clock, context, ioc, supervisor, roads, police, issuer, database, router, config, _files: None, running, _answering: answering }
     }
 
     /// Ends what this process does beside answering.

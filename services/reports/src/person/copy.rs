@@ -4,11 +4,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use platform::person::{CopyError, PersonCopy, PersonError, PersonKey, Section};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
+use tracing::error;
 use uuid::Uuid;
 
-use super::{COMMENT, DETAILS, numbered, open_with};
+use super::{ADDRESS, ANSWERS, BODY, COMMENT, DETAILS, numbered};
 use crate::{Reports, list};
 
 /// Rows of one page.
@@ -31,6 +32,46 @@ pub(super) async fn lists(reports: &Reports, person: Uuid, copy: &mut PersonCopy
     of_photos(reports, person, copy).await
 }
 
+/// What is sealed of one thing. What the key does not open, because it was changed or sealed for another place, holds nothing up: the copy
+/// names it, and somebody has to look.
+struct Sealed<'a> {
+    key: Option<&'a PersonKey>,
+    report: Uuid,
+    unreadable: Vec<&'static str>,
+}
+
+impl<'a> Sealed<'a> {
+    fn of(key: Option<&'a PersonKey>, report: Uuid) -> Self {
+        Self { key, report, unreadable: Vec::new() }
+    }
+
+    /// A field, sealed for a column and a row; none without the key.
+    fn open(
+        &mut self,
+        (field, column): (&'static str, &'static str),
+        row: Uuid,
+        sealed: Option<&[u8]>,
+    ) -> Option<String> {
+        let (key, sealed) = self.key.zip(sealed)?;
+        match key.open(column, row, sealed) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                error!(%error, report.id = %self.report, column, "something of a reporter can't be opened");
+                self.unreadable.push(field);
+                None
+            }
+        }
+    }
+
+    /// The thing, with the names of its fields that can't be read.
+    fn marked(self, mut item: Value) -> Value {
+        if !self.unreadable.is_empty() {
+            item["unreadable"] = json!(self.unreadable);
+        }
+        item
+    }
+}
+
 /// A citizen's key, if they have one.
 async fn key(reports: &Reports, connection: &mut PgConnection, person: Uuid) -> Result<Option<PersonKey>, PersonError> {
     Ok(reports.persons.find(connection, &[person]).await?.remove(&person))
@@ -49,17 +90,21 @@ async fn of_reports(reports: &Reports, person: Uuid, copy: &mut PersonCopy) -> R
             _ => return Ok(()),
         }
         for mut row in page {
-            if let Some(key) = &key {
-                open_with(key, &mut row)?;
+            let mut sealed = Sealed::of(key.as_ref(), row.id);
+            let body = sealed.open(("text", BODY), row.id, row.body_sealed.as_deref()).or(row.body);
+            let address = sealed.open(("address", ADDRESS), row.id, row.address_sealed.as_deref()).or(row.address);
+            let answers = sealed.open(("attributes", ANSWERS), row.id, row.answers_sealed.as_deref());
+            if let (Some(answers), Some(attributes)) = (answers, row.attributes.as_object_mut()) {
+                attributes.extend(serde_json::from_str::<Map<String, Value>>(&answers).unwrap_or_default());
             }
             let case = row.progress.0;
             let item = json!({
-                "id": row.id, "category": row.category, "lane": row.lane, "text": row.body, "public_text": row.public_body,
-                "attributes": row.attributes, "lon": row.lon, "lat": row.lat, "address": row.address, "ward_code": row.ward_code,
+                "id": row.id, "category": row.category, "lane": row.lane, "text": body, "public_text": row.public_body,
+                "attributes": row.attributes, "lon": row.lon, "lat": row.lat, "address": address, "ward_code": row.ward_code,
                 "state": case.state, "version": case.version, "round": case.round, "result": row.result,
                 "created_at": row.created_at, "updated_at": row.updated_at,
             });
-            copy.item(&item).await?;
+            copy.item(&sealed.marked(item)).await?;
         }
     }
 }
@@ -89,21 +134,21 @@ async fn of_history(reports: &Reports, person: Uuid, copy: &mut PersonCopy) -> R
             _ => return Ok(()),
         }
         for row in page {
+            let mut sealed = Sealed::of(key.as_ref(), row.report_id);
             // What officers say to each other is not the citizen's.
-            let details = match (&row.details_sealed, &key) {
+            let details = match &row.details_sealed {
                 _ if row.actor != "citizen" => Value::Null,
-                (None, _) => parsed(&row.details),
-                (Some(_), None) => Value::Null,
-                (Some(sealed), Some(key)) => {
+                None => parsed(&row.details),
+                Some(bytes) => {
                     let place = numbered(row.report_id, row.version);
-                    parsed(&key.open(DETAILS, place, sealed).map_err(PersonError::from)?)
+                    sealed.open(("details", DETAILS), place, Some(bytes)).map_or(Value::Null, |text| parsed(&text))
                 }
             };
             let item = json!({
                 "report_id": row.report_id, "version": row.version, "action": row.action, "to_state": row.to_state,
                 "actor": row.actor, "details": details, "occurred_at": row.occurred_at,
             });
-            copy.item(&item).await?;
+            copy.item(&sealed.marked(item)).await?;
         }
     }
 }
@@ -137,12 +182,12 @@ async fn of_ratings(reports: &Reports, person: Uuid, copy: &mut PersonCopy) -> R
         }
         for row in page {
             let place = numbered(row.report_id, i64::from(row.round));
-            let opened = row.comment_sealed.zip(key.as_ref()).map(|(sealed, key)| key.open(COMMENT, place, &sealed));
-            let comment = opened.transpose().map_err(PersonError::from)?.or(row.comment);
+            let mut sealed = Sealed::of(key.as_ref(), row.report_id);
+            let comment = sealed.open(("comment", COMMENT), place, row.comment_sealed.as_deref()).or(row.comment);
             let item = json!({
                 "report_id": row.report_id, "round": row.round, "rating": row.rating, "comment": comment, "rated_at": row.rated_at,
             });
-            copy.item(&item).await?;
+            copy.item(&sealed.marked(item)).await?;
         }
     }
 }

@@ -180,6 +180,40 @@ async fn a_copy_has_every_word() {
     assert_eq!(copy["ratings"][0]["comment"], said(COMMENT));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_names_what_can_not_be_read_and_has_the_rest() {
+    let mut stage = Stage::new().await;
+    stage.rests().await;
+    let citizen = Uuid::now_v7();
+    lived(&stage, citizen).await;
+    let mut tx = platform::db::begin(&stage.admin()).await.expect("a transaction");
+    sqlx::query(UNGUARDED).execute(&mut *tx).await.expect("a setting");
+    for forged in [
+        "UPDATE reports.history AS h SET details_sealed = other.details_sealed FROM reports.history AS other
+         WHERE h.action = 'answer' AND other.action = 'reopen'",
+        "UPDATE reports.report SET address_sealed = body_sealed",
+        "UPDATE reports.rating SET comment_sealed = comment_sealed || '\\x00'",
+    ] {
+        sqlx::query(forged).execute(&mut *tx).await.expect("an update");
+    }
+    tx.commit().await.expect("a commit");
+    let office = Office::default();
+    let mut process = process(&stage, &office).await;
+    ask_for(&stage, "person-export", citizen).await;
+    reaches(&stage, "reports.job WHERE kind = 'person-export' AND state = 'done'").await;
+    process.shutdown().await;
+    let copy: Value = serde_json::from_slice(&office.copy.lock().expect("not poisoned")).expect("a document");
+    let history = copy["history"].as_array().expect("a list");
+    let said_in = |action: &str| history.iter().find(|row| row["action"] == action).expect(action);
+    assert_eq!((&said_in("answer")["details"], &said_in("answer")["unreadable"]), (&Value::Null, &json!(["details"])));
+    assert_eq!(said_in("reopen")["details"], json!({"reason": said(REASON)}));
+    assert_eq!(said_in("reopen")["unreadable"], Value::Null);
+    let report = &copy["reports"][0];
+    assert_eq!((&report["address"], &report["unreadable"]), (&Value::Null, &json!(["address"])));
+    assert_eq!((&report["text"], &report["attributes"]["pole"]), (&json!(said(BODY)), &json!(said(POLE))));
+    assert_eq!(copy["ratings"][0]["unreadable"], json!(["comment"]));
+}
+
 /// Rows as a process of an earlier version wrote them: with the words as they were hashed.
 async fn as_before(stage: &Stage, report: &str) {
     let told = timeline(stage, Some(stage.ioc), report).await;

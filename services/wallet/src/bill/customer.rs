@@ -34,6 +34,21 @@ pub(crate) fn lookups(persons: &PersonKeys, (biller, code): (&str, &str)) -> Vec
 pub(crate) async fn known<'a>(
     persons: &PersonKeys,
     connection: &mut PgConnection,
+    named: (&'a str, &'a str),
+    now: DateTime<Utc>,
+) -> Result<Customer<'a>, sqlx::Error> {
+    let customer = locked(persons, connection, named, now).await?;
+    adopt(connection, &[customer]).await?;
+    Ok(customer)
+}
+
+/// The customer, locked, and made where it is not known yet. Whoever needs several locks them in the order of biller and newest digest.
+///
+/// # Errors
+/// What the database answered.
+pub(crate) async fn locked<'a>(
+    persons: &PersonKeys,
+    connection: &mut PgConnection,
     (biller_code, code): (&'a str, &'a str),
     now: DateTime<Utc>,
 ) -> Result<Customer<'a>, sqlx::Error> {
@@ -42,9 +57,7 @@ pub(crate) async fn known<'a>(
         Some(id) => id,
         None => make(connection, biller_code, &lookups, now).await?,
     };
-    let customer = Customer { id, biller_code, code };
-    adopt(connection, customer).await?;
-    Ok(customer)
+    Ok(Customer { id, biller_code, code })
 }
 
 /// Locks the customer that one of the digests names; from then on it is the newest that does.
@@ -104,31 +117,79 @@ async fn make(
     lock(connection, biller, lookups).await?.ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Brings over what stands under the plain code: rows from before, or of a process of an earlier version that still runs.
+/// Brings over what stands under the plain codes of customers that are locked: rows from before, or of a process of an earlier version
+/// that still runs. All links are locked before any bill, each in the order of their ids, as an erasure does.
 ///
 /// Such a process knows links and bills by their plain form only. A link that it made a second time goes; a bill that it stored a
 /// second time is nobody's any more, and its payment, if it has one, goes its way.
-async fn adopt(connection: &mut PgConnection, customer: Customer<'_>) -> Result<(), sqlx::Error> {
+///
+/// # Errors
+/// What the database answered.
+pub(crate) async fn adopt(connection: &mut PgConnection, customers: &[Customer<'_>]) -> Result<(), sqlx::Error> {
+    let billers: Vec<String> = customers.iter().map(|customer| customer.biller_code.to_owned()).collect();
+    let codes: Vec<String> = customers.iter().map(|customer| customer.code.to_owned()).collect();
+    let links = sqlx::query_scalar!(
+        "SELECT plain.id FROM wallet.bill_subscription AS plain
+         JOIN unnest($1::text[], $2::text[]) AS named (biller, code) ON plain.biller_code = named.biller AND plain.customer_code = named.code
+         WHERE plain.customer_code IS NOT NULL AND plain.customer_id IS NULL ORDER BY plain.id FOR UPDATE OF plain",
+        &billers,
+        &codes,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let bills = sqlx::query_scalar!(
+        "SELECT plain.id FROM wallet.bill AS plain
+         JOIN unnest($1::text[], $2::text[]) AS named (biller, code) ON plain.biller_code = named.biller AND plain.customer_code = named.code
+         WHERE plain.customer_code IS NOT NULL AND plain.kind <> 'fee' ORDER BY plain.id FOR UPDATE OF plain",
+        &billers,
+        &codes,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for customer in customers {
+        if !links.is_empty() {
+            adopt_links(connection, *customer).await?;
+        }
+        if !bills.is_empty() {
+            adopt_bills(connection, *customer).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn adopt_links(connection: &mut PgConnection, customer: Customer<'_>) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "WITH twice AS (
              DELETE FROM wallet.bill_subscription AS plain
              WHERE plain.biller_code = $2 AND plain.customer_code = $3 AND plain.customer_id IS NULL AND EXISTS (
                  SELECT FROM wallet.bill_subscription AS known WHERE known.user_id = plain.user_id AND known.customer_id = $1)
-         ), linked AS (
-             UPDATE wallet.bill_subscription AS plain SET customer_id = $1
-             WHERE plain.biller_code = $2 AND plain.customer_code = $3 AND plain.customer_id IS NULL AND NOT EXISTS (
-                 SELECT FROM wallet.bill_subscription AS known WHERE known.user_id = plain.user_id AND known.customer_id = $1)
-         ), stored_twice AS (
+         )
+         UPDATE wallet.bill_subscription AS plain SET customer_id = $1
+         WHERE plain.biller_code = $2 AND plain.customer_code = $3 AND plain.customer_id IS NULL AND NOT EXISTS (
+             SELECT FROM wallet.bill_subscription AS known WHERE known.user_id = plain.user_id AND known.customer_id = $1)",
+        customer.id.uuid(),
+        customer.biller_code,
+        customer.code,
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+async fn adopt_bills(connection: &mut PgConnection, customer: Customer<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "WITH stored_twice AS (
              UPDATE wallet.bill AS plain SET customer_code = NULL, reference = plain.id::text, details = '{}', status = 'closed'
              WHERE plain.biller_code = $2 AND plain.customer_code = $3 AND plain.kind <> 'fee' AND EXISTS (
                  SELECT FROM wallet.bill AS known
-                 WHERE known.biller_code = $2 AND known.reference = replace(plain.reference, $3, $1::text) AND known.id <> plain.id)
+                 WHERE known.biller_code = $2 AND known.reference = replace(plain.reference, $3, ($1::uuid)::text) AND known.id <> plain.id)
          )
-         UPDATE wallet.bill AS plain SET customer_id = $1, customer_code = NULL, reference = replace(plain.reference, $3, $1::text),
-             details = CASE WHEN $3 ~ '[A-Z]' THEN replace(plain.details::text, $3, $1::text)::jsonb ELSE plain.details END
+         UPDATE wallet.bill AS plain SET customer_id = $1::uuid, customer_code = NULL, reference = replace(plain.reference, $3, ($1::uuid)::text),
+             period = replace(plain.period, $3, '*'),
+             details = CASE WHEN $3 ~ '[A-Z]' THEN replace(plain.details::text, $3, ($1::uuid)::text)::jsonb ELSE plain.details END
          WHERE plain.biller_code = $2 AND plain.customer_code = $3 AND plain.kind <> 'fee' AND NOT EXISTS (
              SELECT FROM wallet.bill AS known
-             WHERE known.biller_code = $2 AND known.reference = replace(plain.reference, $3, $1::text) AND known.id <> plain.id)",
+             WHERE known.biller_code = $2 AND known.reference = replace(plain.reference, $3, ($1::uuid)::text) AND known.id <> plain.id)",
         customer.id.uuid(),
         customer.biller_code,
         customer.code,
@@ -152,7 +213,7 @@ pub(crate) async fn forget_unused(connection: &mut PgConnection, customers: &[Uu
                                  WHERE bill.customer_id = customer.id)
              RETURNING id
          )
-         UPDATE wallet.bill SET details = '{}', status = 'closed', reference = bill.id::text
+         UPDATE wallet.bill SET details = '{}', status = 'closed', reference = bill.id::text, period = '-'
          FROM nobodys WHERE bill.customer_id = nobodys.id",
         customers,
     )

@@ -17,6 +17,11 @@ pub(crate) fn show(text: &str, (customer, code): (CustomerId, &str)) -> String {
     text.replace(&customer.to_string(), code)
 }
 
+/// The text with an asterisk in place of the code, where no id fits. Nobody reads it as the biller said it.
+pub(super) fn strike(text: &str, code: &str) -> String {
+    text.replace(code, "*")
+}
+
 /// [`hide`] in every text of a value.
 pub(super) fn hide_in(value: Value, whose: (CustomerId, &str)) -> Value {
     each_text(value, &|text| hide(text, whose))
@@ -58,6 +63,12 @@ mod tests {
         assert_eq!(hidden, "PCHUE-00000000-0000-0000-0000-000000000007-2025-11");
         assert_eq!(show(&hidden, whose), "PCHUE-PC12345678901-2025-11");
         assert_ne!(hidden, hide("PCHUE-PC12345678901-2025-11", (customer(8), "PC12345678901")));
+    }
+
+    #[test]
+    fn a_period_made_of_the_code_has_an_asterisk_instead() {
+        assert_eq!(strike("2025-11", "PC12345678901"), "2025-11");
+        assert_eq!(strike("HW12345678 11/25", "HW12345678"), "* 11/25");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Bills: customer codes that citizens have linked, and what billers ask them for.
 //!
 //! `biller.rs` is the biller's API, `link.rs` links a customer code, `refresh.rs` fetches the bills of linked customers again and again,
-//! `told.rs` says what citizens hear of them, `open.rs` puts in what only they can read. Statements are in `customer.rs`,
+//! `unite.rs` makes one of a customer that is known under two secrets, `told.rs` says what citizens hear of them, `open.rs` puts in what only they can read. Statements are in `customer.rs`,
 //! `subscription.rs` and `sql.rs`. Paying is [`bill_payment`](crate::bill_payment).
 //!
 //! A bill belongs to a customer of a biller, not to a citizen: whoever has linked the customer sees it, and it is paid once.
@@ -18,6 +18,7 @@ mod refresh;
 pub(crate) mod sql;
 pub(crate) mod subscription;
 mod told;
+mod unite;
 
 pub(crate) use biller::HttpBiller;
 pub use biller::{BillerConnector, Charge, Fetched, FetchedBill};

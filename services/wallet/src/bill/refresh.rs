@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use platform::job::{self, Job, JobHandler, Outcome};
+use tracing::warn;
 
 use super::biller::Fetched;
-use super::{Subscription, SubscriptionId, customer, sql, subscription, told};
+use super::{CustomerId, Subscription, SubscriptionId, customer, sql, subscription, told, unite};
 use crate::bulkhead::Full;
 use crate::error::Error;
 use crate::partner::Answer;
@@ -21,6 +22,8 @@ enum Refreshed {
     Asked(Fetched),
     /// Every place at the biller was taken.
     Full(Full),
+    /// Its customer was known under another secret, and is now known under the newest.
+    United,
     /// The link was taken away.
     Gone,
 }
@@ -39,6 +42,9 @@ impl JobHandler for RefreshJob {
         let now = self.wallet.clock.now();
         match self.refresh(id).await {
             Ok(Refreshed::Gone) => Outcome::Done,
+            Ok(Refreshed::United) => {
+                Outcome::RetryAt(now, "its customer is known under the newest secret now".to_owned())
+            }
             Ok(Refreshed::Full(Full(again_at))) => {
                 Outcome::Postpone(again_at, "all places at the biller are taken".to_owned())
             }
@@ -70,8 +76,13 @@ impl RefreshJob {
             let mut tx = platform::db::begin(&wallet.pool).await?;
             let named = (link.biller_code.as_str(), link.customer_code.as_str());
             let customer = customer::known(&wallet.persons, &mut tx, named, asked_at).await?;
-            if !subscription::stays(&mut tx, id, customer).await? {
-                return Ok(Refreshed::Gone);
+            match subscription::customer_of(&mut tx, id).await? {
+                Some(linked) if linked == customer.id => {}
+                Some(linked) => {
+                    tx.rollback().await?;
+                    return self.unite(linked, named).await;
+                }
+                None => return Ok(Refreshed::Gone),
             }
             let found = sql::store(&mut tx, (&biller.profile, customer), bills, asked_at).await?;
             let jobs = told::reminders(wallet, &mut tx, customer.id).await?;
@@ -80,6 +91,15 @@ impl RefreshJob {
             tx.commit().await?;
         }
         Ok(Refreshed::Asked(fetched))
+    }
+
+    /// A secret was changed in one step: the link is another's who is the same.
+    async fn unite(&self, linked: CustomerId, named: (&str, &str)) -> Result<Refreshed, Error> {
+        let mut tx = platform::db::begin(&self.wallet.pool).await?;
+        unite::unite(&self.wallet.persons, &mut tx, linked, named).await?;
+        tx.commit().await?;
+        warn!(customer.id = %linked, "a customer at a biller was known under an unknown secret; secrets are changed in two steps");
+        Ok(Refreshed::United)
     }
 
     /// The link in plain words; none when it was taken away, or its citizen was erased.

@@ -88,7 +88,7 @@ pub(super) async fn store(
     let whose = (customer.id, customer.code);
     let ids: Vec<Uuid> = bills.iter().map(|_| platform::id::new()).collect();
     let references: Vec<String> = bills.iter().map(|bill| mask::hide(&bill.reference, whose)).collect();
-    let periods: Vec<String> = bills.iter().map(|bill| bill.period.clone()).collect();
+    let periods: Vec<String> = bills.iter().map(|bill| mask::strike(&bill.period, customer.code)).collect();
     let amounts: Vec<i64> = bills.iter().map(|bill| bill.amount.minor()).collect();
     let issued: Vec<NaiveDate> = bills.iter().map(|bill| bill.issued_on).collect();
     let due: Vec<NaiveDate> = bills.iter().map(|bill| bill.due_on).collect();

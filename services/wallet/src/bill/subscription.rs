@@ -7,8 +7,7 @@ use platform::person::{PersonError, PersonKey, PersonKeys};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::customer::{self, Customer};
-use super::{CustomerId, NewSubscription, SubscriptionId};
+use super::{CustomerId, NewSubscription, SubscriptionId, customer};
 use crate::person::{self, SUBSCRIPTION_CODE, SUBSCRIPTION_LABEL};
 
 /// A linked customer code.
@@ -93,20 +92,19 @@ pub(super) async fn find(connection: &mut PgConnection, id: SubscriptionId) -> R
     .await
 }
 
-/// Whether the link is still there; then it stays until the transaction ends. Under the customer's lock.
-pub(super) async fn stays(
+/// The customer of a link that is still there; then it stays so until the transaction ends. Under the lock of the customer that its code
+/// names, which is another one only where that was made under another secret.
+pub(super) async fn customer_of(
     connection: &mut PgConnection,
     id: SubscriptionId,
-    customer: Customer<'_>,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<CustomerId>, sqlx::Error> {
     let found = sqlx::query_scalar!(
-        "SELECT id FROM wallet.bill_subscription WHERE id = $1 AND customer_id = $2 FOR KEY SHARE",
+        r#"SELECT customer_id AS "customer_id: CustomerId" FROM wallet.bill_subscription WHERE id = $1 FOR KEY SHARE"#,
         id.uuid(),
-        customer.id.uuid(),
     )
     .fetch_optional(connection)
     .await?;
-    Ok(found.is_some())
+    Ok(found.flatten())
 }
 
 /// Whether the citizen has linked the customer, by its digest or in a row from before.

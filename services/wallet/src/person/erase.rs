@@ -3,10 +3,12 @@
 //! Words of payments are looked for in the journal of the citizen's accounts, page by page and each page by itself: doing it again
 //! changes nothing, and no index has to be kept for it while people pay.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use ledger::AccountId;
 use platform::person::CopyError;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::account;
@@ -15,6 +17,8 @@ use crate::{Wallet, history};
 
 /// Lines of a journal that are looked at together.
 const PAGE: i64 = 500;
+/// Rounds of locking while rows from before come to belong to customers.
+const MAX_ROUNDS: usize = 5;
 /// What a shop of theirs is called from then on.
 const CLOSED_NAME: &str = "Đã đóng";
 /// The same in the letters of codes.
@@ -86,16 +90,7 @@ pub(super) async fn rows(tx: &mut PgConnection, person: Uuid, now: DateTime<Utc>
 /// Links, what names the bills that were paid, and the digests by which customers are found: a customer whom somebody else has linked,
 /// too, stays that person's.
 async fn bills(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
-    let customers = sqlx::query_scalar!(
-        "SELECT id FROM wallet.bill_customer WHERE id IN (
-             SELECT customer_id FROM wallet.bill_subscription WHERE user_id = $1
-             UNION SELECT bill.customer_id FROM wallet.bill_payment AS payment JOIN wallet.bill ON bill.id = payment.bill_id
-                   WHERE payment.user_id = $1)
-         ORDER BY biller_code, lookup FOR NO KEY UPDATE",
-        person,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    let customers = locked(tx, person).await?;
     plain_bills(tx, person).await?;
     sqlx::query!("DELETE FROM wallet.bill_subscription WHERE user_id = $1", person).execute(&mut *tx).await?;
     sqlx::query!(
@@ -105,14 +100,18 @@ async fn bills(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
                  SELECT FROM wallet.bill_subscription AS other WHERE other.customer_id = customer.id)
              RETURNING id
          )
-         UPDATE wallet.bill SET details = '{}' FROM nobodys WHERE bill.customer_id = nobodys.id",
+         UPDATE wallet.bill SET details = '{}', reference = bill.id::text, period = '-' FROM nobodys WHERE bill.customer_id = nobodys.id",
         &customers,
     )
     .execute(&mut *tx)
     .await?;
+    // Of a fee all is public but who paid it. Of what a biller said stays why it failed, where that is a code and no sentence.
     sqlx::query!(
         "UPDATE wallet.bill_payment SET customer_code = NULL, customer_code_sealed = NULL, reference_sealed = NULL,
-             reference = CASE WHEN kind = 'fee' THEN reference END
+             reference = CASE WHEN kind = 'fee' THEN reference END,
+             biller_reference = CASE WHEN kind = 'fee' THEN biller_reference END,
+             period = CASE WHEN kind = 'fee' THEN period ELSE '-' END,
+             reason = CASE WHEN kind = 'fee' OR reason ~ '^[a-z]+(-[a-z]+)*$' THEN reason WHEN reason IS NOT NULL THEN 'erased' END
          WHERE user_id = $1",
         person,
     )
@@ -121,10 +120,51 @@ async fn bills(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
     .map(|_| ())
 }
 
+/// Locks the citizen's customers, then their links, then the bills that they paid; says the customers.
+///
+/// A link or a bill that stood under its plain code may have come to belong to a customer after the customers were read. That customer
+/// can't be locked any more without waiting for somebody who waits for the links: everything is let go and locked again. Once the links
+/// and bills are locked, nobody brings them over.
+async fn locked(tx: &mut PgConnection, person: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+    for _ in 0..MAX_ROUNDS {
+        // A savepoint: going back to it lets go of what was locked since.
+        let mut round = tx.begin().await?;
+        let customers = sqlx::query_scalar!(
+            "SELECT id FROM wallet.bill_customer WHERE id IN (
+                 SELECT customer_id FROM wallet.bill_subscription WHERE user_id = $1
+                 UNION SELECT bill.customer_id FROM wallet.bill_payment AS payment JOIN wallet.bill ON bill.id = payment.bill_id
+                       WHERE payment.user_id = $1)
+             ORDER BY biller_code, lookup FOR NO KEY UPDATE",
+            person,
+        )
+        .fetch_all(&mut *round)
+        .await?;
+        let mut concerned = sqlx::query_scalar!(
+            "SELECT customer_id FROM wallet.bill_subscription WHERE user_id = $1 ORDER BY id FOR UPDATE",
+            person,
+        )
+        .fetch_all(&mut *round)
+        .await?;
+        let paid = sqlx::query_scalar!(
+            "SELECT bill.customer_id FROM wallet.bill JOIN wallet.bill_payment AS payment ON payment.bill_id = bill.id
+             WHERE payment.user_id = $1 ORDER BY bill.id FOR UPDATE OF bill",
+            person,
+        );
+        concerned.extend(paid.fetch_all(&mut *round).await?);
+        let known: HashSet<Uuid> = customers.iter().copied().collect();
+        if concerned.into_iter().flatten().all(|customer| known.contains(&customer)) {
+            round.commit().await?;
+            return Ok(customers);
+        }
+        round.rollback().await?;
+    }
+    Err(sqlx::Error::Protocol("rows from before keep coming to belong to customers".to_owned()))
+}
+
 /// Bills from before there were customers.
 async fn plain_bills(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE wallet.bill SET customer_code = NULL, reference = id::text, details = '{}' WHERE kind <> 'fee'
+        "UPDATE wallet.bill SET customer_code = NULL, reference = id::text, period = '-', details = '{}' WHERE kind <> 'fee'
              AND (biller_code, customer_code) IN (
                  SELECT biller_code, customer_code FROM wallet.bill_subscription WHERE user_id = $1
                  UNION SELECT biller_code, customer_code FROM wallet.bill_payment WHERE user_id = $1)

@@ -89,10 +89,14 @@ impl Plain {
             let lookups = customer::lookups(&self.0, (&name.biller_code, &name.customer_code));
             (name.biller_code.clone(), lookups.into_iter().next())
         });
+        let mut customers = Vec::with_capacity(named.len());
         for name in &named {
-            let known = customer::known(&self.0, tx, (&name.biller_code, &name.customer_code), now).await?;
-            customer::forget_unused(tx, &[known.id.uuid()]).await?;
+            customers.push(customer::locked(&self.0, tx, (&name.biller_code, &name.customer_code), now).await?);
         }
+        // Only then what refers to them: whoever waits for one of these customers must not need a row that is locked here.
+        customer::adopt(tx, &customers).await?;
+        let ids: Vec<Uuid> = customers.iter().map(|customer| customer.id.uuid()).collect();
+        customer::forget_unused(tx, &ids).await?;
         Ok(named.len() + usize::try_from(blanked).unwrap_or(usize::MAX))
     }
 

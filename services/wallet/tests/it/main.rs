@@ -9,6 +9,7 @@ mod biller;
 mod callback;
 mod checkpoint;
 mod closing;
+mod customer;
 mod delegation;
 mod fee;
 mod fee_faults;

@@ -142,6 +142,14 @@ async fn a_destroyed_key_opens_no_bill_whatever_rows_come_back() {
     })
     .await;
     let tables = ["bill_customer", "bill", "bill_subscription", "bill_payment"];
+    let said = "INSERT INTO wallet.bill_payment (id, user_id, session_id, idempotency_key, fingerprint, bill_id, biller_code, kind, customer_code_sealed,
+            reference_sealed, period, amount, state, reason, requested_at, updated_at)
+        SELECT gen_random_uuid(), user_id, session_id, said.reason, fingerprint, bill_id, biller_code, kind, customer_code_sealed, reference_sealed,
+            period, amount, 'failed', said.reason, requested_at, updated_at
+        FROM wallet.bill_payment, (VALUES ('bill-paid'), ('Nhà bà Hương đã dọn đi')) AS said (reason)";
+    stage.run(said).await;
+    let whole = "wallet.bill_payment WHERE state = 'paid' AND biller_reference IS NOT NULL AND period = '2025-11'";
+    assert_eq!(stage.count(whole).await, 1);
     for table in tables {
         stage.run(&format!("CREATE TABLE public.kept_{table} AS SELECT * FROM wallet.{table}")).await;
     }
@@ -157,6 +165,11 @@ async fn a_destroyed_key_opens_no_bill_whatever_rows_come_back() {
         stage.count("wallet.bill_payment WHERE customer_code_sealed IS NOT NULL OR reference_sealed IS NOT NULL").await,
         0
     );
+
+    assert_eq!(stage.count("wallet.bill_payment WHERE biller_reference IS NOT NULL OR period <> '-'").await, 0);
+    assert_eq!(stage.count("wallet.bill WHERE reference <> id::text OR period <> '-'").await, 0);
+    assert_eq!(stage.count("wallet.bill_payment WHERE reason = 'bill-paid'").await, 1, "a code names nobody");
+    assert_eq!(stage.count("wallet.bill_payment WHERE reason = 'erased'").await, 1);
 
     for table in tables {
         let back = format!("DELETE FROM wallet.{table}; INSERT INTO wallet.{table} SELECT * FROM public.kept_{table}");

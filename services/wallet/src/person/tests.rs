@@ -15,7 +15,7 @@ async fn no_table_that_names_a_citizen_is_forgotten() {
     let database = scratch::database(&parts).await.expect("PostgreSQL is installed");
     let elsewhere = [
         ("payment.merchant_owner_user_id", "the shop's side of what others paid: its statements"),
-        ("refund.refunder_user_id", "what the shop gave back, seen by the one whose money it was: transactions"),
+        ("refund.refunder_user_id", "what the shop gave back, from the journal of its account: refunds_made"),
         ("proposal.subject", "a payment or a top-up"),
         ("proposal.proposed_by", "what an officer did for the city: the audit has it"),
         ("proposal.decided_by", "the same"),

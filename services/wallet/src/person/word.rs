@@ -1,8 +1,8 @@
 //! Words that go with payments and refunds, sealed under the key of who wrote them. Both sides read them, until that key is destroyed.
 
-use ledger::TransferKind;
+use ledger::{AccountId, TransferKind};
 use platform::person::{CopyError, PersonCopy, PersonError, PersonKeys};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -11,6 +11,7 @@ use crate::Wallet;
 use crate::account::{self, REFUND};
 use crate::error::Error;
 use crate::history::{self, Line};
+use crate::merchant::MerchantId;
 use crate::payment::Payment;
 
 /// Where payers' words are sealed.
@@ -106,26 +107,52 @@ pub(crate) async fn open<W: Worded>(
     Ok(())
 }
 
-/// Hands over what shops wrote to a citizen when they gave money back.
+/// Hands over what shops wrote to a citizen when they gave money back, and what the citizen's own shops gave back and wrote.
 pub(super) async fn copy_reasons(wallet: &Wallet, person: Uuid, copy: &mut PersonCopy) -> Result<(), CopyError> {
     copy.list("refund_reasons");
+    copy_refunds(wallet, account::citizen(person).id, copy, |line| {
+        line.note.as_ref().map(|reason| json!({ "id": line.id, "reason": reason }))
+    })
+    .await?;
+    let shops = sqlx::query_scalar!("SELECT id FROM wallet.merchant WHERE owner_user_id = $1 ORDER BY id", person)
+        .fetch_all(&wallet.pool)
+        .await?;
+    copy.list("refunds_made");
+    for shop in shops {
+        copy_refunds(wallet, account::merchant(MerchantId::from(shop)).id, copy, |line| {
+            let own = line.note_by == Some(person);
+            own.then(|| {
+                json!({ "id": line.id, "merchant_id": shop, "amount": line.amount.to_string(),
+                        "posted_at": line.posted_at, "reason": line.note })
+            })
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// What `item` makes of the refunds in an account's journal, the newest first.
+async fn copy_refunds(
+    wallet: &Wallet,
+    account: AccountId,
+    copy: &mut PersonCopy,
+    item: impl Fn(&Line) -> Option<Value> + Send + Sync,
+) -> Result<(), CopyError> {
     let mut before = None;
-    loop {
+    while !copy.is_over() {
         // No connection is held while a piece is handed over.
         let mut connection = wallet.pool.acquire().await?;
-        let mut page = history::before(&mut connection, account::citizen(person).id, before, PAGE).await?;
+        let mut page = history::before(&mut connection, account, before, PAGE).await?;
         let Some(oldest) = page.last() else { return Ok(()) };
         before = Some(oldest.sequence);
         page.retain(|line| is(line, REFUND));
         open(&wallet.persons, &mut connection, &mut page).await?;
         drop(connection);
         for line in &page {
-            if let Some(reason) = &line.note {
-                copy.item(&json!({ "id": line.id, "reason": reason })).await?;
+            if let Some(item) = item(line) {
+                copy.item(&item).await?;
             }
         }
-        if copy.is_over() {
-            return Ok(());
-        }
     }
+    Ok(())
 }

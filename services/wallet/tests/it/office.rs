@@ -23,6 +23,8 @@ pub(crate) struct Office {
     /// What the wallet said to closings, and which it said were erased.
     heard: Arc<Mutex<Vec<Answered>>>,
     erased: Arc<Mutex<Vec<Uuid>>>,
+    /// What it was handed over, by the copy that was asked for.
+    copies: Arc<Mutex<Vec<(Uuid, Vec<u8>, bool)>>>,
     /// Whether the closing is over for whoever answers.
     pub(crate) over: Arc<AtomicBool>,
     /// Whether its answers are lost.
@@ -51,6 +53,15 @@ impl Office {
         heard.iter().rev().find(|(id, _)| *id == closing).map(|(_, said)| said.clone()).expect("an answer")
     }
 
+    /// A copy that was handed over whole.
+    pub(crate) fn copy(&self, export: Uuid) -> Option<serde_json::Value> {
+        let copies = self.copies.lock().expect("not poisoned");
+        let parts: Vec<_> = copies.iter().filter(|(id, ..)| *id == export).collect();
+        let whole = parts.last().is_some_and(|(_, _, last)| *last);
+        let text: Vec<u8> = parts.iter().flat_map(|(_, text, _)| text.clone()).collect();
+        whole.then(|| serde_json::from_slice(&text).expect("JSON"))
+    }
+
     pub(crate) fn erased(&self, closing: Uuid) -> bool {
         self.erased.lock().expect("not poisoned").contains(&closing)
     }
@@ -64,9 +75,11 @@ pub(crate) fn id(text: &str) -> Uuid {
 impl PersonService for Office {
     async fn put_export_part(
         &self,
-        _: Request<PutExportPartRequest>,
+        request: Request<PutExportPartRequest>,
     ) -> Result<Response<PutExportPartResponse>, Status> {
-        Err(Status::unimplemented("nobody asked for a copy"))
+        let PutExportPartRequest { export_id, text, last, .. } = request.into_inner();
+        self.copies.lock().expect("not poisoned").push((id(&export_id), text, last));
+        self.answer(PutExportPartResponse { done: false }).await
     }
 
     async fn answer_closing(

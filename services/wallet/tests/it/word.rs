@@ -137,6 +137,31 @@ async fn a_destroyed_key_opens_no_word_whatever_rows_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn both_have_a_copy_of_what_was_written_each_of_their_own_side() {
+    let scene = Scene::new().await;
+    let stage = &scene.stage;
+    let wallet = scene.replica("one").await;
+    let user = wallet.rich(stage, 50_000).await;
+    let keeper = owner(&scene).await;
+    let [_, refund] = exchanged(&wallet, &scene.shop, &stage.token(keeper), &stage.token(user)).await;
+    let copy_of = async |person: Uuid| {
+        let export = Leaver::new(person);
+        scene.ask("person-export", export).await;
+        scene.done(export, "person-export").await;
+        scene.office.copy(export.closing).expect("a whole copy")
+    };
+    let copy = copy_of(keeper).await;
+    let made = &copy["refunds_made"];
+    assert_eq!((&made[0]["id"], &made[0]["reason"]), (&json!(refund), &json!(REASON)));
+    assert_eq!((&made[0]["amount"], &made[0]["merchant_id"]), (&json!("1000"), &json!(scene.shop.merchant)));
+    assert_eq!((made.as_array().map(Vec::len), &copy["refund_reasons"]), (Some(1), &json!([])));
+    assert!(!copy.to_string().contains(NOTE), "the payer's word is the payer's");
+    let copy = copy_of(user).await;
+    assert_eq!(copy["refund_reasons"], json!([{"id": refund, "reason": REASON}]));
+    assert_eq!(copy["refunds_made"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_note_at_the_moment_of_an_erasure_is_never_plain() {
     let scene = Scene::new().await;
     let wallet = scene.replica("one").await;

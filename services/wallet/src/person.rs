@@ -20,13 +20,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use platform::person::{CopyError, Holder, PersonCopy, PersonError, PersonKey, Section};
+use platform::problem::Problem;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub(crate) use self::closing::refuse as refuse_closing;
 pub(crate) use self::plain::Plain;
 use crate::Wallet;
-use crate::error::Error;
+use crate::error::{ACCOUNT_CLOSED, Error};
 
 /// Where account numbers at banks are sealed.
 pub(crate) const TOP_UP_ACCOUNT: &str = "top_up.account_sealed";
@@ -58,9 +59,9 @@ impl From<PersonError> for Error {
     fn from(error: PersonError) -> Self {
         match error {
             PersonError::Database(error) => error.into(),
-            PersonError::Erased | PersonError::Unsealable(_) | PersonError::KeyUnopened(_) => {
-                Self::Broken(error.to_string())
-            }
+            // The account was closed for good; whoever still holds a token of it is told so.
+            PersonError::Erased => Self::Problem(Problem::new(ACCOUNT_CLOSED)),
+            PersonError::Unsealable(_) | PersonError::KeyUnopened(_) => Self::Broken(error.to_string()),
         }
     }
 }

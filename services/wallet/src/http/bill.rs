@@ -125,7 +125,7 @@ pub(super) struct SubscriptionList {
     responses(
         (status = 201, body = SubscriptionView),
         (status = 409, description = "already-linked"),
-        (status = 422, description = "biller-unknown, customer-code-invalid, customer-unknown, too-many, invalid-body, idempotency-key-reused"),
+        (status = 422, description = "biller-unknown, customer-code-invalid, customer-unknown, account-closed, too-many, invalid-body, idempotency-key-reused"),
         (status = 429, description = "too-many-requests"),
         (status = 503, description = "biller-unavailable: try again later"),
     ),

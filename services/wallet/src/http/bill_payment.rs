@@ -98,7 +98,7 @@ pub(super) struct BillPaymentAccepted {
         (status = 403, description = "step-up-required (with `proof`, `threshold` and the `transaction` to prove), step-up-invalid (with `reason`); for a guardian delegation-ended, delegation-kind"),
         (status = 404, description = "not-found"),
         (status = 409, description = "bill-paid, bill-being-paid, bill-closed"),
-        (status = 422, description = "bill-amount-changed, insufficient-funds, amount-above-limit, limit-day, limit-month, delegation-limit (with `period`, `maximum`), account-frozen, \
+        (status = 422, description = "bill-amount-changed, insufficient-funds, amount-above-limit, limit-day, limit-month, delegation-limit (with `period`, `maximum`), account-frozen, account-closed, \
             too-many-bill-payments, bill-payment-expired, biller-unknown, currency-unsupported, invalid-body, idempotency-key-reused"),
         (status = 503, description = "unavailable, overloaded, outcome-unknown: send it again with the same key"),
     ),

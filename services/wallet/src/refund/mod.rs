@@ -1,5 +1,8 @@
 //! A merchant gives a payment's money back, all or part: one request to the ledger, one row here in the same batch.
 //!
+//! Round trips: one for the payment, one for the key that seals the reason (none without a reason, three where that key is made), and
+//! those of the ledger's batch, shared with all requests of the moment. One more where the ledger refuses more than was paid.
+//!
 //! How much may be given back is decided in the ledger under its lock, so that refunds at once never exceed the payment.
 //! Whether used limits come back with the money is a dated rule of the city.
 //!

@@ -123,6 +123,11 @@ export class City {
     };
   }
 
+  /** Changes the city's database behind its back. */
+  async sql(statement) {
+    await run('psql', ['--no-psqlrc', '--quiet', '--set', 'ON_ERROR_STOP=1', '--command', statement, this.database]);
+  }
+
   /** Gives somebody a role, as it is done on the city's machine. */
   async grantRole(account, role) {
     await run(PROGRAM, ['admin', 'grant-role', '--data-dir', this.folder, account, role], { env: ENVIRONMENT, cwd: ROOT });

@@ -198,7 +198,7 @@ test('every number leads to what it is made of, in both languages, dark and ligh
     await until('messages are counted by lane', async () => Number(await figure(page, 'lane-payment')) > 0);
     const asked = page.locator('[data-ask], [data-lane="payment"], .health button');
     const count = await asked.count();
-    assert.ok(count >= 12, `${count} numbers lead somewhere`);
+    assert.ok(count >= 13, `${count} numbers lead somewhere`);
     for (let index = 0; index < count; index += 1) {
       await asked.nth(index).click();
       const dialog = page.getByRole('dialog');
@@ -228,23 +228,33 @@ async function readHappenings(dialog) {
   return { rows: counts.length, things: counts.reduce((sum, count) => sum + count, 0) };
 }
 
-test('a number of money or messages leads to as many payments and messages as it says', async () => {
+test('a number leads to as many payments, messages, codes, sessions and registrations as it says', async () => {
+  await citizen.report('TT', { lat: 16.479631, lon: 107.574292 });
   const page = await openWall(city.url, '?lang=en&theme=dark');
   for (const [opens, number] of [
     ['[data-ask="money"]', 'payment completed'],
     ['[data-ask="money"]', 'refusal insufficient-funds'],
     ['[data-lane="payment"]', 'lane-payment delivered'],
+    ['[data-ask="people"]', 'citizen registered'],
+    ['[data-ask="people"]', 'otp requested'],
+    ['[data-ask="people"]', 'session started'],
+    ['[data-ask="minutes"]', 'report submitted'],
   ]) {
     // Messages of what others did may still be on their way.
     await until(`the list of ${number} is as long as it says`, async () => {
       await page.locator(opens).first().click();
-      const button = page.getByRole('dialog').locator(`[data-queue^="${number}"]`);
+      const button = page.getByRole('dialog').locator(`[data-queue^="${number}"]`).first();
       const says = Number((await button.innerText()).replaceAll(',', ''));
       await button.click();
       const list = page.getByRole('dialog');
       const { rows, things } = await readHappenings(list);
       assert.doesNotMatch(await list.innerText(), /\+84|\b09\d{8}\b/, 'nobody is named');
-      if (number === 'payment completed') assert.equal(rows, things, 'a row for each payment');
+      if (!number.startsWith('lane-')) assert.equal(rows, things, 'a row for each');
+      if (/^(citizen|otp|session)/.test(number)) {
+        const references = await list.locator('.reference').allInnerTexts();
+        assert.ok(references.every((text) => text === ''), 'nothing leads to whose it is');
+      }
+      assert.equal(await list.locator('[data-missing]').count(), 0, 'the list is whole');
       await picture(page, `wall-happenings-${number.split(' ')[0]}`);
       await list.getByRole('button', { name: 'Close' }).click();
       return things === says;
@@ -252,6 +262,28 @@ test('a number of money or messages leads to as many payments and messages as it
   }
   assert.deepEqual(page.faults, []);
   await page.close();
+});
+
+test('a list says how many were counted before it was kept, in both languages', async () => {
+  await city.sql("UPDATE ioc.day_tally SET listed = listed - 1 WHERE kind = 'session' AND outcome = 'started'");
+  try {
+    for (const [language, says, close] of [
+      ['en', /^The list begins at \d\d\/\d\d, [\d:]+; \d+ that were counted before are not in it\.$/, 'Close'],
+      ['vi', /^Danh sách bắt đầu từ \d\d\/\d\d, [\d:]+; thiếu \d+ mục đã đếm trước đó\.$/, 'Đóng'],
+    ]) {
+      const page = await openWall(city.url, `?lang=${language}&theme=dark`);
+      await page.locator('[data-ask="people"]').click();
+      await page.getByRole('dialog').locator('[data-queue^="session started"]').click();
+      const list = page.getByRole('dialog');
+      await list.locator('[data-list="happenings"]').waitFor();
+      assert.match(await list.locator('[data-missing]').innerText(), says);
+      await list.getByRole('button', { name: close }).click();
+      assert.deepEqual(page.faults, []);
+      await page.close();
+    }
+  } finally {
+    await city.sql("UPDATE ioc.day_tally SET listed = listed + 1 WHERE kind = 'session' AND outcome = 'started'");
+  }
 });
 
 /** Has a warning released for a ward: one officer drafts it, another releases it. */

@@ -12,7 +12,7 @@ export type CityName = components['schemas']['CityName'];
 export type ReportFigures = components['schemas']['ReportFigures'];
 export type ReportTally = components['schemas']['ReportTally'];
 export type Directory = components['schemas']['Directory'];
-export type ReportItem = components['schemas']['Page_Item']['items'][number];
+export type ReportItem = components['schemas']['Page_QueueItem']['items'][number];
 export type AlarmRow = components['schemas']['AlarmRow'];
 export type WarningRow = components['schemas']['WarningRow'];
 export type StreamLag = components['schemas']['StreamLag'];
@@ -61,7 +61,7 @@ export type QueueFilter = Omit<NonNullable<paths['/ioc/v1/queue']['get']['parame
 export async function queue(filter: QueueFilter, cursor?: string): Promise<Page<ReportItem>> {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries({ ...filter, cursor })) if (value !== undefined && value !== null) query.set(name, String(value));
-  return (await ask(`/ioc/v1/queue?${query}`)) as components['schemas']['Page_Item'];
+  return (await ask(`/ioc/v1/queue?${query}`)) as components['schemas']['Page_QueueItem'];
 }
 
 /** Which happenings: of these kinds and outcomes, with commas between, on a day of the city or in a minute. */
@@ -73,21 +73,14 @@ export interface HappeningFilter {
 }
 
 /** One event, as what it was counted. */
-export interface Happening {
-  readonly kind: string;
-  readonly outcome: string;
-  readonly at: string;
-  readonly event_id: string;
-  readonly reference?: string | null;
-  readonly count: number;
-  readonly amount: components['schemas']['Amount'];
-}
+export type Happening = components['schemas']['Happening'];
+export type HappeningPage = components['schemas']['HappeningPage'];
 
-/** What a number of money or messages counts, one by one, the newest first. */
-export async function happenings(filter: HappeningFilter, cursor?: string): Promise<Page<Happening>> {
+/** What a number counts, one by one, the newest first. */
+export async function happenings(filter: HappeningFilter, cursor?: string): Promise<HappeningPage> {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries({ ...filter, cursor })) if (value !== undefined) query.set(name, String(value));
-  return (await ask(`/ioc/v1/happenings?${query}`)) as Page<Happening>;
+  return (await ask(`/ioc/v1/happenings?${query}`)) as HappeningPage;
 }
 
 /** Who looks at the wall. */

@@ -1232,7 +1232,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What a number of money or messages counts, one by one, the newest first: `count` and `amount` of all pages add up to the tally.
+         * What tallies count, one by one, the newest first: `count` and `amount` of all pages and `unlisted` add up to them. What happens to field
+         *     reports (`report`) is tallied by minute only; by day it is listed by `GET /ioc/v1/queue?happened=`.
          * @description For operators, leads and admins, also where the wall is public. It goes back 8 days.
          */
         get: operations["listHappenings"];
@@ -4330,9 +4331,27 @@ export interface components {
             outcome: string;
             /**
              * Format: uuid
-             * @description The payment, top-up, refund or message; null where the event names none, or tells of several messages.
+             * @description The payment, top-up, refund, message or report; null where the event names none, tells of several messages, or of what somebody
+             *     does with their account.
              */
             reference?: string | null;
+        };
+        /** @description A page of the list behind some tallies. */
+        HappeningPage: {
+            /** @description The newest first. */
+            items: components["schemas"]["Happening"][];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+            /**
+             * Format: date-time
+             * @description When the first happened that is listed, where some are not; null where none is.
+             */
+            since?: string | null;
+            /**
+             * Format: int64
+             * @description How many the tallies count that the list does not have: counted before such things were listed.
+             */
+            unlisted: number;
         };
         /** @description The process runs. */
         Health: {
@@ -5482,40 +5501,6 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
-        Page_Happening: {
-            /** @description The items, in the list's order. */
-            items: {
-                /** @description What was moved or tried; 0 for what is not money. */
-                amount: components["schemas"]["Amount"];
-                /**
-                 * Format: date-time
-                 * @description When.
-                 */
-                at: string;
-                /**
-                 * Format: int64
-                 * @description How many it tells of: more than one only of messages that ended together.
-                 */
-                count: number;
-                /**
-                 * Format: uuid
-                 * @description The event that told it.
-                 */
-                event_id: string;
-                /** @description The kind of the tally. */
-                kind: string;
-                /** @description How it ended. */
-                outcome: string;
-                /**
-                 * Format: uuid
-                 * @description The payment, top-up, refund or message; null where the event names none, or tells of several messages.
-                 */
-                reference?: string | null;
-            }[];
-            /** @description The cursor of the next page; null on the last one. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
         Page_Item: {
             /** @description The items, in the list's order. */
             items: {
@@ -5774,6 +5759,21 @@ export interface components {
                 result?: string | null;
                 state: components["schemas"]["ProposalState"];
             }[];
+            /** @description The cursor of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_QueueItem: {
+            /** @description The items, in the list's order. */
+            items: (components["schemas"]["Item"] & {
+                /**
+                 * Format: date-time
+                 * @description When that happened which was asked for; null without `happened`.
+                 */
+                happened_at?: string | null;
+                /** @description How it ended, as the query's `outcome`; null of a submission. */
+                outcome?: string | null;
+            })[];
             /** @description The cursor of the next page; null on the last one. */
             next_cursor?: string | null;
         };
@@ -6202,6 +6202,16 @@ export interface components {
             svg: string;
             /** @description Path of the text. */
             txt: string;
+        };
+        /** @description A report of the officers' queue. */
+        QueueItem: components["schemas"]["Item"] & {
+            /**
+             * Format: date-time
+             * @description When that happened which was asked for; null without `happened`.
+             */
+            happened_at?: string | null;
+            /** @description How it ended, as the query's `outcome`; null of a submission. */
+            outcome?: string | null;
         };
         /** @description The hours in which nothing makes noise that can wait; over midnight where they end earlier than they begin. */
         QuietHours: {
@@ -11898,7 +11908,7 @@ export interface operations {
                 outcome?: string;
                 /** @description The city's day; today when neither it nor `minute` is given. */
                 day?: string;
-                /** @description The beginning of a minute. */
+                /** @description A minute, by a moment in it. */
                 minute?: string;
                 /** @description Items wanted, 1 to 200; 50 when absent. */
                 limit?: number;
@@ -11917,7 +11927,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Happening"];
+                    "application/json": components["schemas"]["HappeningPage"];
                 };
             };
             /** @description `invalid-query` */
@@ -12056,11 +12066,11 @@ export interface operations {
                 ward?: string;
                 /** @description `true`: only those whose office has run out of time */
                 overdue?: boolean;
-                /** @description In place of what has not ended: reports to which this happened (`submitted`, `breach`, `result`, `rating`), the newest first */
+                /** @description In place of what has not ended: reports to which this happened (`submitted`, `breach`, `result`, `rating`), each as often as it happened, the newest first */
                 happened?: string;
                 /** @description With `happened`: only what ended so, as `reports.today` of the overview has it */
                 outcome?: string;
-                /** @description With `happened`: only what happened on this day of the city */
+                /** @description With `happened`: only what happened on this day of the city; when absent, today, or with `lead_agency` since the beginning */
                 day?: string;
                 /** @description Items wanted, 1 to 200; 50 when absent */
                 limit?: number;
@@ -14290,12 +14300,14 @@ export interface operations {
                 ward?: string;
                 /** @description `true`: only those whose office has run out of time. */
                 overdue?: boolean;
-                /** @description In place of what has not ended: reports to which this happened, ended ones too, the newest first. */
+                /** @description In place of what has not ended: reports to which this happened, ended ones too, the newest first; a report stands there as often as
+                 *     it happened. */
                 happened?: "submitted" | "breach" | "result" | "rating";
                 /** @description With `happened`: only what ended so. Of a `breach` the state whose limit it was; of a `result` `first`, `extended` or `late`; of a
                  *     `rating` `satisfied`, `acceptable`, `dissatisfied` or `none`. */
                 outcome?: string;
-                /** @description With `happened`: only what happened on this day of the city; since the beginning when absent. */
+                /** @description With `happened`: only what happened on this day of the city. When absent: with `lead_agency` whatever happened since the beginning,
+                 *     else today. */
                 day?: string;
                 /** @description Items wanted, 1 to 200; 50 when absent. */
                 limit?: number;
@@ -14313,7 +14325,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Item"];
+                    "application/json": components["schemas"]["Page_QueueItem"];
                 };
             };
             /** @description invalid-query */
@@ -15453,7 +15465,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description biller-unknown, customer-code-invalid, customer-unknown, too-many, invalid-body, idempotency-key-reused */
+            /** @description biller-unknown, customer-code-invalid, customer-unknown, account-closed, too-many, invalid-body, idempotency-key-reused */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -15769,7 +15781,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description bill-amount-changed, insufficient-funds, amount-above-limit, limit-day, limit-month, delegation-limit (with `period`, `maximum`), account-frozen, too-many-bill-payments, bill-payment-expired, biller-unknown, currency-unsupported, invalid-body, idempotency-key-reused */
+            /** @description bill-amount-changed, insufficient-funds, amount-above-limit, limit-day, limit-month, delegation-limit (with `period`, `maximum`), account-frozen, account-closed, too-many-bill-payments, bill-payment-expired, biller-unknown, currency-unsupported, invalid-body, idempotency-key-reused */
             422: {
                 headers: {
                     [name: string]: unknown;

@@ -1,5 +1,5 @@
 // The rows behind each number of the wall, as tables: built from what the wall knows, so that they move with it.
-// Nothing here names a citizen. Counts of reports lead on to the reports themselves, those of money and messages to each of them.
+// Nothing here names a citizen. Counts of reports lead on to the reports themselves, all others to what they count, one by one.
 import type { HappeningFilter, QueueFilter } from '../api/client';
 import type { Language } from '../shell/language.svelte';
 import { hourMinute, percent, whole } from '../shell/format';
@@ -28,11 +28,19 @@ export interface Sheet {
 
 /** A number that was asked about. */
 export type Topic =
-  | { readonly of: 'minutes' | 'money' | 'satisfaction' | 'messages' | 'alarms' | 'warnings' | 'health' }
+  | { readonly of: 'minutes' | 'money' | 'satisfaction' | 'messages' | 'people' | 'alarms' | 'warnings' | 'health' }
   | { readonly of: 'agency'; readonly code: string };
 
 export const LANES = ['emergency', 'security', 'payment', 'service', 'news'] as const;
 const OUTCOMES = ['delivered', 'failed', 'suppressed'] as const;
+/** What people do with their accounts: kind and outcome. */
+const PEOPLE = [
+  ['citizen', 'registered'],
+  ['citizen', 'tier-changed'],
+  ['otp', 'requested'],
+  ['session', 'started'],
+  ['session', 'revoked'],
+] as const;
 
 interface View {
   readonly board: Board;
@@ -55,6 +63,8 @@ export function sheet(topic: Topic, view: View): Sheet {
       return satisfaction(view);
     case 'messages':
       return messages(view);
+    case 'people':
+      return people(view);
     case 'alarms':
       return alarms(view);
     case 'warnings':
@@ -92,7 +102,7 @@ function minutes(view: View): Sheet {
         of(number(view, bar.bills), text.billsAndFees, BILLS, 'completed'),
         of(number(view, bar.topUps), text.topUps, ['top-up'], 'completed'),
         of(number(view, bar.refused, true), text.refused, ATTEMPTED, 'rejected,failed'),
-        number(view, bar.reports),
+        of(number(view, bar.reports), text.submittedListed, ['report'], 'submitted'),
       ];
     }),
   };
@@ -168,6 +178,21 @@ function messages(view: View): Sheet {
       ...LANES.map((lane) => row(text.lanes[lane], `lane-${lane}`)),
       ...(['in-app', 'push', 'sms'] as const).map((channel) => row(text.channels[channel], `message-${channel}`)),
     ],
+  };
+}
+
+/** Registrations, codes and sessions of the day; never whose. */
+function people(view: View): Sheet {
+  const { board, text } = view;
+  return {
+    title: text.peopleToday,
+    note: text.peopleNote,
+    head: [text.columnKind, text.columnOutcome, text.columnCount],
+    rows: PEOPLE.map(([kind, outcome]) => {
+      const [what, how] = [text.kinds[kind] ?? kind, text.outcomes[outcome] ?? outcome];
+      const count = number(view, board.happened(kind, outcome));
+      return [say(what), say(how), counted(count, `${what} · ${how}`, { kind, outcome, day: board.day })];
+    }),
   };
 }
 

@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 /// A closing, and what stands against it.
 type Answered = (Uuid, Vec<String>);
+/// Of which copy it is, its bytes, and whether it is the last.
+type Piece = (Uuid, Vec<u8>, bool);
 
 /// Identity, as far as the wallet answers it.
 #[derive(Clone, Default)]
@@ -24,7 +26,7 @@ pub(crate) struct Office {
     heard: Arc<Mutex<Vec<Answered>>>,
     erased: Arc<Mutex<Vec<Uuid>>>,
     /// What it was handed over, by the copy that was asked for.
-    copies: Arc<Mutex<Vec<(Uuid, Vec<u8>, bool)>>>,
+    copies: Arc<Mutex<Vec<Piece>>>,
     /// Whether the closing is over for whoever answers.
     pub(crate) over: Arc<AtomicBool>,
     /// Whether its answers are lost.

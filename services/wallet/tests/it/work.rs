@@ -130,7 +130,7 @@ async fn a_biller_never_has_all_places_and_never_none() {
     for places in [0, 32] {
         let config = wallet::Config { biller_places: places, ..stage.config() };
         let deps = wallet::Deps { context: replica.context.clone(), identity: platform::rpc::unreachable() };
-        let refused = wallet::build(config, deps).await.err().expect("it is refused");
+        let refused = wallet::build(config, deps).await.expect_err("it is refused");
         assert_eq!(refused.to_string(), "wallet: biller_places is not 1 to 31");
     }
 }

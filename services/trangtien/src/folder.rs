@@ -32,6 +32,8 @@ const NOBODYS: [&str; 2] = [MARKER, "lost+found"];
 const LOCK: &str = "lock";
 const RUN: &str = "run.json";
 const SECRETS: &str = "secrets.toml";
+/// What the program of the demo traffic signs in with.
+pub const TRAFFIC: &str = "traffic.json";
 const POSTGRES: &str = "postgres";
 const FOLDERS: [&str; 5] = ["redis", "pki", "roles", "log", FILES];
 const FILES: &str = "files";
@@ -182,9 +184,10 @@ impl Folder {
                 fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
             }
         }
-        let secrets = self.join(SECRETS);
-        if secrets.exists() {
-            fs::remove_file(&secrets).with_context(|| format!("cannot remove {}", secrets.display()))?;
+        for file in [SECRETS, TRAFFIC].map(|name| self.join(name)) {
+            if file.exists() {
+                fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+            }
         }
         self.forget_run()
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use platform::embedded::scratch::TestFolder;
 use platform::embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
 use sqlx::PgPool;
@@ -16,7 +16,9 @@ use url::Url;
 
 use crate::client::{Citizen, Visitor};
 pub use crate::launch::program;
-use crate::launch::{Launch, RunInfo, announced, clock_file, data_folder, last_lines, log, outside_of, stop};
+use crate::launch::{
+    Launch, RunInfo, announced, begin_clock, data_folder, last_lines, log, outside_of, set_clock, stop,
+};
 use crate::patience::eventually;
 use crate::proxy::FaultProxy;
 use crate::sse::EventFeed;
@@ -94,7 +96,8 @@ impl City {
         Self::outlived(None).await
     }
 
-    /// Starts a city like [`City::mortal`], with so many journeys of demo traffic a second.
+    /// Starts a city like [`City::mortal`], with so many journeys of demo traffic a second. Its clock begins at an hour that is as busy
+    /// as the day's mean, whenever the test runs.
     ///
     /// # Errors
     /// What kept it from starting, with the end of its log.
@@ -104,6 +107,9 @@ impl City {
 
     async fn outlived(traffic: Option<u32>) -> Result<Self> {
         let folder = TestFolder::new("city")?;
+        if traffic.is_some() {
+            set_clock(folder.path(), until_mean_hour(Utc::now()))?;
+        }
         let outside = outside_of(folder.path()).await?;
         Self::start_in(folder, (Shape::AllInOne, &[]), (Some(outside), traffic)).await
     }
@@ -134,7 +140,7 @@ impl City {
             traffic,
             settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         };
-        std::fs::write(clock_file(folder.path()), "0")?;
+        let offset_ms = begin_clock(folder.path())?;
         let mut program = launch.start(&folder)?;
         let run = announced(&mut program, folder.path()).await?;
         let port = run.http.port().context("the city's port")?;
@@ -151,7 +157,7 @@ impl City {
             program: Mutex::new(program),
             outside,
             run,
-            offset_ms: Mutex::new(0),
+            offset_ms: Mutex::new(offset_ms),
         })
     }
 
@@ -229,9 +235,7 @@ impl City {
     pub async fn advance(&self, by: TimeDelta) -> Result<()> {
         let mut offset = self.offset_ms.lock().await;
         *offset += by.num_milliseconds();
-        let (path, new) = (clock_file(self.folder.path()), self.folder.path().join("clock.new"));
-        std::fs::write(&new, offset.to_string())?;
-        std::fs::rename(&new, &path)?;
+        set_clock(self.folder.path(), *offset)?;
         let expected = (Utc::now() + TimeDelta::milliseconds(*offset)).timestamp() - 5;
         let visitor = self.visitor()?;
         eventually("every role's clock to move", || async {
@@ -308,4 +312,10 @@ fn through(url: &str, proxy: SocketAddr) -> Result<String> {
     url.set_host(Some(&proxy.ip().to_string()))?;
     url.set_port(Some(proxy.port())).map_err(|()| anyhow::anyhow!("the URL takes no port"))?;
     Ok(url.to_string())
+}
+
+/// Milliseconds until the next 14:30 of the city, which is 07:30 UTC, when about as much happens as on the day's mean.
+fn until_mean_hour(now: DateTime<Utc>) -> i64 {
+    const MEAN_HOUR: NaiveTime = NaiveTime::from_hms_opt(7, 30, 0).expect("a time of day");
+    (MEAN_HOUR - now.time()).num_milliseconds().rem_euclid(TimeDelta::days(1).num_milliseconds())
 }

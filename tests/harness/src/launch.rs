@@ -83,7 +83,7 @@ impl Launch {
 /// The outside world of a city that is to be started in this folder.
 pub(crate) async fn outside_of(folder: &Path) -> Result<Sandbox> {
     let data = Folder::open(&data_folder(folder))?;
-    std::fs::write(clock_file(folder), "0")?;
+    begin_clock(folder)?;
     sandbox::apart(&data, &city_folder(), Clock::following(clock_file(folder))).await
 }
 
@@ -135,6 +135,22 @@ pub(crate) fn data_folder(folder: &Path) -> PathBuf {
 
 fn log_file(folder: &Path) -> PathBuf {
     folder.join("log")
+}
+
+/// How far the city's clock is ahead of the machine's, in milliseconds: nothing, unless it was set before.
+pub(crate) fn begin_clock(folder: &Path) -> Result<i64> {
+    if !clock_file(folder).exists() {
+        set_clock(folder, 0)?;
+    }
+    Ok(std::fs::read_to_string(clock_file(folder))?.parse()?)
+}
+
+/// Sets the city's clock so many milliseconds ahead of the machine's.
+pub(crate) fn set_clock(folder: &Path, offset_ms: i64) -> Result<()> {
+    let new = folder.join("clock.new");
+    std::fs::write(&new, offset_ms.to_string())?;
+    std::fs::rename(&new, clock_file(folder))?;
+    Ok(())
 }
 
 pub(crate) fn clock_file(folder: &Path) -> PathBuf {

@@ -7,12 +7,15 @@ use harness::{City, eventually};
 use journeys::figures::{payments_agree, reports_agree};
 use serde_json::Value;
 
-/// Journeys a second, as the day's mean: at night it is a tenth, in the evening three times as many.
+/// Journeys a second, as the day's mean, and about as many at the hour at which such a city starts.
 const TRAFFIC: u32 = 40;
 /// Reports come from at least so many wards.
 const WARDS: usize = 3;
 /// What money moved by, and what else people did.
 const KINDS: [&str; 5] = ["payment", "top-up", "bill", "fee", "citizen"];
+
+const PROGRAMS: &str = "SELECT count(*) FROM identity.client";
+const NOTICES: &str = "SELECT count(*) FROM wallet.fee_notice";
 
 #[tokio::test]
 async fn demo_traffic_shows_everything_on_the_wall_and_leaves_the_books_in_balance() -> Result<()> {
@@ -25,13 +28,35 @@ async fn demo_traffic_shows_everything_on_the_wall_and_leaves_the_books_in_balan
         Ok(Some(()))
     })
     .await?;
+    // At its next start the crowd asks for fees by the program that the agency has.
+    let (programs, notices) = (count(&city, PROGRAMS).await?, count(&city, NOTICES).await?);
+    city.kill_program().await?;
+    eventually("another fee after the restart", || async {
+        let now = count(&city, NOTICES).await?;
+        Ok((now > notices).then_some(()))
+    })
+    .await?;
+    ensure!(count(&city, PROGRAMS).await? == programs, "a restart registers another program");
     let city = city.without_traffic().await?;
-    ensure!(!city.log().contains("demo traffic was interrupted"), "the crowd could not go on");
+    let log = city.log();
+    for fault in ["demo traffic was interrupted", "a demo journey went wrong"] {
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(fault)).collect();
+        ensure!(
+            lines.is_empty(),
+            "{} of the crowd's ways went wrong: {:#?}",
+            lines.len(),
+            &lines[..lines.len().min(5)]
+        );
+    }
     // What was under way when it stopped comes to its end now.
     city.drained().await?;
     payments_agree(&city).await?;
     reports_agree(&city).await?;
     city.finish().await
+}
+
+async fn count(city: &City, sql: &'static str) -> Result<i64> {
+    Ok(sqlx::query_scalar(sql).fetch_one(&city.admin()).await?)
 }
 
 /// What nobody has done yet.

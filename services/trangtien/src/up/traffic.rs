@@ -2,9 +2,11 @@
 //! something to show.
 //!
 //! It lives a city's day: N journeys a second are the day's mean, and each hour has its share of them by the city's clock ([`day`]).
+//! When the city refuses, it waits twice as long each time, up to a bound; at a restart the agency's program is the one of before.
 //! Nothing here knows the services: it uses what the walkthrough's people use; only the first officer is made on the machine.
 
 mod agency;
+mod back_off;
 mod day;
 mod household;
 mod payer;
@@ -22,10 +24,11 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use self::agency::Agency;
+use self::agency::{Agency, Fees};
+use self::back_off::BackOff;
 use self::household::Utilities;
 use self::payer::Market;
-use self::reporter::Desk;
+use self::reporter::{Desk, Lands};
 use crate::walkthrough::World;
 
 /// The most journeys a second, as the day's mean.
@@ -38,8 +41,6 @@ const REPORTS: u32 = 40;
 const MAX_UNDER_WAY: usize = 64;
 /// The most reports under way: officers take their time.
 const MAX_REPORTS: usize = 100;
-/// How long the crowd pauses after something went wrong.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the people live.
 #[derive(Clone, Debug)]
@@ -73,12 +74,17 @@ pub(super) fn zone(city: &Path) -> anyhow::Result<Tz> {
 
 /// Makes traffic until the shutdown begins. What goes wrong is logged and tried again.
 pub(super) async fn run(town: Town, per_second: u32, shutdown: Shutdown) {
+    let opening = BackOff::default();
     let work = async {
         loop {
-            if let Err(error) = crowd(&town, per_second).await {
-                tracing::warn!(error = format!("{error:#}"), "demo traffic was interrupted");
+            match Places::open(&town).await {
+                Ok(places) => return crowd(Arc::new(places), (&town, per_second), &shutdown).await,
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "demo traffic was interrupted");
+                    opening.failed();
+                }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(opening.pause()).await;
         }
     };
     tokio::select! {
@@ -118,15 +124,19 @@ struct Places {
     utilities: Utilities,
     agency: Agency,
     clock: Clock,
+    back_off: BackOff,
 }
 
 impl Places {
     async fn open(town: &Town) -> anyhow::Result<Self> {
         let world = World::new(town.url.clone(), town.sandbox.clone())?;
+        // All that can only be read comes first: where it is missing, nobody is signed up and no shop is opened, time and again.
+        let (utilities, fees) = (Utilities::read(&town.city)?, Fees::read(&town.city)?);
+        let lands = Lands::read(&world, &town.city).await?;
+        let desk = Desk::open(&world, lands, &town.data_dir);
+        let agency = Agency::open(&world, (fees, &town.data_dir), &desk).await?;
         let market = Market::open(&world).await?;
-        let desk = Desk::open(&world, &town.city, &town.data_dir).await?;
-        let agency = Agency::open(&world, &town.city, &desk).await?;
-        Ok(Self { market, desk, utilities: Utilities::read(&town.city)?, agency, clock: town.clock.clone() })
+        Ok(Self { market, desk, utilities, agency, clock: town.clock.clone(), back_off: BackOff::default() })
     }
 
     async fn visit(&self, journey: Journey) -> anyhow::Result<()> {
@@ -139,19 +149,27 @@ impl Places {
     }
 }
 
-async fn crowd(town: &Town, per_second: u32) -> anyhow::Result<()> {
-    let places = Arc::new(Places::open(town).await?);
+async fn crowd(places: Arc<Places>, (town, per_second): (&Town, u32), shutdown: &Shutdown) {
     let (payments, reports) = (Arc::new(Semaphore::new(MAX_UNDER_WAY)), Arc::new(Semaphore::new(MAX_REPORTS)));
     loop {
         let mean = f64::from(per_second.clamp(1, MAX_RATE));
-        tokio::time::sleep(until_next(mean * day::pace(town.clock.now(), town.zone))).await;
+        tokio::time::sleep(until_next(mean * day::pace(town.clock.now(), town.zone)) + places.back_off.pause()).await;
         let journey = Journey::of(rand::random_range(0..1_000));
         let room = if journey == Journey::Report { &reports } else { &payments };
         let Ok(place) = room.clone().try_acquire_owned() else { continue };
-        let places = places.clone();
+        let (places, shutdown) = (places.clone(), shutdown.clone());
         tokio::spawn(async move {
-            if let Err(error) = places.visit(journey).await {
-                tracing::warn!(?journey, error = format!("{error:#}"), "a demo journey went wrong");
+            // Whoever is on the way when the city closes stays there.
+            let visited = tokio::select! {
+                visited = places.visit(journey) => visited,
+                () = shutdown.cancelled() => return,
+            };
+            match visited {
+                Ok(()) => places.back_off.went_well(),
+                Err(error) => {
+                    tracing::warn!(?journey, error = format!("{error:#}"), "a demo journey went wrong");
+                    places.back_off.failed();
+                }
             }
             drop(place);
         });

@@ -36,8 +36,7 @@ const RATINGS: [(&str, u32); 3] = [("satisfied", 45), ("acceptable", 15), ("diss
 pub(super) struct Desk {
     world: World,
     data_dir: PathBuf,
-    wards: Vec<Ward>,
-    forms: HashMap<String, Value>,
+    lands: Lands,
     officers: Mutex<Officers>,
 }
 
@@ -77,29 +76,42 @@ impl Seat {
     }
 }
 
-impl Desk {
-    /// A desk with nobody at it yet.
+/// Where people report from, and what the forms must know.
+pub(super) struct Lands {
+    wards: Vec<Ward>,
+    forms: HashMap<String, Value>,
+}
+
+impl Lands {
+    /// Those of the city.
     ///
     /// # Errors
-    /// When the city's wards or forms can't be read.
-    pub(super) async fn open(world: &World, city: &Path, data_dir: &Path) -> anyhow::Result<Arc<Self>> {
+    /// When its wards or forms can't be read.
+    pub(super) async fn read(world: &World, city: &Path) -> anyhow::Result<Self> {
         let wards = read_csv(&city.join("wards.csv")).map_err(|fault| anyhow::anyhow!("{fault}"))?;
         let wards = wards.into_iter().map(|(_, ward)| ward).collect();
         let categories = world.get("/reports/v1/categories").await?.expect(200)?;
         let items = categories["items"].as_array().context("items")?;
         let forms = items.iter().filter_map(|item| Some((item["code"].as_str()?.to_owned(), answers(item)))).collect();
+        Ok(Self { wards, forms })
+    }
+}
+
+impl Desk {
+    /// A desk with nobody at it yet.
+    pub(super) fn open(world: &World, lands: Lands, data_dir: &Path) -> Arc<Self> {
         let (world, data_dir) = (world.clone(), data_dir.to_owned());
-        Ok(Arc::new(Self { world, data_dir, wards, forms, officers: Mutex::default() }))
+        Arc::new(Self { world, data_dir, lands, officers: Mutex::default() })
     }
 
     /// One report and what comes of it.
     pub(super) async fn tell(&self, citizen: &Person) -> anyhow::Result<()> {
         let (code, _) = CATEGORIES.choose_weighted(&mut rand::rng(), |(_, weight)| *weight)?;
         let weight = |ward: &Ward| ward.legacy_ward_count * if ward.kind == "ward" { WARD_WEIGHT } else { 1 };
-        let ward = self.wards.choose_weighted(&mut rand::rng(), weight)?;
+        let ward = self.lands.wards.choose_weighted(&mut rand::rng(), weight)?;
         let body = json!({
             "category": code, "text": format!("Phản ánh số {:05}", rand::random_range(0..100_000_u32)),
-            "attributes": self.forms.get(*code).cloned().unwrap_or_else(|| json!({})),
+            "attributes": self.lands.forms.get(*code).cloned().unwrap_or_else(|| json!({})),
             "position": { "lat": ward.label_lat, "lon": ward.label_lon },
         });
         let filed = citizen.post("/reports/v1/reports", &body).await?;

@@ -1,5 +1,7 @@
 //! An agency whose program asks citizens for the fee of a procedure, and hears of each that is paid.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::{Context as _, Result, ensure};
 use chrono::{Days, Utc};
 use harness::{Answer, Citizen, City, Visitor, eventually, money};
@@ -22,6 +24,7 @@ pub struct Agency {
     admin: Citizen,
     client: String,
     secret: String,
+    tokens: Mutex<Vec<String>>,
 }
 
 impl Agency {
@@ -47,12 +50,13 @@ impl Agency {
         let program = admin.insist("/identity/v1/clients", &program).await?.expect(201)?;
         let text = |name: &str| program[name].as_str().map(str::to_owned).with_context(|| name.to_owned());
         let (client, secret) = (text("client_id")?, text("client_secret")?);
-        Ok(Self { visitor, admin, client, secret })
+        Ok(Self { visitor, admin, client, secret, tokens: Mutex::default() })
     }
 
-    /// What nobody else has to know: the program's secret, and what is the admin's own.
+    /// What nobody else has to know: the program's secret, every token that it got so far, and what is the admin's own.
     pub fn private(&self) -> Vec<String> {
-        self.admin.private().into_iter().chain([self.secret.clone()]).collect()
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.admin.private().into_iter().chain([self.secret.clone()]).chain(tokens).collect()
     }
 
     /// The code by which the admin signed in.
@@ -70,7 +74,9 @@ impl Agency {
             let request = self.visitor.request(Method::POST, "/oauth2/token")?;
             asked(request.basic_auth(&self.client, Some(&self.secret)).form(&form)).await?.expect(200).map(Some)
         });
-        Ok(tokens.await?["access_token"].as_str().context("access_token")?.to_owned())
+        let token = tokens.await?["access_token"].as_str().context("access_token")?.to_owned();
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).push(token.clone());
+        Ok(token)
     }
 
     /// Asks whoever has this number for the fee; gives the agency's reference and the notice.

@@ -111,6 +111,7 @@ async fn a_day(city: City, shape: Shape, mut dice: Dice) -> Result<()> {
     let mut reports = Vec::new();
     // Tokens of the whole day are secret, also those that a later one has replaced.
     let mut private = agency.private();
+    let private_at_dawn = private.len();
     for quarter in 0..QUARTERS {
         let list: Vec<Trouble> = all.iter().skip(quarter).step_by(QUARTERS).copied().collect();
         private.extend(crowd.iter().flat_map(Payer::private));
@@ -142,6 +143,9 @@ async fn a_day(city: City, shape: Shape, mut dice: Dice) -> Result<()> {
         private.extend(person.private());
         codes.push(person.code.clone());
     }
+    // The agency's program got its tokens while the day went by.
+    ensure!(agency.private().len() > private_at_dawn, "the program got no token");
+    private.extend(agency.private());
     nobody_is_known(&city, Secrets::new(private).with_codes(codes), (&office, &agency, &reports)).await?;
     city.finish().await
 }

@@ -121,7 +121,21 @@ impl Stage {
         let (router, _) = service.http.split_for_parts();
         let router = platform::http::finish(router, HttpSettings::default(), verifier, shutdown.clone());
         let [ioc, supervisor, roads, police] = [(); 4].map(|()| Uuid::now_v7());
-        Self { clock, context, ioc, supervisor, roads, police, issuer, database, router, config, _files: None, running, _answering: answering }
+        Self {
+            clock,
+            context,
+            ioc,
+            supervisor,
+            roads,
+            police,
+            issuer,
+            database,
+            router,
+            config,
+            _files: None,
+            running,
+            _answering: answering,
+        }
     }
 
     /// Ends what this process does beside answering.

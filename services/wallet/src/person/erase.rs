@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use ledger::AccountId;
 use platform::person::CopyError;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::account;
@@ -127,8 +127,8 @@ async fn bills(tx: &mut PgConnection, person: Uuid) -> Result<(), sqlx::Error> {
 /// and bills are locked, nobody brings them over.
 async fn locked(tx: &mut PgConnection, person: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
     for _ in 0..MAX_ROUNDS {
-        // A savepoint: going back to it lets go of what was locked since.
-        let mut round = tx.begin().await?;
+        // Going back to it lets go of what was locked since.
+        sqlx::query("SAVEPOINT nothing_locked").execute(&mut *tx).await?;
         let customers = sqlx::query_scalar!(
             "SELECT id FROM wallet.bill_customer WHERE id IN (
                  SELECT customer_id FROM wallet.bill_subscription WHERE user_id = $1
@@ -137,26 +137,25 @@ async fn locked(tx: &mut PgConnection, person: Uuid) -> Result<Vec<Uuid>, sqlx::
              ORDER BY biller_code, lookup FOR NO KEY UPDATE",
             person,
         )
-        .fetch_all(&mut *round)
+        .fetch_all(&mut *tx)
         .await?;
         let mut concerned = sqlx::query_scalar!(
             "SELECT customer_id FROM wallet.bill_subscription WHERE user_id = $1 ORDER BY id FOR UPDATE",
             person,
         )
-        .fetch_all(&mut *round)
+        .fetch_all(&mut *tx)
         .await?;
         let paid = sqlx::query_scalar!(
             "SELECT bill.customer_id FROM wallet.bill JOIN wallet.bill_payment AS payment ON payment.bill_id = bill.id
              WHERE payment.user_id = $1 ORDER BY bill.id FOR UPDATE OF bill",
             person,
         );
-        concerned.extend(paid.fetch_all(&mut *round).await?);
+        concerned.extend(paid.fetch_all(&mut *tx).await?);
         let known: HashSet<Uuid> = customers.iter().copied().collect();
         if concerned.into_iter().flatten().all(|customer| known.contains(&customer)) {
-            round.commit().await?;
             return Ok(customers);
         }
-        round.rollback().await?;
+        sqlx::query("ROLLBACK TO SAVEPOINT nothing_locked").execute(&mut *tx).await?;
     }
     Err(sqlx::Error::Protocol("rows from before keep coming to belong to customers".to_owned()))
 }

@@ -11,6 +11,7 @@
 //! | [`rpc`] | one channel type for calls inside a process and over mutual TLS |
 //! | [`auth`] | access-token checks with a cache, revocations |
 //! | [`idempotency`] | one answer per idempotency key, claimed in the transaction of the work |
+//! | [`gather`] | questions that come at the same moment, answered by one statement |
 //! | [`page`] | cursor pagination |
 //! | [`outbox`] and [`events`] | events out of a transaction, over Redis Streams, into another, exactly once in effect |
 //! | [`job`] | timers, retries and sagas: a due-table with leases and fencing |
@@ -31,6 +32,7 @@ pub mod dataset;
 pub mod db;
 pub mod embedded;
 pub mod events;
+pub mod gather;
 pub mod http;
 pub mod id;
 pub mod idempotency;

@@ -78,7 +78,9 @@ impl LimitJob {
     async fn look(&self, job: &Job, payload: &Payload) -> Result<Outcome, Error> {
         let reports = &*self.reports;
         let mut tx = platform::db::begin(&reports.pool).await?;
-        let (_, Some(locked)) = report::lock(&mut tx, payload.report_id, None).await? else { return Ok(Outcome::Done) };
+        let (_, Some(locked)) = report::lock(&mut tx, (payload.report_id, None)).await? else {
+            return Ok(Outcome::Done);
+        };
         if locked.case.version != payload.version {
             return Ok(Outcome::Done);
         }

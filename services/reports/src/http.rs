@@ -36,7 +36,7 @@ use crate::error::Error;
 use crate::lifecycle::Actor;
 use crate::metrics::Count;
 use crate::officer::Office;
-use crate::report::{Deed, Standing, look, step};
+use crate::report::{Deed, Standing, step};
 use crate::{Reports, list, officer as officers};
 
 /// The shared state of all handlers.
@@ -137,13 +137,14 @@ where
 
     async fn attempt(&self, key: &Key) -> Result<Attempt<Moved>, Problem> {
         let reports = self.reports;
-        let mut connection = reports.pool.acquire().await?;
-        let (known, standing) = look(&mut connection, self.id, Some(key)).await?;
+        let (known, standing) = reports.looks.ask((self.id, Some(key.clone()))).await?;
         if let Some(stored) = known.replay(key)? {
             return Ok(Attempt::Known(stored));
         }
         let standing = standing.ok_or(Error::NotFound)?;
-        let step = step::prepare(reports, &mut connection, &standing, (self.deed)(&standing)?).await?;
+        let deed = (self.deed)(&standing)?;
+        let mut connection = reports.pool.acquire().await?;
+        let step = step::prepare(reports, &mut connection, &standing, deed).await?;
         let body = Moved::new(reports, &step.done);
         let answer = Answer::try_new(key, CREATED, &body)?;
         let written = step.write(&mut connection, Some(&answer)).await?;

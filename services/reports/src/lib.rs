@@ -118,6 +118,7 @@ pub enum BuildError {
 /// The service: what every use case needs.
 pub(crate) struct Reports {
     pool: PgPool,
+    looks: report::Looks,
     clock: Clock,
     city: Arc<City>,
     time: WorkingTime,
@@ -160,8 +161,10 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         entries.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     let store = store::Store::try_new(&config.photos).map_err(BuildError::Photos)?;
+    let (looks, looks_task) = report::looks(context.pool.clone());
     let reports = Arc::new(Reports {
         pool: context.pool.clone(),
+        looks,
         clock: context.clock.clone(),
         time: WorkingTime::of(&city),
         city: Arc::new(city),
@@ -180,6 +183,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let limits = escalation::LimitJob { reports: Arc::clone(&reports) };
     Ok(Service {
         tasks: vec![
+            looks_task,
             Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
             Relay::of_outbox(&context, SCHEMA, PRIVATE_STREAM).into_task(),
             Runner::new(&context, SCHEMA).on(escalation::JOB, limits).into_task(),

@@ -3,7 +3,7 @@
 //! | use case | round trips |
 //! | --- | --- |
 //! | [`file`] | key and count of today; the reporter's key; then one statement: report, reporter, history, job, answer, events |
-//! | [`step`] | [`look`]: key, report, and the reporter's key; then one statement: report, history, a rating or an outcome, job taken back and set, answer, events |
+//! | [`step`] | [`look`]: key, report, and the reporter's key, for all that are looked at at the same moment; then one statement: report, history, a rating or an outcome, job taken back and set, answer, events |
 //!
 //! Nothing is locked between the look and the statement: it changes the report only from the version that was looked at, and fails
 //! when the key was answered meanwhile. Whoever was overtaken looks again. Jobs and photos hold the report's row instead ([`lock`]).
@@ -20,10 +20,12 @@ pub(crate) mod step;
 
 use std::collections::BTreeMap;
 
+use platform::gather::Gather;
 use platform::idempotency::{Key, Known};
+use platform::task::Task;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::history;
@@ -111,53 +113,80 @@ pub(crate) struct Done {
     pub(crate) counts: Vec<Count>,
 }
 
-/// What is known of a key, and how a report stands, if there is one.
-pub(crate) async fn look(
-    connection: &mut PgConnection,
-    id: Uuid,
-    key: Option<&Key>,
-) -> Result<(Known, Option<Standing>), sqlx::Error> {
-    let row = sqlx::query!(
-        r#"SELECT known.fingerprint AS "fingerprint?", known.status AS "status?", known.body AS "answer?",
-               report.category AS "category?", report.ward_code AS "ward_code?", report.progress AS "progress?: Json<Case>",
-               CASE WHEN report.erased_at IS NULL AND person_key.destroyed_at IS NULL THEN reporter.user_id END AS "reporter?",
-               person_key.key AS "reporter_key?", history.hash AS "hash?",
-               (SELECT count(*) FROM reports.attachment
-                WHERE report_id = report.id AND kind = 'evidence' AND round = report.round AND agency = report.lead_agency) AS "evidence!"
-           FROM (VALUES ($1::uuid)) AS wanted (id)
-           LEFT JOIN reports.key_answer($2, $3, $4) AS known ON TRUE
-           LEFT JOIN reports.report ON report.id = wanted.id
-           LEFT JOIN reports.reporter ON reporter.report_id = report.id
-           LEFT JOIN reports.person_key ON person_key.person = reporter.user_id
-           LEFT JOIN reports.history ON history.report_id = report.id AND history.version = report.version"#,
-        id,
-        key.map(|key| key.caller),
-        key.map(|key| key.operation),
-        key.map(|key| key.key.as_str())
-    )
-    .fetch_one(connection)
-    .await?;
-    let known = Known { fingerprint: row.fingerprint, status: row.status, body: row.answer };
-    let standing = row.category.zip(row.progress).map(|(category, progress)| Standing {
-        filed: Filed { id, category, ward_code: row.ward_code },
-        case: progress.0,
-        reporter: row.reporter,
-        reporter_key: row.reporter_key,
-        last_hash: row.hash.unwrap_or_else(|| history::GENESIS.to_vec()),
-        evidence: usize::try_from(row.evidence).unwrap_or_default(),
-    });
-    Ok((known, standing))
+/// A look at a report: which, and under whose key something is to be done to it.
+pub(crate) type Look = (Uuid, Option<Key>);
+
+/// What is known of the key, and how the report stands, if there is one.
+pub(crate) type Seen = (Known, Option<Standing>);
+
+/// Looks of requests that come at the same moment are one statement.
+pub(crate) type Looks = Gather<Look, Seen>;
+
+/// The reader as a task, and the way to it.
+pub(crate) fn looks(pool: PgPool) -> (Looks, Task) {
+    Gather::start("looks-at-reports", move |looks: Vec<Look>| {
+        let pool = pool.clone();
+        async move { look(&mut *pool.acquire().await?, &looks).await }
+    })
 }
 
-/// What is known of a key, and how a report stands whose row is locked until the transaction ends, if there is one.
-pub(crate) async fn lock(
-    tx: &mut PgConnection,
-    id: Uuid,
-    key: Option<&Key>,
-) -> Result<(Known, Option<Standing>), sqlx::Error> {
+/// What each look sees, in their order.
+async fn look(connection: &mut PgConnection, looks: &[Look]) -> Result<Vec<Seen>, sqlx::Error> {
+    let ids: Vec<Uuid> = looks.iter().map(|(id, _)| *id).collect();
+    let keys = || looks.iter().map(|(_, key)| key.as_ref());
+    let callers: Vec<Option<Uuid>> = keys().map(|key| key.map(|key| key.caller)).collect();
+    let operations: Vec<Option<&str>> = keys().map(|key| key.map(|key| key.operation)).collect();
+    let names: Vec<Option<&str>> = keys().map(|key| key.map(|key| key.key.as_str())).collect();
+    // OFFSET 0: each is looked up by its index, also by a plan that was made while there were few.
+    let rows = sqlx::query!(
+        r#"SELECT wanted.id AS "id!", known.fingerprint AS "fingerprint?", known.status AS "status?", known.body AS "answer?",
+               found.category AS "category?", found.ward_code AS "ward_code?", found.progress AS "progress?: Json<Case>",
+               found.reporter AS "reporter?", found.reporter_key AS "reporter_key?", found.hash AS "hash?", found.evidence AS "evidence?"
+           FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) WITH ORDINALITY AS wanted (id, caller, operation, key, place)
+           LEFT JOIN LATERAL (
+               SELECT fingerprint, status, body FROM reports.key_answer(wanted.caller, wanted.operation, wanted.key) OFFSET 0
+           ) AS known ON TRUE
+           LEFT JOIN LATERAL (
+               SELECT report.category, report.ward_code, report.progress, person_key.key AS reporter_key, history.hash,
+                   CASE WHEN report.erased_at IS NULL AND person_key.destroyed_at IS NULL THEN reporter.user_id END AS reporter,
+                   (SELECT count(*) FROM reports.attachment
+                    WHERE report_id = report.id AND kind = 'evidence' AND round = report.round AND agency = report.lead_agency) AS evidence
+               FROM reports.report
+               LEFT JOIN reports.reporter ON reporter.report_id = report.id
+               LEFT JOIN reports.person_key ON person_key.person = reporter.user_id
+               LEFT JOIN reports.history ON history.report_id = report.id AND history.version = report.version
+               WHERE report.id = wanted.id OFFSET 0
+           ) AS found ON TRUE
+           ORDER BY wanted.place"#,
+        &ids,
+        &callers as &[Option<Uuid>],
+        &operations as &[Option<&str>],
+        &names as &[Option<&str>]
+    )
+    .fetch_all(connection)
+    .await?;
+    let seen = rows.into_iter().map(|row| {
+        let known = Known { fingerprint: row.fingerprint, status: row.status, body: row.answer };
+        let standing = row.category.zip(row.progress).map(|(category, progress)| Standing {
+            filed: Filed { id: row.id, category, ward_code: row.ward_code },
+            case: progress.0,
+            reporter: row.reporter,
+            reporter_key: row.reporter_key,
+            last_hash: row.hash.unwrap_or_else(|| history::GENESIS.to_vec()),
+            evidence: row.evidence.and_then(|count| usize::try_from(count).ok()).unwrap_or_default(),
+        });
+        (known, standing)
+    });
+    Ok(seen.collect())
+}
+
+/// What a look sees once the report's row is locked until the transaction ends.
+pub(crate) async fn lock(tx: &mut PgConnection, wanted: Look) -> Result<Seen, sqlx::Error> {
     // By itself, so that everything else is read under the lock.
-    sqlx::query!("SELECT id FROM reports.report WHERE id = $1 FOR NO KEY UPDATE", id).fetch_optional(&mut *tx).await?;
-    look(tx, id, key).await
+    sqlx::query!("SELECT id FROM reports.report WHERE id = $1 FOR NO KEY UPDATE", wanted.0)
+        .fetch_optional(&mut *tx)
+        .await?;
+    look(tx, &[wanted]).await?.pop().ok_or(sqlx::Error::RowNotFound)
 }
 
 fn round(case: &Case) -> i32 {

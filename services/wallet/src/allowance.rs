@@ -137,7 +137,7 @@ pub(crate) async fn prepare(wallet: &Wallet, asker: Asker, expense: Expense) -> 
 /// How far who asks is trusted: the tier is that of whose money it is, the device that of who asks.
 async fn standing(wallet: &Wallet, asker: Asker) -> Result<Standing, sqlx::Error> {
     let (who, session) = asker.proves();
-    let standing = wallet.standings.of(who, session).await?;
+    let standing = wallet.standings.ask((who, session)).await?;
     match asker.acting {
         None => Ok(standing),
         Some(_) => {

@@ -1,101 +1,25 @@
 //! How far citizens are trusted in the sessions that they ask from: read in one statement for all who ask at the same moment.
-//!
-//! One reader: while it reads, questions gather, and the next statement answers all of them. Somebody who asks alone waits for nobody.
-//! What is answered was read after it was asked for; nothing is remembered.
 
-use platform::db;
+use platform::gather::Gather;
 use platform::task::Task;
-use sqlx::{PgConnection, PgPool};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::citizen;
 use crate::limit::Standing;
 
-/// Questions that wait, at most; who comes then waits for a place.
-const QUEUE: usize = 4_096;
-/// Questions of one statement, at most.
-const BATCH: usize = 512;
+/// The way to the reader: asked for a citizen in a session.
+pub(crate) type Standings = Gather<(Uuid, Uuid), Standing>;
 
-/// The way to the reader. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Standings(mpsc::Sender<Question>);
-
-/// Who asks, and where the answer goes.
-#[derive(Debug)]
-struct Question {
-    user: Uuid,
-    session: Uuid,
-    answer: oneshot::Sender<Result<Standing, sqlx::Error>>,
-}
-
-impl Standings {
-    /// The reader as a task, and the way to it.
-    pub(crate) fn start(pool: PgPool) -> (Self, Task) {
-        let (sender, mut questions) = mpsc::channel(QUEUE);
-        let task = Task::new("standings", |shutdown| async move {
-            let mut asked = Vec::with_capacity(BATCH);
-            loop {
-                tokio::select! {
-                    count = questions.recv_many(&mut asked, BATCH) => if count == 0 { break },
-                    () = shutdown.cancelled() => break,
-                }
-                answer(&pool, &mut asked).await;
-            }
-            Ok(())
-        });
-        (Self(sender), task)
-    }
-
-    /// How far a citizen is trusted in a session.
-    ///
-    /// # Errors
-    /// What the database answered; that the pool is closed while the process ends.
-    pub(crate) async fn of(&self, user: Uuid, session: Uuid) -> Result<Standing, sqlx::Error> {
-        let (answer, answered) = oneshot::channel();
-        self.0.send(Question { user, session, answer }).await.map_err(|_| sqlx::Error::PoolClosed)?;
-        answered.await.unwrap_or(Err(sqlx::Error::PoolClosed))
-    }
-}
-
-/// Answers all of `asked` and leaves it empty.
-async fn answer(pool: &PgPool, asked: &mut Vec<Question>) {
-    // Whoever went away in the meantime is not read for.
-    asked.retain(|question| !question.answer.is_closed());
-    match read(pool, asked).await {
-        Ok(standings) => {
-            for (question, standing) in asked.drain(..).zip(standings) {
-                question.answer.send(Ok(standing)).ok();
-            }
+/// The reader as a task, and the way to it.
+pub(crate) fn start(pool: PgPool) -> (Standings, Task) {
+    Gather::start("standings", move |asked: Vec<(Uuid, Uuid)>| {
+        let pool = pool.clone();
+        async move {
+            let (users, sessions): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+            citizen::standings(&mut *pool.acquire().await?, &users, &sessions).await
         }
-        Err(error) => {
-            for question in asked.drain(..) {
-                question.answer.send(Err(same_for_another(&error))).ok();
-            }
-        }
-    }
-}
-
-async fn read(pool: &PgPool, asked: &[Question]) -> Result<Vec<Standing>, sqlx::Error> {
-    if asked.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (users, sessions): (Vec<_>, Vec<_>) = asked.iter().map(|question| (question.user, question.session)).unzip();
-    let mut connection: sqlx::pool::PoolConnection<_> = pool.acquire().await?;
-    let connection: &mut PgConnection = &mut connection;
-    let standings = citizen::standings(connection, &users, &sessions).await?;
-    if standings.len() != asked.len() {
-        return Err(sqlx::Error::RowNotFound);
-    }
-    Ok(standings)
-}
-
-/// An error for each who waited for one statement: it passes for them if it passes at all.
-fn same_for_another(error: &sqlx::Error) -> sqlx::Error {
-    match error {
-        passing if db::is_passing(passing) => sqlx::Error::Io(std::io::Error::other(passing.to_string())),
-        other => sqlx::Error::Protocol(other.to_string()),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -151,10 +75,10 @@ mod tests {
                     .expect("stored");
             }
         }
-        let (standings, task) = Standings::start(pool.clone());
+        let (standings, task) = start(pool.clone());
         let shutdown = Shutdown::new();
         let running = tokio::spawn(task.run(shutdown.clone()));
-        let asking = people.iter().map(|person| standings.of(person.user, person.session));
+        let asking = people.iter().map(|person| standings.ask((person.user, person.session)));
         let answers = join_all(asking).await;
         for (Person { user, tier, bound_at, .. }, answer) in people.iter().zip(answers) {
             let known = if bound_at.is_some() { tier.unwrap_or(0) } else { 0 };
@@ -162,17 +86,10 @@ mod tests {
             assert_eq!(answer.expect("an answer"), expected, "{user}");
         }
         let user = people[1].user;
-        let other_session = standings.of(user, Uuid::now_v7()).await.expect("an answer");
+        let other_session = standings.ask((user, Uuid::now_v7())).await.expect("an answer");
         assert_eq!(other_session.bound_at, None, "a session that is not known is one on a new device");
 
-        pool.close().await;
-        let refused = join_all((0..3).map(|_| standings.of(user, Uuid::nil()))).await;
-        for answer in refused {
-            assert!(db::is_passing(&answer.expect_err("the database is away")), "whoever asks may come again");
-        }
         shutdown.begin();
         running.await.expect("no panic").expect("a clean end");
-        let late = standings.of(user, Uuid::nil()).await.expect_err("nobody reads any more");
-        assert!(db::is_passing(&late));
     }
 }

@@ -104,7 +104,7 @@ impl Work for Upload<'_> {
     async fn attempt(&self, key: &Key) -> Result<Attempt<PhotoView>, Problem> {
         let Self { reports, principal, id, photo, picture, ticket } = self;
         let mut tx = platform::db::begin(&reports.pool).await?;
-        let (known, locked) = report::lock(&mut tx, *id, Some(key)).await?;
+        let (known, locked) = report::lock(&mut tx, (*id, Some(key.clone()))).await?;
         if let Some(stored) = known.replay(key)? {
             return Ok(Attempt::Known(stored));
         }
@@ -144,7 +144,7 @@ fn refuse_body(rejection: BytesRejection) -> Problem {
 
 /// Refuses who may not, before anything is read; the kind and the round of the photo else.
 async fn allowed(reports: &App, principal: &Principal, id: Uuid) -> Result<(&'static str, u32), Error> {
-    let (_, standing) = report::look(&mut *reports.pool.acquire().await?, id, None).await?;
+    let (_, standing) = reports.looks.ask((id, None)).await?;
     let standing = standing.ok_or(Error::NotFound)?;
     let actor = adder(reports, &standing, principal)?;
     Ok((photo::kind(&standing.case, &actor)?, standing.case.round))

@@ -151,7 +151,7 @@ pub(super) async fn show(
     let id = account::citizen(principal.subject).id;
     let account = wallet.ledger.account(id).await?;
     let balance = account.as_ref().map(Account::balance);
-    let standing = wallet.standings.of(principal.subject, principal.session).await?;
+    let standing = wallet.standings.ask((principal.subject, principal.session)).await?;
     let now = wallet.clock.now();
     let (level, day) = (standing.tier, wallet.place.day(now));
     let moment = Moment { now, day };

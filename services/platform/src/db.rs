@@ -31,6 +31,7 @@ const PLATFORM_MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "idempotency", include_str!("../migrations/0004_idempotency.sql")),
     (5, "person", include_str!("../migrations/0005_person.sql")),
     (6, "fused", include_str!("../migrations/0006_fused.sql")),
+    (7, "together", include_str!("../migrations/0007_together.sql")),
 ];
 
 /// A schema of the city's database, named in code only.
@@ -122,6 +123,24 @@ pub fn pool(settings: &DatabaseSettings, application: &str) -> Result<PgPool, sq
             })
         })
         .connect_lazy_with(options))
+}
+
+/// How long a statement that writes for many waits for a lock before it writes for nobody.
+const GATHERED_LOCK_TIMEOUT: &str = "50ms";
+
+/// Connections of their own beside a service's pool, for tasks that each write for many requests in one statement.
+///
+/// Such a statement finds its rows by index, whatever the tables held when it was first planned, and fails with a passing error when
+/// somebody holds one of them: a request that waits for a row waits by itself.
+pub fn gathered(pool: &PgPool, connections: u32) -> PgPool {
+    let options = PgConnectOptions::clone(&pool.connect_options()).options([
+        ("lock_timeout", GATHERED_LOCK_TIMEOUT),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("jit", "off"),
+    ]);
+    pool.options().clone().max_connections(connections).connect_lazy_with(options)
 }
 
 /// Begins a transaction. To be used in place of `pool.begin()`, which must not be dropped half way.

@@ -1,4 +1,4 @@
-//! Questions that come at the same moment are answered by one statement.
+//! Questions that come at the same moment are answered by one statement; what is to be written can be asked for so, too.
 //!
 //! One reader: while it reads, questions gather, and the next statement answers all of them. Somebody who asks alone waits for nobody.
 //! What is answered was read after it was asked for; nothing is remembered.

@@ -106,14 +106,14 @@ impl Known {
     ///
     /// # Errors
     /// `idempotency-key-reused` when it belongs to another request; `in-progress` when its work left no answer yet.
-    pub fn replay(self, key: &Key) -> Result<Option<Stored>, Problem> {
+    pub fn replay(&self, key: &Key) -> Result<Option<Stored>, Problem> {
         match self {
             Self { fingerprint: None, .. } => Ok(None),
-            Self { fingerprint: Some(known), .. } if known != key.fingerprint => {
+            Self { fingerprint: Some(known), .. } if known[..] != key.fingerprint => {
                 Err(Problem::new(IDEMPOTENCY_KEY_REUSED))
             }
             Self { status: Some(status), body: Some(body), .. } => {
-                Ok(Some(Stored { status: u16::try_from(status).unwrap_or(200), body }))
+                Ok(Some(Stored { status: u16::try_from(*status).unwrap_or(200), body: body.clone() }))
             }
             Self { .. } => Err(in_progress()),
         }
@@ -125,28 +125,28 @@ pub fn in_progress() -> Problem {
     Problem::new(IN_PROGRESS).retry_after(1)
 }
 
-/// An answer to a key that is written together with the work, by the schema's function `answer_key`.
+/// An answer to a key that is written together with the work, by the schema's function `answer_key`, or `answer_keys` for many.
 ///
-/// The function fails when the key was answered meanwhile ([`answered_meanwhile`]), and with it the statement: look again then.
+/// These fail when the key was answered meanwhile ([`answered_meanwhile`]), and with it the statement: look again then.
 #[derive(Clone, Debug)]
-pub struct Answer<'a> {
+pub struct Answer {
     /// The key.
-    pub key: &'a Key,
+    pub key: Key,
     /// The HTTP status.
     pub status: i16,
     /// The JSON body.
     pub body: Value,
 }
 
-impl<'a> Answer<'a> {
+impl Answer {
     /// An answer of that status and body.
     ///
     /// # Errors
     /// `internal` when the body can't be written as JSON.
-    pub fn try_new(key: &'a Key, status: u16, body: &impl Serialize) -> Result<Self, Problem> {
+    pub fn try_new(key: &Key, status: u16, body: &impl Serialize) -> Result<Self, Problem> {
         let body =
             serde_json::to_value(body).map_err(|source| Problem::new(crate::problem::INTERNAL).source(source))?;
-        Ok(Self { key, status: i16::try_from(status).unwrap_or(200), body })
+        Ok(Self { key: key.clone(), status: i16::try_from(status).unwrap_or(200), body })
     }
 }
 

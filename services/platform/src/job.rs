@@ -54,7 +54,7 @@ impl NewJob {
     }
 }
 
-/// A job as the arguments of a schema's function `replan_job`, for a statement that writes more than the job.
+/// A job as the arguments of a schema's function `replan_jobs`, for a statement that writes more than the job.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "they are named like the arguments")]
 pub struct JobColumns {

@@ -5,7 +5,7 @@
 //! of `outbox_head`: whoever has read up to a position has missed nothing below it.
 //! Events keep the order in which they were written wherever that order says something: within a transaction, and between transactions of
 //! which the later one saw the earlier. So append after taking the locks that order what the events tell of.
-//! A statement that writes more than events calls the same function of the schema, `append_event`, with [`EventColumns`].
+//! A statement that writes more than events calls the same function of the schema, `append_events`, with [`EventColumns`].
 //!
 //! A [`Relay`] moves a [`Source`] (this outbox by [`TableSource`], or a journal that is its own outbox) to the 16
 //! partitions of a stream. `LISTEN`/`NOTIFY` wakes it; a slow poll finds what a lost notification would have told.
@@ -108,17 +108,17 @@ pub async fn append(
             .bind(columns.subjects)
             .bind(columns.traces)
             .bind(columns.data)
-            .bind(now)
+            .bind(vec![now; batch.len()])
             .execute(&mut *connection)
             .await?;
     }
     Ok(())
 }
 
-/// Events as the arguments of a schema's function `append_event`, in their order, for a statement that writes more than events.
+/// Events as the arguments of a schema's function `append_events`, in their order, for a statement that writes more than events.
 ///
-/// Such a statement calls it last, with at least one event and at most a thousand.
-#[derive(Clone, Debug)]
+/// Such a statement calls it last, with at least one event, and gives the time of each occurrence.
+#[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "they are named like the arguments")]
 pub struct EventColumns<'a> {
     pub streams: Vec<&'a str>,
@@ -131,16 +131,17 @@ pub struct EventColumns<'a> {
 
 impl<'a> EventColumns<'a> {
     /// The columns of events of a schema.
-    pub fn of(schema: Schema, events: &'a [NewEvent]) -> Self {
-        debug_assert!(events.len() <= APPEND_BATCH, "a statement takes so many");
-        Self {
-            streams: events.iter().map(|event| event.stream.unwrap_or(schema.name())).collect(),
-            ids: events.iter().map(|event| event.id).collect(),
-            kinds: events.iter().map(|event| event.kind.as_str()).collect(),
-            subjects: events.iter().map(|event| event.subject).collect(),
-            traces: events.iter().map(|event| event.traceparent.as_deref()).collect(),
-            data: events.iter().map(|event| event.data.as_slice()).collect(),
+    pub fn of(schema: Schema, events: impl IntoIterator<Item = &'a NewEvent>) -> Self {
+        let mut columns = Self::default();
+        for event in events {
+            columns.streams.push(event.stream.unwrap_or(schema.name()));
+            columns.ids.push(event.id);
+            columns.kinds.push(&event.kind);
+            columns.subjects.push(event.subject);
+            columns.traces.push(event.traceparent.as_deref());
+            columns.data.push(&event.data);
         }
+        columns
     }
 }
 
@@ -327,9 +328,9 @@ impl Source for TableSource {
     }
 }
 
-// Every statement on outbox, beside the schema's functions `append_event`, `number_event` and `rest_relay`.
+// Every statement on outbox, beside the schema's functions `append_events`, `number_event` and `rest_relay`.
 
-const APPEND: &str = "SELECT {schema}.append_event($1, $2, $3, $4, $5, $6, $7)";
+const APPEND: &str = "SELECT {schema}.append_events($1, $2, $3, $4, $5, $6, $7)";
 
 const NUMBER: &str = "SELECT {schema}.number_event($1)";
 

@@ -168,15 +168,17 @@ impl PersonKeys {
             return self.unwrap(person, key);
         }
         let (_, sealed) = self.ring.new_personal_key(Place::new(COLUMN, person));
-        sqlx::query(AssertSqlSafe(self.schema.sql(INSERT)))
+        let made: Option<Vec<u8>> = sqlx::query_scalar(AssertSqlSafe(self.schema.sql(INSERT)))
             .bind(person)
             .bind(sealed)
             .bind(now)
-            .execute(&mut *connection)
+            .fetch_optional(&mut *connection)
             .await?;
-        // Another transaction may have been first; then its key counts.
-        let key = self.read(connection, person, read).await?.ok_or(PersonError::Erased)?;
-        self.unwrap(person, key)
+        match made {
+            Some(key) => self.unwrap(person, Some(key)),
+            // Another transaction was first, and its key counts.
+            None => self.unwrap(person, self.read(connection, person, read).await?.ok_or(PersonError::Erased)?),
+        }
     }
 
     /// The keys of persons for opening; absent: erased, or nothing was ever sealed.
@@ -248,7 +250,7 @@ const SHARE: &str = "SELECT key FROM {schema}.person_key WHERE person = $1 FOR S
 
 const INSERT: &str = "
     INSERT INTO {schema}.person_key (person, key, made_at) VALUES ($1, $2, $3)
-    ON CONFLICT ON CONSTRAINT person_key_pk DO NOTHING";
+    ON CONFLICT ON CONSTRAINT person_key_pk DO NOTHING RETURNING key";
 
 const FIND: &str = "SELECT person, key FROM {schema}.person_key WHERE person = ANY ($1) AND key IS NOT NULL";
 

@@ -78,9 +78,7 @@ impl LimitJob {
     async fn look(&self, job: &Job, payload: &Payload) -> Result<Outcome, Error> {
         let reports = &*self.reports;
         let mut tx = platform::db::begin(&reports.pool).await?;
-        let (_, Some(locked)) = report::lock(&mut tx, (payload.report_id, None)).await? else {
-            return Ok(Outcome::Done);
-        };
+        let Some(locked) = report::lock(&mut tx, payload.report_id).await? else { return Ok(Outcome::Done) };
         if locked.case.version != payload.version {
             return Ok(Outcome::Done);
         }
@@ -113,13 +111,10 @@ async fn expire(
         return Ok((Vec::new(), Some(due)));
     }
     let expiry = Deed::system(locked.case.version, Action::Expire);
-    let step = step::prepare(reports, tx, locked, expiry).await?;
-    let written = step.write(tx, None).await?;
-    if !written {
-        // Nobody moves a report whose row is locked; if it happens, the job tries again.
-        return Err(Error::Database(sqlx::Error::RowNotFound));
-    }
-    Ok((step.done.counts, None))
+    let written = step::prepare(reports, locked, expiry).await?.write_in(tx).await?;
+    // Nobody moves a report whose row is locked; if it happens, the job tries again.
+    let done = written.ok_or(Error::Database(sqlx::Error::RowNotFound))?;
+    Ok((done.counts, None))
 }
 
 /// Writes down the levels that are reached and were not yet; says when the next will be.

@@ -137,18 +137,17 @@ where
 
     async fn attempt(&self, key: &Key) -> Result<Attempt<Moved>, Problem> {
         let reports = self.reports;
-        let (known, standing) = reports.looks.ask((self.id, Some(key.clone()))).await?;
+        let (known, standing) = reports.together.reports.ask((self.id, Some(key.clone()))).await?;
         if let Some(stored) = known.replay(key)? {
             return Ok(Attempt::Known(stored));
         }
         let standing = standing.ok_or(Error::NotFound)?;
         let deed = (self.deed)(&standing)?;
-        let mut connection = reports.pool.acquire().await?;
-        let step = step::prepare(reports, &mut connection, &standing, deed).await?;
+        let step = step::prepare(reports, &standing, deed).await?;
         let body = Moved::new(reports, &step.done);
         let answer = Answer::try_new(key, CREATED, &body)?;
-        let written = step.write(&mut connection, Some(&answer)).await?;
-        Ok(if written { Attempt::Done(body, step.done.counts) } else { Attempt::Overtaken })
+        let done = step.write(reports, answer).await?;
+        Ok(done.map_or(Attempt::Overtaken, |done| Attempt::Done(body, done.counts)))
     }
 }
 

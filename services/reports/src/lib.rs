@@ -53,6 +53,7 @@ mod report;
 mod statistics;
 mod store;
 mod text;
+mod together;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -78,6 +79,7 @@ use crate::city::City;
 use crate::clock::WorkingTime;
 use crate::lifecycle::{Case, Moment};
 use crate::metrics::ReportMetrics;
+use crate::together::Together;
 
 /// The role's schema.
 pub const SCHEMA: Schema = Schema::new("reports");
@@ -118,7 +120,7 @@ pub enum BuildError {
 /// The service: what every use case needs.
 pub(crate) struct Reports {
     pool: PgPool,
-    looks: report::Looks,
+    together: Together,
     clock: Clock,
     city: Arc<City>,
     time: WorkingTime,
@@ -161,10 +163,10 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         entries.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     let store = store::Store::try_new(&config.photos).map_err(BuildError::Photos)?;
-    let (looks, looks_task) = report::looks(context.pool.clone());
+    let (together, together_tasks) = Together::start(&context.pool);
     let reports = Arc::new(Reports {
         pool: context.pool.clone(),
-        looks,
+        together,
         clock: context.clock.clone(),
         time: WorkingTime::of(&city),
         city: Arc::new(city),
@@ -181,19 +183,19 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
         None,
     );
     let limits = escalation::LimitJob { reports: Arc::clone(&reports) };
+    let beside = [
+        Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
+        Relay::of_outbox(&context, SCHEMA, PRIVATE_STREAM).into_task(),
+        Runner::new(&context, SCHEMA).on(escalation::JOB, limits).into_task(),
+        count_task(Arc::clone(&reports)),
+        arrival::sweep_task(Arc::clone(&reports)),
+        asked,
+        work,
+        upkeep(&context, reports.persons.clone(), Arc::new(person::Plain(Arc::clone(&reports)))),
+        idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),
+    ];
     Ok(Service {
-        tasks: vec![
-            looks_task,
-            Relay::of_outbox(&context, SCHEMA, STREAM).into_task(),
-            Relay::of_outbox(&context, SCHEMA, PRIVATE_STREAM).into_task(),
-            Runner::new(&context, SCHEMA).on(escalation::JOB, limits).into_task(),
-            count_task(Arc::clone(&reports)),
-            arrival::sweep_task(Arc::clone(&reports)),
-            asked,
-            work,
-            upkeep(&context, reports.persons.clone(), Arc::new(person::Plain(Arc::clone(&reports)))),
-            idempotency::retention(context.pool.clone(), SCHEMA, context.clock.clone(), KEY_LIFE),
-        ],
+        tasks: together_tasks.into_iter().chain(beside).collect(),
         http: http::router(reports),
         grpc: None,
         ready: vec![Arc::new(DatabaseReady(context.pool)), Arc::new(KeysReady(context.verifier))],

@@ -32,7 +32,7 @@ use crate::Reports;
 use crate::city::{Attribute, is_words};
 use crate::error::Error;
 use crate::list::{Item, Row};
-use crate::report::{NewReport, Sender, Standing};
+use crate::report::{NewReport, Standing};
 
 /// Details of which nothing stands plain.
 pub(crate) const NOTHING: &str = "{}";
@@ -68,35 +68,24 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    /// What a new report says, for a statement that holds the reporter's key.
-    ///
-    /// # Errors
-    /// [`PersonError::Erased`] when the reporter is.
-    pub(crate) async fn of(
-        reports: &Reports,
-        connection: &mut PgConnection,
-        (sender, report): (Sender, Uuid),
-        new: &NewReport,
-        now: DateTime<Utc>,
-    ) -> Result<Self, PersonError> {
+    /// What an operator wrote down for a caller.
+    pub(crate) fn plain(new: &NewReport) -> Self {
         let plain = |text: Option<&String>| Words { plain: text.cloned(), sealed: None };
-        let attributes: Map<String, Value> = new.attributes.clone().into_iter().collect();
-        let user = match sender {
-            Sender::Operator(_) => {
-                let (body, address) = (plain(Some(&new.text)), plain(new.address.as_ref()));
-                return Ok(Self { body, address, attributes, answers_sealed: None });
-            }
-            Sender::Citizen(user) => user,
-        };
-        let key = reports.persons.for_holding(connection, user, now).await?;
-        let (texts, attributes) = parted(form_of(reports, &new.category), attributes);
+        let attributes = new.attributes.clone().into_iter().collect();
+        Self { body: plain(Some(&new.text)), address: plain(new.address.as_ref()), attributes, answers_sealed: None }
+    }
+
+    /// What a reporter says, for a statement that holds their key.
+    pub(crate) fn of_reporter(reports: &Reports, key: &PersonKey, report: Uuid, new: &NewReport) -> Self {
+        let answers = new.attributes.clone().into_iter().collect();
+        let (texts, attributes) = parted(form_of(reports, &new.category), answers);
         let address = new.address.as_ref().map(|address| Words::sealed(key.seal(ADDRESS, report, address)));
-        Ok(Self {
+        Self {
             body: Words::sealed(key.seal(BODY, report, &new.text)),
             address: address.unwrap_or_default(),
             attributes,
-            answers_sealed: sealed_answers(&key, report, texts),
-        })
+            answers_sealed: sealed_answers(key, report, texts),
+        }
     }
 }
 
@@ -150,17 +139,19 @@ impl Said {
     /// [`Error::NotFound`] when they are nobody to the report any more.
     pub(crate) async fn of_reporter(
         reports: &Reports,
-        connection: &mut PgConnection,
         (standing, version): (&Standing, i64),
         (details, comment): (&Value, Option<&str>),
     ) -> Result<Self, Error> {
         let (report, user) = (standing.filed.id, standing.reporter.ok_or(Error::NotFound)?);
         let key = match &standing.reporter_key {
             Some(key) => reports.persons.of_column(user, key).map_err(PersonError::from)?,
-            None => match reports.persons.for_holding(connection, user, reports.now()).await {
-                Err(PersonError::Erased) => return Err(Error::NotFound),
-                key => key?,
-            },
+            None => {
+                let mut connection = reports.pool.acquire().await?;
+                match reports.persons.for_holding(&mut connection, user, reports.now()).await {
+                    Err(PersonError::Erased) => return Err(Error::NotFound),
+                    key => key?,
+                }
+            }
         };
         let (details, round) = (details.to_string(), i64::from(standing.case.round));
         Ok(Self {

@@ -5,6 +5,10 @@
 //! At most [`MAX_HELD`] are held in memory at a time in one process, and `photos_at_once` of them decoded; those wait for their turn
 //! within the request's deadline.
 
+mod row;
+
+use std::sync::Arc;
+
 use platform::idempotency::Answer;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -12,13 +16,14 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::Reports;
+pub(crate) use self::row::Row;
 use crate::arrival::Ticket;
 use crate::error::Error;
 use crate::lifecycle::{Actor, Case, Refusal, State};
 use crate::picture::{self, Picture};
 use crate::report::Standing;
 use crate::store::{Store, StoreError};
+use crate::{Reports, together};
 
 /// Photos that a reporter may add to a report.
 pub(crate) const MAX_OF_REPORTER: i64 = 5;
@@ -117,62 +122,49 @@ pub(crate) fn most(kind: &str) -> i64 {
     if kind == "report" { MAX_OF_REPORTER } else { MAX_OF_ROUND }
 }
 
-/// Writes down a stored photo of a locked report together with the answer to its key.
+/// Writes down a stored photo of a report that was looked at, together with the answer to its key; `false` when the report moved on, the
+/// reporter was erased, or the key was answered meanwhile.
 ///
 /// # Errors
-/// `TooManyPhotos` when there are as many as may be; `Busy` when its file was taken away meanwhile; that the key was answered meanwhile.
+/// `TooManyPhotos` when there are as many as may be; `Busy` when its file was taken away meanwhile.
 pub(crate) async fn add(
     reports: &Reports,
-    tx: &mut PgConnection,
-    locked: &Standing,
+    standing: &Standing,
     (view, picture, ticket): (&PhotoView, &Picture, Ticket),
-    answer: &Answer<'_>,
-) -> Result<(), Error> {
-    let most = most(&view.kind);
-    let agency = locked.case.lead.as_deref().filter(|_| view.kind == "evidence");
-    // Counted in the statement itself: the lock was taken before it, so that it sees every photo.
-    let added = sqlx::query!(
-        "WITH arrived AS MATERIALIZED (
-             SELECT photo_id FROM reports.arrival WHERE photo_id = $1 AND ticket = $19 FOR SHARE
-         ), added AS (
-             INSERT INTO reports.attachment (id, report_id, kind, round, agency, media_type, bytes, width, height, sha256, created_at)
-             SELECT photo_id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM arrived
-             WHERE (SELECT count(*) FROM reports.attachment AS kept
-                    WHERE kept.report_id = $2 AND kept.kind = $3 AND (kept.kind = 'report' OR kept.round = $4)) < $12
-             RETURNING id
-         )
-         SELECT reports.answer_key($13, $14, $15, $16, $17, $18, $11) FROM added",
+    answer: Answer,
+) -> Result<bool, Error> {
+    let row = Arc::new(Row {
+        report: standing.filed.id,
+        version: standing.case.version,
+        view: view.clone(),
+        agency: standing.case.lead.clone().filter(|_| view.kind == "evidence"),
+        bytes: i32::try_from(picture.bytes.len()).unwrap_or(i32::MAX),
+        sha256: picture.sha256,
+        ticket,
+        now: reports.now(),
+        answer,
+    });
+    if together::write(&reports.together.photos, &reports.pool, row.clone()).await? {
+        return Ok(true);
+    }
+    let found = sqlx::query!(
+        r#"SELECT EXISTS (SELECT FROM reports.attachment WHERE id = $1) AS "written!",
+               EXISTS (SELECT FROM reports.arrival WHERE photo_id = $1 AND ticket = $2) AS "stands!",
+               reports.has_room($3, $4, $5, $6) AS "room!""#,
         view.id,
-        locked.filed.id,
+        ticket.0,
+        row.report,
         view.kind,
         view.round,
-        agency,
-        picture::MEDIA_TYPE,
-        i32::try_from(picture.bytes.len()).unwrap_or(i32::MAX),
-        view.width,
-        view.height,
-        &picture.sha256[..],
-        reports.now(),
-        most,
-        answer.key.caller,
-        answer.key.operation,
-        answer.key.key,
-        &answer.key.fingerprint[..],
-        answer.status,
-        answer.body,
-        ticket.0
+        most(&view.kind)
     )
-    .fetch_optional(&mut *tx)
+    .fetch_one(&reports.pool)
     .await?;
-    if added.is_some() {
-        return Ok(());
+    match (found.written, found.stands, found.room) {
+        (true, _, _) | (false, true, true) => Ok(false),
+        (false, true, false) => Err(Error::TooManyPhotos),
+        (false, false, _) => Err(Error::Busy),
     }
-    let stands = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM reports.arrival WHERE photo_id = $1 AND ticket = $2) AS "stands!""#,
-        view.id,
-        ticket.0
-    );
-    Err(if stands.fetch_one(tx).await? { Error::TooManyPhotos } else { Error::Busy })
 }
 
 /// The photos of a report, oldest first.

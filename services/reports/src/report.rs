@@ -2,13 +2,14 @@
 //!
 //! | use case | round trips |
 //! | --- | --- |
-//! | [`file`] | key and count of today; the reporter's key; then one statement: report, reporter, history, job, answer, events |
-//! | [`step`] | [`look`]: key, report, and the reporter's key, for all that are looked at at the same moment; then one statement: report, history, a rating or an outcome, job taken back and set, answer, events |
+//! | [`file`] | a look: key, count of today, and the reporter's key, which is made if there is none (2 more); then one statement: report, reporter, history, job, answer, events |
+//! | [`step`] | [`look`]: key, report, and the reporter's key; then one statement: report, history, a rating or an outcome, job taken back and set, answer, events |
 //!
+//! Looks of the same moment are one statement, and so is what is written at the same moment ([`crate::together`]).
 //! Nothing is locked between the look and the statement: it changes the report only from the version that was looked at, and fails
-//! when the key was answered meanwhile. Whoever was overtaken looks again. Jobs and photos hold the report's row instead ([`lock`]).
+//! when the key was answered meanwhile. Whoever was overtaken looks again. Jobs hold the report's row instead ([`lock`]).
 //!
-//! Locks, in order: the report to merge into, the report's row, the idempotency key, a job's row, the outbox head.
+//! Locks, in order: the reporter's key, the report to merge into, the report's row, the idempotency key, a job's row, the outbox head.
 //!
 //! Invariants:
 //! - [`crate::lifecycle::decide`] alone decides; the row is changed only from the version that was decided on.
@@ -180,13 +181,13 @@ async fn look(connection: &mut PgConnection, looks: &[Look]) -> Result<Vec<Seen>
     Ok(seen.collect())
 }
 
-/// What a look sees once the report's row is locked until the transaction ends.
-pub(crate) async fn lock(tx: &mut PgConnection, wanted: Look) -> Result<Seen, sqlx::Error> {
+/// How a report stands once its row is locked until the transaction ends.
+pub(crate) async fn lock(tx: &mut PgConnection, report: Uuid) -> Result<Option<Standing>, sqlx::Error> {
     // By itself, so that everything else is read under the lock.
-    sqlx::query!("SELECT id FROM reports.report WHERE id = $1 FOR NO KEY UPDATE", wanted.0)
+    sqlx::query!("SELECT id FROM reports.report WHERE id = $1 FOR NO KEY UPDATE", report)
         .fetch_optional(&mut *tx)
         .await?;
-    look(tx, &[wanted]).await?.pop().ok_or(sqlx::Error::RowNotFound)
+    Ok(look(tx, &[(report, None)]).await?.pop().and_then(|(_, standing)| standing))
 }
 
 fn round(case: &Case) -> i32 {

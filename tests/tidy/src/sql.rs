@@ -25,7 +25,7 @@ pub fn is_statement(text: &str) -> bool {
     VERBS.iter().any(|verb| text.strip_prefix(verb).is_some_and(|rest| rest.starts_with(char::is_whitespace)))
 }
 
-/// Breaches of statements: every table is named with its schema, and no column list is a star.
+/// Breaches of statements: every table is named with its schema, and no column list is a star, unless it is that of arrays whose names follow.
 pub fn statement(path: &str, first_line: usize, text: &str) -> Vec<Breach> {
     let tokens = tokens(first_line, text);
     let local = local_names(&tokens);
@@ -36,6 +36,7 @@ pub fn statement(path: &str, first_line: usize, text: &str) -> Vec<Breach> {
         match token.upper.as_str() {
             "(" => openers.push(before.to_owned()),
             ")" => drop(openers.pop()),
+            "*" if upper(&tokens, index + 2) == "UNNEST" => {}
             "*" if matches!(before, "SELECT" | "RETURNING" | "DISTINCT" | "ALL") || before.ends_with('.') => {
                 breaches.push(Breach::new(path, token.line, "columns are named: no star"));
             }
@@ -231,6 +232,7 @@ mod tests {
             "WITH due AS (SELECT id FROM wallet.job FOR UPDATE SKIP LOCKED) UPDATE wallet.job SET a = 1 FROM due",
             "WITH due (id) AS MATERIALIZED (SELECT id FROM wallet.job) SELECT id FROM due",
             "INSERT INTO wallet.a (b) SELECT c FROM unnest($1::uuid[]) AS t (c) ON CONFLICT (b) DO UPDATE SET b = 1",
+            "WITH a AS (SELECT * FROM unnest($1::uuid[]) AS t (c)) SELECT c FROM a",
             "SELECT EXTRACT(EPOCH FROM at) FROM wallet.a WHERE b IS DISTINCT FROM c",
             "SELECT a FROM {schema}.outbox JOIN LATERAL (SELECT 1) AS x ON TRUE",
             "SELECT 'no FROM here', \"from\" FROM wallet.a -- FROM b",

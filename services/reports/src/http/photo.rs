@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, header};
 use platform::auth::Principal;
 use platform::http::{IdempotencyKey, Path};
-use platform::idempotency::{Answer, Key, answered_meanwhile};
+use platform::idempotency::{Answer, Key};
 use platform::problem::{BODY_TOO_LARGE, INVALID_BODY, Problem};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use crate::metrics::Count;
 use crate::officer;
 use crate::photo::{self, PhotoView};
 use crate::picture::{self, Picture};
-use crate::report::{self, Standing};
+use crate::report::Standing;
 
 /// The largest photo that is taken, in bytes.
 pub(crate) const MAX_UPLOAD: usize = 8 << 20;
@@ -103,21 +103,16 @@ impl Work for Upload<'_> {
 
     async fn attempt(&self, key: &Key) -> Result<Attempt<PhotoView>, Problem> {
         let Self { reports, principal, id, photo, picture, ticket } = self;
-        let mut tx = platform::db::begin(&reports.pool).await?;
-        let (known, locked) = report::lock(&mut tx, (*id, Some(key.clone()))).await?;
+        let (known, standing) = reports.together.reports.ask((*id, Some(key.clone()))).await?;
         if let Some(stored) = known.replay(key)? {
             return Ok(Attempt::Known(stored));
         }
-        let locked = locked.ok_or(Error::NotFound)?;
-        let actor = adder(reports, &locked, principal)?;
-        let view = photo::view(&locked.case, &actor, (*photo, picture)).map_err(Error::from)?;
+        let standing = standing.ok_or(Error::NotFound)?;
+        let actor = adder(reports, &standing, principal)?;
+        let view = photo::view(&standing.case, &actor, (*photo, picture)).map_err(Error::from)?;
         let answer = Answer::try_new(key, CREATED, &view)?;
-        match photo::add(reports, &mut tx, &locked, (&view, picture, *ticket), &answer).await {
-            Err(Error::Database(error)) if answered_meanwhile(&error) => return Ok(Attempt::Overtaken),
-            added => added?,
-        }
-        tx.commit().await?;
-        Ok(Attempt::Done(view, vec![Count::Photo("stored")]))
+        let added = photo::add(reports, &standing, (&view, picture, *ticket), answer).await?;
+        Ok(if added { Attempt::Done(view, vec![Count::Photo("stored")]) } else { Attempt::Overtaken })
     }
 }
 
@@ -144,7 +139,7 @@ fn refuse_body(rejection: BytesRejection) -> Problem {
 
 /// Refuses who may not, before anything is read; the kind and the round of the photo else.
 async fn allowed(reports: &App, principal: &Principal, id: Uuid) -> Result<(&'static str, u32), Error> {
-    let (_, standing) = reports.looks.ask((id, None)).await?;
+    let (_, standing) = reports.together.reports.ask((id, None)).await?;
     let standing = standing.ok_or(Error::NotFound)?;
     let actor = adder(reports, &standing, principal)?;
     Ok((photo::kind(&standing.case, &actor)?, standing.case.round))

@@ -116,9 +116,8 @@ impl Work for Submission<'_> {
 
     async fn attempt(&self, key: &Key) -> Result<Attempt<Moved>, Problem> {
         let Self { reports, principal, channel, new } = self;
-        let mut connection = reports.pool.acquire().await?;
-        let (known, sent) = file::look(&mut connection, key, reports.now()).await?;
-        if let Some(stored) = known.replay(key)? {
+        let caller = reports.together.callers.ask((key.clone(), reports.now())).await?;
+        if let Some(stored) = caller.known.replay(key)? {
             return Ok(Attempt::Known(stored));
         }
         let sender = match channel {
@@ -128,11 +127,11 @@ impl Work for Submission<'_> {
                 Office::Agencies(_) => return Err(Error::Forbidden.into()),
             },
         };
-        let filing = file::prepare(reports, &mut connection, (sender, sent), new).await?;
+        let filing = file::prepare(reports, (sender, &caller), new).await?;
         let moved = Moved::new(reports, &filing.done);
         let answer = Answer::try_new(key, CREATED, &moved)?;
-        let written = filing.write(&mut connection, &answer).await?;
-        Ok(if written { Attempt::Done(moved, filing.done.counts) } else { Attempt::Overtaken })
+        let done = filing.write(reports, answer).await?;
+        Ok(done.map_or(Attempt::Overtaken, |done| Attempt::Done(moved, done.counts)))
     }
 }
 

@@ -28,6 +28,10 @@ enum Stop {
     WithinTheRow,
 }
 
+/// Uploads that wait for a lock to write their row, each by itself: what is written with others waits for nobody so long.
+const WAITING: &str = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+    AND query LIKE '-- Stored photos%' AND clock_timestamp() - query_start > interval '200 ms'";
+
 const STOPS: [Stop; 4] = [Stop::BeforeTheFile, Stop::BeforeTheAnswer, Stop::BeforeTheRow, Stop::WithinTheRow];
 
 struct Scene {
@@ -69,28 +73,22 @@ impl Scene {
 
     /// Waits until an upload has come to where it stops.
     async fn is_there(&self, stop: Stop, asked: usize) {
-        let what = if stop == Stop::WithinTheRow {
-            "%INSERT INTO reports.attachment%"
-        } else {
-            "SELECT id FROM reports.report%"
-        };
-        let waiting = format!(
-            "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '{what}'"
-        );
         eventually(&format!("{stop:?}"), async || match stop {
             Stop::BeforeTheFile | Stop::BeforeTheAnswer => self.s3.asked() > asked,
-            Stop::BeforeTheRow | Stop::WithinTheRow => self.stage.count(&waiting).await > 0,
+            Stop::BeforeTheRow | Stop::WithinTheRow => self.stage.count(WAITING).await > 0,
         })
         .await;
     }
 
     /// An upload whose process dies there.
     async fn dies(&self, key: &str, stop: Stop) {
-        let (held, asked) = (self.hold(stop).await, self.s3.asked());
+        let (mut held, asked) = (self.hold(stop).await, self.s3.asked());
         tokio::select! {
             answer = self.upload(key) => panic!("{stop:?} is passed: {answer:?}"),
             () = self.is_there(stop, asked) => {}
         }
+        let end = format!("SELECT pg_terminate_backend(pid) FROM {WAITING}");
+        sqlx::query(AssertSqlSafe(end)).execute(&mut *held).await.expect("its connections are cut");
         held.rollback().await.expect("a rollback");
         self.s3.trouble(None);
     }

@@ -14,4 +14,5 @@ mod photo;
 mod queue;
 mod s3;
 mod stage;
+mod together;
 mod words;

@@ -112,7 +112,9 @@ impl Stage {
         let (shutdown, mut running, mut answering) = (Shutdown::new(), JoinSet::new(), JoinSet::new());
         for task in service.tasks.into_iter().chain([keys]) {
             let shutdown = shutdown.clone();
-            let tasks = if task.name() == "looks-at-reports" { &mut answering } else { &mut running };
+            let answers = ["looks-at-callers", "looks-at-reports", "new-photos", "new-reports", "steps-of-reports"]
+                .contains(&task.name());
+            let tasks = if answers { &mut answering } else { &mut running };
             tasks.spawn(async move {
                 task.run(shutdown).await.ok();
             });

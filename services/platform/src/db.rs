@@ -128,13 +128,14 @@ pub fn pool(settings: &DatabaseSettings, application: &str) -> Result<PgPool, sq
 /// How long a statement that writes for many waits for a lock before it writes for nobody.
 const GATHERED_LOCK_TIMEOUT: &str = "50ms";
 
-/// Connections of their own beside a service's pool, for tasks that each write for many requests in one statement.
+/// Connections of their own beside a service's pool, for tasks that each read or write for many requests in one statement.
 ///
-/// Such a statement finds its rows by index, whatever the tables held when it was first planned, and fails with a passing error when
-/// somebody holds one of them: a request that waits for a row waits by itself.
+/// Such a statement is planned once and finds its rows by index, however many they are and whatever the tables held then. It fails with a
+/// passing error when somebody holds one of its rows: a request that waits for a row waits by itself.
 pub fn gathered(pool: &PgPool, connections: u32) -> PgPool {
     let options = PgConnectOptions::clone(&pool.connect_options()).options([
         ("lock_timeout", GATHERED_LOCK_TIMEOUT),
+        ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),

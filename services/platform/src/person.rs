@@ -157,6 +157,19 @@ impl PersonKeys {
         self.made(connection, person, now, READ).await
     }
 
+    /// The same for somebody who was seen to have no key.
+    ///
+    /// # Errors
+    /// [`PersonError::Erased`].
+    pub async fn make_for_holding(
+        &self,
+        connection: &mut PgConnection,
+        person: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<PersonKey, PersonError> {
+        self.make(connection, person, now, READ).await
+    }
+
     async fn made(
         &self,
         connection: &mut PgConnection,
@@ -164,9 +177,19 @@ impl PersonKeys {
         now: DateTime<Utc>,
         read: &'static str,
     ) -> Result<PersonKey, PersonError> {
-        if let Some(key) = self.read(connection, person, read).await? {
-            return self.unwrap(person, key);
+        match self.read(connection, person, read).await? {
+            Some(key) => self.unwrap(person, key),
+            None => self.make(connection, person, now, read).await,
         }
+    }
+
+    async fn make(
+        &self,
+        connection: &mut PgConnection,
+        person: Uuid,
+        now: DateTime<Utc>,
+        read: &'static str,
+    ) -> Result<PersonKey, PersonError> {
         let (_, sealed) = self.ring.new_personal_key(Place::new(COLUMN, person));
         let made: Option<Vec<u8>> = sqlx::query_scalar(AssertSqlSafe(self.schema.sql(INSERT)))
             .bind(person)

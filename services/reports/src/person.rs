@@ -147,7 +147,7 @@ impl Said {
             Some(key) => reports.persons.of_column(user, key).map_err(PersonError::from)?,
             None => {
                 let mut connection = reports.pool.acquire().await?;
-                match reports.persons.for_holding(&mut connection, user, reports.now()).await {
+                match reports.persons.make_for_holding(&mut connection, user, reports.now()).await {
                     Err(PersonError::Erased) => return Err(Error::NotFound),
                     key => key?,
                 }

@@ -2,7 +2,7 @@
 //!
 //! | use case | round trips |
 //! | --- | --- |
-//! | [`file`] | a look: key, count of today, and the reporter's key, which is made if there is none (2 more); then one statement: report, reporter, history, job, answer, events |
+//! | [`file`] | a look: key, count of today, and the reporter's key, which is made if there is none (1 more); then one statement: report, reporter, history, job, answer, events |
 //! | [`step`] | [`look`]: key, report, and the reporter's key; then one statement: report, history, a rating or an outcome, job taken back and set, answer, events |
 //!
 //! Looks of the same moment are one statement, and so is what is written at the same moment ([`crate::together`]).

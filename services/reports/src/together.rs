@@ -31,12 +31,12 @@ pub(crate) struct Together {
 impl Together {
     /// The tasks, and the ways to them.
     pub(crate) fn start(pool: &PgPool) -> (Self, [Task; 5]) {
+        let pool = db::gathered(pool, 5);
         let (callers, callers_task) = file::looks(pool.clone());
         let (reports, reports_task) = report::looks(pool.clone());
-        let writing = db::gathered(pool, 3);
-        let (filings, filings_task) = writer("new-reports", &writing);
-        let (steps, steps_task) = writer("steps-of-reports", &writing);
-        let (photos, photos_task) = writer("new-photos", &writing);
+        let (filings, filings_task) = writer("new-reports", &pool);
+        let (steps, steps_task) = writer("steps-of-reports", &pool);
+        let (photos, photos_task) = writer("new-photos", &pool);
         let tasks = [callers_task, reports_task, filings_task, steps_task, photos_task];
         (Self { callers, reports, filings, steps, photos }, tasks)
     }

@@ -269,7 +269,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Service, BuildError> {
     let (ledger, mut tasks) =
         Engine::start(context.pool.clone(), context.clock.clone(), &context.metrics, books, riders);
     let (feed, feed_task) = feed::Feed::start(&context.pool, config.ledger.shard);
-    let (standings, standings_task) = standing::start(context.pool.clone());
+    let (standings, standings_task) = standing::start(&context.pool);
     let maker = checkpoint::maker(&config.checkpoint, &context.public_url, config.ledger.shard, place.zone())?;
     let wallet = Arc::new(Wallet {
         pool: context.pool.clone(),

@@ -1,5 +1,6 @@
 //! How far citizens are trusted in the sessions that they ask from: read in one statement for all who ask at the same moment.
 
+use platform::db;
 use platform::gather::Gather;
 use platform::task::Task;
 use sqlx::PgPool;
@@ -12,7 +13,8 @@ use crate::limit::Standing;
 pub(crate) type Standings = Gather<(Uuid, Uuid), Standing>;
 
 /// The reader as a task, and the way to it.
-pub(crate) fn start(pool: PgPool) -> (Standings, Task) {
+pub(crate) fn start(pool: &PgPool) -> (Standings, Task) {
+    let pool = db::gathered(pool, 1);
     Gather::start("standings", move |asked: Vec<(Uuid, Uuid)>| {
         let pool = pool.clone();
         async move {
@@ -75,7 +77,7 @@ mod tests {
                     .expect("stored");
             }
         }
-        let (standings, task) = start(pool.clone());
+        let (standings, task) = start(&pool);
         let shutdown = Shutdown::new();
         let running = tokio::spawn(task.run(shutdown.clone()));
         let asking = people.iter().map(|person| standings.ask((person.user, person.session)));

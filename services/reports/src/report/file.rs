@@ -157,7 +157,7 @@ async fn reporter_key(
 ) -> Result<PersonKey, PersonError> {
     match &caller.person_key {
         Some(key) => Ok(reports.persons.of_column(user, key)?),
-        None => reports.persons.for_holding(&mut *reports.pool.acquire().await?, user, now).await,
+        None => reports.persons.make_for_holding(&mut *reports.pool.acquire().await?, user, now).await,
     }
 }
 

@@ -16,9 +16,11 @@ WITH wanted AS MATERIALIZED (
         caller, operation, key, fingerprint, status, answer,
         taken_back, job, job_key, job_due_at, job_payload, job_trace, job_wakes)
 ), target AS MATERIALIZED (
-    SELECT other.id FROM wanted CROSS JOIN LATERAL (
-        SELECT id FROM reports.report WHERE id = wanted.merged_into AND id <> wanted.report AND state <> 'duplicate' FOR SHARE OFFSET 0
-    ) AS other
+    -- Both in one order, so that two that are merged into each other at once don't wait for each other.
+    SELECT merged.id, merged.state FROM wanted CROSS JOIN LATERAL (
+        SELECT id, state FROM reports.report WHERE wanted.merged_into IS NOT NULL AND id = ANY (ARRAY[wanted.report, wanted.merged_into])
+        ORDER BY id FOR NO KEY UPDATE
+    ) AS merged
 ), moved AS (
     UPDATE reports.report SET state = wanted.state, version = wanted.version, round = wanted.round,
         lead_agency = wanted.lead_agency, progress = wanted.progress,
@@ -31,7 +33,8 @@ WITH wanted AS MATERIALIZED (
     FROM wanted
     WHERE report.id = wanted.report AND report.version = wanted.version_before
         AND (report.erased_at IS NULL OR NOT wanted.has_reporter)
-        AND (wanted.merged_into IS NULL OR EXISTS (SELECT FROM target WHERE target.id = wanted.merged_into))
+        AND (wanted.merged_into IS NULL OR wanted.merged_into <> wanted.report
+            AND EXISTS (SELECT FROM target WHERE target.id = wanted.merged_into AND target.state <> 'duplicate'))
         AND (wanted.citizen IS NULL OR reports.hold_person_key(wanted.citizen))
     RETURNING report.id, report.category
 ), entered AS (

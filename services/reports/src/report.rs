@@ -9,7 +9,7 @@
 //! Nothing is locked between the look and the statement: it changes the report only from the version that was looked at, and fails
 //! when the key was answered meanwhile. Whoever was overtaken looks again. Jobs hold the report's row instead ([`lock`]).
 //!
-//! Locks, in order: the reporter's key, the report to merge into, the report's row, the idempotency key, a job's row, the outbox head.
+//! Locks, in order: the reporter's key, the report's row and that of the one to merge into by their ids, the idempotency key, a job's row, the outbox head.
 //!
 //! Invariants:
 //! - [`crate::lifecycle::decide`] alone decides; the row is changed only from the version that was decided on.

@@ -152,25 +152,18 @@ async fn nobody_waits_for_a_report_that_somebody_else_holds() {
 }
 
 #[tokio::test]
-async fn of_reports_that_are_merged_in_a_ring_at_once_one_stays() {
+async fn of_two_reports_that_are_merged_into_each_other_at_once_one_stays() {
     let stage = Stage::new().await;
-    let mut rings = 0;
-    for _ in 0..5 {
-        let ring = join_all((0..4).map(|_| stage.report(Uuid::now_v7()))).await;
-        join_all(ring.iter().map(|report| stage.act(stage.ioc, report, json!({"action": "claim"})))).await;
-        let merged = join_all(ring.iter().enumerate().map(async |(index, report)| {
-            let body = json!({"action": "merge", "into": ring[(index + 1) % ring.len()], "version": 2});
-            stage.post(stage.ioc, &format!("/reports/v1/reports/{report}/transitions"), &body).await
-        }));
-        for answer in merged.await {
-            assert!(matches!(answer.status.as_u16(), 201 | 409 | 422), "{}", answer.json());
-        }
-        rings += 1;
-        assert!(
-            stage.count("reports.report WHERE state <> 'duplicate'").await >= rings,
-            "somewhere each ring has its end"
-        );
+    let reports = join_all((0..24).map(|_| stage.report(Uuid::now_v7()))).await;
+    join_all(reports.iter().map(|report| stage.act(stage.ioc, report, json!({"action": "claim"})))).await;
+    let merged = join_all(reports.iter().enumerate().map(async |(index, report)| {
+        let body = json!({"action": "merge", "into": reports[index ^ 1], "version": 2});
+        stage.post(stage.ioc, &format!("/reports/v1/reports/{report}/transitions"), &body).await
+    }));
+    for answer in merged.await {
+        assert!(matches!(answer.status.as_u16(), 201 | 409 | 422), "{}", answer.json());
     }
+    assert_eq!(stage.count("reports.report WHERE state = 'duplicate'").await, 12, "one of each two");
 }
 
 #[tokio::test]

@@ -126,15 +126,24 @@ pub fn pool(settings: &DatabaseSettings, application: &str) -> Result<PgPool, sq
 }
 
 /// How long a statement that writes for many waits for a lock before it writes for nobody.
-const GATHERED_LOCK_TIMEOUT: &str = "50ms";
+const SHARED_LOCK_TIMEOUT: &str = "50ms";
 
-/// Connections of their own beside a service's pool, for tasks that each read or write for many requests in one statement.
+/// Connections of their own beside a service's pool, for tasks that each read for many requests in one statement.
 ///
-/// Such a statement is planned once and finds its rows by index, however many they are and whatever the tables held then. It fails with a
-/// passing error when somebody holds one of its rows: a request that waits for a row waits by itself.
-pub fn gathered(pool: &PgPool, connections: u32) -> PgPool {
-    let options = PgConnectOptions::clone(&pool.connect_options()).options([
-        ("lock_timeout", GATHERED_LOCK_TIMEOUT),
+/// Such a statement is planned once and finds its rows by index, whatever the tables held then.
+pub fn shared_readers(pool: &PgPool, connections: u32) -> PgPool {
+    shared(pool, connections, PgConnectOptions::clone(&pool.connect_options()))
+}
+
+/// The same for tasks that write for many requests. A statement that waits for a lock longer than [`SHARED_LOCK_TIMEOUT`] fails with a
+/// passing error: a request whose row is held waits by itself.
+pub fn shared_writers(pool: &PgPool, connections: u32) -> PgPool {
+    let options = PgConnectOptions::clone(&pool.connect_options());
+    shared(pool, connections, options.options([("lock_timeout", SHARED_LOCK_TIMEOUT)]))
+}
+
+fn shared(pool: &PgPool, connections: u32, options: PgConnectOptions) -> PgPool {
+    let options = options.options([
         ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),

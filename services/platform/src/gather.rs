@@ -4,16 +4,20 @@
 //! What is answered was read after it was asked for; nothing is remembered.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::db;
 use crate::task::Task;
 
 /// Questions that wait, at most; who comes then waits for a place.
 const QUEUE: usize = 4_096;
-/// Questions of one statement, at most.
-const BATCH: usize = 512;
+/// Questions of one statement, at most, where nothing speaks against so many.
+pub const BATCH: usize = 512;
+/// The longest wait for an answer: a statement that takes longer is ended by the server, if the server is still there.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The way to the reader. Cheap to clone.
 #[derive(Debug)]
@@ -33,18 +37,18 @@ struct Asked<Q, A> {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Gather<Q, A> {
-    /// The reader as a task, and the way to it. `read` gives one answer for each question, in their order.
-    pub fn start<F, Read>(name: &'static str, read: F) -> (Self, Task)
+    /// The reader as a task, and the way to it. `read` gives one answer for each of at most `batch` questions, in their order.
+    pub fn start<F, Read>(name: &'static str, batch: usize, read: F) -> (Self, Task)
     where
         F: Fn(Vec<Q>) -> Read + Send + Sync + 'static,
         Read: Future<Output = Result<Vec<A>, sqlx::Error>> + Send,
     {
         let (sender, mut questions) = mpsc::channel(QUEUE);
-        let task = Task::new(name, |shutdown| async move {
+        let task = Task::new(name, move |shutdown| async move {
             let mut asked = Vec::new();
             loop {
                 tokio::select! {
-                    count = questions.recv_many(&mut asked, BATCH) => if count == 0 { break },
+                    count = questions.recv_many(&mut asked, batch) => if count == 0 { break },
                     () = shutdown.cancelled() => break,
                 }
                 answer(&read, &mut asked).await;
@@ -77,7 +81,7 @@ where
     if askers.is_empty() {
         return;
     }
-    match read(questions).await {
+    match timeout(PATIENCE, read(questions)).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
         Ok(answers) if answers.len() == askers.len() => {
             for (asker, answer) in askers.into_iter().zip(answers) {
                 asker.send(Ok(answer)).ok();
@@ -118,7 +122,7 @@ mod tests {
     /// Doubles numbers, slowly, and writes down how many came together.
     fn doubling(sizes: &Sizes) -> (Gather<u32, u32>, Task) {
         let sizes = sizes.clone();
-        Gather::start("doubling", move |numbers: Vec<u32>| {
+        Gather::start("doubling", BATCH, move |numbers: Vec<u32>| {
             sizes.lock().expect("no panic").push(numbers.len());
             async move {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -165,7 +169,7 @@ mod tests {
     async fn whoever_went_away_is_not_read_for() {
         let read = Arc::new(AtomicUsize::new(0));
         let counted = read.clone();
-        let (gather, task) = Gather::start("counting", move |questions: Vec<()>| {
+        let (gather, task) = Gather::start("counting", BATCH, move |questions: Vec<()>| {
             counted.fetch_add(questions.len(), Ordering::SeqCst);
             async move { Ok(questions) }
         });

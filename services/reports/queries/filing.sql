@@ -1,5 +1,5 @@
 -- New reports, each with its reporter, its history, the answer to its request, its job and its events. Says which were filed: of those whose
--- reporter was erased nothing is written. Arguments: src/report/file.rs.
+-- reporter was erased, or sent as many as one may, nothing is written. Arguments: src/report/file/row.rs.
 WITH wanted AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::float8[], $8::float8[],
         $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::integer[], $15::jsonb[], $16::timestamptz[], $17::timestamptz[],
@@ -14,7 +14,11 @@ WITH wanted AS MATERIALIZED (
         caller, operation, key, fingerprint, status, answer,
         job, job_key, job_due_at, job_payload, job_trace, job_wakes)
 ), held AS MATERIALIZED (
-    SELECT id FROM wanted WHERE citizen IS NULL OR reports.hold_person_key(citizen)
+    SELECT id FROM (
+        SELECT id, citizen, now, row_number() OVER (PARTITION BY citizen ORDER BY id) AS place FROM wanted
+    ) AS filing
+    WHERE citizen IS NULL
+        OR reports.hold_person_key(citizen) AND reports.sent_since(citizen, now - interval '1 day', $49) + place <= $49
 ), filed AS (
     INSERT INTO reports.report (id, category, lane, body, public_body, attributes, lon, lat, address, ward_code, agency_code,
         state, version, round, co_agencies, progress, due_at, created_at, updated_at, body_sealed, address_sealed, answers_sealed, sealed)

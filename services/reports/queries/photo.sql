@@ -16,9 +16,13 @@ WITH wanted AS MATERIALIZED (
     FOR SHARE OF arrival
 ), added AS (
     INSERT INTO reports.attachment (id, report_id, kind, round, agency, media_type, bytes, width, height, sha256, created_at)
-    SELECT id, report, kind, round, agency, $20, bytes, width, height, sha256, now FROM arrived JOIN wanted USING (id)
+    SELECT id, report, kind, round, agency, $20, bytes, width, height, sha256, now
+    FROM (
+        -- OFFSET 0: counted once the report is held.
+        SELECT wanted.id, report, kind, round, most, agency, bytes, width, height, sha256, now FROM arrived JOIN wanted USING (id) OFFSET 0
+    ) AS photo
     WHERE reports.has_room(report, kind, round, most)
-    RETURNING id
+    ON CONFLICT ON CONSTRAINT attachment_pk DO NOTHING RETURNING id
 )
 SELECT array_agg(report) AS "reports!",
     reports.answer_keys(array_agg(caller), array_agg(operation), array_agg(key), array_agg(fingerprint), array_agg(status),

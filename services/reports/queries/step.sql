@@ -1,5 +1,5 @@
 -- Steps of different reports, each written from the version that was decided on, with its history, what is kept beside the report, the answer
--- to its request, its job and its events. Says which reports moved; of the others nothing is written. Arguments: src/report/row.rs.
+-- to its request, its job and its events. Says which reports moved; of the others nothing is written. Arguments: src/report/step/row.rs.
 WITH wanted AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::bigint[], $6::integer[], $7::text[],
         $8::jsonb[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::uuid[], $13::boolean[], $14::text[],

@@ -22,7 +22,7 @@
 //!
 //! Round trips of a transition: a look at the key and the report, and one statement that writes everything.
 //!
-//! Lock order: report, arrival, idempotency key, job, outbox head.
+//! Lock order: reporter's key, report, arrival, idempotency key, job, outbox head; what is written together goes by the reports' ids.
 //!
 //! Invariants:
 //! - The names axum and tonic appear in `http` and in this file only.

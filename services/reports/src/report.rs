@@ -9,7 +9,9 @@
 //! Nothing is locked between the look and the statement: it changes the report only from the version that was looked at, and fails
 //! when the key was answered meanwhile. Whoever was overtaken looks again. Jobs hold the report's row instead ([`lock`]).
 //!
-//! Locks, in order: the reporter's key, the report's row and that of the one to merge into by their ids, the idempotency key, a job's row, the outbox head.
+//! Locks, in order: the report and the one to merge into by their ids; of each of the steps that are written together, by their reports' ids,
+//! the reporter's key and the report; of each new report the reporter's key and what counts their reports of a day; the idempotency keys,
+//! the jobs, the outbox head.
 //!
 //! Invariants:
 //! - [`crate::lifecycle::decide`] alone decides; the row is changed only from the version that was decided on.
@@ -21,7 +23,7 @@ pub(crate) mod step;
 
 use std::collections::BTreeMap;
 
-use platform::gather::Gather;
+use platform::gather::{BATCH, Gather};
 use platform::idempotency::{Key, Known};
 use platform::task::Task;
 use serde_json::{Value, json};
@@ -125,7 +127,7 @@ pub(crate) type Looks = Gather<Look, Seen>;
 
 /// The reader as a task, and the way to it.
 pub(crate) fn looks(pool: PgPool) -> (Looks, Task) {
-    Gather::start("looks-at-reports", move |looks: Vec<Look>| {
+    Gather::start("looks-at-reports", BATCH, move |looks: Vec<Look>| {
         let pool = pool.clone();
         async move { look(&mut *pool.acquire().await?, &looks).await }
     })

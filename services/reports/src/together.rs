@@ -1,8 +1,9 @@
 //! What requests write at the same moment is one statement.
 //!
 //! A request hands what it writes to the one task that writes ([`writer`]) and goes by itself ([`write`]) where it can't be written with
-//! others: something of the same name is written just then, or the statement failed and nothing is written of any, because somebody holds
-//! a row or a key was answered meanwhile. By itself it waits for whoever holds the row, and fails for nobody else.
+//! others: something of the same name is written just then, its statement found that it is not to be written, or the statement failed and
+//! nothing is written of any, because somebody holds a row for longer than a moment or a key was answered meanwhile.
+//! By itself it waits for whoever holds the row, and fails for nobody else.
 //! What was written before its answer was lost is not written again: each statement looks for it.
 
 use std::collections::BTreeMap;
@@ -31,9 +32,9 @@ pub(crate) struct Together {
 impl Together {
     /// The tasks, and the ways to them.
     pub(crate) fn start(pool: &PgPool) -> (Self, [Task; 5]) {
-        let pool = db::gathered(pool, 5);
-        let (callers, callers_task) = file::looks(pool.clone());
-        let (reports, reports_task) = report::looks(pool.clone());
+        let (readers, pool) = (db::shared_readers(pool, 2), db::shared_writers(pool, 3));
+        let (callers, callers_task) = file::looks(readers.clone());
+        let (reports, reports_task) = report::looks(readers);
         let (filings, filings_task) = writer("new-reports", &pool);
         let (steps, steps_task) = writer("steps-of-reports", &pool);
         let (photos, photos_task) = writer("new-photos", &pool);
@@ -41,6 +42,9 @@ impl Together {
         (Self { callers, reports, filings, steps, photos }, tasks)
     }
 }
+
+/// Entries of one statement, at most: it takes more time for each the more they are, and holds their rows for it.
+const BATCH: usize = 64;
 
 /// What a request writes.
 pub(crate) trait Entry: Send + Sync + Sized + 'static {
@@ -63,7 +67,7 @@ type Writer<E> = Gather<Arc<E>, bool>;
 /// The task that writes, and the way to it.
 fn writer<E: Entry>(task: &'static str, pool: &PgPool) -> (Writer<E>, Task) {
     let pool = pool.clone();
-    Gather::start(task, move |entries: Vec<Arc<E>>| {
+    Gather::start(task, BATCH, move |entries: Vec<Arc<E>>| {
         let pool = pool.clone();
         async move { write_together(&pool, &entries).await }
     })
@@ -96,7 +100,12 @@ async fn write_together<E: Entry>(pool: &PgPool, entries: &[Arc<E>]) -> Result<V
     let mut written = vec![false; entries.len()];
     match E::insert(&mut *pool.acquire().await?, &chosen).await {
         // Nothing is written.
-        Err(sqlx::Error::Database(error)) => tracing::debug!(%error, entries = chosen.len(), "each goes by itself"),
+        Err(error @ sqlx::Error::Database(_)) if db::is_passing(&error) || answered_meanwhile(&error) => {
+            tracing::debug!(%error, entries = chosen.len(), "each goes by itself");
+        }
+        Err(error @ sqlx::Error::Database(_)) => {
+            tracing::warn!(%error, entries = chosen.len(), "what could be written together goes by itself");
+        }
         names => {
             for name in names? {
                 if let Some(written) = places.get(&name).and_then(|place| written.get_mut(*place)) {

@@ -1,7 +1,7 @@
 //! How far citizens are trusted in the sessions that they ask from: read in one statement for all who ask at the same moment.
 
 use platform::db;
-use platform::gather::Gather;
+use platform::gather::{BATCH, Gather};
 use platform::task::Task;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -14,8 +14,8 @@ pub(crate) type Standings = Gather<(Uuid, Uuid), Standing>;
 
 /// The reader as a task, and the way to it.
 pub(crate) fn start(pool: &PgPool) -> (Standings, Task) {
-    let pool = db::gathered(pool, 1);
-    Gather::start("standings", move |asked: Vec<(Uuid, Uuid)>| {
+    let pool = db::shared_readers(pool, 1);
+    Gather::start("standings", BATCH, move |asked: Vec<(Uuid, Uuid)>| {
         let pool = pool.clone();
         async move {
             let (users, sessions): (Vec<_>, Vec<_>) = asked.into_iter().unzip();

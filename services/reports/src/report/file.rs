@@ -5,7 +5,7 @@ mod row;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use platform::gather::Gather;
+use platform::gather::{BATCH, Gather};
 use platform::idempotency::{Answer, Key, Known};
 use platform::person::{PersonError, PersonKey};
 use platform::task::Task;
@@ -48,7 +48,7 @@ pub(crate) type Looks = Gather<(Key, DateTime<Utc>), Caller>;
 
 /// The reader as a task, and the way to it.
 pub(crate) fn looks(pool: PgPool) -> (Looks, Task) {
-    Gather::start("looks-at-callers", move |looks: Vec<(Key, DateTime<Utc>)>| {
+    Gather::start("looks-at-callers", BATCH, move |looks: Vec<(Key, DateTime<Utc>)>| {
         let pool = pool.clone();
         async move { look(&mut *pool.acquire().await?, &looks).await }
     })
@@ -184,7 +184,7 @@ fn entry(case: &Case, sender: Sender, now: DateTime<Utc>) -> Entry {
 
 impl Filing {
     /// Writes all of it with the answer to its request, in one statement with others of the same moment; nothing and `None` when the key
-    /// was answered or the citizen was erased meanwhile.
+    /// was answered, or the citizen was erased or sent as many as one may, meanwhile.
     pub(crate) async fn write(self, reports: &Reports, answer: Answer) -> Result<Option<Done>, sqlx::Error> {
         let Self { row, done } = self;
         let row = Arc::new(Row { answer: Some(answer), ..row });

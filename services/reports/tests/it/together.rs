@@ -1,4 +1,4 @@
-//! Many at once: what is written in one statement is what would have been written one after the other, and nobody waits for another's report.
+//! Many at once: what is written in one statement is what would have been written one after the other, and nobody waits long for another's report.
 
 use std::time::Duration;
 
@@ -42,6 +42,10 @@ async fn live(stage: &Stage, pace: Pace) {
     );
     let reports: Vec<String> =
         filed.await.iter().map(|answer| answer.expect(201)["id"].as_str().expect("an id").to_owned()).collect();
+    for (index, (report, citizen)) in reports.iter().zip(&citizens).enumerate() {
+        let read = stage.get(Some(*citizen), &format!("/reports/v1/reports/{report}")).await.expect(200);
+        assert_eq!(read["text"], format!("Ổ gà số {index}"), "each reads their own words");
+    }
     let (rejected, handled): (Vec<_>, Vec<_>) =
         reports.iter().zip(&citizens).enumerate().partition(|(index, _)| index % 7 == 6);
     let step = async |officer: Uuid, action: Value| {
@@ -112,6 +116,23 @@ async fn what_is_written_together_is_what_is_written_one_after_the_other() {
     for (is, should_be) in written(&together).await.into_iter().zip(written(&one_by_one).await) {
         assert_eq!(is, should_be);
     }
+    // It was written by fewer statements than there are rows, and each row got what is its own.
+    for table in ["report", "attachment", "history WHERE action = 'claim'", "history WHERE action = 'rate'"] {
+        let transactions = format!("(SELECT DISTINCT xmin::text FROM reports.{table}) AS one");
+        let (written, rows) = (together.count(&transactions).await, together.count(&format!("reports.{table}")).await);
+        assert!(written < rows, "{table}: {rows} rows in {written} transactions");
+    }
+    let not_its_own = [
+        "idempotency_key AS answered JOIN reports.reporter ON reporter.report_id = (body ->> 'id')::uuid
+         WHERE operation = 'report.create' AND user_id <> caller",
+        "idempotency_key AS answered WHERE operation = 'report.transition' AND NOT EXISTS (SELECT FROM reports.history
+             WHERE report_id = (body ->> 'id')::uuid AND version = (body ->> 'version')::bigint AND to_state = body ->> 'state'
+                 AND officer_id = caller)",
+        "job WHERE kind = 'report-limit' AND key <> (payload ->> 'report_id') || ':' || (payload ->> 'version')",
+    ];
+    for rows in not_its_own {
+        assert_eq!(together.count(&format!("reports.{rows}")).await, 0, "{rows}");
+    }
     // What came later to a report was told later.
     let out_of_order =
         "(SELECT subject, lag(occurred_at) OVER (PARTITION BY stream, subject ORDER BY arrival) > occurred_at AS wrong
@@ -123,7 +144,7 @@ async fn what_is_written_together_is_what_is_written_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_report_that_somebody_else_holds() {
+async fn nobody_waits_long_for_a_report_that_somebody_else_holds() {
     let stage = Stage::new().await;
     let reports = join_all((0..10).map(|_| stage.report(Uuid::now_v7()))).await;
     let held: Uuid = reports[3].parse().expect("an id");
@@ -179,4 +200,44 @@ async fn a_report_that_is_sent_many_times_at_once_holds_up_nobody_else() {
     once.iter().for_each(|answer| drop(answer.expect(201)));
     assert_eq!(stage.count("reports.report").await, 12);
     assert_eq!(stage.count("reports.person_key").await, 12);
+}
+
+#[tokio::test]
+async fn a_photo_that_is_sent_many_times_at_once_is_one_photo() {
+    let stage = Stage::new().await;
+    let citizen = Uuid::now_v7();
+    let report = stage.report(citizen).await;
+    let (one, other) = (jpeg(40, 30), jpeg(30, 40));
+    let same = join_all((0..4).map(|_| stage.photo_with_key(citizen, &report, one.clone(), "k1")));
+    let others = join_all((0..4).map(|_| stage.photo_with_key(citizen, &report, other.clone(), "k2")));
+    let (same, others) = tokio::join!(same, others);
+    for answers in [same, others] {
+        let first = answers[0].expect(201);
+        assert!(
+            answers.iter().all(|answer| answer.expect(201) == first),
+            "each gets the answer of the one that was done"
+        );
+    }
+    assert_eq!(stage.count("reports.attachment").await, 2);
+    let more = join_all((0..8).map(|index| {
+        let photo = jpeg(50, 20 + index);
+        async { stage.photo(citizen, &report, photo).await }
+    }));
+    let stored = more.await.iter().filter(|answer| answer.status.as_u16() == 201).count();
+    assert_eq!((stored, stage.count("reports.attachment").await), (3, 5), "no more than there may be");
+}
+
+#[tokio::test]
+async fn a_citizen_sends_fifty_reports_a_day_also_at_once() {
+    let stage = Stage::new().await;
+    let (often, once) = (Uuid::now_v7(), Uuid::now_v7());
+    let body = road("Ổ gà");
+    let many = join_all((0..70).map(|_| stage.post(often, "/reports/v1/reports", &body)));
+    let (many, other) = tokio::join!(many, stage.post(once, "/reports/v1/reports", &body));
+    let filed = many.iter().filter(|answer| answer.status.as_u16() == 201).count();
+    assert_eq!(filed, 50);
+    many.iter().filter(|answer| answer.status.as_u16() != 201).for_each(|answer| {
+        assert_eq!(answer.refused(429), "too-many-reports");
+    });
+    other.expect(201);
 }

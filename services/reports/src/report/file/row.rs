@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::MAX_PER_DAY;
 use crate::history::{self, GENESIS};
 use crate::lifecycle::Case;
 use crate::person::Written;
@@ -110,7 +111,8 @@ async fn insert(connection: &mut PgConnection, rows: &[&Row]) -> Result<Vec<Opti
         &events.kinds as &[&str],
         &events.subjects,
         &events.traces as &[Option<&str>],
-        &events.data as &[&[u8]]
+        &events.data as &[&[u8]],
+        MAX_PER_DAY
     )
     .fetch_optional(connection)
     .await?;

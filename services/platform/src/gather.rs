@@ -110,7 +110,6 @@ fn same_for_another(error: &sqlx::Error) -> sqlx::Error {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
 
     use futures::future::join_all;
 
@@ -173,7 +172,7 @@ mod tests {
             counted.fetch_add(questions.len(), Ordering::SeqCst);
             async move { Ok(questions) }
         });
-        let gone = tokio::time::timeout(Duration::ZERO, gather.ask(())).await;
+        let gone = timeout(Duration::ZERO, gather.ask(())).await;
         assert!(gone.is_err(), "nobody reads yet");
         let running = tokio::spawn(task.run(Shutdown::new()));
         gather.ask(()).await.expect("an answer");

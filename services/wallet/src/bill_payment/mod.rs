@@ -11,12 +11,15 @@
 //!     └───────────────────────── refused, failed ──────────────────────┘
 //! ```
 //!
+//! What failed for want of a proof is `requested` again once it is proved.
+//!
 //! `begin.rs` saves the intent, `named.rs` seals what names the bill at the biller, `hold.rs` sets the money aside, `job.rs` talks to the
 //! biller, `settle.rs` books what the biller says, `sql.rs` holds the statements. The biller's API is [`bill::biller`](crate::bill).
 //!
 //! Invariant: the state says `confirming` and the hold can't expire before anything is sent, so that a crash never hides that the biller may have been asked.
 //! Invariant: from `confirming` and `unknown` the next step is a status query, never a blind repetition.
 //! Invariant: only a batch of the ledger makes a payment `held` or `paid`, and only the batch that gives the money back makes one `failed` whose hold is open.
+//! Invariant: what was decided before a proof came changes nothing of the payment that was proved.
 //! Invariant: a bill has at most one payment that has not failed.
 
 mod begin;

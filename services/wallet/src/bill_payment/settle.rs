@@ -61,14 +61,7 @@ pub(super) async fn mark_confirming(wallet: &Wallet, payment: &BillPayment) -> R
 }
 
 async fn move_to(wallet: &Wallet, payment: &BillPayment, to: State, reference: Option<&str>) -> Result<bool, Error> {
-    let change = Transition {
-        id: payment.id,
-        from: payment.state,
-        to,
-        biller_reference: reference,
-        reason: None,
-        at: wallet.clock.now(),
-    };
+    let change = Transition { of: payment, to, biller_reference: reference, reason: None, at: wallet.clock.now() };
     let moved = sql::transition(&mut *wallet.pool.acquire().await?, &change).await?;
     if moved {
         wallet.metrics.bill_payment(to);
@@ -80,8 +73,7 @@ async fn move_to(wallet: &Wallet, payment: &BillPayment, to: State, reference: O
 pub(super) async fn wait_for_proof(wallet: &Wallet, payment: &BillPayment) -> Result<(), Error> {
     let reason = STEP_UP_REQUIRED.code();
     let change = Transition {
-        id: payment.id,
-        from: payment.state,
+        of: payment,
         to: State::Failed,
         biller_reference: None,
         reason: Some(reason),
@@ -98,14 +90,7 @@ pub(super) async fn wait_for_proof(wallet: &Wallet, payment: &BillPayment) -> Re
 /// The reason is one of our codes.
 pub(super) async fn fail(wallet: &Wallet, payment: &BillPayment, reason: &'static str) -> Result<(), Error> {
     let now = wallet.clock.now();
-    let change = Transition {
-        id: payment.id,
-        from: payment.state,
-        to: State::Failed,
-        biller_reference: None,
-        reason: Some(reason),
-        at: now,
-    };
+    let change = Transition { of: payment, to: State::Failed, biller_reference: None, reason: Some(reason), at: now };
     let mut tx = platform::db::begin(&wallet.pool).await?;
     if !sql::transition(&mut tx, &change).await? {
         return Ok(());

@@ -225,8 +225,8 @@ pub(crate) async fn find_own(
 /// Where a payment goes without its hold ending.
 #[derive(Debug)]
 pub(super) struct Transition<'a> {
-    pub(super) id: BillPaymentId,
-    pub(super) from: State,
+    /// As it was when this was decided.
+    pub(super) of: &'a BillPayment,
     pub(super) to: State,
     /// Kept from before when absent.
     pub(super) biller_reference: Option<&'a str>,
@@ -235,17 +235,19 @@ pub(super) struct Transition<'a> {
     pub(super) at: DateTime<Utc>,
 }
 
-/// Changes the state unless somebody else changed it first.
+/// Changes the state unless somebody else changed it first, or its citizen has proved it since: what lacked a proof is `requested` again then,
+/// and no refusal of before may end it.
 pub(super) async fn transition(connection: &mut PgConnection, change: &Transition<'_>) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE wallet.bill_payment SET state = $3, biller_reference = coalesce($4, biller_reference), reason = $5, updated_at = $6
-         WHERE id = $1 AND state = $2",
-        change.id.uuid(),
-        change.from.name(),
+         WHERE id = $1 AND state = $2 AND proof_id IS NOT DISTINCT FROM $7",
+        change.of.id.uuid(),
+        change.of.state.name(),
         change.to.name(),
         change.biller_reference,
         change.reason,
         change.at,
+        change.of.proof_id,
     )
     .execute(connection)
     .await?;

@@ -1,8 +1,18 @@
-//! The state machine over every state and answer, and over random conversations with a biller that is a slow model of one.
+//! The state machine over every state and answer, and over random conversations with a biller that is a slow model of one; its one way back.
 
+use chrono::{DateTime, Utc};
+use platform::db::PlatformTables;
+use platform::embedded::scratch;
 use proptest::prelude::*;
+use sqlx::PgConnection;
+use uuid::Uuid;
 
-use super::{Answer, Change, State, Step};
+use super::sql::{self, Transition};
+use super::{Answer, BillPayment, BillPaymentId, Change, State, Step};
+use crate::city::Proof;
+use crate::error::STEP_UP_REQUIRED;
+use crate::step_up::Proven;
+use crate::{MIGRATOR, SCHEMA};
 
 #[test]
 fn names_are_unique() {
@@ -190,5 +200,51 @@ proptest! {
         prop_assert!(saga.charges + saga.returns <= 1);
         prop_assert_eq!(saga.charges, u32::from(saga.state == State::Paid));
         prop_assert_eq!(saga.returns, u32::from(saga.state == State::Failed));
+    }
+}
+
+fn noon() -> DateTime<Utc> {
+    "2026-01-10T05:00:00Z".parse().expect("a time")
+}
+
+async fn found(connection: &mut PgConnection, id: BillPaymentId) -> BillPayment {
+    sql::find(connection, id).await.expect("readable").expect("there")
+}
+
+/// Stops a payment for want of a proof; whether it was still the one that was seen.
+async fn stop(connection: &mut PgConnection, seen: &BillPayment) -> bool {
+    let reason = Some(STEP_UP_REQUIRED.code());
+    let change = Transition { of: seen, to: State::Failed, biller_reference: None, reason, at: noon() };
+    sql::transition(connection, &change).await.expect("written")
+}
+
+/// The citizen's request and the job both find that a proof is needed. One says so, the proof comes, and only then does the other get to say it.
+#[tokio::test]
+async fn who_was_late_to_ask_for_a_proof_does_not_stop_what_was_proved_meanwhile() {
+    let parts =
+        [(ledger::SCHEMA, &ledger::MIGRATOR, PlatformTables::NotWanted), (SCHEMA, &MIGRATOR, PlatformTables::Wanted)];
+    let database = scratch::database(&parts).await.expect("PostgreSQL is installed");
+    let id = BillPaymentId::from(Uuid::now_v7());
+    let saved = "WITH bill AS (
+            INSERT INTO wallet.bill (id, biller_code, kind, reference, period, amount, issued_on, due_on, details, status, updated_at)
+            VALUES (gen_random_uuid(), 'PCHUE', 'electricity', 'R1', '2025-11', 10, $2, $2, '{}', 'open', $2) RETURNING id)
+        INSERT INTO wallet.bill_payment (id, user_id, session_id, idempotency_key, fingerprint, bill_id, biller_code, kind, period, amount, state,
+            requested_at, updated_at, customer_code_sealed, reference_sealed)
+        SELECT $1, gen_random_uuid(), gen_random_uuid(), 'key', sha256(''), bill.id, 'PCHUE', 'electricity', '2025-11', 10, 'requested', $2, $2, 'c', 'r'
+        FROM bill";
+    let pool = database.pool(SCHEMA);
+    sqlx::query(saved).bind(id.uuid()).bind(noon()).execute(&database.admin_pool()).await.expect("stored");
+    let mut connection = pool.acquire().await.expect("a connection");
+
+    // Twice, because a proof that does not suffice is followed by a better one.
+    for level in [Proof::Pin, Proof::Biometric] {
+        let seen = found(&mut connection, id).await;
+        assert!(stop(&mut connection, &seen).await);
+        assert!(found(&mut connection, id).await.lacks_proof());
+        let proven = Proven { id: Uuid::now_v7(), level };
+        sql::resume(&mut connection, id, (proven, seen.session_id), noon()).await.expect("written");
+        assert!(!stop(&mut connection, &seen).await, "{level:?}");
+        let now = found(&mut connection, id).await;
+        assert_eq!((now.state, now.proven()), (State::Requested, Some(proven)));
     }
 }

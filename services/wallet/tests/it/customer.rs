@@ -157,7 +157,10 @@ fn read(bills: &[Value]) -> Vec<(Value, Value)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_that_was_made_twice_is_one_again_and_no_bill_is_to_be_paid_twice() {
     let stage = Stage::new().await;
-    let wallet = stage.start().await;
+    // What is being paid is asked for again only when all has been linked.
+    let patient = 3_000;
+    let config = wallet::Config { first_status_query_ms: patient, last_status_query_ms: patient, ..stage.config() };
+    let wallet = stage.replica_with("one", config).await;
     let (one, other) = (wallet.rich(&stage, 2 * COST).await, stage.citizen(1).await);
     let code = stage.biller.customer(&[("2025-10-01", 100), ("2025-11-01", 250)]).await;
     let bills = wallet.linked(&stage.token(one), &code).await;

@@ -141,6 +141,7 @@ impl Effects {
         if !self.leases.guard(&mut transaction, &held).await? {
             return Err(EffectError::LeaseLost);
         }
+        let asked_at = row.redrive_at;
         let event = row.event();
         sqlx::query(AssertSqlSafe(self.schema.sql(REMOVE)))
             .bind(&self.consumer)
@@ -161,6 +162,7 @@ impl Effects {
             .bind(&self.consumer)
             .bind(event.id)
             .bind(shorten(&committed))
+            .bind(asked_at)
             .execute(&self.pool)
             .await?;
         Ok(Some(false))
@@ -178,6 +180,7 @@ struct DeadRow {
     occurred_at: DateTime<Utc>,
     traceparent: Option<String>,
     data: Vec<u8>,
+    redrive_at: DateTime<Utc>,
 }
 
 impl DeadRow {
@@ -219,13 +222,14 @@ const BURY: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 const NEXT_REDRIVE: &str = "
-    SELECT partition, event_id, position, source, kind, subject, occurred_at, traceparent, data
+    SELECT partition, event_id, position, source, kind, subject, occurred_at, traceparent, data, redrive_at
     FROM {schema}.dead_event
     WHERE consumer = $1 AND stream = $2 AND partition = ANY ($3) AND redrive_at IS NOT NULL
     ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED";
 
 const REMOVE: &str = "DELETE FROM {schema}.dead_event WHERE consumer = $1 AND event_id = $2";
 
+// Somebody may have asked for one more attempt during this one, which is not that one.
 const REMAIN_DEAD: &str = "
-    UPDATE {schema}.dead_event SET redrive_at = NULL, reason = $3, attempts = attempts + 1
+    UPDATE {schema}.dead_event SET redrive_at = nullif(redrive_at, $4), reason = $3, attempts = attempts + 1
     WHERE consumer = $1 AND event_id = $2";

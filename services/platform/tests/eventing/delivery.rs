@@ -9,6 +9,7 @@ use platform::embedded::scratch;
 use platform::events::{ConsumerSettings, Event, HandleError, Handler, dead_events, redrive, redrive_all};
 use platform::outbox::RelaySettings;
 use sqlx::PgConnection;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::stage::{
@@ -125,6 +126,60 @@ async fn poison_goes_to_the_dead_letters_and_comes_back_by_redrive() {
     assert!(!redrive(&mut connection, RECEIVER, dead[0].event_id).await.expect("asked"), "it is no longer dead");
     let metrics = consumer.context.metrics.encode();
     assert!(metrics.contains(r#"outcome="redriven""#) && metrics.contains(r#"outcome="dead""#), "{metrics}");
+}
+
+/// Poison that takes its time: says that it began, and goes on when it is told to.
+#[derive(Default)]
+struct SlowPoison {
+    began: Notify,
+    go_on: Notify,
+}
+
+#[async_trait]
+impl Handler for SlowPoison {
+    async fn handle(&self, _: &mut PgConnection, _: &[Event]) -> Result<(), HandleError> {
+        self.began.notify_one();
+        self.go_on.notified().await;
+        Err(HandleError::poison("still"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_an_attempt_during_one_gets_another() {
+    let redis = scratch::redis().await.expect("Redis is installed");
+    let stage = Stage::new(redis.url()).await;
+    stage.send(Uuid::now_v7(), 1).await;
+    let handler = Arc::new(SlowPoison::default());
+    let _relay = stage.relay("a");
+    let _consumer = stage.consumer("b", handler.clone());
+    let next = async || {
+        tokio::time::timeout(LIMIT, handler.began.notified()).await.expect("an attempt");
+    };
+    next().await;
+    handler.go_on.notify_one();
+    let pool = stage.database.pool(RECEIVER);
+    let dead = async || dead_events(&pool, RECEIVER, None).await.expect("listed");
+    until("it is dead", async || dead().await.len() == 1).await;
+    let event = dead().await[0].event_id;
+    let ask = async || {
+        let mut connection = pool.acquire().await.expect("a connection");
+        redrive(&mut connection, RECEIVER, event).await.expect("answered")
+    };
+    assert!(ask().await);
+    next().await;
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let (again, ()) = tokio::join!(ask(), async {
+        until("the operator waits for the attempt", async || stage.count(waits).await == 1).await;
+        handler.go_on.notify_one();
+    });
+    assert!(again);
+    next().await;
+    handler.go_on.notify_one();
+    until("it was tried three times", async || {
+        let dead = dead().await;
+        dead[0].attempts == 3 && dead[0].redrive_at.is_none()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,8 +323,8 @@ async fn partitions_are_shared_evenly_and_handed_over_at_once() {
 
 /// Waits inside the effect until told to go on.
 struct Slow {
-    entered: tokio::sync::Notify,
-    go_on: tokio::sync::Notify,
+    entered: Notify,
+    go_on: Notify,
     first: AtomicBool,
 }
 
@@ -290,11 +345,7 @@ async fn an_effect_longer_than_the_lease_is_not_done_twice() {
     let stage = Stage::new(redis.url()).await;
     stage.send(Uuid::now_v7(), 5).await;
     let _relay = stage.relay("a");
-    let slow = Arc::new(Slow {
-        entered: tokio::sync::Notify::new(),
-        go_on: tokio::sync::Notify::new(),
-        first: AtomicBool::new(true),
-    });
+    let slow = Arc::new(Slow { entered: Notify::new(), go_on: Notify::new(), first: AtomicBool::new(true) });
     let _slow =
         stage.consumer_with("slow", slow.clone(), ConsumerSettings { lease: Duration::from_millis(400), ..quick() });
     tokio::time::timeout(LIMIT, slow.entered.notified()).await.expect("the effect began");

@@ -23,6 +23,7 @@ use crate::account::{CURRENCY, PAYMENT, PAYOUT, REFUND, kind_name, kind_of_bill}
 use crate::bill_payment::sql::Failed;
 use crate::bill_payment::{self, BillPaymentId};
 use crate::city::BillerKind;
+use crate::delegate;
 use crate::error::Error;
 use crate::merchant::{self, MerchantId, Payee};
 use crate::metrics::WalletMetrics;
@@ -38,8 +39,15 @@ use crate::{SCHEMA, event};
 pub(crate) enum Rider {
     /// The top-up whose money is posted.
     TopUp { id: TopUpId, bank_reference: Option<String> },
-    /// What the payment is for.
-    Payment { payer: Uuid, payee: Arc<Payee>, amount: i64, note_sealed: Option<Vec<u8>>, proven: Option<Proven> },
+    /// What the payment is for, and whether a guardian makes it.
+    Payment {
+        payer: Uuid,
+        payee: Arc<Payee>,
+        amount: i64,
+        note_sealed: Option<Vec<u8>>,
+        proven: Option<Proven>,
+        delegated: bool,
+    },
     /// The payment of a bill whose money is set aside; how it ends when it can't be.
     BillHeld { failing: Failed, proven: Option<Proven> },
     /// The payment of a bill whose money is posted.
@@ -93,6 +101,8 @@ impl Done {
 #[derive(Default)]
 struct Rows {
     payments: Vec<Payment>,
+    /// Those of them that guardians make.
+    delegated: Vec<Uuid>,
     refunds: Vec<Refund>,
     top_ups: Done,
     held: Vec<Uuid>,
@@ -118,8 +128,11 @@ impl Rows {
                 self.paid.add(payment.uuid(), posted, biller_reference);
             }
             (Rider::TopUp { id, bank_reference }, [posted]) => self.top_ups.add(id.uuid(), posted, bank_reference),
-            (Rider::Payment { payer, payee, amount, note_sealed, proven }, [posted]) => {
+            (Rider::Payment { payer, payee, amount, note_sealed, proven, delegated }, [posted]) => {
                 self.prove(*proven, *payer, payment::KIND, posted.transfer.uuid());
+                if *delegated {
+                    self.delegated.push(posted.transfer.uuid());
+                }
                 self.payments.push(Payment {
                     id: PaymentId::from(posted.transfer.uuid()),
                     sequence: posted.sequence,
@@ -191,7 +204,7 @@ impl Riders<Rider> for WalletRiders {
             rows.add(ride).map_err(|wrong| RiderError::Other(Box::new(wrong)))?;
         }
         let now = self.clock.now();
-        let Rows { payments, refunds, top_ups, held, paid, failed, proofs, closed } = rows;
+        let Rows { payments, delegated, refunds, top_ups, held, paid, failed, proofs, closed } = rows;
         if !top_ups.ids.is_empty() {
             let changed = top_up::complete(tx, &top_ups.ids, &top_ups.transfers, &top_ups.references, now).await?;
             all("completed", top_ups.ids.len(), changed)?;
@@ -205,6 +218,9 @@ impl Riders<Rider> for WalletRiders {
         }
         if !payments.is_empty() {
             payment::sql::insert(tx, &payments).await?;
+        }
+        if !delegated.is_empty() {
+            all("counted", delegated.len(), delegate::sql::mark_paid(tx, &delegated, now).await?)?;
         }
         if !refunds.is_empty() {
             refund::sql::insert(tx, &refunds).await?;

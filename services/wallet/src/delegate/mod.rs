@@ -8,6 +8,8 @@
 //! What a delegation allows is asked of identity for each payment, so that its end counts at once; what was spent is counted here,
 //! in the turn of whose money it is, before any money moves: two payments through two processes never pass a limit together.
 //! What is refused for good is released; a crash in between leaves it counted, which is never too much for whose money it is.
+//! The batch that moves the money of a payment has it count for good: a release that comes late, of a request with the same key that was
+//! refused before, changes nothing then.
 //! The limits of the citizen's own tier are decided beside these, in the ledger's fold.
 //!
 //! Lock order: the citizen's turn, before anything else of the payment.
@@ -105,7 +107,7 @@ pub(crate) async fn reserve(wallet: &Wallet, asker: Asker, spending: Spending) -
     Ok(!counted)
 }
 
-/// Lets a payment that was refused for good count no longer.
+/// Lets a payment that was refused for good count no longer, unless it was made meanwhile.
 pub(crate) async fn release(wallet: &Wallet, spending: Spending) -> Result<(), Error> {
     Ok(sql::release(&mut *wallet.pool.acquire().await?, spending.reference, wallet.clock.now()).await?)
 }

@@ -67,16 +67,36 @@ pub(super) async fn counts(connection: &mut PgConnection, reference: Uuid) -> Re
     .await
 }
 
-/// Writes down that a payment was refused for good.
+/// Writes down that a payment was refused for good; one whose money moved meanwhile goes on counting.
 pub(super) async fn release(
     connection: &mut PgConnection,
     reference: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE wallet.delegated_spending SET released_at = $2 WHERE reference = $1", reference, now)
-        .execute(connection)
-        .await
-        .map(|_| ())
+    sqlx::query!(
+        "UPDATE wallet.delegated_spending SET released_at = $2 WHERE reference = $1 AND paid_at IS NULL",
+        reference,
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+/// Has payments count for good, in the batch that moves their money. Says how many that were counted there were.
+pub(crate) async fn mark_paid(
+    connection: &mut PgConnection,
+    references: &[Uuid],
+    at: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE wallet.delegated_spending SET paid_at = $2, released_at = NULL WHERE reference = ANY ($1)",
+        references,
+        at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Who acted in a payment, and by what.
@@ -103,4 +123,47 @@ pub(crate) async fn actors_in(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(|row| (row.reference, row.actor_id)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::db::PlatformTables;
+    use platform::embedded::scratch;
+
+    use super::super::Kind;
+    use super::*;
+    use crate::{MIGRATOR, SCHEMA};
+
+    /// Two requests with one key: one is refused, and is slow to release what the other pays meanwhile.
+    #[tokio::test]
+    async fn what_was_paid_counts_however_late_it_is_released() {
+        let parts = [
+            (ledger::SCHEMA, &ledger::MIGRATOR, PlatformTables::NotWanted),
+            (SCHEMA, &MIGRATOR, PlatformTables::Wanted),
+        ];
+        let database = scratch::database(&parts).await.expect("PostgreSQL is installed");
+        let mut connection = database.pool(SCHEMA).acquire().await.expect("a connection");
+        let now: DateTime<Utc> = "2026-01-10T05:00:00Z".parse().expect("a time");
+        let day = now.date_naive();
+        let (user, acting) = (Uuid::now_v7(), Acting { actor: Uuid::now_v7(), delegation: Uuid::now_v7() });
+        let mut expected = 0;
+        // Released when nothing was paid, before the batch that pays, and after it.
+        for (pays, released_first) in [(false, true), (true, true), (true, false)] {
+            let spending = Spending { reference: Uuid::now_v7(), kind: Kind::Merchant, amount: 10 };
+            assert!(book(&mut connection, (user, acting), &spending, (day, now)).await.expect("written"));
+            if released_first {
+                release(&mut connection, spending.reference, now).await.expect("written");
+            }
+            if pays {
+                assert_eq!(mark_paid(&mut connection, &[spending.reference], now).await.expect("written"), 1);
+                expected += spending.amount;
+            }
+            if !released_first {
+                release(&mut connection, spending.reference, now).await.expect("written");
+            }
+            assert_eq!(counts(&mut connection, spending.reference).await.expect("read"), pays);
+        }
+        let spent = spent(&mut connection, (acting.delegation, Uuid::nil()), (day, day)).await.expect("read");
+        assert_eq!((spent.day, spent.month), (expected, expected));
+    }
 }

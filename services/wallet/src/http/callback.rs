@@ -15,7 +15,7 @@ use super::App;
 use super::signed::{Callback, Received, proven};
 use crate::bill_payment::{self, State as BillPaymentState};
 use crate::error::Error;
-use crate::top_up::{self, State as TopUpState};
+use crate::top_up::{self, State as TopUpState, Word};
 
 /// What we have made of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,7 +57,7 @@ pub(super) async fn receive(
         let callback = proven(&wallet, (&bank_code, &bank.callback_secret), received)?;
         let found = top_up::find(&mut *wallet.pool.acquire().await?, callback.request_id.into()).await?;
         let found = found.filter(|top_up| top_up.bank_code == bank_code).ok_or(Error::NotFound)?;
-        Ok(top_up::settle(&wallet, found.id, &callback.into()).await?.state)
+        Ok(top_up::settle(&wallet, found.id, &callback.into(), Word::Bank).await?.state)
     };
     let taken: Result<TopUpState, Problem> = taken.await;
     let outcome = taken.as_ref().map_or_else(Problem::code, |state| state.name());

@@ -176,7 +176,8 @@ async fn attempt(
         Ok((allowance, proven)) => {
             let note = new.note.as_ref().map(Label::as_str);
             let note = word::sealed(wallet, key.caller, (PAYMENT_NOTE, key.transfer(0).uuid()), note).await?;
-            let request = request(key.clone(), order, note, proven).limits(allowance.limits());
+            let delegated = asked.asker.acting.is_some();
+            let request = request(key.clone(), order, note, (proven, delegated)).limits(allowance.limits());
             let answer = wallet.ledger.answer(request).await?;
             if let Outcome::Rejected(reject @ Reject::ProofRequired(_)) = answer.outcome {
                 // The ledger does not remember it, and hands over no rider that would tell of it.
@@ -215,7 +216,12 @@ fn key(asked: Asked<'_>) -> Key {
     Key { caller: asked.asker.user, operation: OPERATION, key, fingerprint }
 }
 
-fn request(key: Key, order: &Order, note_sealed: Option<Vec<u8>>, proven: Option<Proven>) -> Request<Rider> {
+fn request(
+    key: Key,
+    order: &Order,
+    note_sealed: Option<Vec<u8>>,
+    (proven, delegated): (Option<Proven>, bool),
+) -> Request<Rider> {
     let payer = key.caller;
     let (citizen, merchant) = (account::citizen(payer), account::merchant(order.payee.merchant));
     let posting = Posting {
@@ -235,6 +241,7 @@ fn request(key: Key, order: &Order, note_sealed: Option<Vec<u8>>, proven: Option
             amount: order.amount.minor(),
             note_sealed,
             proven,
+            delegated,
         }),
         refusals: Refusals::Remembered,
         limits: Vec::new(),

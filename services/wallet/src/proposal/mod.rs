@@ -41,7 +41,7 @@ use crate::bill_payment::{self, BillPaymentId};
 use crate::error::{Error, ProposalFault};
 use crate::partner::{Answer, Report};
 use crate::text::Label;
-use crate::top_up::{self, TopUpId};
+use crate::top_up::{self, TopUpId, Word};
 use crate::{SCHEMA, Wallet};
 
 /// The kind of the job that does what was approved; its key is the proposal's id.
@@ -290,7 +290,7 @@ impl ProposalJob {
         let report = act.report(amount);
         let result = match &act {
             Act::BillPayment { id, .. } => bill_payment::settle(wallet, *id, &report).await?.name(),
-            Act::TopUp { id, .. } => top_up::settle(wallet, *id, &report).await?.state.name(),
+            Act::TopUp { id, .. } => top_up::settle(wallet, *id, &report, Word::Officers).await?.state.name(),
         };
         sql::finish(&mut *wallet.pool.acquire().await?, (id, result), wallet.clock.now()).await?;
         tracing::info!(proposal.id = %id, kind = act.kind(), result, "officers' decision booked");

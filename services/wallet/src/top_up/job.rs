@@ -11,7 +11,7 @@ use platform::person::PersonError;
 
 use super::bank::Collection;
 use super::settle::{mark_sending, settle};
-use super::{State, Step, TopUp, TopUpId, sql};
+use super::{State, Step, TopUp, TopUpId, Word, sql};
 use crate::Wallet;
 use crate::account::CURRENCY;
 use crate::error::Error;
@@ -73,7 +73,7 @@ impl TopUpJob {
                 Step::Send => self.send(&top_up).await?,
                 Step::Ask => self.ask(&top_up).await?,
             };
-            let state = settle(wallet, id, &report).await?.state;
+            let state = settle(wallet, id, &report, Word::Bank).await?.state;
             match state {
                 State::Completed | State::Failed => return Ok(None),
                 State::Requested => {}

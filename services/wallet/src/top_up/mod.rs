@@ -9,7 +9,8 @@
 //!                           └──refused, failed──▶ failed ◀── failed
 //! ```
 //!
-//! When a bank says that it took the money after it had said that it did not, a failed top-up is `submitted` again, with a new job.
+//! When a bank says that it took the money after it had said that it did not, a failed top-up is `submitted` again, with a new job;
+//! from then on only officers can end it without the money, because a word of before may still be on its way.
 //!
 //! `begin.rs` saves the intent, `job.rs` talks to the bank, `settle.rs` books what the bank says, `bank.rs` is the bank's API,
 //! `sql.rs` holds the statements; what is common to all partners is in [`partner`](crate::partner).
@@ -113,6 +114,15 @@ impl State {
             }
         }
     }
+}
+
+/// Who says what became of the money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// The bank, in whichever order its words come.
+    Bank,
+    /// Two officers, who have asked the bank.
+    Officers,
 }
 
 /// What a job does for a top-up in a state.

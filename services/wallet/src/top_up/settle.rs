@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::job::{JOB, again_key};
 use super::sql::{self, Transition};
-use super::{Change, State, TopUp, TopUpId};
+use super::{Change, State, TopUp, TopUpId, Word};
 use crate::account::{self, CURRENCY};
 use crate::error::Error;
 use crate::partner::Report;
@@ -31,12 +31,12 @@ pub(crate) struct Settlement {
     pub(crate) state: State,
 }
 
-/// Brings a top-up to where a report of the bank leads.
+/// Brings a top-up to where a report leads, of the bank or of officers.
 ///
 /// # Errors
 /// `NotFound`; `CallbackAmount` when the bank speaks of another amount (nothing is booked, a person must look);
 /// what the ledger or the database answered. All but `CallbackAmount` may pass: say it again later.
-pub(crate) async fn settle(wallet: &Wallet, id: TopUpId, report: &Report) -> Result<Settlement, Error> {
+pub(crate) async fn settle(wallet: &Wallet, id: TopUpId, report: &Report, whose: Word) -> Result<Settlement, Error> {
     for _ in 0..MAX_ROUNDS {
         let top_up = sql::find(&mut *wallet.pool.acquire().await?, id).await?.ok_or(Error::NotFound)?;
         let amount = Money::from_minor(top_up.amount, CURRENCY);
@@ -44,7 +44,7 @@ pub(crate) async fn settle(wallet: &Wallet, id: TopUpId, report: &Report) -> Res
             tracing::error!(top_up.id = %id, said = ?report.amount, expected = %amount, "bank speaks of another amount than was asked for");
             return Err(Error::CallbackAmount);
         }
-        match top_up.state.on(report.answer) {
+        match top_up.on(report.answer, whose) {
             Change::Stay => return Ok(Settlement { state: top_up.state }),
             Change::Contradiction => {
                 tracing::error!(top_up.id = %id, state = top_up.state.name(), answer = ?report.answer, "bank contradicts itself; nothing was changed");
@@ -81,8 +81,7 @@ pub(super) async fn mark_sending(wallet: &Wallet, top_up: &TopUp) -> Result<bool
 async fn reopen(wallet: &Wallet, top_up: &TopUp, report: &Report) -> Result<bool, Error> {
     let now = wallet.clock.now();
     let change = Transition {
-        id: top_up.id,
-        from: top_up.state,
+        of: top_up,
         to: State::Submitted,
         bank_reference: report.reference.as_deref(),
         reason: None,
@@ -101,14 +100,7 @@ async fn reopen(wallet: &Wallet, top_up: &TopUp, report: &Report) -> Result<bool
 async fn move_to(wallet: &Wallet, top_up: &TopUp, to: State, report: &Report) -> Result<bool, Error> {
     let now = wallet.clock.now();
     let reason = (to == State::Failed).then(|| report.reason.as_deref().unwrap_or("bank-failed"));
-    let change = Transition {
-        id: top_up.id,
-        from: top_up.state,
-        to,
-        bank_reference: report.reference.as_deref(),
-        reason,
-        at: now,
-    };
+    let change = Transition { of: top_up, to, bank_reference: report.reference.as_deref(), reason, at: now };
     let mut tx = platform::db::begin(&wallet.pool).await?;
     if !sql::transition(&mut tx, &change).await? {
         return Ok(false);

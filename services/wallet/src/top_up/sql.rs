@@ -7,7 +7,7 @@ use platform::auth::Acting;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{State, TopUpId};
+use super::{Answer, Change, State, TopUpId, Word};
 
 /// A top-up as saved.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct TopUp {
     pub(crate) delegation_id: Option<Uuid>,
     pub(crate) requested_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
+    /// Whether the bank took the money after it had said that it had not.
+    pub(crate) taken: bool,
 }
 
 /// The intent of a new top-up.
@@ -102,7 +104,7 @@ pub(super) async fn find_by_key(
     sqlx::query_as!(
         TopUp,
         r#"SELECT id, user_id, fingerprint, bank_code, account, account_sealed, amount, state AS "state: State", bank_reference, reason, transfer_id,
-                  actor_id, delegation_id, requested_at, updated_at
+                  actor_id, delegation_id, requested_at, updated_at, taken_at IS NOT NULL AS "taken!"
            FROM wallet.top_up WHERE user_id = $1 AND idempotency_key = $2"#,
         user,
         key,
@@ -116,7 +118,7 @@ pub(crate) async fn find(connection: &mut PgConnection, id: TopUpId) -> Result<O
     sqlx::query_as!(
         TopUp,
         r#"SELECT id, user_id, fingerprint, bank_code, account, account_sealed, amount, state AS "state: State", bank_reference, reason, transfer_id,
-                  actor_id, delegation_id, requested_at, updated_at
+                  actor_id, delegation_id, requested_at, updated_at, taken_at IS NOT NULL AS "taken!"
            FROM wallet.top_up WHERE id = $1"#,
         id.uuid(),
     )
@@ -134,6 +136,15 @@ pub(crate) async fn find_own(
 }
 
 impl TopUp {
+    /// What a word about it does. Once the bank has taken the money after all, an older word of its own that it has not is none:
+    /// only officers, who have looked, end it without the money.
+    pub(super) fn on(&self, answer: Answer, whose: Word) -> Change {
+        match self.state.on(answer) {
+            Change::Move(State::Failed) if self.taken && whose == Word::Bank => Change::Contradiction,
+            change => change,
+        }
+    }
+
     /// Whether it may be shown: all of theirs to the citizen, to who acts for them what they asked for.
     pub(crate) fn may_be_seen(&self, acting: Option<Acting>) -> bool {
         let asked =
@@ -145,8 +156,8 @@ impl TopUp {
 /// Where a top-up goes.
 #[derive(Debug)]
 pub(super) struct Transition<'a> {
-    pub(super) id: TopUpId,
-    pub(super) from: State,
+    /// As it was when this was decided.
+    pub(super) of: &'a TopUp,
     pub(super) to: State,
     /// Kept from before when absent.
     pub(super) bank_reference: Option<&'a str>,
@@ -155,17 +166,20 @@ pub(super) struct Transition<'a> {
     pub(super) at: DateTime<Utc>,
 }
 
-/// Changes the state unless somebody else changed it first.
+/// Changes the state unless somebody else changed it first, or the bank has taken the money after all since.
+/// A failed top-up is left only because it has.
 pub(super) async fn transition(connection: &mut PgConnection, change: &Transition<'_>) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "UPDATE wallet.top_up SET state = $3, bank_reference = coalesce($4, bank_reference), reason = $5, updated_at = $6
-         WHERE id = $1 AND state = $2",
-        change.id.uuid(),
-        change.from.name(),
+        "UPDATE wallet.top_up SET state = $3, bank_reference = coalesce($4, bank_reference), reason = $5, updated_at = $6,
+                taken_at = CASE WHEN state = 'failed' THEN $6 ELSE taken_at END
+         WHERE id = $1 AND state = $2 AND (taken_at IS NOT NULL) = $7",
+        change.of.id.uuid(),
+        change.of.state.name(),
         change.to.name(),
         change.bank_reference,
         change.reason,
         change.at,
+        change.of.taken,
     )
     .execute(connection)
     .await?;

@@ -1,8 +1,15 @@
-//! The state machine over every state and answer, and over random conversations.
+//! The state machine over every state and answer, and over random conversations; a word of the bank that comes late.
 
+use chrono::{DateTime, Utc};
+use platform::db::PlatformTables;
+use platform::embedded::scratch;
 use proptest::prelude::*;
+use sqlx::PgConnection;
+use uuid::Uuid;
 
-use super::{Answer, Change, State, Step};
+use super::sql::{self, Intent, Transition};
+use super::{Answer, Change, State, Step, TopUp, TopUpId, Word};
+use crate::{MIGRATOR, SCHEMA};
 
 #[test]
 fn names_are_unique_and_read_back() {
@@ -76,4 +83,60 @@ proptest! {
         }
         prop_assert_eq!(credits, i32::from(answers.contains(&Answer::Succeeded)));
     }
+}
+
+fn noon() -> DateTime<Utc> {
+    "2026-01-10T05:00:00Z".parse().expect("a time")
+}
+
+async fn found(connection: &mut PgConnection, id: TopUpId) -> TopUp {
+    sql::find(connection, id).await.expect("readable").expect("there")
+}
+
+/// Moves a top-up; whether it was still the one that was seen.
+async fn moved(connection: &mut PgConnection, seen: &TopUp, to: State) -> bool {
+    let reason = (to == State::Failed).then_some("odd");
+    let change = Transition { of: seen, to, bank_reference: None, reason, at: noon() };
+    sql::transition(connection, &change).await.expect("written")
+}
+
+/// The bank says that it took no money, then that it did, and only then gets its first word read.
+#[tokio::test]
+async fn a_word_of_before_does_not_end_a_top_up_whose_money_the_bank_took_after_all() {
+    let parts =
+        [(ledger::SCHEMA, &ledger::MIGRATOR, PlatformTables::NotWanted), (SCHEMA, &MIGRATOR, PlatformTables::Wanted)];
+    let database = scratch::database(&parts).await.expect("PostgreSQL is installed");
+    let mut connection = database.pool(SCHEMA).acquire().await.expect("a connection");
+    let id = TopUpId::from(Uuid::now_v7());
+    let intent = Intent {
+        id,
+        user_id: Uuid::now_v7(),
+        idempotency_key: "key",
+        fingerprint: &[0; 32],
+        bank_code: "VCB",
+        account_sealed: b"sealed",
+        amount: 10,
+        acting: None,
+        requested_at: noon(),
+    };
+    sql::insert(&mut connection, &intent).await.expect("stored");
+    let requested = found(&mut connection, id).await;
+    assert!(moved(&mut connection, &requested, State::Submitted).await);
+    let submitted = found(&mut connection, id).await;
+    assert_eq!(submitted.on(Answer::Failed, Word::Bank), Change::Move(State::Failed));
+    assert!(moved(&mut connection, &submitted, State::Failed).await);
+    let failed = found(&mut connection, id).await;
+    assert_eq!((failed.taken, failed.on(Answer::Succeeded, Word::Bank)), (false, Change::CreditAfterContradiction));
+    assert!(moved(&mut connection, &failed, State::Submitted).await);
+
+    assert!(!moved(&mut connection, &submitted, State::Failed).await, "decided before");
+    let taken = found(&mut connection, id).await;
+    assert_eq!((taken.state, taken.taken), (State::Submitted, true));
+    for answer in Answer::ALL {
+        let ends = |whose| taken.on(answer, whose) == Change::Move(State::Failed);
+        assert!(!ends(Word::Bank), "decided now: {answer:?}");
+        assert_eq!(ends(Word::Officers), answer == Answer::Failed, "{answer:?}");
+    }
+    assert_eq!(taken.on(Answer::Succeeded, Word::Bank), Change::Credit);
+    assert!(moved(&mut connection, &taken, State::Failed).await, "by officers");
 }

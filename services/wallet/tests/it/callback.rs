@@ -202,6 +202,8 @@ async fn money_that_the_bank_took_after_all_is_credited_by_a_job_when_it_can_not
     let view = wallet.top_up_state(&citizen, &id).await;
     assert_eq!((&view["state"], &view["reason"]), (&json!("submitted"), &Value::Null));
     assert_eq!(stage.count("wallet.job WHERE kind = 'top-up'").await, 3, "a job takes it up");
+    // Its word of before comes once more.
+    assert_eq!(send(&stage, &wallet, BANK, &said("failed")).await.expect(200)["state"], "submitted");
     freeze(&stage, Freeze::Nothing).await;
     stage.bank.heal().await;
     stage.clock.advance(chrono::TimeDelta::seconds(60));

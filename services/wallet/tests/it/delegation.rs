@@ -196,6 +196,7 @@ async fn two_replicas_never_pass_a_limit_together_and_what_was_refused_does_not_
     // Above five million a day the rules ask for a proof; nothing of that counts.
     assert_eq!(paid, 2, "{answers:?}");
     assert_eq!((family.stage.count(counted).await, family.left().await), (2, MONEY - 4_000_000));
+    assert_eq!(family.stage.count("wallet.delegated_spending WHERE paid_at IS NOT NULL").await, 2, "and for good");
 
     let tight = Family::new(&["merchant"], [100_000, 300_000, 300_000]).await;
     let payments = (0..8).map(|index| {

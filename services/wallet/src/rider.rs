@@ -4,8 +4,8 @@
 //! Payments and completed top-ups are counted here too, after the batch was committed: by what is in the books,
 //! not by whose caller lived to hear it.
 //!
-//! Locks: the ledger holds its shard's row; here follow rows of `wallet.top_up`, `wallet.bill_payment`, `wallet.proof` and
-//! `wallet.merchant`, then the outbox's head.
+//! Locks: the ledger holds its shard's row; here follow rows of `wallet.top_up`, `wallet.bill_payment`, `wallet.delegated_spending`,
+//! `wallet.proof` and `wallet.merchant`, then the outbox's head.
 //! Nothing that holds one of those ever waits for the shard.
 
 use std::sync::Arc;

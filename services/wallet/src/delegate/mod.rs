@@ -7,9 +7,8 @@
 //!
 //! What a delegation allows is asked of identity for each payment, so that its end counts at once; what was spent is counted here,
 //! in the turn of whose money it is, before any money moves: two payments through two processes never pass a limit together.
-//! What is refused for good is released; a crash in between leaves it counted, which is never too much for whose money it is.
-//! The batch that moves the money of a payment has it count for good: a release that comes late, of a request with the same key that was
-//! refused before, changes nothing then.
+//! What is refused for good is released, once all requests with its key are that had counted it; a crash in between leaves it counted,
+//! which is never too much for whose money it is. The batch that moves the money of a payment has it count for good.
 //! The limits of the citizen's own tier are decided beside these, in the ledger's fold.
 //!
 //! Lock order: the citizen's turn, before anything else of the payment.
@@ -92,22 +91,19 @@ pub(crate) async fn count(
     if sql::book(tx, (asker.user, acting), &spending, (day, now)).await? { Ok(()) } else { Err(Error::KeyReused) }
 }
 
-/// Counts a payment that has no transaction of its own, unless it counts already; tells whether it may have to be released.
-pub(crate) async fn reserve(wallet: &Wallet, asker: Asker, spending: Spending) -> Result<bool, Error> {
+/// Counts a payment that has no transaction of its own, for one request; nothing to do for the citizen themself.
+pub(crate) async fn reserve(wallet: &Wallet, asker: Asker, spending: Spending) -> Result<(), Error> {
     if asker.acting.is_none() {
-        return Ok(false);
+        return Ok(());
     }
     let terms = terms(wallet, asker.user, asker.acting).await?;
     let mut tx = platform::db::begin(&wallet.pool).await?;
     turn(&mut tx, asker.user).await?;
-    let counted = sql::counts(&mut tx, spending.reference).await?;
     count(wallet, &mut tx, (asker, terms.as_ref()), spending).await?;
-    tx.commit().await?;
-    // Another request with this key may be on its way: who counted first releases.
-    Ok(!counted)
+    Ok(tx.commit().await?)
 }
 
-/// Lets a payment that was refused for good count no longer, unless it was made meanwhile.
+/// Takes back what a request counted that was refused for good.
 pub(crate) async fn release(wallet: &Wallet, spending: Spending) -> Result<(), Error> {
     Ok(sql::release(&mut *wallet.pool.acquire().await?, spending.reference, wallet.clock.now()).await?)
 }

@@ -30,7 +30,7 @@ pub(super) async fn spent(
     .await
 }
 
-/// Counts a payment, again if it was released; `false` when its reference is another's or about another amount.
+/// Counts a payment for one more request, again if it was released; `false` when its reference is another's or about another amount.
 pub(super) async fn book(
     connection: &mut PgConnection,
     (user, acting): (Uuid, Acting),
@@ -41,7 +41,8 @@ pub(super) async fn book(
         "INSERT INTO wallet.delegated_spending AS known (reference, delegation_id, user_id, actor_id, kind, amount, spent_on, booked_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT ON CONSTRAINT delegated_spending_pk DO UPDATE
-         SET released_at = NULL, spent_on = excluded.spent_on, booked_at = excluded.booked_at
+         SET released_at = NULL, spent_on = excluded.spent_on, booked_at = excluded.booked_at,
+             bookings = CASE WHEN known.released_at IS NULL THEN known.bookings + 1 ELSE 1 END
          WHERE known.delegation_id = excluded.delegation_id AND known.amount = excluded.amount AND known.kind = excluded.kind",
         spending.reference,
         acting.delegation,
@@ -57,24 +58,15 @@ pub(super) async fn book(
     Ok(done.rows_affected() == 1)
 }
 
-/// Whether a payment counts already.
-pub(super) async fn counts(connection: &mut PgConnection, reference: Uuid) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM wallet.delegated_spending WHERE reference = $1 AND released_at IS NULL) AS "counts!""#,
-        reference,
-    )
-    .fetch_one(connection)
-    .await
-}
-
-/// Writes down that a payment was refused for good; one whose money moved meanwhile goes on counting.
+/// Takes back that a request counted a payment. It counts no longer once all who counted it have; one whose money moved counts for good.
 pub(super) async fn release(
     connection: &mut PgConnection,
     reference: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE wallet.delegated_spending SET released_at = $2 WHERE reference = $1 AND paid_at IS NULL",
+        "UPDATE wallet.delegated_spending SET bookings = bookings - 1, released_at = CASE WHEN bookings <= 1 THEN $2::timestamptz END
+         WHERE reference = $1 AND released_at IS NULL AND paid_at IS NULL",
         reference,
         now,
     )
@@ -134,9 +126,9 @@ mod tests {
     use super::*;
     use crate::{MIGRATOR, SCHEMA};
 
-    /// Two requests with one key: one is refused, and is slow to release what the other pays meanwhile.
+    /// Requests with one key: some are refused, and are slow to take back what they counted; one may pay meanwhile.
     #[tokio::test]
-    async fn what_was_paid_counts_however_late_it_is_released() {
+    async fn a_payment_counts_as_long_as_anybody_may_make_it_and_for_good_once_it_is_made() {
         let parts = [
             (ledger::SCHEMA, &ledger::MIGRATOR, PlatformTables::NotWanted),
             (SCHEMA, &MIGRATOR, PlatformTables::Wanted),
@@ -147,23 +139,34 @@ mod tests {
         let day = now.date_naive();
         let (user, acting) = (Uuid::now_v7(), Acting { actor: Uuid::now_v7(), delegation: Uuid::now_v7() });
         let mut expected = 0;
-        // Released when nothing was paid, before the batch that pays, and after it.
-        for (pays, released_first) in [(false, true), (true, true), (true, false)] {
+        // b: a request counts it, r: one is refused and takes that back, p: one pays.
+        for (steps, counts) in [
+            ("b", true),
+            ("br", false),
+            ("brr", false),
+            ("bbr", true),
+            ("bbrr", false),
+            ("brb", true),
+            ("brbr", false),
+            ("bp", true),
+            ("bbrp", true),
+            ("bbpr", true),
+            ("bbprr", true),
+            ("brp", true),
+        ] {
             let spending = Spending { reference: Uuid::now_v7(), kind: Kind::Merchant, amount: 10 };
-            assert!(book(&mut connection, (user, acting), &spending, (day, now)).await.expect("written"));
-            if released_first {
-                release(&mut connection, spending.reference, now).await.expect("written");
+            for step in steps.chars() {
+                match step {
+                    'b' => {
+                        assert!(book(&mut connection, (user, acting), &spending, (day, now)).await.expect("written"))
+                    }
+                    'r' => release(&mut connection, spending.reference, now).await.expect("written"),
+                    _ => assert_eq!(mark_paid(&mut connection, &[spending.reference], now).await.expect("written"), 1),
+                }
             }
-            if pays {
-                assert_eq!(mark_paid(&mut connection, &[spending.reference], now).await.expect("written"), 1);
-                expected += spending.amount;
-            }
-            if !released_first {
-                release(&mut connection, spending.reference, now).await.expect("written");
-            }
-            assert_eq!(counts(&mut connection, spending.reference).await.expect("read"), pays);
+            expected += if counts { spending.amount } else { 0 };
+            let spent = spent(&mut connection, (acting.delegation, Uuid::nil()), (day, day)).await.expect("read");
+            assert_eq!((spent.day, spent.month), (expected, expected), "{steps}");
         }
-        let spent = spent(&mut connection, (acting.delegation, Uuid::nil()), (day, day)).await.expect("read");
-        assert_eq!((spent.day, spent.month), (expected, expected));
     }
 }

@@ -81,9 +81,11 @@ pub(crate) async fn pay(wallet: &Wallet, asked: Asked<'_>, new: &NewPayment) -> 
     // What was answered before is answered again, whatever became of the delegation since.
     let new_for_guardian =
         asked.asker.acting.is_some() && sql::answered(&mut *wallet.pool.acquire().await?, &key).await?.is_none();
-    let counted = new_for_guardian && delegate::reserve(wallet, asked.asker, spending).await?;
+    if new_for_guardian {
+        delegate::reserve(wallet, asked.asker, spending).await?;
+    }
     let paid = settled(wallet, asked, &order, &transaction, new).await;
-    if let (true, Err(Error::Rejected(_) | Error::Amount(_) | Error::Proof(_))) = (counted, &paid) {
+    if let (true, Err(Error::Rejected(_) | Error::Amount(_) | Error::Proof(_))) = (new_for_guardian, &paid) {
         delegate::release(wallet, spending).await?;
     }
     paid.map_err(|error| transaction.tell(error))

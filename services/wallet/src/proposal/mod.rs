@@ -7,7 +7,8 @@
 //!
 //! The only such acts are decisions about what got stuck: a bill payment whose biller, or a top-up whose bank, gives no answer any
 //! more. An officer says what the partner's own books say, with the papers as reason; it is booked by the very path on which the
-//! partner's word would have come, so that late words and double ones end alike.
+//! partner's word would have come, so that late words and double ones end alike. Beyond the partner's own, their word also ends a top-up
+//! whose money the bank had taken, if they looked since.
 //!
 //! A decision names the digest of the content that its officer saw. Every step is on record in identity's audit before it is
 //! committed; where no record can be made, nothing is done.
@@ -288,9 +289,10 @@ impl ProposalJob {
         }
         let Content { act, amount, .. } = proposal.content()?;
         let report = act.report(amount);
+        let word = Word::Officers { proposed_at: proposal.proposed_at };
         let result = match &act {
             Act::BillPayment { id, .. } => bill_payment::settle(wallet, *id, &report).await?.name(),
-            Act::TopUp { id, .. } => top_up::settle(wallet, *id, &report, Word::Officers).await?.state.name(),
+            Act::TopUp { id, .. } => top_up::settle(wallet, *id, &report, word).await?.state.name(),
         };
         sql::finish(&mut *wallet.pool.acquire().await?, (id, result), wallet.clock.now()).await?;
         tracing::info!(proposal.id = %id, kind = act.kind(), result, "officers' decision booked");

@@ -9,8 +9,9 @@
 //!                           └──refused, failed──▶ failed ◀── failed
 //! ```
 //!
-//! When a bank says that it took the money after it had said that it did not, a failed top-up is `submitted` again, with a new job;
-//! from then on only officers can end it without the money, because a word of before may still be on its way.
+//! When a bank says that it took the money after it had said that it did not, a failed top-up is `submitted` again, with a new job.
+//! From then on, as where the money can't be credited at once, only officers who have looked since can end it without the money:
+//! a word of the bank from before may still be on its way.
 //!
 //! `begin.rs` saves the intent, `job.rs` talks to the bank, `settle.rs` books what the bank says, `bank.rs` is the bank's API,
 //! `sql.rs` holds the statements; what is common to all partners is in [`partner`](crate::partner).
@@ -33,6 +34,8 @@ pub(crate) use begin::{NewTopUp, begin};
 pub(crate) use job::{JOB, TopUpJob};
 pub(crate) use settle::settle;
 pub(crate) use sql::{TopUp, banks_of, complete, count_open, count_open_of, find, find_own};
+
+use chrono::{DateTime, Utc};
 
 pub use crate::partner::{Answer, Report};
 
@@ -121,8 +124,11 @@ impl State {
 pub(crate) enum Word {
     /// The bank, in whichever order its words come.
     Bank,
-    /// Two officers, who have asked the bank.
-    Officers,
+    /// Two officers, of whom one has asked the bank.
+    Officers {
+        /// When the officer said it.
+        proposed_at: DateTime<Utc>,
+    },
 }
 
 /// What a job does for a top-up in a state.

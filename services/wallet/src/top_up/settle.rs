@@ -56,8 +56,13 @@ pub(crate) async fn settle(wallet: &Wallet, id: TopUpId, report: &Report, whose:
                 }
             }
             Change::Credit => {
-                credit(wallet, &top_up, report).await?;
-                return Ok(Settlement { state: State::Completed });
+                let Err(error) = credit(wallet, &top_up, report).await else {
+                    return Ok(Settlement { state: State::Completed });
+                };
+                // A word from before may be read next. When one was read meanwhile, this one is looked at once more.
+                if sql::mark_taken(&mut *wallet.pool.acquire().await?, id, wallet.clock.now()).await? {
+                    return Err(error);
+                }
             }
             Change::CreditAfterContradiction => {
                 tracing::error!(top_up.id = %id, "bank took money that it had said it did not take; it is credited");

@@ -29,8 +29,8 @@ pub(crate) struct TopUp {
     pub(crate) delegation_id: Option<Uuid>,
     pub(crate) requested_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-    /// Whether the bank took the money after it had said that it had not.
-    pub(crate) taken: bool,
+    /// When the bank said that it took the money, if it could not be credited at once or the bank had said before that it had not.
+    pub(crate) taken_at: Option<DateTime<Utc>>,
 }
 
 /// The intent of a new top-up.
@@ -104,7 +104,7 @@ pub(super) async fn find_by_key(
     sqlx::query_as!(
         TopUp,
         r#"SELECT id, user_id, fingerprint, bank_code, account, account_sealed, amount, state AS "state: State", bank_reference, reason, transfer_id,
-                  actor_id, delegation_id, requested_at, updated_at, taken_at IS NOT NULL AS "taken!"
+                  actor_id, delegation_id, requested_at, updated_at, taken_at
            FROM wallet.top_up WHERE user_id = $1 AND idempotency_key = $2"#,
         user,
         key,
@@ -118,7 +118,7 @@ pub(crate) async fn find(connection: &mut PgConnection, id: TopUpId) -> Result<O
     sqlx::query_as!(
         TopUp,
         r#"SELECT id, user_id, fingerprint, bank_code, account, account_sealed, amount, state AS "state: State", bank_reference, reason, transfer_id,
-                  actor_id, delegation_id, requested_at, updated_at, taken_at IS NOT NULL AS "taken!"
+                  actor_id, delegation_id, requested_at, updated_at, taken_at
            FROM wallet.top_up WHERE id = $1"#,
         id.uuid(),
     )
@@ -136,11 +136,15 @@ pub(crate) async fn find_own(
 }
 
 impl TopUp {
-    /// What a word about it does. Once the bank has taken the money after all, an older word of its own that it has not is none:
-    /// only officers, who have looked, end it without the money.
+    /// What a word about it does. Once the bank has taken the money, a word of its own that it has not may be one from before:
+    /// only officers, who have looked since, end it without the money.
     pub(super) fn on(&self, answer: Answer, whose: Word) -> Change {
+        let older = |taken_at| match whose {
+            Word::Bank => true,
+            Word::Officers { proposed_at } => proposed_at <= taken_at,
+        };
         match self.state.on(answer) {
-            Change::Move(State::Failed) if self.taken && whose == Word::Bank => Change::Contradiction,
+            Change::Move(State::Failed) if self.taken_at.is_some_and(older) => Change::Contradiction,
             change => change,
         }
     }
@@ -166,20 +170,36 @@ pub(super) struct Transition<'a> {
     pub(super) at: DateTime<Utc>,
 }
 
-/// Changes the state unless somebody else changed it first, or the bank has taken the money after all since.
+/// Changes the state unless somebody else changed it first, or the bank has taken the money since.
 /// A failed top-up is left only because it has.
 pub(super) async fn transition(connection: &mut PgConnection, change: &Transition<'_>) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "UPDATE wallet.top_up SET state = $3, bank_reference = coalesce($4, bank_reference), reason = $5, updated_at = $6,
                 taken_at = CASE WHEN state = 'failed' THEN $6 ELSE taken_at END
-         WHERE id = $1 AND state = $2 AND (taken_at IS NOT NULL) = $7",
+         WHERE id = $1 AND state = $2 AND taken_at IS NOT DISTINCT FROM $7",
         change.of.id.uuid(),
         change.of.state.name(),
         change.to.name(),
         change.bank_reference,
         change.reason,
         change.at,
-        change.of.taken,
+        change.of.taken_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Keeps that the bank has taken the money, which can't be credited now; `false` when the top-up has ended meanwhile.
+pub(super) async fn mark_taken(
+    connection: &mut PgConnection,
+    id: TopUpId,
+    at: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE wallet.top_up SET taken_at = coalesce(taken_at, $2) WHERE id = $1 AND state NOT IN ('completed', 'failed')",
+        id.uuid(),
+        at,
     )
     .execute(connection)
     .await?;

@@ -1,6 +1,6 @@
 //! The state machine over every state and answer, and over random conversations; a word of the bank that comes late.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use platform::db::PlatformTables;
 use platform::embedded::scratch;
 use proptest::prelude::*;
@@ -126,17 +126,22 @@ async fn a_word_of_before_does_not_end_a_top_up_whose_money_the_bank_took_after_
     assert_eq!(submitted.on(Answer::Failed, Word::Bank), Change::Move(State::Failed));
     assert!(moved(&mut connection, &submitted, State::Failed).await);
     let failed = found(&mut connection, id).await;
-    assert_eq!((failed.taken, failed.on(Answer::Succeeded, Word::Bank)), (false, Change::CreditAfterContradiction));
+    assert_eq!((failed.taken_at, failed.on(Answer::Succeeded, Word::Bank)), (None, Change::CreditAfterContradiction));
     assert!(moved(&mut connection, &failed, State::Submitted).await);
 
     assert!(!moved(&mut connection, &submitted, State::Failed).await, "decided before");
     let taken = found(&mut connection, id).await;
-    assert_eq!((taken.state, taken.taken), (State::Submitted, true));
+    assert_eq!((taken.state, taken.taken_at), (State::Submitted, Some(noon())));
     for answer in Answer::ALL {
         let ends = |whose| taken.on(answer, whose) == Change::Move(State::Failed);
         assert!(!ends(Word::Bank), "decided now: {answer:?}");
-        assert_eq!(ends(Word::Officers), answer == Answer::Failed, "{answer:?}");
+        assert!(!ends(Word::Officers { proposed_at: noon() }), "they looked before: {answer:?}");
+        let since = Word::Officers { proposed_at: noon() + TimeDelta::seconds(1) };
+        assert_eq!(ends(since), answer == Answer::Failed, "{answer:?}");
     }
     assert_eq!(taken.on(Answer::Succeeded, Word::Bank), Change::Credit);
+    assert!(sql::mark_taken(&mut connection, id, noon() + TimeDelta::hours(1)).await.expect("written"));
+    assert_eq!(found(&mut connection, id).await.taken_at, Some(noon()), "it stays when it first was");
     assert!(moved(&mut connection, &taken, State::Failed).await, "by officers");
+    assert!(!sql::mark_taken(&mut connection, id, noon()).await.expect("written"), "it has ended");
 }

@@ -225,6 +225,9 @@ async fn money_for_a_frozen_wallet_waits_and_is_credited_later() {
     freeze(&stage, Freeze::Both).await;
     let body = json!({"request_id": id, "bank_reference": "FT1", "status": "succeeded", "amount": dong(5_000)});
     assert_eq!(verdict(&send(&stage, &wallet, BANK, &body).await), (422, "account-frozen".to_owned()));
+    // A word from before, which comes late.
+    let failed = json!({"request_id": id, "bank_reference": "FT1", "status": "failed", "amount": dong(5_000)});
+    assert_eq!(send(&stage, &wallet, BANK, &failed).await.expect(200)["state"], "unknown");
     freeze(&stage, Freeze::Nothing).await;
     stage.clock.advance(chrono::TimeDelta::seconds(60));
     assert_eq!(
